@@ -1,0 +1,1 @@
+"""microbatch: run one step as micro-batches, on any array framework."""

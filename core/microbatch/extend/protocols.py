@@ -1,0 +1,259 @@
+"""The seams: what a backend and a sizing policy must be able to do, and what they may.
+
+Invariant: core speaks to a device only through these; there is no `if backend ==` anywhere in core.
+Must-have abilities are in one Protocol each, optional ones in `Supports*` (checked with isinstance, once, when
+the wrapper is built). Rejected: one fat protocol with methods that raise "not supported", since nobody can ask
+it beforehand what it can do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
+
+__all__ = [
+    "Array",
+    "Backend",
+    "Event",
+    "Graph",
+    "SizingPolicy",
+    "Stream",
+    "StreamPurpose",
+    "SupportsGraphs",
+    "SupportsPriority",
+    "SupportsState",
+    "SupportsTransfer",
+    "SupportsYieldCheck",
+    "ThreadState",
+]
+
+Array = Any
+"""Anything with shape, dtype and slicing: NumPy, torch, CuPy, a third party's. Core never inspects more."""
+
+StreamPurpose = Literal["compute", "communication", "copy_in", "copy_out"]
+
+
+@runtime_checkable
+class Event(Protocol):
+    """A point in the work of a stream. One that was never recorded counts as done (as in CUDA)."""
+
+    def record(self, stream: Stream) -> None:
+        """Mark the work submitted to `stream` so far; replaces an earlier mark."""
+        ...
+
+    def done(self) -> bool:
+        """Whether the marked work has finished; never blocks."""
+        ...
+
+    def synchronize(self, timeout: float | None = None) -> bool:
+        """Block the host until done; False if `timeout` seconds passed. Raises the error of failed work."""
+        ...
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """An ordered queue of device work. Work of two streams is ordered by events only."""
+
+    purpose: str
+
+    def submit(self, work: Callable[[], object]) -> None:
+        """Put `work` behind all that was submitted before. May return before it has run (CPU queue), or run it
+        at once with this stream current so that what it launches is ordered here (CUDA)."""
+        ...
+
+    def wait(self, event: Event) -> None:
+        """Order later work of this stream after `event`'s latest record; the host does not block."""
+        ...
+
+    def synchronize(self, timeout: float | None = None) -> bool:
+        """Block the host until all submitted work is done; raises the first error of that work."""
+        ...
+
+    def activate(self) -> AbstractContextManager[None]:
+        """Make this stream the current one of the calling thread, and put the former one back on exit."""
+        ...
+
+
+@runtime_checkable
+class ThreadState(Protocol):
+    """A snapshot of what the framework and Python keep per thread, taken in the caller."""
+
+    def apply(self) -> AbstractContextManager[None]:
+        """Set it in the thread that enters, undo on exit. May be entered by several threads at once."""
+        ...
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A device, and how core reaches its streams, memory and arrays."""
+
+    name: str
+    asynchronous: bool
+    """Whether work given to a stream can still be running when the call that launched it returns."""
+
+    def stream(self, purpose: StreamPurpose) -> Stream:
+        """The stream for `purpose` of the current device; the same object each time it is asked."""
+        ...
+
+    def current_stream(self) -> Stream:
+        """The stream the calling thread launches on now; what a step must join at entry and exit."""
+        ...
+
+    def event(self) -> Event:
+        """A new event."""
+        ...
+
+    def memory(self) -> MemoryReading:
+        """Read the memory the step will use; cheap (cached for about 10 ms where reading costs)."""
+        ...
+
+    def owns(self, array: object) -> bool:
+        """Whether `array` is one of this backend's arrays on one of its devices."""
+        ...
+
+    def empty(self, shape: Sequence[int], like: Array) -> Array:
+        """An uninitialised array of `shape` with the dtype, device and memory layout kind of `like`."""
+        ...
+
+    def copy(self, destination: Array, source: Array) -> None:
+        """Write `source` into `destination` (same shape), ordered on the current stream."""
+        ...
+
+    def concatenate(self, parts: Sequence[Array], axis: int) -> Array:
+        """Join parts along `axis` so that autograd, where it records, sees the join."""
+        ...
+
+    def take(self, array: Array, indices: Sequence[int], axis: int) -> Array:
+        """Rows of `array` at `indices` (host integers) along `axis`, as a new array."""
+        ...
+
+    def scatter(self, destination: Array, indices: Sequence[int], source: Array, axis: int) -> None:
+        """Write rows of `source` to `destination` at `indices` along `axis`."""
+        ...
+
+    def differentiable(self, arrays: Sequence[Array]) -> bool:
+        """Whether autograd would record an operation on any of `arrays` now."""
+        ...
+
+    def unsupported(self, array: Array) -> str | None:
+        """Why rows of `array` cannot be cut (sparse, quantised, structured object), or None."""
+        ...
+
+    def classify(self, error: BaseException) -> FailureKind:
+        """What `error`, its causes and contexts mean for retrying."""
+        ...
+
+    def reclaim(self) -> None:
+        """Give cached memory back: synchronize, collect garbage, empty the pool. Slow; second failure only."""
+        ...
+
+    def thread_state(self) -> ThreadState:
+        """Capture the calling thread's state."""
+        ...
+
+    def parallel_limits(self, workers: int) -> AbstractContextManager[None]:
+        """Entered by the caller around a parallel step: leave each of `workers` threads its share of the cores
+        (BLAS threads are process-wide). Per-thread counts are set by `worker_limits`."""
+        ...
+
+    def worker_limits(self, workers: int) -> AbstractContextManager[None]:
+        """Entered inside each thread of a parallel step, the caller's too: intra-op threads of that thread."""
+        ...
+
+
+@runtime_checkable
+class Graph(Protocol):
+    """A captured step."""
+
+    def replay(self) -> None:
+        """Launch the captured work on the current stream."""
+        ...
+
+    def bytes_held(self) -> int:
+        """Device bytes this graph keeps alive beyond the shared pool."""
+        ...
+
+
+@runtime_checkable
+class SupportsGraphs(Protocol):
+    """Backends that can capture and replay."""
+
+    def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[Graph, Any]:
+        """Capture `work` on the current thread; returns the graph and what `work` returned (static outputs)."""
+        ...
+
+    def graph_pool(self) -> object | None:
+        """A memory pool that graphs may share, or None where each has its own."""
+        ...
+
+    def capture_refused(self, error: BaseException) -> bool:
+        """Whether `error` says that the work cannot be captured (so eager is right), not that it is wrong."""
+        ...
+
+
+@runtime_checkable
+class SupportsPriority(Protocol):
+    """Backends whose streams have priorities."""
+
+    def priority_stream(self, purpose: StreamPurpose, priority: int) -> Stream:
+        """A stream with `priority`; lower numbers are more urgent, as in CUDA."""
+        ...
+
+
+@runtime_checkable
+class SupportsTransfer(Protocol):
+    """Backends with a memory of their own, reached by copies."""
+
+    def staging(self, shape: Sequence[int], like: Array) -> Array:
+        """A host buffer that the device can copy from and to asynchronously (pinned)."""
+        ...
+
+    def to_device(self, destination: Array, source: Array) -> None:
+        """Copy host to device on the current stream; asynchronous when `source` is staging memory."""
+        ...
+
+    def to_host(self, destination: Array, source: Array) -> None:
+        """Copy device to host on the current stream; asynchronous when `destination` is staging memory."""
+        ...
+
+    def empty_device(self, shape: Sequence[int], like: Array) -> Array:
+        """An uninitialised device array for a host array `like`."""
+        ...
+
+
+@runtime_checkable
+class SupportsYieldCheck(Protocol):
+    """Backends that can tell whether a thread's framework modes are as at the start of its ubatch."""
+
+    def mode_depth(self) -> object:
+        """A comparable value of the mode stacks that cannot be carried across a hand-off."""
+        ...
+
+
+@runtime_checkable
+class SizingPolicy(Protocol):
+    """Decides how large a ubatch may be. Sees numbers only; cannot break a step, only slow it."""
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        """Answer for one step; called once per step, and again after the step ran out of memory."""
+        ...
+
+    def observe(self, report: StepReport) -> None:
+        """Learn from a finished or failed step."""
+        ...
+
+
+@runtime_checkable
+class SupportsState(Protocol):
+    """Policies that keep what they learned across runs."""
+
+    def state(self) -> Mapping[str, Any]:
+        """JSON-able sufficient statistics."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take such statistics back, with uncertainty widened; raise ValueError if they are not ours."""
+        ...

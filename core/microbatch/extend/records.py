@@ -1,0 +1,222 @@
+"""The frozen records that cross a seam: what plugins announce, what policies see, what a step reports.
+
+Invariant: numbers, strings and names only. No array, stream, event or tensor is ever in one of these, so a
+record can be kept, compared, written as JSON and sent to a third party without holding device memory.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "API",
+    "BackendInfo",
+    "ContainerInfo",
+    "FailureKind",
+    "MemoryReading",
+    "PolicyInfo",
+    "Proposal",
+    "SizingRequest",
+    "StepReport",
+]
+
+API = 1
+"""The number of the plugin contract: records with another number are refused with both numbers named."""
+
+
+class FailureKind(enum.Enum):
+    """What an exception means for retrying (reference: the out-of-memory table of the sizing study)."""
+
+    OOM = "oom"
+    """Memory ran out: free, shrink, retry."""
+    SIZE = "size"
+    """The part is too large for an index or a launch: shrink, nothing to free."""
+    SUSPECT = "suspect"
+    """May be memory in disguise: shrink a bounded number of times."""
+    DEAD = "dead"
+    """The device or process is unusable: never retry."""
+    OTHER = "other"
+    """Everything else: the caller's own error, never retried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryReading:
+    """One look at a memory, in bytes."""
+
+    capacity: int
+    """What this process could ever use: device total, cgroup limit or host total, whichever is smallest."""
+    in_use: int
+    """Live bytes now; caches that can be given back are not counted."""
+    usable: int
+    """What a new allocation could get now."""
+    peak: int
+    """The highest `in_use` seen so far by the backend; never lower than `in_use`."""
+    pressure: float
+    """0 (empty) to 1 (full); may exceed `in_use / capacity` where the system itself reports stalls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendInfo:
+    """What a backend announces; made without importing its framework."""
+
+    name: str
+    """The name users write in `backend=`."""
+    load: str
+    """`package.module:Class`; called with no arguments when the backend is first used."""
+    probe: Callable[[], str | None]
+    """Returns None if the backend can run here, else the reason; must not import the framework."""
+    priority: int = 0
+    """`auto` takes the highest among those that can run and that own the inputs; `cpu` has 0."""
+    modules: tuple[str, ...] = ()
+    """Top-level modules of the array types it may own: `("torch",)`. Asked before anything is loaded."""
+    install: str = ""
+    """The remedy, such as `pip install microbatch[torch]`."""
+    summary: str = ""
+    """One line for the listing."""
+    api: int = API
+    """Contract number this plugin was written for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyInfo:
+    """What a sizing policy announces."""
+
+    name: str
+    """The name users write in `policy=`."""
+    load: str
+    """`package.module:Class`; called with the options of the policy as keywords."""
+    summary: str = ""
+    """One line for the listing."""
+    api: int = API
+    """Contract number this plugin was written for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerInfo:
+    """A container type whose leaves shall be cut and put together, registered with optree."""
+
+    type: str
+    """`package.module:Class` of the container; loaded only once its module has been imported by somebody."""
+    flatten: Callable[[Any], tuple[tuple[Any, ...], Any, tuple[str, ...]]]
+    """container -> (children, auxiliary data, entry names)."""
+    unflatten: Callable[[Any, tuple[Any, ...]], Any]
+    """(auxiliary data, children) -> container."""
+    api: int = API
+    """Contract number this plugin was written for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizingRequest:
+    """All that a policy may know about the step to size. Sizes are in the batch's unit (see `unit`)."""
+
+    num_tokens: int
+    """Units in the whole batch: rows, tokens, or padded tokens when requests have lengths."""
+    num_requests: int
+    """Requests in the batch; equal to `num_tokens` when each row is its own request."""
+    unit: str = "rows"
+    """What one unit is: rows, tokens, or cost (longest length times number of requests, when packed)."""
+    longest_request: int = 1
+    """Units of the longest request: no part can be smaller than this."""
+    bytes_per_unit: int = 0
+    """Bytes of input per unit, over all leaves that are cut."""
+    largest_bytes_per_unit: int = 0
+    """Bytes per unit of the largest leaf that is cut; the size of one live array."""
+    signature: str = ""
+    """Row shapes and dtypes as text: what was learned for one signature holds for that signature."""
+    memory: MemoryReading | None = None
+    """Reading of the device the step runs on; None when no reading can be had."""
+    memory_limit: int | None = None
+    """The user's limit in bytes, already the smaller of the option and the reading's capacity."""
+    workers: int = 1
+    """Threads that may run ubatches at the same time; 1 when the schedule is not parallel."""
+    in_flight: int = 1
+    """Ubatches alive at the same time (workers, or ring slots of a pipeline)."""
+    graph_sizes: tuple[int, ...] = ()
+    """Captured sizes in increasing order, empty without graphs."""
+    num_ubatches: int = 2
+    """The configured count, for policies that follow it."""
+    max_tokens: int = 512
+    """The configured budget per ubatch, for policies that follow it."""
+    decode: bool = False
+    """Whether every request has exactly one token (decode rather than prefill)."""
+    step: int = 0
+    """Number of this call of the wrapper, from 0."""
+    failed_at: int | None = None
+    """Units of the smallest part that ran out of memory in this very step, else None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A policy's answer."""
+
+    limit: int | None = None
+    """Most units in one ubatch, at least 1; None leaves the limit to the others of the chain."""
+    split: bool = True
+    """False asks to run the batch whole; a memory bound of another policy overrules it."""
+    reason: str = ""
+    """Why, in a few words for the report."""
+    workers: int | None = None
+    """Fewer workers than allowed, when that is known to be faster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """What one step did; the last one is `wrapper.last_report`."""
+
+    step: int
+    """Number of the call, from 0."""
+    num_tokens: int
+    """Units in the batch."""
+    num_requests: int
+    """Requests in the batch."""
+    sizes: tuple[int, ...]
+    """Units of each ubatch in row order; one entry when the batch was not cut."""
+    seconds: float
+    """Wall time of the whole step, cutting and gathering included."""
+    ubatch_seconds: tuple[float, ...] = ()
+    """Wall time of each ubatch, in row order; empty when the batch was not cut."""
+    unit: str = "rows"
+    """What one unit is."""
+    signature: str = ""
+    """As in the request."""
+    backend: str = ""
+    """Name of the backend."""
+    schedule: str = ""
+    """Name of the schedule that ran: whole, sequential, parallel, pingpong or streamed."""
+    policy: str = ""
+    """Name of the policy, or of the chain."""
+    reason: str = ""
+    """Why the batch was cut so, or not cut."""
+    limit: int | None = None
+    """Most units in one ubatch that the planner allowed; None when nothing bounded it."""
+    workers: int = 1
+    """Threads that ran ubatches."""
+    peak_bytes: int | None = None
+    """Highest memory in use above the start of the step, where the backend measures it."""
+    memory_before: MemoryReading | None = None
+    """Reading at the start, None where none was taken."""
+    padding_avoided: int = 0
+    """Padded units that trimming saved against the whole padded batch."""
+    oom_sizes: tuple[int, ...] = ()
+    """Units of the attempts that ran out of memory, in order."""
+    failure: FailureKind | None = None
+    """How the step failed, None when it succeeded."""
+    graph_hits: int = 0
+    """Ubatches replayed from a captured graph."""
+    graph_captures: int = 0
+    """Graphs captured in this step."""
+    calibration: bool = False
+    """Whether times include set-up (first call, capture) and should not be learned from."""
+
+    @property
+    def split(self) -> bool:
+        """Whether the batch was cut."""
+        return len(self.sizes) > 1
+
+    @property
+    def rows_per_second(self) -> float:
+        """Requests per second of wall time; 0 for an empty or unmeasured step."""
+        return self.num_requests / self.seconds if self.seconds > 0 else 0.0

@@ -1,0 +1,1 @@
+"""The orders in which the ubatches of a step run."""

@@ -1,0 +1,50 @@
+"""What a schedule is given: the ubatches of one step and the three things to do with each.
+
+Invariant: a schedule calls `load`, `compute` and `store` exactly once, in this order, for every context it
+does not abandon because of an error; it raises the first error and leaves no thread running. It knows nothing
+of layouts, policies or arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from microbatch.config import UBatchConfig
+from microbatch.extend.protocols import Backend
+from microbatch.turns.context import UBatchContext
+from microbatch.turns.runtime import Runtime
+from microbatch.turns.workers import WorkerPool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One planned step."""
+
+    contexts: Sequence[UBatchContext]
+    """One per ubatch, in row order."""
+    load: Callable[[UBatchContext], Any]
+    """Cut the ubatch's part out of the batch (views where possible)."""
+    compute: Callable[[UBatchContext, Any], Any]
+    """Call the wrapped function on the part; this is where the user's code runs and may yield."""
+    store: Callable[[UBatchContext, Any], None]
+    """Write the outputs to their place in the result; safe from any thread."""
+    backend: Backend
+    """Streams, events and thread state."""
+    config: UBatchConfig
+    """Limits: barrier_timeout, strict_yields, driver."""
+    runtime: Runtime
+    """The seam for threads and time."""
+    workers: WorkerPool
+    """Threads that live across steps."""
+    parallelism: int = 1
+    """Most ubatches that may run at the same time, the caller's included."""
+
+    def execute(self, context: UBatchContext) -> None:
+        """Load, compute and store one ubatch in the calling thread."""
+        self.store(context, self.compute(context, self.load(context)))
+
+
+Schedule = Callable[[Step], None]
+"""A schedule is a function; the registry of names is in `schedules/choose.py`."""

@@ -1,0 +1,1 @@
+"""The sizing policies that come with microbatch, announced by hook."""
