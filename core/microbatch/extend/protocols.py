@@ -93,6 +93,9 @@ class Backend(Protocol):
     name: str
     asynchronous: bool
     """Whether work given to a stream can still be running when the call that launched it returns."""
+    parallel: bool
+    """Whether several ubatches run faster side by side in host threads (a CPU); False where the device itself
+    overlaps what streams allow, and more host threads only compete for the interpreter."""
 
     def stream(self, purpose: StreamPurpose) -> Stream:
         """The stream for `purpose` of the current device; the same object each time it is asked."""

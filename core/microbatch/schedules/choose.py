@@ -1,0 +1,42 @@
+"""Which schedule a step runs under, and why.
+
+Invariant: `auto` picks `parallel` only for functions that may run so; a schedule the user names is used as named.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, cast
+
+from microbatch.config import UBatchConfig
+from microbatch.errors import UnknownNameError, near_match
+from microbatch.extend.protocols import Backend
+from microbatch.schedules.safety import why_not_parallel
+from microbatch.schedules.step import Schedule
+
+SCHEDULES = ("sequential", "parallel", "pingpong", "streamed")
+"""Names of the orders; each is the module of that name in this package."""
+
+
+def load_schedule(name: str) -> Schedule:
+    """The schedule called `name`; its module is imported when first asked for."""
+    if name not in SCHEDULES:
+        raise UnknownNameError(f"no schedule {name!r};{near_match(name, SCHEDULES)}")
+    return cast("Schedule", import_module(f"microbatch.schedules.{name}").run)
+
+
+def choose_schedule(config: UBatchConfig, backend: Backend, function: Any, cores: int) -> tuple[str, str]:
+    """Return (name, reason); the reason is empty when there is nothing to tell the user.
+
+    `cores` is what this process may use; `parallel` on one core only adds hand-offs.
+    """
+    if not config.enable_overlap:
+        return "sequential", "overlap is off"
+    if config.schedule != "auto":
+        return config.schedule, ""
+    if not backend.parallel:
+        return "sequential", ""
+    if min(config.thread_pool_size, cores) < 2:
+        return "sequential", "one thread to run on"
+    reason = "thread_safe=False" if not config.thread_safe else why_not_parallel(function)
+    return ("sequential", f"not in parallel: {reason}") if reason else ("parallel", "")

@@ -1,0 +1,69 @@
+"""Ubatches side by side on pooled threads, the caller's included; for functions that release the GIL.
+
+Invariant: each ubatch is taken from the queue exactly once (`deque.popleft` is atomic with and without the GIL);
+after the first error nobody takes another. Longest first, so that no thread is left with a long part at the end.
+Rejected: one fixed share per thread (a slow core holds up the step), a future per ubatch (43-89 µs each,
+against 3 µs for a queue that workers drain).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from microbatch.extend.protocols import ThreadState
+from microbatch.schedules import sequential
+from microbatch.schedules.one import run_one
+from microbatch.schedules.step import Step
+from microbatch.turns.context import UBatchContext
+from microbatch.turns.failure import Failures
+
+
+def run(step: Step) -> None:
+    """Run every ubatch of `step` on up to `step.parallelism` threads; raises the first error."""
+    threads = min(step.parallelism, len(step.contexts))
+    if threads < 2:
+        sequential.run(step)
+        return
+    queue = deque(sorted(step.contexts, key=_size, reverse=True))
+    failures = Failures()
+    with step.backend.parallel_limits(threads):
+        step.workers.run(
+            _bodies(step, queue, failures, threads), on_interrupt=lambda error: queue.clear()
+        )
+    failures.raise_first()
+
+
+def _size(context: UBatchContext) -> int:
+    return context.slice_info.num_tokens
+
+
+def _bodies(
+    step: Step, queue: deque[UBatchContext], failures: Failures, threads: int
+) -> list[Callable[[], None]]:
+    """One body a thread; the first runs on the caller, whose thread state needs no carrying."""
+    backend = step.backend
+
+    def drain() -> None:
+        with backend.worker_limits(threads):
+            while _take(step, queue, failures):
+                pass
+
+    def drain_as(state: ThreadState) -> None:
+        with state.apply():
+            drain()
+
+    state = backend.thread_state()
+    return [drain, *(lambda: drain_as(state) for _ in range(threads - 1))]
+
+
+def _take(step: Step, queue: deque[UBatchContext], failures: Failures) -> bool:
+    """Run the next ubatch; False when there is none left or it failed."""
+    try:
+        context = queue.popleft()
+    except IndexError:
+        return False
+    if run_one(step, context, failures):
+        return True
+    queue.clear()
+    return False
