@@ -1,0 +1,182 @@
+"""Ask the policy, enforce the bounds, cut.
+
+Invariant: whatever a policy answers, every row is in exactly one ubatch, no ubatch is empty, none is smaller than
+its longest request or larger than the batch. A bad policy may be slow, never wrong.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from microbatch.batch.layout import Batch
+from microbatch.batch.slicing import Cut, UBatchSlice, cut, validate_slices
+from microbatch.config import UBatchConfig
+from microbatch.extend.protocols import SizingPolicy
+from microbatch.extend.records import MemoryReading, Proposal, SizingRequest, StepReport
+
+__all__ = ["Plan", "Planner"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What one step shall do."""
+
+    cut: Cut | None
+    """Where to cut; None runs the function once on the whole batch."""
+    reason: str
+    """Why, for the report."""
+    limit: int | None
+    """Most units in one ubatch."""
+    workers: int
+    """Threads to use, the caller's included."""
+    num_units: int
+    """Units in the batch: rows, tokens, or cost."""
+    unit: str
+    """What one unit is."""
+
+
+class Planner:
+    """Turns a batch into a plan. One per wrapper; may be used by several threads at once."""
+
+    __slots__ = ("_busy", "_config", "_last", "_policy", "_splitter")
+
+    def __init__(self, policy: SizingPolicy, config: UBatchConfig) -> None:
+        self._policy = policy
+        self._config = config
+        self._splitter = config.splitter
+        self._last = Proposal()
+        # A policy need not be thread-safe: who holds the one token may call it, others use the last answer.
+        # pop and append are atomic, so an interrupt can lose the token (sizes stay) but never block anybody.
+        self._busy: deque[None] = deque([None])
+
+    @property
+    def policy(self) -> SizingPolicy:
+        """The policy, or the chain of them."""
+        return self._policy
+
+    def plan(self, batch: Batch, memory: MemoryReading | None, workers: int, step: int) -> Plan:
+        """Plan one step; raises PolicyError when the policy breaks its contract."""
+        request = self.request(batch, memory, workers, step)
+        if batch.shape.num_requests < 2 and batch.shape.num_tokens < 2:
+            return _whole(request, "nothing to cut: one row" if batch.shape.num_tokens else "empty batch")
+        proposal = self._propose(request)
+        if not proposal.split:
+            return _whole(request, proposal.reason)
+        return self._cut(batch, request, proposal)
+
+    def explicit(self, batch: Batch, slices: list[UBatchSlice] | tuple[UBatchSlice, ...], workers: int) -> Plan:
+        """The plan for slices that the caller gave; raises SliceError if they do not cover the batch."""
+        shape = batch.shape
+        checked = Cut(
+            slices=validate_slices(slices, shape), permutation=None, trims=None, padding_avoided=0
+        )
+        return Plan(
+            cut=checked,
+            reason="ubatch_slices given",
+            limit=None,
+            workers=workers,
+            num_units=shape.num_tokens,
+            unit="rows" if shape.query_start_loc is None else "tokens",
+        )
+
+    def observe(self, report: StepReport) -> None:
+        """Show the policy a step, unless another thread is asking it right now."""
+        try:
+            self._busy.pop()
+        except IndexError:
+            return
+        try:
+            self._policy.observe(report)
+        finally:
+            self._busy.append(None)
+
+    def request(
+        self, batch: Batch, memory: MemoryReading | None, workers: int, step: int, failed_at: int | None = None
+    ) -> SizingRequest:
+        """The numbers a policy sees for `batch`."""
+        shape, config = batch.shape, self._config
+        units, unit, longest = _units(batch, self._splitter_for(batch))
+        return SizingRequest(
+            num_tokens=units,
+            num_requests=shape.num_requests,
+            unit=unit,
+            longest_request=longest,
+            bytes_per_unit=batch.bytes_per_unit,
+            largest_bytes_per_unit=batch.largest_bytes_per_unit,
+            signature=batch.signature,
+            memory=memory,
+            memory_limit=_limit(config.memory_limit, memory),
+            workers=workers,
+            in_flight=workers,
+            num_ubatches=config.num_ubatches,
+            max_tokens=config.max_tokens_per_ubatch,
+            decode=shape.query_start_loc is not None and shape.num_tokens == shape.num_requests,
+            step=step,
+            failed_at=failed_at,
+        )
+
+    def _propose(self, request: SizingRequest) -> Proposal:
+        try:
+            self._busy.pop()
+        except IndexError:
+            return self._last
+        try:
+            self._last = proposal = self._policy.propose(request)
+            return proposal
+        finally:
+            self._busy.append(None)
+
+    def _cut(self, batch: Batch, request: SizingRequest, proposal: Proposal) -> Plan:
+        config = self._config
+        limit = None if proposal.limit is None else max(proposal.limit, request.longest_request)
+        if limit is not None and limit >= request.num_tokens:
+            return _whole(request, proposal.reason or f"the whole batch is within the limit of {limit}")
+        made = cut(
+            batch.shape,
+            splitter=self._splitter_for(batch),
+            num_ubatches=min(config.num_ubatches, batch.shape.num_tokens) if limit is None else None,
+            limit=limit,
+            max_ubatches=config.max_ubatches,
+        )
+        if len(made.slices) < 2 and made.permutation is None:
+            return _whole(request, proposal.reason)
+        return Plan(
+            cut=made,
+            reason=proposal.reason,
+            limit=limit,
+            workers=max(1, min(request.workers, proposal.workers or request.workers)),
+            num_units=request.num_tokens,
+            unit=request.unit,
+        )
+
+    def _splitter_for(self, batch: Batch) -> str:
+        if self._splitter != "auto":
+            return self._splitter
+        return "even" if batch.shape.lengths is None else "packed"
+
+
+def _units(batch: Batch, splitter: str) -> tuple[int, str, int]:
+    """(units in the batch, their name, units of the longest request)."""
+    shape = batch.shape
+    if shape.lengths is not None and splitter == "packed":
+        longest = int(shape.lengths.max()) if len(shape.lengths) else 0
+        return max(int(shape.lengths.sum()), longest), "cost", max(1, longest)
+    if shape.query_start_loc is None:
+        return shape.num_tokens, "rows", 1
+    if splitter in ("packed", "request-aligned"):
+        lengths = shape.query_start_loc[1:] - shape.query_start_loc[:-1]
+        return shape.num_tokens, "tokens", max(1, int(lengths.max()) if len(lengths) else 1)
+    return shape.num_tokens, "tokens", 1
+
+
+def _limit(limit: int | None, memory: MemoryReading | None) -> int | None:
+    if limit is None or memory is None:
+        return limit
+    return min(limit, memory.capacity)
+
+
+def _whole(request: SizingRequest, reason: str) -> Plan:
+    return Plan(
+        cut=None, reason=reason, limit=None, workers=1, num_units=request.num_tokens, unit=request.unit
+    )
