@@ -65,6 +65,10 @@ class Planner:
             return _whole(request, proposal.reason)
         return self._cut(batch, request, proposal)
 
+    def whole(self, batch: Batch, reason: str) -> Plan:
+        """The plan that runs the function once on the whole batch."""
+        return _whole(self.request(batch, None, 1, 0), reason)
+
     def explicit(self, batch: Batch, slices: list[UBatchSlice] | tuple[UBatchSlice, ...], workers: int) -> Plan:
         """The plan for slices that the caller gave; raises SliceError if they do not cover the batch."""
         shape = batch.shape

@@ -1,0 +1,1 @@
+"""Every figure the README states comes from here: `python -m benchmarks NAME`."""

@@ -1,0 +1,37 @@
+"""`python -m benchmarks NAME [--json FILE]`: print one table, or `all`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.table import show
+
+TABLES = {
+    "cpu": "CPU: against the plain call and the best hand-written loop",
+    "minilm": "MiniLM on the real text",
+    "handoff": "Hand-off: against a ring of events with threads per step",
+    "sizing": "Sizing: against the searches in use elsewhere",
+    "gpu": "GPU",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Print the tables asked for; 1 if a figure was not reached."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("names", nargs="+", choices=[*TABLES, "all"])
+    parser.add_argument("--json", type=Path, help="folder for one JSON file a table")
+    options = parser.parse_args(arguments)
+    names = [name for name in TABLES if name != "gpu"] if "all" in options.names else options.names
+    reached = True
+    for name in names:
+        rows = import_module(f"benchmarks.{name}").table()
+        show(TABLES[name], rows, options.json / f"{name}.json" if options.json else None)
+        reached = reached and all(row.reached for row in rows)
+    return 0 if reached else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

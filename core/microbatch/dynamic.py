@@ -1,0 +1,54 @@
+"""A wrapper that keeps its steps below a share of the memory and learns the best size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from microbatch.config import UBatchConfig
+from microbatch.errors import ArgumentValueError
+from microbatch.extend.records import StepReport
+from microbatch.wrapper import UBatchWrapper
+
+__all__ = ["DynamicUBatchWrapper"]
+
+
+class DynamicUBatchWrapper(UBatchWrapper):
+    """As UBatchWrapper, bounded by `memory_threshold` (a fraction of the device's capacity, 0 to 1)."""
+
+    def __init__(
+        self,
+        runnable: Callable[..., Any],
+        config: UBatchConfig | None = None,
+        memory_threshold: float = 0.8,
+        **options: Any,
+    ) -> None:
+        self.memory_threshold = _fraction(memory_threshold)
+        super().__init__(runnable, config, **options)
+
+    def record_timing(self, num_tokens: int, elapsed: float) -> None:
+        """Teach the policy a time measured elsewhere: `elapsed` seconds for one ubatch of `num_tokens`."""
+        report = StepReport(
+            step=0, num_tokens=num_tokens, num_requests=num_tokens, sizes=(num_tokens,), seconds=elapsed
+        )
+        last = self.last_report
+        if last is not None:
+            report = replace(report, step=last.step, signature=last.signature, unit=last.unit)
+        self._engine.planner.observe(report)
+
+    def optimal_ubatch_size(self) -> int:
+        """Units per ubatch that the policy would allow for a batch like the last one; 0 before any step."""
+        return self._engine.optimal_size()
+
+    def _get_memory_usage(self) -> float:
+        """Measured share of the device's capacity in use now, 0 to 1."""
+        reading = self._engine.backend().memory()
+        return reading.in_use / reading.capacity if reading.capacity else 0.0
+
+
+def _fraction(value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+        hint = f" did you mean {value / 100:g}?" if isinstance(value, (int, float)) and 1 < value <= 100 else ""
+        raise ArgumentValueError(f"memory_threshold is {value!r}; expected a finite number in (0, 1].{hint}")
+    return float(value)

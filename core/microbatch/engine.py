@@ -1,0 +1,174 @@
+"""The way of one step: bind, plan, cut, run, gather, report.
+
+Invariant: the function sees each row exactly once per successful step, the caller gets the whole result or the
+first error, and nothing of one step outlives it except its report. Each arrow is one call with one value;
+nothing downstream calls back up. Rejected: a step object with a life of its own, since everything per step then
+hangs off something that somebody may keep.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from microbatch.backend_choice import BackendChoice
+from microbatch.batch.gather import Gather
+from microbatch.batch.layout import Batch, Layout, bind
+from microbatch.batch.slicing import UBatchSlice
+from microbatch.config import UBatchConfig
+from microbatch.errors import ClosedError
+from microbatch.extend.plugins import Plugins
+from microbatch.extend.protocols import Backend
+from microbatch.extend.records import MemoryReading, StepReport
+from microbatch.schedules.choose import choose_schedule, load_schedule
+from microbatch.schedules.safety import StateWatch
+from microbatch.schedules.step import Step
+from microbatch.setting import Setting
+from microbatch.sizing.cores import usable_cores
+from microbatch.sizing.planning import Plan, Planner
+from microbatch.sizing.report import make_report
+from microbatch.turns.runtime import Runtime
+from microbatch.turns.workers import WorkerPool
+from microbatch.ubatches import Progress, Ubatches, whole_cut
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """Runs the steps of one function. Usable from several threads at once, and from inside its own steps."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        config: UBatchConfig,
+        planner: Planner,
+        *,
+        plugins: Plugins,
+        runtime: Runtime,
+        layout: Layout | None = None,
+        names: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> None:
+        self.function = function
+        self.config = config
+        self.planner = planner
+        self.last_report: StepReport | None = None
+        self._layout = layout
+        self._names = tuple(names)
+        self._plugins = plugins
+        self._backends = BackendChoice(config.backend, plugins)
+        self._runtime = runtime
+        self._workers = WorkerPool(runtime)
+        self._watch = StateWatch(function)
+        self._progress = progress
+        self._steps = itertools.count()
+        self._cores = usable_cores()
+        self._listened = plugins.listeners()
+        self._process = os.getpid()
+        self._closed = False
+
+    def run(
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        slices: Sequence[UBatchSlice] | None = None,
+        out: Any = None,
+    ) -> Any:
+        """Run one step; see `UBatchWrapper.__call__`."""
+        setting = self._prepare(args, kwargs, slices)
+        snapshot = self._watch.before()
+        ubatches: Ubatches | None = None
+        try:
+            if setting.plan.cut is None and out is None:
+                result = self.function(*args, **kwargs)
+            else:
+                ubatches = self._ubatches(setting, out)
+                result = self._run(setting, ubatches)
+        except BaseException as error:
+            self._report(setting, ubatches, error)
+            raise
+        self._report(setting, ubatches, None)
+        self._watch.after(snapshot)
+        return result
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
+        """Find the batch in the arguments; raises LayoutError where that is not possible."""
+        backend = self._backends.of(args, kwargs)
+        return bind(self._layout, args, dict(kwargs), backend=backend, names=self._names)
+
+    def backend(self) -> Backend:
+        """The backend of the last step, or the one a step without arrays would use."""
+        return self._backends.last()
+
+    def shutdown(self) -> None:
+        """Stop the workers; a later call raises ClosedError. Harmless when called twice."""
+        self._closed = True
+        self._workers.shutdown()
+
+    def _prepare(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], slices: Sequence[UBatchSlice] | None
+    ) -> Setting:
+        self._check_open()
+        started = self._runtime.monotonic()
+        backend = self._backends.of(args, kwargs)
+        batch = bind(self._layout, args, dict(kwargs), backend=backend, names=self._names)
+        number = next(self._steps)
+        memory = backend.memory()
+        schedule, note = choose_schedule(self.config, backend, self._watch, self._cores)
+        plan = self._plan(batch, slices, memory, schedule, number)
+        return Setting(number, started, backend, batch, memory, schedule, note, plan)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("this wrapper was shut down; wrap the function again")
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._workers = WorkerPool(self._runtime)
+
+    def _plan(
+        self,
+        batch: Batch,
+        slices: Sequence[UBatchSlice] | None,
+        memory: MemoryReading,
+        schedule: str,
+        number: int,
+    ) -> Plan:
+        workers = min(self.config.thread_pool_size, self._cores) if schedule == "parallel" else 1
+        if slices is not None:
+            return self.planner.explicit(batch, tuple(slices), workers)
+        whole = self._watch.why_whole()
+        if whole:
+            return self.planner.whole(batch, whole)
+        return self.planner.plan(batch, memory, workers, number)
+
+    def _ubatches(self, setting: Setting, out: Any) -> Ubatches:
+        cut = setting.plan.cut or whole_cut(setting)
+        gather = Gather(setting.batch, cut, self._layout, setting.backend, out)
+        return Ubatches(self.function, setting, gather, cut, self._runtime, self._progress)
+
+    def _run(self, setting: Setting, ubatches: Ubatches) -> Any:
+        schedule = load_schedule(setting.schedule if len(ubatches.contexts) > 1 else "sequential")
+        schedule(
+            Step(
+                contexts=ubatches.contexts,
+                load=ubatches.load,
+                compute=ubatches.compute,
+                store=ubatches.store,
+                backend=setting.backend,
+                config=self.config,
+                runtime=self._runtime,
+                workers=self._workers,
+                parallelism=setting.plan.workers,
+            )
+        )
+        return ubatches.result()
+
+    def _report(self, setting: Setting, ubatches: Ubatches | None, error: BaseException | None) -> None:
+        seconds = self._runtime.monotonic() - setting.started
+        report = make_report(setting, ubatches, seconds, self.config.policy, error)
+        self.last_report = report
+        self.planner.observe(report)
+        if self._listened:
+            self._plugins.step_finished(report)

@@ -1,0 +1,55 @@
+"""Put what a step did into one record: numbers and names, no array.
+
+Invariant: making a report never raises and never reads the device; it costs a few microseconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from microbatch.extend.records import StepReport
+
+if TYPE_CHECKING:
+    from microbatch.setting import Setting
+    from microbatch.ubatches import Ubatches
+
+__all__ = ["make_report"]
+
+
+def make_report(
+    setting: Setting, ubatches: Ubatches | None, seconds: float, policy: str, error: BaseException | None
+) -> StepReport:
+    """The report of a finished or failed step; `ubatches` is None when the function ran on the whole batch."""
+    plan, shape = setting.plan, setting.batch.shape
+    cut = ubatches is not None and len(ubatches.cut.slices) > 1
+    return StepReport(
+        step=setting.number,
+        num_tokens=plan.num_units,
+        num_requests=shape.num_requests,
+        sizes=_sizes(plan.unit, ubatches) if ubatches is not None and cut else (plan.num_units,),
+        seconds=seconds,
+        ubatch_seconds=ubatches.seconds() if ubatches is not None and cut else (),
+        unit=plan.unit,
+        signature=setting.batch.signature,
+        backend=setting.backend.name,
+        schedule=setting.schedule if cut else "whole",
+        policy=policy,
+        reason=_reason(plan.reason, setting.note if cut else ""),
+        limit=plan.limit,
+        workers=plan.workers if cut else 1,
+        memory_before=setting.memory,
+        padding_avoided=ubatches.cut.padding_avoided if ubatches is not None else 0,
+        failure=None if error is None else setting.backend.classify(error),
+    )
+
+
+def _sizes(unit: str, ubatches: Ubatches) -> tuple[int, ...]:
+    """Units of each part: padded cost where the unit is cost, else tokens."""
+    cut = ubatches.cut
+    if unit == "cost" and cut.trims is not None:
+        return tuple(piece.num_reqs * trim for piece, trim in zip(cut.slices, cut.trims, strict=True))
+    return tuple(piece.num_tokens for piece in cut.slices)
+
+
+def _reason(reason: str, note: str) -> str:
+    return f"{reason}; {note}" if reason and note else reason or note

@@ -1,0 +1,92 @@
+"""The ubatches of one step: take a part out, call the function, put its outputs back, keep the times.
+
+Invariant: `store` accounts each ubatch once; the result is given out only when every ubatch was stored. May be
+called from several threads, each with contexts of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from microbatch.batch.gather import Gather
+from microbatch.batch.slicing import Cut, UBatchSlice
+from microbatch.setting import Setting
+from microbatch.turns.context import UBatchContext
+from microbatch.turns.runtime import Runtime
+from microbatch.turns.state import UBatchState
+
+__all__ = ["Progress", "Ubatches", "whole_cut"]
+
+Progress = Callable[[int, int], None]
+"""progress(requests done, requests in all), called after each ubatch from the thread that ran it."""
+
+
+class Ubatches:
+    """What a schedule loads, computes and stores."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        setting: Setting,
+        gather: Gather,
+        cut: Cut,
+        runtime: Runtime,
+        progress: Progress | None = None,
+    ) -> None:
+        batch = setting.batch
+        self.cut = cut
+        self.contexts = contexts_for(cut.slices, runtime)
+        self._function = function
+        self._batch = batch if cut.permutation is None else batch.permuted(cut.permutation, setting.backend)
+        self._gather = gather
+        self._clock = runtime.monotonic
+        self._progress = progress
+        self._started = [0.0] * len(cut.slices)
+        self._seconds = [0.0] * len(cut.slices)
+        self._done: list[int] = []
+
+    def load(self, context: UBatchContext) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of one ubatch, as views where the framework can."""
+        index = context.ubatch_id
+        self._started[index] = self._clock()
+        context.state = UBatchState.PREPARING
+        trims = self.cut.trims
+        return self._batch.part(context.slice_info, None if trims is None else trims[index], index)
+
+    def compute(self, context: UBatchContext, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+        """Call the function on the part."""
+        context.state = UBatchState.EXECUTING
+        args, kwargs = inputs
+        return self._function(*args, **kwargs)
+
+    def store(self, context: UBatchContext, outputs: Any) -> None:
+        """Write the outputs to their rows of the result."""
+        index = context.ubatch_id
+        self._gather.store(index, outputs)
+        context.state = UBatchState.COMPLETED
+        self._seconds[index] = self._clock() - self._started[index]
+        self._done.append(context.slice_info.num_reqs)
+        if self._progress is not None:
+            self._progress(sum(self._done), self._batch.shape.num_requests)
+
+    def result(self) -> Any:
+        """The outputs of all ubatches put together, in the caller's order."""
+        return self._gather.result()
+
+    def seconds(self) -> tuple[float, ...]:
+        """Wall time of each ubatch in row order; 0 for one that did not finish."""
+        return tuple(self._seconds)
+
+
+def contexts_for(slices: tuple[UBatchSlice, ...], runtime: Runtime) -> list[UBatchContext]:
+    """One context per slice, numbered in row order."""
+    count = len(slices)
+    return [UBatchContext(piece, index, count, runtime) for index, piece in enumerate(slices)]
+
+
+def whole_cut(setting: Setting) -> Cut:
+    """The cut with one part, for a step that is not split and still writes into the caller's `out`."""
+    shape = setting.batch.shape
+    piece = UBatchSlice.from_range(0, shape.num_tokens, 0, shape.num_requests)
+    return Cut(slices=(piece,), permutation=None, trims=None, padding_avoided=0)

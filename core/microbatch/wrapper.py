@@ -1,0 +1,173 @@
+"""The front door: wrap a function, call it as before, get the same result.
+
+Invariant: `wrapper(*args, **kwargs)` returns what the function would have returned on the whole batch, or raises
+what it raised. Attributes that a wrapper has not are those of the wrapped thing. Names follow vLLM's
+`UBatchWrapper` where it has them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from microbatch.batch.layout import Layout
+from microbatch.batch.slicing import BatchShape, UBatchSlice, cut
+from microbatch.config import UBatchConfig
+from microbatch.engine import Engine
+from microbatch.errors import ArgumentTypeError
+from microbatch.extend.plugins import Plugins, default_plugins, register_containers
+from microbatch.extend.records import StepReport
+from microbatch.options import resolve
+from microbatch.sizing.planning import Planner
+from microbatch.sizing.policies import policy_for
+from microbatch.turns.barrier import UBatchBarrier
+from microbatch.turns.context import UBatchContext
+from microbatch.turns.runtime import Runtime, default_runtime
+from microbatch.ubatches import Progress, contexts_for
+
+__all__ = ["UBatchWrapper", "wrap"]
+
+
+class UBatchWrapper:
+    """Runs each call of `runnable` as micro-batches.
+
+    `config` fixes options; those it leaves at their defaults come from `microbatch.config()`, the environment and
+    the configuration file. `layout` says which leaf is what, where that cannot be inferred from sizes.
+    `progress(done, total)` is called after each ubatch. Raises ArgumentTypeError if `runnable` cannot be wrapped,
+    UnknownNameError or BackendUnavailableError for a backend or policy that is not there.
+    """
+
+    def __init__(
+        self,
+        runnable: Callable[..., Any],
+        config: UBatchConfig | None = None,
+        *,
+        layout: Layout | None = None,
+        progress: Progress | None = None,
+        plugins: Plugins | None = None,
+        runtime: Runtime | None = None,
+        **options: Any,
+    ) -> None:
+        check_runnable(runnable)
+        self._runnable = runnable
+        resolved = resolve(config, **options)
+        self.config: UBatchConfig = resolved.config
+        self.layout = layout
+        self._runtime = runtime or default_runtime()
+        known = plugins or default_plugins()
+        register_containers()
+        self._engine = Engine(
+            runnable,
+            self.config,
+            Planner(policy_for(resolved, known), self.config),
+            plugins=known,
+            runtime=self._runtime,
+            layout=layout,
+            names=parameter_names(runnable),
+            progress=progress,
+        )
+        self._barrier: UBatchBarrier | None = None
+        weakref.finalize(self, self._engine.shutdown)
+
+    def __call__(
+        self, *args: Any, ubatch_slices: Sequence[UBatchSlice] | None = None, out: Any = None, **kwargs: Any
+    ) -> Any:
+        """Run one step. `ubatch_slices` fixes the cut; None leaves it to the policy.
+
+        `out` takes the result: an array or a tree of arrays of the result's shape (a memory-mapped file too), or a
+        function `out(shape, like) -> array` asked once per output leaf. Raises what the function raised, with
+        a note that names the ubatch; LayoutError, SliceError and OutputMismatchError before any result is given.
+        """
+        return self._engine.run(args, kwargs, ubatch_slices, out)
+
+    @property
+    def last_report(self) -> StepReport | None:
+        """What the last finished call did; None before the first."""
+        return self._engine.last_report
+
+    def compute_slices(self, num_tokens: int, num_reqs: int) -> list[UBatchSlice]:
+        """Cut a batch known by its counts into `config.num_ubatches`; requests are taken as equally long.
+
+        Raises SliceError for counts that cannot be cut.
+        """
+        shape = BatchShape(num_tokens=num_tokens, num_requests=num_reqs, query_start_loc=None, lengths=None)
+        splitter = "even" if self.config.splitter in ("auto", "packed") else self.config.splitter
+        count = min(self.config.num_ubatches, max(1, num_tokens))
+        return list(cut(shape, splitter=splitter, num_ubatches=count).slices)
+
+    def prepare_contexts(self, slices: Sequence[UBatchSlice]) -> list[UBatchContext]:
+        """One context per slice, in order."""
+        return contexts_for(tuple(slices), self._runtime)
+
+    def slice_inputs(self, inputs: Any, slice_info: UBatchSlice) -> Any:
+        """The part of `inputs` (any tree that the layout covers) that belongs to `slice_info`, as views."""
+        engine = self._engine
+        args, _ = engine.bind((inputs,), {}).part(slice_info)
+        return args[0]
+
+    def barrier_sync(self, timeout: float | None = None) -> int:
+        """Wait until all `config.num_ubatches` parties have called this; returns the arrival index.
+
+        `timeout` in seconds, None for `config.barrier_timeout`. Raises WaitTimeoutError, BarrierBrokenError.
+        """
+        if self._barrier is None:
+            self._barrier = UBatchBarrier(self.config.num_ubatches, self._runtime)
+        return self._barrier.wait(self.config.barrier_timeout if timeout is None else timeout)
+
+    def unwrap(self) -> Callable[..., Any]:
+        """The wrapped thing itself."""
+        return self._runnable
+
+    def shutdown(self) -> None:
+        """Stop the worker threads; calls after it raise ClosedError."""
+        self._engine.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.shutdown()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_runnable":  # not set yet: a failed __init__ or a copy in the making
+            raise AttributeError(name)
+        return getattr(self._runnable, name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._runnable!r})"
+
+
+def wrap(runnable: Callable[..., Any], **options: Any) -> UBatchWrapper:
+    """Wrap a function so that each call runs as micro-batches; the short way in.
+
+    `options` are the fields of UBatchConfig, plus `config`, `layout` and `progress`. Example:
+    `f = microbatch.wrap(f, backend="cpu")`.
+    """
+    return UBatchWrapper(runnable, options.pop("config", None), **options)
+
+
+def check_runnable(runnable: object) -> None:
+    """Refuse what cannot be run as a step: classes, coroutines, generators, what is already wrapped."""
+    if isinstance(runnable, UBatchWrapper):
+        raise ArgumentTypeError("this is already wrapped; wrap its unwrap() to change options")
+    if isinstance(runnable, type):
+        raise ArgumentTypeError(f"got the class {runnable.__name__}; pass an instance")
+    if not callable(runnable):
+        raise ArgumentTypeError(f"wrap() needs a callable, got {type(runnable).__name__}; pass a function or module")
+    called = runnable if inspect.isroutine(runnable) else type(runnable).__call__
+    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+        raise ArgumentTypeError("async callables are not supported; wrap the synchronous function inside")
+    if inspect.isgeneratorfunction(called):
+        raise ArgumentTypeError("generator functions are not supported; return arrays instead of yielding")
+
+
+def parameter_names(runnable: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of the positional parameters, for messages and layout patterns; empty where unknown."""
+    try:
+        parameters = inspect.signature(runnable).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(parameter.name for parameter in parameters if parameter.kind in kinds)
