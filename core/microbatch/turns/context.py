@@ -1,0 +1,137 @@
+"""One ubatch while its step runs: its slice, its state, its gate, and how code finds out which ubatch it is in.
+
+Invariant: which ubatch is current is a context variable, never a global and never a table keyed by thread: two
+wrappers, nested wrappers and foreign threads do not see each other. A context costs about a microsecond to build,
+because a step may have thousands: its gate is made when somebody first signals or waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any
+
+from microbatch.turns.runtime import Gate, Runtime, default_runtime
+from microbatch.turns.state import UBatchState, advance
+
+if TYPE_CHECKING:
+    from microbatch.batch.slicing import UBatchSlice
+
+__all__ = ["UBatchContext", "current_ubatch", "enter", "entered", "leave", "make_ubatch_contexts"]
+
+
+class UBatchContext:
+    """A ubatch of a running step; made by the wrapper, read by schedules and model code."""
+
+    __slots__ = (
+        "_gates",
+        "gpu_wait_event",
+        "num_ubatches",
+        "runtime",
+        "seat",
+        "slice_info",
+        "state",
+        "thread_id",
+        "ubatch_id",
+    )
+
+    def __init__(
+        self,
+        slice_info: UBatchSlice | None = None,
+        ubatch_id: int = 0,
+        num_ubatches: int = 1,
+        runtime: Runtime | None = None,
+    ) -> None:
+        self.slice_info = slice_info
+        """The tokens and requests of this ubatch."""
+        self.ubatch_id = ubatch_id
+        """Its place in the step, from 0, in row order."""
+        self.num_ubatches = num_ubatches
+        """How many ubatches the step has."""
+        self.runtime = runtime
+        """Where gates and thread identities come from; None is the real threads."""
+        self.thread_id: Hashable = None
+        """The thread that entered it last, None before that."""
+        self.gpu_wait_event: Any = None
+        """The device event recorded at its last hand-off, None before one."""
+        self.state = UBatchState.IDLE
+        """Where it stands; changed with `advance`."""
+        self.seat: Any = None
+        """Its place in the schedule that takes turns (`dbo` talks to it), None in any other schedule."""
+        self._gates: dict[str, Gate] = {}
+
+    @property
+    def cpu_wait_event(self) -> Gate:
+        """The gate that this ubatch waits in; made on first use, the same one for every thread that asks."""
+        gate = self._gates.get("cpu")
+        if gate is None:
+            gate = self._gates.setdefault("cpu", (self.runtime or default_runtime()).gate())
+        return gate
+
+    def signal_ready(self) -> None:
+        """Let one `wait_ready` of this context pass; signalling twice is signalling once."""
+        self.cpu_wait_event.open()
+
+    def wait_ready(self, timeout: float | None = None) -> bool:
+        """Wait up to `timeout` seconds (None: for ever) for a signal and take it; False if none came."""
+        return self.cpu_wait_event.wait(timeout)
+
+    def advance(self, new: UBatchState) -> None:
+        """Change the state; raises StateTransitionError, and changes nothing, if `new` may not follow."""
+        self.state = advance(self.state, new)
+
+    def reset(self) -> None:
+        """Back to IDLE, without signal, event or thread; raises StateTransitionError while it is running."""
+        if self.state is not UBatchState.IDLE:
+            self.advance(UBatchState.IDLE)
+        self._gates = {}
+        self.gpu_wait_event = None
+        self.thread_id = None
+        self.seat = None
+
+    def __repr__(self) -> str:
+        return f"<ubatch {self.ubatch_id} of {self.num_ubatches}, {self.state.name}, {self.slice_info}>"
+
+
+_CURRENT: ContextVar[UBatchContext | None] = ContextVar("microbatch_ubatch", default=None)
+
+
+def current_ubatch() -> UBatchContext | None:
+    """The context of the ubatch that the calling code runs in, None outside a step."""
+    return _CURRENT.get()
+
+
+def enter(context: UBatchContext) -> Token[UBatchContext | None]:
+    """Make `context` current; give the token to `leave`."""
+    context.thread_id = (context.runtime or default_runtime()).current()
+    return _CURRENT.set(context)
+
+
+def leave(token: Token[UBatchContext | None]) -> None:
+    """Make the ubatch current again that was current before `enter`; same thread and context only."""
+    _CURRENT.reset(token)
+
+
+@contextmanager
+def entered(context: UBatchContext) -> Iterator[UBatchContext]:
+    """`enter` and `leave` around a block."""
+    token = enter(context)
+    try:
+        yield context
+    finally:
+        leave(token)
+
+
+def make_ubatch_contexts(num_ubatches: int, num_tokens: int, num_reqs: int) -> list[UBatchContext]:
+    """One context per ubatch of `num_tokens` tokens and `num_reqs` requests, cut evenly.
+
+    Requests are taken as equally long. Raises SliceError where that many ubatches cannot be filled, and
+    ArgumentTypeError or ArgumentValueError for counts that are not counts.
+    """
+    from microbatch.batch.slicing import BatchShape, cut
+
+    slices = cut(
+        BatchShape(num_tokens=num_tokens, num_reqs=num_reqs), num_ubatches=num_ubatches, splitter="even"
+    )
+    return [UBatchContext(piece, index, len(slices)) for index, piece in enumerate(slices)]

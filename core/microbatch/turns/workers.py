@@ -1,0 +1,252 @@
+"""Threads that live across steps.
+
+Invariant: a worker is idle, or claimed by exactly one run. The claim is one `dict.setdefault` under a key made
+beforehand, and a worker gives itself back; so a caller interrupted at any bytecode loses no worker, and no lock is
+there for it to lose either. A run never waits for a worker to become idle: it hires one, so nested runs cannot
+starve each other. Workers know the roster, never the pool: a dropped pool is collected and its threads end.
+
+Rejected: a queue in front of a fixed number of threads (a nested step deadlocks once all of them wait for it), and
+threads started per step (80-270 us each, first-use costs of the framework on top).
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from microbatch.errors import ClosedError, WaitTimeoutError
+from microbatch.turns.runtime import Runtime, Task
+
+__all__ = ["WorkerPool"]
+
+CLOSING = object()
+"""Who claims a worker so that it ends."""
+
+
+class Worker:
+    """One thread and the gate it sleeps in."""
+
+    __slots__ = ("dismissed", "gate", "name", "task")
+
+    def __init__(self, runtime: Runtime, name: str) -> None:
+        self.gate = runtime.gate()
+        self.name = name
+        self.task: Task | None = None
+        self.dismissed = False
+
+
+class Roster:
+    """The workers of one pool in one process, and who has claimed which."""
+
+    __slots__ = ("claims", "closed", "hired", "name", "process", "runtime", "workers")
+
+    def __init__(self, runtime: Runtime, name: str) -> None:
+        self.runtime = runtime
+        self.name = name
+        self.process = os.getpid()
+        self.closed = False
+        self.hired = 0
+        self.workers: list[Worker] = []
+        self.claims: dict[Worker, object] = {}
+
+    def claim(self, run: Run) -> Worker:
+        """An idle worker, or a new one; from here on it is the run's."""
+        for worker in self.workers:
+            if worker not in self.claims and self.claims.setdefault(worker, run) is run:
+                return worker
+        self.hired += 1
+        worker = Worker(self.runtime, f"{self.name}-{self.hired}")
+        self.claims[worker] = run
+        self.workers.append(worker)
+        worker.task = self.runtime.spawn(partial(_serve, worker, self), name=worker.name)
+        return worker
+
+    def release(self, worker: Worker) -> bool:
+        """Make a claimed worker idle again; True if the roster is closed and the worker must end."""
+        self.claims.pop(worker, None)
+        return self.closed and self.claims.setdefault(worker, CLOSING) is CLOSING
+
+    def dismiss(self, worker: Worker) -> None:
+        """Give up a worker whose thread may or may not have started."""
+        worker.dismissed = True
+        self.leave(worker)
+        worker.gate.open()
+
+    def leave(self, worker: Worker) -> None:
+        """Take a worker off the list; twice is once."""
+        if worker in self.workers:
+            self.workers.remove(worker)
+        self.claims.pop(worker, None)
+
+    def close(self) -> None:
+        """Make idle workers end now and busy ones when they finish; never blocks. Nothing in a forked child."""
+        if self.process != os.getpid():
+            return
+        self.closed = True
+        for worker in list(self.workers):
+            if self.claims.setdefault(worker, CLOSING) is CLOSING:
+                worker.gate.open()
+
+
+def _serve(worker: Worker, roster: Roster) -> None:
+    """What a worker's thread does: sleep, run what its claim has for it, give itself back."""
+    while not worker.dismissed:
+        worker.gate.wait()
+        run = roster.claims.get(worker)
+        if run is CLOSING:
+            break
+        if isinstance(run, Run) and worker in run.jobs and run.work(worker):
+            break
+        del run  # the arguments of a finished step must not live in a sleeping thread
+    roster.leave(worker)
+
+
+class Run:
+    """One call of `WorkerPool.run`."""
+
+    __slots__ = ("bodies", "errors", "finished", "gate", "jobs", "roster")
+
+    def __init__(self, roster: Roster, bodies: Sequence[Callable[[], None]]) -> None:
+        self.roster = roster
+        self.bodies = bodies
+        self.gate = roster.runtime.gate()
+        self.jobs: dict[Worker, Callable[[], None]] = {}
+        self.finished: deque[Worker] = deque()
+        self.errors: deque[BaseException] = deque()
+
+    def start(self) -> None:
+        """Claim all workers first, so that a thread which cannot be started leaves no body half begun."""
+        workers = [self.roster.claim(self) for _ in self.bodies[1:]]
+        for worker, body in zip(workers, self.bodies[1:], strict=True):
+            self.jobs[worker] = body
+            worker.gate.open()
+
+    def work(self, worker: Worker) -> bool:
+        """In the worker: run its body. True if the worker must end."""
+        try:
+            self.jobs[worker]()
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller
+            self.errors.append(error)
+        ending = self.roster.release(worker)
+        self.finished.append(worker)
+        if len(self.finished) >= len(self.jobs):
+            self.gate.open()
+        return ending
+
+    def join(self) -> None:
+        """Wait for every body that was given to a worker."""
+        while len(self.finished) < len(self.jobs):
+            self.gate.wait()
+
+    def stop(self, error: BaseException, on_interrupt: Callable[[BaseException], None] | None) -> None:
+        """After the caller's part ended with `error`: make the others end, wait, give back what never started."""
+        if on_interrupt is not None:
+            on_interrupt(error)
+        for worker in list(self.roster.workers):
+            if self.roster.claims.get(worker) is not self:
+                continue
+            if worker.task is None:
+                self.roster.dismiss(worker)
+            elif worker in self.jobs:
+                worker.gate.open()  # the interrupt may have come just before
+            elif self.roster.release(worker):
+                worker.gate.open()
+        self.join()
+
+
+class WorkerPool:
+    """Runs bodies side by side, the caller taking the first; keeps the threads for the next time."""
+
+    def __init__(self, runtime: Runtime, *, name: str = "microbatch") -> None:
+        self._runtime = runtime
+        self._name = name
+        self._held: list[Roster] = [Roster(runtime, name)]
+        self._finalizer = weakref.finalize(self, _close_all, self._held)
+
+    def run(
+        self,
+        bodies: Sequence[Callable[[], None]],
+        *,
+        on_interrupt: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        """Run all `bodies` at the same time and return when all have finished.
+
+        `bodies[0]` runs in the caller. Bodies should catch their own errors; one that escapes is raised here after
+        all have finished, the first one, with the others in its notes. If the caller's part ends with an error (an
+        interrupt, its own body, a thread that cannot be started), `on_interrupt` is called with it, which must make
+        the others end, before they are waited for. Raises ClosedError after `shutdown`.
+        """
+        run = Run(self._roster(), bodies)
+        try:
+            run.start()
+            bodies[0]()
+            run.join()
+        except BaseException as error:
+            _settle(run, error, on_interrupt)
+            if not run.errors or not isinstance(error, Exception):
+                _note(error, run.errors)
+                raise
+            run.errors.append(error)
+        if run.errors:
+            _note(run.errors[0], run.errors)
+            raise run.errors[0]
+
+    def shutdown(self, timeout: float | None = 30.0) -> None:
+        """End the threads and wait up to `timeout` seconds for those that still work; afterwards `run` is an error.
+
+        A second call changes nothing. Raises WaitTimeoutError naming the threads that did not end.
+        """
+        roster = self._held[0]
+        roster.close()
+        roster.closed = True
+        if roster.process != os.getpid():
+            return
+        for worker in list(roster.workers):
+            if worker.task is not None and not worker.task.join(timeout):
+                raise WaitTimeoutError(
+                    f"thread {worker.name!r} did not end within {timeout} s of shutdown;"
+                    f" make the function it runs return\n{self._runtime.dump()}"
+                )
+
+    @property
+    def num_threads(self) -> int:
+        """Workers there are now, idle or not, the callers not counted."""
+        roster = self._held[0]
+        return len(roster.workers) if roster.process == os.getpid() else 0
+
+    def _roster(self) -> Roster:
+        roster = self._held[0]
+        if roster.closed:
+            raise ClosedError("the workers were shut down; make a new wrapper")
+        if roster.process != os.getpid():
+            roster = self._held[0] = Roster(self._runtime, self._name)
+        return roster
+
+
+def _close_all(rosters: list[Roster]) -> None:
+    for roster in rosters:
+        roster.close()
+
+
+def _settle(run: Run, error: BaseException, on_interrupt: Callable[[BaseException], None] | None) -> None:
+    """Stop and wait; an interrupt that comes meanwhile is taken once, the next one gives the waiting up."""
+    try:
+        run.stop(error, on_interrupt)
+    except BaseException as second:
+        second.add_note(f"raised while the threads of a step were being stopped because of {error!r}")
+        try:
+            run.stop(second, on_interrupt)
+        except BaseException as third:
+            left = len(run.jobs) - len(run.finished)
+            third.add_note(f"{left} threads of the step were still running and are no longer waited for")
+            raise
+        raise
+
+
+def _note(error: BaseException, all_errors: Iterable[BaseException]) -> None:
+    for other in all_errors:
+        if other is not error:
+            error.add_note(f"another thread of the step raised {type(other).__name__}: {other}")
