@@ -25,7 +25,7 @@ class DynamicUBatchWrapper(UBatchWrapper):
         **options: Any,
     ) -> None:
         self.memory_threshold = _fraction(memory_threshold)
-        super().__init__(runnable, config, **options)
+        super().__init__(runnable, config, memory_share=self.memory_threshold, **options)
 
     def record_timing(self, num_tokens: int, elapsed: float) -> None:
         """Teach the policy a time measured elsewhere: `elapsed` seconds for one ubatch of `num_tokens`."""
@@ -39,7 +39,7 @@ class DynamicUBatchWrapper(UBatchWrapper):
 
     def optimal_ubatch_size(self) -> int:
         """Units per ubatch that the policy would allow for a batch like the last one; 0 before any step."""
-        return self._engine.optimal_size()
+        return self._engine.planner.optimal()
 
     def _get_memory_usage(self) -> float:
         """Measured share of the device's capacity in use now, 0 to 1."""

@@ -28,6 +28,7 @@ from microbatch.schedules.step import Step
 from microbatch.setting import Setting
 from microbatch.sizing.cores import usable_cores
 from microbatch.sizing.planning import Plan, Planner
+from microbatch.sizing.recovery import Recovery
 from microbatch.sizing.report import make_report
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.workers import WorkerPool
@@ -79,17 +80,18 @@ class Engine:
         """Run one step; see `UBatchWrapper.__call__`."""
         setting = self._prepare(args, kwargs, slices)
         snapshot = self._watch.before()
+        recovery = Recovery(self.function, setting.backend, self._layout, self._names)
         ubatches: Ubatches | None = None
         try:
             if setting.plan.cut is None and out is None:
-                result = self.function(*args, **kwargs)
+                result = recovery.call(args, kwargs)
             else:
-                ubatches = self._ubatches(setting, out)
+                ubatches = self._ubatches(setting, recovery, out)
                 result = self._run(setting, ubatches)
         except BaseException as error:
-            self._report(setting, ubatches, error)
+            self._report(setting, ubatches, recovery, error)
             raise
-        self._report(setting, ubatches, None)
+        self._report(setting, ubatches, recovery, None)
         self._watch.after(snapshot)
         return result
 
@@ -143,10 +145,10 @@ class Engine:
             return self.planner.whole(batch, whole)
         return self.planner.plan(batch, memory, workers, number)
 
-    def _ubatches(self, setting: Setting, out: Any) -> Ubatches:
+    def _ubatches(self, setting: Setting, recovery: Recovery, out: Any) -> Ubatches:
         cut = setting.plan.cut or whole_cut(setting)
         gather = Gather(setting.batch, cut, self._layout, setting.backend, out)
-        return Ubatches(self.function, setting, gather, cut, self._runtime, self._progress)
+        return Ubatches(recovery, setting, gather, cut, self._runtime, self._progress)
 
     def _run(self, setting: Setting, ubatches: Ubatches) -> Any:
         schedule = load_schedule(setting.schedule if len(ubatches.contexts) > 1 else "sequential")
@@ -165,9 +167,11 @@ class Engine:
         )
         return ubatches.result()
 
-    def _report(self, setting: Setting, ubatches: Ubatches | None, error: BaseException | None) -> None:
+    def _report(
+        self, setting: Setting, ubatches: Ubatches | None, recovery: Recovery, error: BaseException | None
+    ) -> None:
         seconds = self._runtime.monotonic() - setting.started
-        report = make_report(setting, ubatches, seconds, self.config.policy, error)
+        report = make_report(setting, ubatches, recovery, seconds, self.config.policy, error)
         self.last_report = report
         self.planner.observe(report)
         if self._listened:

@@ -12,6 +12,7 @@ from typing import Any
 from microbatch.batch.gather import Gather
 from microbatch.batch.slicing import Cut, UBatchSlice
 from microbatch.setting import Setting
+from microbatch.sizing.recovery import Recovery
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchState
@@ -27,7 +28,7 @@ class Ubatches:
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        recovery: Recovery,
         setting: Setting,
         gather: Gather,
         cut: Cut,
@@ -37,7 +38,7 @@ class Ubatches:
         batch = setting.batch
         self.cut = cut
         self.contexts = contexts_for(cut.slices, runtime)
-        self._function = function
+        self.recovery = recovery
         self._batch = batch if cut.permutation is None else batch.permuted(cut.permutation, setting.backend)
         self._gather = gather
         self._clock = runtime.monotonic
@@ -55,10 +56,10 @@ class Ubatches:
         return self._batch.part(context.slice_info, None if trims is None else trims[index], index)
 
     def compute(self, context: UBatchContext, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
-        """Call the function on the part."""
+        """Call the function on the part; in smaller ones if memory runs out."""
         context.state = UBatchState.EXECUTING
         args, kwargs = inputs
-        return self._function(*args, **kwargs)
+        return self.recovery.call(args, kwargs)
 
     def store(self, context: UBatchContext, outputs: Any) -> None:
         """Write the outputs to their rows of the result."""

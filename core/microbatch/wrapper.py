@@ -35,7 +35,8 @@ class UBatchWrapper:
 
     `config` fixes options; those it leaves at their defaults come from `microbatch.config()`, the environment and
     the configuration file. `layout` says which leaf is what, where that cannot be inferred from sizes.
-    `progress(done, total)` is called after each ubatch. Raises ArgumentTypeError if `runnable` cannot be wrapped,
+    `progress(done, total)` is called after each ubatch; `memory_share` is the part of the device's capacity that a
+    step may fill. Raises ArgumentTypeError if `runnable` cannot be wrapped,
     UnknownNameError or BackendUnavailableError for a backend or policy that is not there.
     """
 
@@ -48,6 +49,7 @@ class UBatchWrapper:
         progress: Progress | None = None,
         plugins: Plugins | None = None,
         runtime: Runtime | None = None,
+        memory_share: float = 1.0,
         **options: Any,
     ) -> None:
         check_runnable(runnable)
@@ -61,7 +63,7 @@ class UBatchWrapper:
         self._engine = Engine(
             runnable,
             self.config,
-            Planner(policy_for(resolved, known), self.config),
+            Planner(policy_for(resolved, known), self.config, memory_share=memory_share),
             plugins=known,
             runtime=self._runtime,
             layout=layout,

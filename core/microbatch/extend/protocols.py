@@ -24,6 +24,7 @@ __all__ = [
     "StreamPurpose",
     "SupportsGraphs",
     "SupportsPriority",
+    "SupportsProcessGroup",
     "SupportsState",
     "SupportsTransfer",
     "SupportsYieldCheck",
@@ -233,6 +234,15 @@ class SupportsYieldCheck(Protocol):
 
     def mode_depth(self) -> object:
         """A comparable value of the mode stacks that cannot be carried across a hand-off."""
+        ...
+
+
+@runtime_checkable
+class SupportsProcessGroup(Protocol):
+    """Backends whose step may be one rank of several."""
+
+    def in_process_group(self) -> bool:
+        """Whether other ranks run this step too, so that its sizes must be agreed and not probed."""
         ...
 
 

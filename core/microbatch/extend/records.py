@@ -129,7 +129,7 @@ class SizingRequest:
     memory: MemoryReading | None = None
     """Reading of the device the step runs on; None when no reading can be had."""
     memory_limit: int | None = None
-    """The user's limit in bytes, already the smaller of the option and the reading's capacity."""
+    """The user's limit in bytes, never above the reading's capacity; None when the user set none."""
     workers: int = 1
     """Threads that may run ubatches at the same time; 1 when the schedule is not parallel."""
     in_flight: int = 1
@@ -146,6 +146,8 @@ class SizingRequest:
     """Number of this call of the wrapper, from 0."""
     failed_at: int | None = None
     """Units of the smallest part that ran out of memory in this very step, else None."""
+    limit: int | None = None
+    """Lowest limit of the policies before this one in a chain; None for the first, or when none has a limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +162,9 @@ class Proposal:
     """Why, in a few words for the report."""
     workers: int | None = None
     """Fewer workers than allowed, when that is known to be faster."""
+    hard: bool = False
+    """True for a bound that holds even where another policy of the chain asks not to split: memory, or a budget
+    that the user set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,13 +39,15 @@ class Plan:
 class Planner:
     """Turns a batch into a plan. One per wrapper; may be used by several threads at once."""
 
-    __slots__ = ("_busy", "_config", "_last", "_policy", "_splitter")
+    __slots__ = ("_busy", "_config", "_last", "_last_request", "_memory_share", "_policy", "_splitter")
 
-    def __init__(self, policy: SizingPolicy, config: UBatchConfig) -> None:
+    def __init__(self, policy: SizingPolicy, config: UBatchConfig, *, memory_share: float = 1.0) -> None:
         self._policy = policy
         self._config = config
         self._splitter = config.splitter
+        self._memory_share = memory_share
         self._last = Proposal()
+        self._last_request: SizingRequest | None = None
         # A policy need not be thread-safe: who holds the one token may call it, others use the last answer.
         # pop and append are atomic, so an interrupt can lose the token (sizes stay) but never block anybody.
         self._busy: deque[None] = deque([None])
@@ -60,6 +62,7 @@ class Planner:
         request = self.request(batch, memory, workers, step)
         if batch.shape.num_requests < 2 and batch.shape.num_tokens < 2:
             return _whole(request, "nothing to cut: one row" if batch.shape.num_tokens else "empty batch")
+        self._last_request = request
         proposal = self._propose(request)
         if not proposal.split:
             return _whole(request, proposal.reason)
@@ -83,6 +86,14 @@ class Planner:
             num_units=shape.num_tokens,
             unit="rows" if shape.query_start_loc is None else "tokens",
         )
+
+    def optimal(self) -> int:
+        """Units per ubatch the policy would allow for a batch like the last one; 0 before any step."""
+        if self._last_request is None:
+            return 0
+        proposal = self._propose(self._last_request)
+        whole = self._last_request.num_tokens
+        return min(proposal.limit or whole, whole) if proposal.split else whole
 
     def observe(self, report: StepReport) -> None:
         """Show the policy a step, unless another thread is asking it right now."""
@@ -110,7 +121,7 @@ class Planner:
             largest_bytes_per_unit=batch.largest_bytes_per_unit,
             signature=batch.signature,
             memory=memory,
-            memory_limit=_limit(config.memory_limit, memory),
+            memory_limit=self._memory_limit(memory),
             workers=workers,
             in_flight=workers,
             num_ubatches=config.num_ubatches,
@@ -154,6 +165,15 @@ class Planner:
             unit=request.unit,
         )
 
+    def _memory_limit(self, memory: MemoryReading | None) -> int | None:
+        limit = self._config.memory_limit
+        if memory is None or not memory.capacity:
+            return limit
+        if limit is None and self._memory_share >= 1:
+            return None
+        share = int(memory.capacity * self._memory_share)
+        return share if limit is None else min(limit, share)
+
     def _splitter_for(self, batch: Batch) -> str:
         if self._splitter != "auto":
             return self._splitter
@@ -172,12 +192,6 @@ def _units(batch: Batch, splitter: str) -> tuple[int, str, int]:
         lengths = shape.query_start_loc[1:] - shape.query_start_loc[:-1]
         return shape.num_tokens, "tokens", max(1, int(lengths.max()) if len(lengths) else 1)
     return shape.num_tokens, "tokens", 1
-
-
-def _limit(limit: int | None, memory: MemoryReading | None) -> int | None:
-    if limit is None or memory is None:
-        return limit
-    return min(limit, memory.capacity)
 
 
 def _whole(request: SizingRequest, reason: str) -> Plan:

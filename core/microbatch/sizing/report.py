@@ -11,13 +11,19 @@ from microbatch.extend.records import StepReport
 
 if TYPE_CHECKING:
     from microbatch.setting import Setting
+    from microbatch.sizing.recovery import Recovery
     from microbatch.ubatches import Ubatches
 
 __all__ = ["make_report"]
 
 
 def make_report(
-    setting: Setting, ubatches: Ubatches | None, seconds: float, policy: str, error: BaseException | None
+    setting: Setting,
+    ubatches: Ubatches | None,
+    recovery: Recovery,
+    seconds: float,
+    policy: str,
+    error: BaseException | None,
 ) -> StepReport:
     """The report of a finished or failed step; `ubatches` is None when the function ran on the whole batch."""
     plan, shape = setting.plan, setting.batch.shape
@@ -39,6 +45,7 @@ def make_report(
         workers=plan.workers if cut else 1,
         memory_before=setting.memory,
         padding_avoided=ubatches.cut.padding_avoided if ubatches is not None else 0,
+        oom_sizes=tuple(recovery.sizes),
         failure=None if error is None else setting.backend.classify(error),
     )
 
