@@ -136,7 +136,7 @@ class Chain:
         return {f"{i}:{m.name}": dict(m.state()) for i, m in enumerate(self.members)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Give it back; raises ValueError, and changes nothing, if it is of another chain."""
+        """Give it back; raises ValueError, members as before, if it is of another chain."""
         names = [f"{i}:{m.name}" for i, m in enumerate(self.members)]
         if not isinstance(state, Mapping) or sorted(state) != sorted(names):
             raise ValueError(f"this is not the state of the chain {self.name!r}")
