@@ -1,0 +1,66 @@
+"""From `package.module:Class` to an object that has all that its protocol asks for.
+
+Invariant: an object that leaves here has every member of its protocol. The check is made once, when the object is
+built, so that a missing method is reported by name before a step and not as an AttributeError inside one.
+"""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+from microbatch.errors import ArgumentTypeError, MicrobatchError, PluginError, PluginLoadError
+
+__all__ = ["build", "load_object", "missing_members"]
+
+
+def load_object(target: str) -> Any:
+    """Import `package.module:attribute`; raises what the import raises, AttributeError for a missing name."""
+    module, _, attribute = target.partition(":")
+    found: Any = import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def build(what: str, target: str, protocol: type, options: dict[str, Any], remedy: str = "") -> Any:
+    """Call the class at `target` with `options` and check the result against `protocol`.
+
+    `what` opens every error text, such as `backend 'npu' (acme-backend 1.2)`. Raises PluginLoadError with the
+    cause chained, ArgumentTypeError for options it does not take, PluginError naming missing members.
+    """
+    try:
+        made = load_object(target)(**options)
+    except MicrobatchError:
+        raise
+    except TypeError as error:
+        if not options:
+            raise _failed(what, target, error, remedy) from error
+        given = ", ".join(sorted(options))
+        raise ArgumentTypeError(f"{what} does not take the options {given} as given: {error}") from error
+    except Exception as error:
+        raise _failed(what, target, error, remedy) from error
+    missing = missing_members(made, protocol)
+    if missing:
+        raise PluginError(
+            f"{what} does not implement {', '.join(missing)} of the protocol {protocol.__name__}; "
+            f"add them to {target} (see microbatch.extend.protocols)"
+        )
+    return made
+
+
+def missing_members(made: object, protocol: type) -> tuple[str, ...]:
+    """Names that `protocol` declares and `made` lacks, or has as something that cannot be called."""
+    methods = {name for name, value in vars(protocol).items() if callable(value) and not name.startswith("_")}
+    declared = methods | {name for name in inspect.get_annotations(protocol) if not name.startswith("_")}
+    return tuple(
+        name
+        for name in sorted(declared)
+        if not hasattr(made, name) or (name in methods and not callable(getattr(made, name)))
+    )
+
+
+def _failed(what: str, target: str, error: BaseException, remedy: str) -> PluginLoadError:
+    hint = f"; {remedy}" if remedy else ""
+    return PluginLoadError(f"{what} could not be loaded from {target}: {type(error).__name__}: {error}{hint}")
