@@ -1,1 +1,31 @@
-"""The sizing policies that come with microbatch, announced by hook."""
+"""The sizing policies that come with microbatch, announced by hook.
+
+Invariant: importing this loads no policy. Policies see numbers only, keep no clock and draw no random number: the
+same requests and reports in the same order give the same answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from microbatch.extend.hookspecs import hookimpl
+from microbatch.extend.records import PolicyInfo
+
+__all__ = ["microbatch_register_policies"]
+
+_POLICIES = (
+    ("auto", "auto:Auto", "memory model, then the fastest size that fits, pressure and graph sizes on top"),
+    ("fixed", "fixed:Fixed", "always num_ubatches parts"),
+    ("threshold", "threshold:Threshold", "num_ubatches parts from 32 decode or 512 prefill tokens on"),
+    ("tokens", "tokens:Tokens", "at most max_tokens_per_ubatch units in a part"),
+    ("throughput", "throughput:Throughput", "the smallest size within 5 % of the fastest, learned"),
+)
+
+
+@hookimpl
+def microbatch_register_policies() -> Sequence[PolicyInfo]:
+    """The built-in policies."""
+    return [
+        PolicyInfo(name=name, load=f"microbatch_policies.{load}", summary=summary)
+        for name, load, summary in _POLICIES
+    ]

@@ -1,0 +1,33 @@
+"""`fixed`: always the same number of ubatches."""
+
+from __future__ import annotations
+
+from microbatch.errors import ArgumentValueError
+from microbatch.extend.records import Proposal, SizingRequest, StepReport
+
+__all__ = ["Fixed", "parts"]
+
+
+class Fixed:
+    """Cut every batch into `num_ubatches` parts of equal size; None takes the configured count."""
+
+    def __init__(self, num_ubatches: int | None = None) -> None:
+        if num_ubatches is not None and (type(num_ubatches) is not int or num_ubatches < 1):
+            raise ArgumentValueError(
+                f"num_ubatches={num_ubatches!r} of policy 'fixed' must be an int of at least 1, or None"
+            )
+        self._num_ubatches = num_ubatches
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        """The size that gives the count."""
+        return parts(request, self._num_ubatches or request.num_ubatches)
+
+    def observe(self, report: StepReport) -> None:
+        """Nothing to learn."""
+
+
+def parts(request: SizingRequest, count: int) -> Proposal:
+    """The proposal that cuts the batch of `request` into `count` parts."""
+    if count < 2:
+        return Proposal(split=False, reason="1 ubatch asked for")
+    return Proposal(limit=max(1, -(-request.num_tokens // count)), reason=f"{count} ubatches asked for")

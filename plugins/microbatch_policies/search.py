@@ -1,0 +1,156 @@
+"""Find the smallest size within 5 % of the fastest, on a grid of powers of two, from few measurements.
+
+Seconds per unit against the logarithm of the size fall, are flat, and rise again (fixed cost per part, then caches
+or memory run out), so climbing in steps of four and refining by two needs at most 8 of 13 sizes. The whole batch is
+an arm of its own: it runs without the schedule, so its time does not follow from those of the parts.
+
+Invariant: `choice` names only arms that were measured. Rejected: golden section (7 of 13 sizes, but one noisy
+comparison throws the best half away for good), bandits (they never stop paying for bad arms).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["WHOLE", "SizeSearch"]
+
+WHOLE = 1 << 20
+"""The arm of the uncut batch; larger than any exponent."""
+
+NEAR = 1.05
+"""Sizes within this factor of the best are as good, and the smallest of them is taken."""
+GAIN = 1.03
+"""Cutting must gain more than this over the whole batch."""
+CLOSE = 1.15
+"""Arms within this factor of the best are measured twice."""
+SHORT = 3e-4
+"""Seconds of a step below which no more sizes are tried: hand-over to threads costs a tenth of it."""
+KEPT = 5
+"""Samples kept per arm."""
+
+
+class SizeSearch:
+    """What is known of one kind of batch. Arms are exponents of two, or WHOLE; values are seconds per unit."""
+
+    __slots__ = ("_bad", "arms", "start")
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.arms: dict[int, list[float]] = {}
+        self._bad: dict[int, int] = {}
+
+    def record(self, arm: int, seconds_per_unit: float) -> None:
+        """Add a measurement."""
+        samples = self.arms.setdefault(arm, [])
+        samples.append(seconds_per_unit)
+        del samples[:-KEPT]
+
+    def refuse(self, arm: int) -> None:
+        """The arm was asked for and did not run (a memory bound lowered it); twice, and it is not asked again."""
+        self._bad[arm] = self._bad.get(arm, 0) + 1
+
+    def value(self, arm: int) -> float:
+        """Seconds per unit: the least of the samples, since what disturbs a measurement only adds."""
+        return min(self.arms[arm])
+
+    def next_arm(self, low: int, high: int, *, whole: bool, units: int) -> int | None:
+        """The arm to measure next for a batch of `units`, or None when enough is known.
+
+        `low` and `high` bound the exponents; `whole` says whether the uncut batch may be tried.
+        """
+        if self.start == WHOLE and whole and WHOLE not in self.arms and not self._refused(WHOLE):
+            return WHOLE
+        if not (self.arms and self._short(units)):
+            arm = self._explore(low, high)
+            if arm is not None:
+                return arm
+        if whole and WHOLE not in self.arms and not self._refused(WHOLE) and self._whole_may_win(high):
+            return WHOLE
+        return self._again(low, high, whole)
+
+    def choice(self, low: int, high: int, *, whole: bool) -> int | None:
+        """The arm to settle on among those measured, or None if none of them may run."""
+        parts = [arm for arm in self.arms if low <= arm <= high]
+        if not parts:
+            return WHOLE if whole and WHOLE in self.arms else None
+        best = min(map(self.value, parts))
+        if whole and WHOLE in self.arms and self.value(WHOLE) <= best * GAIN:
+            return WHOLE
+        return min(arm for arm in parts if self.value(arm) <= best * NEAR)
+
+    def recheck(self) -> None:
+        """Have the close contenders measured once more."""
+        for samples in self.arms.values():
+            del samples[:-1]
+
+    def as_json(self) -> dict[str, Any]:
+        """Start and least times; samples are not kept, so that a loaded arm is measured again."""
+        return {"start": self.start, "arms": {str(arm): self.value(arm) for arm in self.arms}}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SizeSearch:
+        """Raises ValueError, KeyError or TypeError for anything that `as_json` did not make."""
+        search = cls(_exponent(data["start"]))
+        for arm, value in data["arms"].items():
+            seconds = float(value)
+            if not 0 < seconds < float("inf"):
+                raise ValueError(f"{value!r} is not a time")
+            search.record(_exponent(int(arm)), seconds)
+        return search
+
+    def _refused(self, arm: int) -> bool:
+        return self._bad.get(arm, 0) > 1
+
+    def _short(self, units: int) -> bool:
+        return min(map(self.value, self.arms)) * units < SHORT
+
+    def _explore(self, low: int, high: int) -> int | None:
+        """The next exponent of the climb, None once the best has a worse one on both sides."""
+        parts = sorted(arm for arm in self.arms if low <= arm <= high)
+        if not parts:
+            first = min(max(self.start, low), high) if self.start != WHOLE else high
+            return None if self._refused(first) else first
+        best = min(parts, key=self.value)
+        for step, edge in ((2, high), (-2, low)):
+            beyond = min(best + step, edge) if step > 0 else max(best + step, edge)
+            bracketed = any(arm > best if step > 0 else arm < best for arm in parts)
+            if beyond != best and not bracketed and not self._refused(beyond):
+                return beyond
+        return self._between(parts, best)
+
+    def _between(self, parts: list[int], best: int) -> int | None:
+        """One size between the best and the better of its neighbours."""
+        at = parts.index(best)
+        beside = parts[max(0, at - 1) : at] + parts[at + 1 : at + 2]
+        for neighbour in sorted(beside, key=self.value):
+            middle = (best + neighbour) // 2 if neighbour > best else -(-(best + neighbour) // 2)
+            if middle not in self.arms and not self._refused(middle):
+                return middle
+            break
+        return None
+
+    def _whole_may_win(self, high: int) -> bool:
+        parts = [arm for arm in self.arms if arm <= high]
+        if not parts:
+            return True
+        return self.value(max(parts)) <= CLOSE * min(map(self.value, parts))
+
+    def _again(self, low: int, high: int, whole: bool) -> int | None:
+        """A contender that was measured only once. The whole batch gets a second chance from further behind,
+        because its first run starts the framework's own threads."""
+        allowed = [a for a in self.arms if low <= a <= high or (a == WHOLE and whole)]
+        if len(allowed) < 2:
+            return None
+        best = min(map(self.value, allowed))
+        for arm in sorted(allowed, key=self.value):
+            factor = 1.5 if arm == WHOLE else CLOSE
+            if len(self.arms[arm]) < 2 and self.value(arm) <= best * factor and not self._refused(arm):
+                return arm
+        return None
+
+
+def _exponent(value: object) -> int:
+    if type(value) is not int or not (0 <= value <= 62 or value == WHOLE):
+        raise ValueError(f"{value!r} is not a size")
+    return value

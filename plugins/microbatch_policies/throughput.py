@@ -1,0 +1,231 @@
+"""`throughput`: the smallest size within 5 % of the fastest, found by measuring the first steps.
+
+The search starts where one live array of a part is near the cache (1 MiB: 0.5 to 2 MiB is best on cores with 1 MiB
+of L2), and with enough parts that intermediates much wider than the input stay small too: a caller with a single
+large step gets a good size at once. What is learned holds for one signature and size class (power of two of the
+batch). Invariant: settled, a step costs two dictionary look-ups; the clock is the number of reports, so the same
+reports give the same sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from microbatch.extend.records import Proposal, SizingRequest, StepReport
+from microbatch_policies.search import WHOLE, SizeSearch
+from microbatch_policies.start import start_size
+
+__all__ = ["Throughput"]
+
+KINDS = 256
+"""Kinds of batches remembered; the oldest is forgotten first."""
+ANSWERS = 1024
+"""Settled answers remembered."""
+TINY_STEP = 1e-3
+"""Seconds: a tiny batch that takes less than this whole is never cut."""
+WARM = 0.5
+"""Seconds from which the first call counts although it is cold."""
+RECHECK = 64
+"""Settled steps after which the contenders are measured once more; then after four times as many."""
+DRIFT = 1.5
+"""Factor by which the settled time may move before the search starts again."""
+
+Key = tuple[str, int, int]
+
+
+class _Kind:
+    """One kind of batch: its search and, once settled, how its time develops."""
+
+    __slots__ = ("age", "calls", "expected", "recent", "recheck", "search")
+
+    def __init__(self, search: SizeSearch) -> None:
+        self.search = search
+        self.calls = 0
+        self.age = 0
+        self.recheck = RECHECK
+        self.expected = 0.0
+        self.recent = 0.0
+
+
+class Throughput:
+    """Learns the size by speed. Memory is not its business: put `memory-model` before it in a chain."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[Key, _Kind] = {}
+        self._settled: dict[tuple[str, int], tuple[Proposal, _Kind, int, int | None]] = {}
+        self._current: _Kind | None = None
+        self._arm: int | None = None
+        self._limit: int | None = None
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        """The settled size, or the next one to measure."""
+        known = self._settled.get((request.signature, request.num_tokens))
+        if known is None or request.failed_at is not None:
+            return self._measure(request)
+        proposal, kind, workers, limit = known
+        if workers != request.workers or limit != request.limit:
+            return self._measure(request)
+        self._current, self._arm = kind, None
+        return proposal
+
+    def observe(self, report: StepReport) -> None:
+        """Learn the time of a clean step."""
+        kind, arm = self._current, self._arm
+        self._current = self._arm = None
+        if report.failure is not None or report.oom_sizes or report.calibration or report.seconds <= 0:
+            return
+        if kind is None:
+            self._foreign(report)
+        elif arm is None:
+            self._drift(kind, report)
+        else:
+            self._learn(kind, arm, report)
+
+    def state(self) -> Mapping[str, Any]:
+        """Times per unit of each kind and size."""
+        kinds = [[list(key), kind.search.as_json()] for key, kind in self._kinds.items()]
+        return {"policy": "throughput", "version": 1, "kinds": kinds}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take times back; each close contender is measured again. Raises ValueError for foreign state."""
+        kinds: dict[Key, _Kind] = {}
+        try:
+            if state["policy"] != "throughput" or state["version"] != 1:
+                raise ValueError("it was written by another policy or version")
+            for (signature, size_class, workers), data in state["kinds"][-KINDS:]:
+                if type(signature) is not str or type(size_class) is not int or type(workers) is not int:
+                    raise ValueError("a kind is not named by signature, class and workers")
+                kinds[signature, size_class, workers] = _Kind(SizeSearch.from_json(data))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"not the state of policy 'throughput': {error}") from error
+        self._kinds = kinds
+        self._settled = {}
+        self._current = self._arm = None
+
+    def _measure(self, request: SizingRequest) -> Proposal:
+        kind = self._kind(request)
+        units = request.num_tokens
+        low, high, whole = _range(request)
+        tiny = _tiny_and_short(kind.search, units)
+        arm = None if tiny else kind.search.next_arm(low, high, whole=whole, units=units)
+        self._current, self._arm = kind, arm
+        if arm is not None:
+            proposal = _proposal(arm, request, f"measuring {_name(arm, request.unit)}")
+        else:
+            proposal = self._settle(kind, request, low, high, whole)
+        self._limit = proposal.limit
+        return proposal
+
+    def _settle(self, kind: _Kind, request: SizingRequest, low: int, high: int, whole: bool) -> Proposal:
+        arm = kind.search.choice(low, high, whole=whole)
+        if arm is None:
+            arm = high if not whole else min(max(kind.search.start, low), high)
+            return _proposal(arm, request, "no measured size may run")
+        proposal = _proposal(arm, request, _reason(kind.search, arm, request.unit))
+        kind.expected = kind.recent = kind.search.value(arm)
+        kind.age = 0
+        if len(self._settled) >= ANSWERS:
+            self._settled.clear()
+        if request.failed_at is None:
+            key = (request.signature, request.num_tokens)
+            self._settled[key] = (proposal, kind, request.workers, request.limit)
+        return proposal
+
+    def _kind(self, request: SizingRequest) -> _Kind:
+        key = (request.signature, request.num_tokens.bit_length(), request.workers)
+        kind = self._kinds.get(key)
+        if kind is None:
+            kind = self._kinds[key] = _Kind(SizeSearch(self._start(key, request)))
+            while len(self._kinds) > KINDS:
+                del self._kinds[next(iter(self._kinds))]
+        return kind
+
+    def _start(self, key: Key, request: SizingRequest) -> int:
+        """What the nearest size class of the same signature settled on, else what the bytes say."""
+        near = min(
+            (other for other in self._kinds if other[0] == key[0] and other[2] == key[2]),
+            key=lambda other: abs(other[1] - key[1]),
+            default=None,
+        )
+        arm = None if near is None else self._kinds[near].search.choice(0, 62, whole=True)
+        if arm is not None and arm != WHOLE:
+            return arm
+        size = start_size(request)
+        return WHOLE if size is None else size.bit_length() - 1
+
+    def _learn(self, kind: _Kind, arm: int, report: StepReport) -> None:
+        ran = report.limit if report.split else None
+        if ran != (None if arm == WHOLE else self._limit):
+            kind.search.refuse(arm)
+            return
+        kind.calls += 1
+        if kind.calls > 1 or report.seconds >= WARM:
+            kind.search.record(arm, report.seconds / max(1, report.num_tokens))
+
+    def _drift(self, kind: _Kind, report: StepReport) -> None:
+        kind.age += 1
+        kind.recent += 0.2 * (report.seconds / max(1, report.num_tokens) - kind.recent)
+        moved = not kind.expected <= kind.recent * DRIFT <= kind.expected * DRIFT * DRIFT
+        if kind.age < kind.recheck and not (moved and kind.age > 7):
+            return
+        self._settled = {key: value for key, value in self._settled.items() if value[1] is not kind}
+        kind.age = 0
+        kind.recheck *= 4
+        if moved:
+            kind.search.arms.clear()
+        else:
+            kind.search.recheck()
+
+    def _foreign(self, report: StepReport) -> None:
+        """A time of one part measured elsewhere: it counts for every kind with that signature."""
+        if report.split or report.num_tokens < 1:
+            return
+        arm = report.num_tokens.bit_length() - 1
+        for (signature, size_class, workers), kind in self._kinds.items():
+            if signature == report.signature and size_class > arm:
+                kind.search.record(arm, report.seconds / report.num_tokens / workers)
+        self._settled.clear()
+
+
+def _range(request: SizingRequest) -> tuple[int, int, bool]:
+    """Least and largest exponent that may be tried, and whether the whole batch may."""
+    units = max(1, request.num_tokens)
+    low = max((request.longest_request - 1).bit_length(), (units >> 14).bit_length())
+    high = max(low, (-(-units // max(2, request.workers)) - 1).bit_length())
+    bound = units if request.limit is None else request.limit
+    if request.failed_at is not None:
+        bound = min(bound, max(1, request.failed_at // 2))
+    if bound < units:
+        high = min(high, max(0, bound.bit_length() - 1))
+        low = min(low, high)
+    return low, high, bound >= units
+
+
+def _tiny_and_short(search: SizeSearch, units: int) -> bool:
+    return search.start == WHOLE and WHOLE in search.arms and search.value(WHOLE) * units < TINY_STEP
+
+
+def _proposal(arm: int, request: SizingRequest, reason: str) -> Proposal:
+    units = max(1, request.num_tokens)
+    if arm == WHOLE:
+        return Proposal(split=False, reason=reason)
+    return Proposal(limit=_limit(arm, request, units), reason=reason)
+
+
+def _limit(arm: int, request: SizingRequest, units: int) -> int:
+    """The size, lowered so that the number of parts is a multiple of the workers: none idles at the end."""
+    count = -(-units // (1 << arm))
+    if count > 1:
+        count = -(-count // request.workers) * request.workers
+    return min(units, max(-(-units // count), request.longest_request))
+
+
+def _reason(search: SizeSearch, arm: int, unit: str) -> str:
+    if arm == WHOLE:
+        return "cutting gains less than 3 %"
+    return f"{_name(arm, unit)} is the smallest size within 5 % of the fastest of {len(search.arms)}"
+
+
+def _name(arm: int, unit: str) -> str:
+    return "the whole batch" if arm == WHOLE else f"about {1 << arm} {unit}"
