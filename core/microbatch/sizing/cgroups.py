@@ -1,0 +1,89 @@
+"""Where the control groups of this process are, for whoever reads limits from them.
+
+Invariant: every directory given back exists at the time of the call and is the process's own group or one of its
+ancestors, innermost first; a limit anywhere on that way counts. Both `/proc/self/cgroup` and the mount table are
+read, since inside a container the first shows a path that the second has mounted elsewhere. Rejected: the fixed
+path `/sys/fs/cgroup`, which misses a limit on a parent, and every cgroup v1 system.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+__all__ = ["control_groups", "read_number", "read_text"]
+
+
+def control_groups(controller: str, root: Path = Path("/")) -> list[Path]:
+    """Directories of this process's groups for `controller` (`memory`, `cpu`), innermost first.
+
+    `root` stands for the root of the file system, so that tests can give a drawn tree. Version 2 (one hierarchy)
+    and version 1 (one hierarchy a controller) may both be there; the list then has both.
+    """
+    paths = _own_paths(read_text(root / "proc/self/cgroup"), controller)
+    found: list[Path] = []
+    for kind, mounted, mount_point in _mounts(read_text(root / "proc/self/mountinfo"), controller):
+        if kind in paths:
+            top = root / mount_point.lstrip("/")
+            found.extend(_upwards(top, _below(paths[kind], mounted)))
+    return found
+
+
+def read_text(path: Path) -> str:
+    """The text of a small system file, or nothing where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def read_number(path: Path) -> int | None:
+    """The first number of a system file; None for a missing file, and for `max`, which sets no limit."""
+    words = read_text(path).split(maxsplit=1)
+    try:
+        return int(words[0]) if words else None
+    except ValueError:
+        return None
+
+
+def _own_paths(text: str, controller: str) -> dict[str, str]:
+    """{"cgroup2": path, "cgroup": path}, of what there is, from lines `number:controllers:path`."""
+    paths: dict[str, str] = {}
+    for line in text.splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            paths["cgroup2"] = path
+        elif controller in controllers.split(","):
+            paths["cgroup"] = path
+    return paths
+
+
+def _mounts(text: str, controller: str) -> list[tuple[str, str, str]]:
+    """(kind, what is mounted, where) of the control-group file systems that carry `controller`."""
+    mounts = []
+    for line in text.splitlines():
+        left, separator, right = line.partition(" - ")
+        fields, kinds = left.split(" "), right.split(" ")
+        if not separator or len(fields) < 5 or kinds[0] not in ("cgroup", "cgroup2"):
+            continue
+        if kinds[0] == "cgroup2" or controller in kinds[-1].split(","):
+            mounts.append((kinds[0], _unescape(fields[3]), _unescape(fields[4])))
+    return mounts
+
+
+def _unescape(field: str) -> str:
+    """The mount table writes blanks as octal."""
+    return field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+
+
+def _below(path: str, mounted: str) -> PurePosixPath:
+    """`path` seen from the mount; the mount itself when the path lies outside (another namespace)."""
+    own, top = PurePosixPath(path), PurePosixPath(mounted)
+    if ".." in own.parts or not own.is_relative_to(top):
+        return PurePosixPath(".")
+    return own.relative_to(top)
+
+
+def _upwards(top: Path, below: PurePosixPath) -> list[Path]:
+    directories = [top / below, *(top / parent for parent in below.parents)]
+    return [directory for directory in dict.fromkeys(directories) if directory.is_dir()]
