@@ -1,0 +1,98 @@
+"""Errors of a step: the first one wins, the others are told.
+
+Invariant: what the caller gets is the exception object that the function raised, with its own traceback, cause and
+context; only notes are added. An interrupt outranks other errors, else Ctrl-C during a failing step would be lost.
+Recorded errors are let go when the first is raised, so that no reference cycle keeps the arrays of a failed step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from typing import TYPE_CHECKING
+
+from microbatch.errors import BarrierBrokenError
+from microbatch.turns.state import UBatchState
+
+if TYPE_CHECKING:
+    from microbatch.turns.context import UBatchContext
+
+__all__ = ["Failures", "UBatchCancelled"]
+
+
+class UBatchCancelled(BaseException):
+    """Raised at a yield point of a ubatch whose sibling failed, so that its `finally` blocks run.
+
+    A BaseException, so that `except Exception` in model code does not stop the unwinding.
+    """
+
+
+class Failures:
+    """Collects what the ubatches of one step raise, from any thread; appending to a deque needs no lock."""
+
+    __slots__ = ("_records",)
+
+    def __init__(self) -> None:
+        self._records: deque[tuple[UBatchContext | None, BaseException]] = deque()
+
+    def record(self, context: UBatchContext | None, error: BaseException) -> None:
+        """Keep `error`; its ubatch has FAILED. Pass None for an error outside any ubatch."""
+        if context is not None:
+            context.state = UBatchState.FAILED
+        if not self.holds(error):
+            self._records.append((context, error))
+
+    def any(self) -> bool:
+        """Whether anything was recorded."""
+        return bool(self._records)
+
+    def holds(self, error: BaseException) -> bool:
+        """Whether this very error was recorded."""
+        return any(known is error for _, known in tuple(self._records))
+
+    def raise_first(self) -> None:
+        """Raise what came first, if anything came; errors that followed are in its notes and `ubatch_errors`."""
+        if not self._records:
+            return
+        records = list(self._records)
+        self._records.clear()
+        context, first = _leading(records)
+        if context is not None:
+            first.add_note(f"in {_named(context)}")
+        _attach(first, records)
+        del records, context
+        try:
+            raise first
+        finally:
+            del first  # a frame that keeps the error it raises is a reference cycle
+
+
+def _leading(
+    records: list[tuple[UBatchContext | None, BaseException]],
+) -> tuple[UBatchContext | None, BaseException]:
+    causes = [record for record in records if not isinstance(record[1], UBatchCancelled)]
+    for record in causes:
+        if isinstance(record[1], KeyboardInterrupt | SystemExit):
+            return record
+    if causes:
+        return causes[0]
+    return None, BarrierBrokenError("the step was cancelled and no ubatch said why; run it again")
+
+
+def _attach(first: BaseException, records: list[tuple[UBatchContext | None, BaseException]]) -> None:
+    followed = []
+    for context, error in records:
+        if error is first or isinstance(error, UBatchCancelled):
+            continue
+        followed.append(error)
+        where = "the caller" if context is None else _named(context)
+        first.add_note(f"{where} also raised {type(error).__name__}: {error}")
+    if followed:
+        with contextlib.suppress(AttributeError, TypeError):  # an exception class with slots
+            first.ubatch_errors = tuple(followed)  # type: ignore[attr-defined]
+
+
+def _named(context: UBatchContext) -> str:
+    tokens = getattr(context.slice_info, "token_slice", None)
+    rows = f" (tokens {tokens.start}:{tokens.stop})" if isinstance(tokens, slice) else ""
+    return f"ubatch {context.ubatch_id} of {context.num_ubatches}{rows}"
