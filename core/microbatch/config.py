@@ -6,9 +6,23 @@ Invariant: a value of this class is valid; whoever holds one need not check it a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from types import MappingProxyType
+from typing import Any
 
-__all__ = ["UBatchConfig"]
+from microbatch import checks
+from microbatch.errors import ArgumentValueError
+
+__all__ = ["DRIVERS", "SCHEDULES", "SPLITTERS", "UBatchConfig", "checked"]
+
+SPLITTERS = ("auto", "even", "floor", "request-aligned", "packed")
+"""What `splitter` may be."""
+SCHEDULES = ("auto", "sequential", "parallel", "pingpong", "streamed")
+"""What `schedule` may be."""
+DRIVERS = ("threads", "greenlets")
+"""What `driver` may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +50,7 @@ class UBatchConfig:
     driver: str = "threads"
     """What carries the ubatches of `pingpong`: threads or greenlets."""
     memory_limit: int | None = None
-    """Most bytes the step may use; None takes what the backend reads."""
+    """Most bytes the step may use, also given as text (`"2GiB"`); None takes what the backend reads."""
     strict_yields: bool = False
     """Report unequal numbers of yields instead of letting a finished ubatch leave."""
     history: str | None = None
@@ -45,3 +59,39 @@ class UBatchConfig:
     """False says that two calls of the function must never overlap."""
     max_ubatches: int = 65536
     """Most ubatches in one step; a guard against a wrong count."""
+
+    def __post_init__(self) -> None:
+        """Raise ArgumentTypeError, ArgumentValueError or UnknownNameError for the first value that cannot be."""
+        for field in fields(self):
+            object.__setattr__(self, field.name, checked(field.name, getattr(self, field.name)))
+        if self.num_ubatches > self.max_ubatches:
+            raise ArgumentValueError(
+                f"num_ubatches is {self.num_ubatches}, above the cap of {self.max_ubatches}; "
+                "lower it, or raise max_ubatches"
+            )
+
+
+def checked(field: str, value: Any) -> Any:
+    """`value` as the field of that name holds it; raises what the constructor raises."""
+    return _CHECKS[field](field, value)
+
+
+_CHECKS: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
+    {
+        "num_ubatches": checks.count,
+        "max_tokens_per_ubatch": checks.count,
+        "thread_pool_size": partial(checks.count, highest=4096),
+        "barrier_timeout": checks.seconds,
+        "enable_overlap": checks.flag,
+        "backend": checks.names,
+        "policy": checks.names,
+        "splitter": partial(checks.choice, known=SPLITTERS),
+        "schedule": partial(checks.choice, known=SCHEDULES),
+        "driver": partial(checks.choice, known=DRIVERS),
+        "memory_limit": checks.size,
+        "strict_yields": checks.flag,
+        "history": checks.path,
+        "thread_safe": checks.flag,
+        "max_ubatches": partial(checks.count, highest=2**31 - 1),
+    }
+)

@@ -1,0 +1,61 @@
+"""Sizes of memory as people write them: `2GiB`, `500MB`.
+
+Invariant: `parse_bytes(format_bytes(n))` is `n`. Decimal and binary units are told apart; a bare `2G` is refused, as
+half of the tools mean one and half the other, and a limit that is 7 % too high is an out-of-memory error.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from types import MappingProxyType
+
+from microbatch.errors import ArgumentValueError
+
+__all__ = ["format_bytes", "parse_bytes"]
+
+_UNITS = MappingProxyType(
+    {"": 1, "b": 1}
+    | {f"{letter}b": 1000**power for power, letter in enumerate("kmgtp", 1)}
+    | {f"{letter}ib": 1024**power for power, letter in enumerate("kmgtp", 1)}
+)
+_SIZE = re.compile(r"(\d[\d_]{0,24}(?:\.\d{1,20})?)\s*([a-z]*)", re.IGNORECASE | re.ASCII)
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of a text such as `2GiB`, `1.5 GB`, `500_000`; a broken byte is cut off.
+
+    Raises ArgumentValueError for anything else, and for less than one byte.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ArgumentValueError(
+            f"{text[:80]!r} is not a size; write bytes, or a number with a unit such as '2GiB'"
+        )
+    number, unit = match.groups()
+    factor = _UNITS.get(unit.lower())
+    if factor is None:
+        hint = (
+            f"write {unit}iB or {unit}B"
+            if unit.lower() in set("kmgtp")
+            else "use B, kB, MB, GB, KiB, MiB or GiB"
+        )
+        raise ArgumentValueError(f"{text[:80]!r} has no unit that is known; {hint}")
+    size = int(Decimal(number.replace("_", "")) * factor)
+    if size < 1:
+        raise ArgumentValueError(f"{text[:80]!r} is less than one byte; give a size above 0")
+    return size
+
+
+def format_bytes(size: int) -> str:
+    """The shortest exact text: `2GiB`, `500MB`, `1234567`."""
+    texts = [str(size)] + [
+        f"{size // factor}{_spelled(unit)}"
+        for unit, factor in _UNITS.items()
+        if factor > 1 and size and size % factor == 0
+    ]
+    return min(texts, key=len)
+
+
+def _spelled(unit: str) -> str:
+    return "kB" if unit == "kb" else unit[0].upper() + unit[1:-1] + "B"
