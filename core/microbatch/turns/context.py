@@ -17,8 +17,9 @@ from microbatch.turns.state import UBatchState, advance
 
 if TYPE_CHECKING:
     from microbatch.batch.slicing import UBatchSlice
+    from microbatch.turns.seat import Seat
 
-__all__ = ["UBatchContext", "current_ubatch", "enter", "entered", "leave", "make_ubatch_contexts"]
+__all__ = ["CURRENT", "UBatchContext", "current_ubatch", "enter", "entered", "leave", "make_ubatch_contexts"]
 
 
 class UBatchContext:
@@ -38,7 +39,7 @@ class UBatchContext:
 
     def __init__(
         self,
-        slice_info: UBatchSlice | None = None,
+        slice_info: UBatchSlice,
         ubatch_id: int = 0,
         num_ubatches: int = 1,
         runtime: Runtime | None = None,
@@ -57,7 +58,7 @@ class UBatchContext:
         """The device event recorded at its last hand-off, None before one."""
         self.state = UBatchState.IDLE
         """Where it stands; changed with `advance`."""
-        self.seat: Any = None
+        self.seat: Seat | None = None
         """Its place in the schedule that takes turns (`dbo` talks to it), None in any other schedule."""
         self._gates: dict[str, Gate] = {}
 
@@ -94,23 +95,24 @@ class UBatchContext:
         return f"<ubatch {self.ubatch_id} of {self.num_ubatches}, {self.state.name}, {self.slice_info}>"
 
 
-_CURRENT: ContextVar[UBatchContext | None] = ContextVar("microbatch_ubatch", default=None)
+CURRENT: ContextVar[UBatchContext | None] = ContextVar("microbatch_ubatch", default=None)
+"""Which ubatch the calling code runs in; read it with `current_ubatch`."""
 
 
 def current_ubatch() -> UBatchContext | None:
     """The context of the ubatch that the calling code runs in, None outside a step."""
-    return _CURRENT.get()
+    return CURRENT.get()
 
 
 def enter(context: UBatchContext) -> Token[UBatchContext | None]:
     """Make `context` current; give the token to `leave`."""
     context.thread_id = (context.runtime or default_runtime()).current()
-    return _CURRENT.set(context)
+    return CURRENT.set(context)
 
 
 def leave(token: Token[UBatchContext | None]) -> None:
     """Make the ubatch current again that was current before `enter`; same thread and context only."""
-    _CURRENT.reset(token)
+    CURRENT.reset(token)
 
 
 @contextmanager

@@ -22,6 +22,11 @@ from microbatch.turns.runtime import Runtime, Task
 
 __all__ = ["WorkerPool"]
 
+
+class AbandonedError(WaitTimeoutError):
+    """The threads of a failed step did not end; they are no longer waited for."""
+
+
 CLOSING = object()
 """Who claims a worker so that it ends."""
 
@@ -107,11 +112,19 @@ def _serve(worker: Worker, roster: Roster) -> None:
 class Run:
     """One call of `WorkerPool.run`."""
 
-    __slots__ = ("bodies", "errors", "finished", "gate", "jobs", "roster")
+    __slots__ = ("bodies", "errors", "finished", "gate", "give_up", "jobs", "limit", "roster")
 
-    def __init__(self, roster: Roster, bodies: Sequence[Callable[[], None]]) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        bodies: Sequence[Callable[[], None]],
+        limit: float | None = None,
+        give_up: Callable[[], bool] | None = None,
+    ) -> None:
         self.roster = roster
         self.bodies = bodies
+        self.limit = None if give_up is None else limit
+        self.give_up = give_up
         self.gate = roster.runtime.gate()
         self.jobs: dict[Worker, Callable[[], None]] = {}
         self.finished: deque[Worker] = deque()
@@ -137,9 +150,29 @@ class Run:
         return ending
 
     def join(self) -> None:
-        """Wait for every body that was given to a worker."""
+        """Wait for every body that was given to a worker; WaitTimeoutError once it is time to give up."""
         while len(self.finished) < len(self.jobs):
-            self.gate.wait()
+            if not self.gate.wait(self.limit) and self.give_up is not None and self.give_up():
+                raise AbandonedError(self._stuck())
+
+    def _stuck(self) -> str:
+        names = ", ".join(sorted(worker.name for worker in self.jobs if worker not in self.finished))
+        return (
+            f"the step has failed and {names} still runs {self.limit} s later, so it is no longer waited for;"
+            f" make the function return when its siblings fail\n{self.roster.runtime.dump()}"
+        )
+
+    def raise_escaped(self) -> None:
+        """Raise the first error that a body let through, if one did; nothing here keeps it alive then."""
+        if not self.errors:
+            return
+        first = self.errors[0]
+        _note(first, self.errors)
+        self.errors.clear()
+        try:
+            raise first
+        finally:
+            del first
 
     def stop(self, error: BaseException, on_interrupt: Callable[[BaseException], None] | None) -> None:
         """After the caller's part ended with `error`: make the others end, wait, give back what never started."""
@@ -171,15 +204,18 @@ class WorkerPool:
         bodies: Sequence[Callable[[], None]],
         *,
         on_interrupt: Callable[[BaseException], None] | None = None,
+        limit: float | None = None,
+        give_up: Callable[[], bool] | None = None,
     ) -> None:
         """Run all `bodies` at the same time and return when all have finished.
 
         `bodies[0]` runs in the caller. Bodies should catch their own errors; one that escapes is raised here after
         all have finished, the first one, with the others in its notes. If the caller's part ends with an error (an
         interrupt, its own body, a thread that cannot be started), `on_interrupt` is called with it, which must make
-        the others end, before they are waited for. Raises ClosedError after `shutdown`.
+        the others end, before they are waited for. Raises ClosedError after `shutdown`, and WaitTimeoutError when the
+        caller has waited `limit` seconds for the others and `give_up()` says that they cannot be needed any more.
         """
-        run = Run(self._roster(), bodies)
+        run = Run(self._roster(), bodies, limit, give_up)
         try:
             run.start()
             bodies[0]()
@@ -190,9 +226,7 @@ class WorkerPool:
                 _note(error, run.errors)
                 raise
             run.errors.append(error)
-        if run.errors:
-            _note(run.errors[0], run.errors)
-            raise run.errors[0]
+        run.raise_escaped()
 
     def shutdown(self, timeout: float | None = 30.0) -> None:
         """End the threads and wait up to `timeout` seconds for those that still work; afterwards `run` is an error.
@@ -233,8 +267,12 @@ def _close_all(rosters: list[Roster]) -> None:
 
 def _settle(run: Run, error: BaseException, on_interrupt: Callable[[BaseException], None] | None) -> None:
     """Stop and wait; an interrupt that comes meanwhile is taken once, the next one gives the waiting up."""
+    if isinstance(error, AbandonedError):
+        return
     try:
         run.stop(error, on_interrupt)
+    except AbandonedError as abandoned:
+        error.add_note(str(abandoned))
     except BaseException as second:
         second.add_note(f"raised while the threads of a step were being stopped because of {error!r}")
         try:

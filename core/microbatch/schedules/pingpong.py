@@ -1,0 +1,144 @@
+"""Ubatches that take turns: one runs at a time and passes the turn at its yield points (dual batch overlap, any n).
+
+Invariant: nobody starts before all are set up; a ubatch that ends leaves the ring, so numbers of yields may differ;
+the first error reaches the caller after every sibling has unwound. What two ubatches overlap is device work and
+communication: on a device that finishes work before it returns, taking turns gains nothing.
+
+Each ubatch runs in its own copy of the caller's context variables: what it sets is gone after the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import copy_context
+from functools import partial
+
+from microbatch.errors import ConfigError, ThreadStateError, near_match
+from microbatch.extend.protocols import Backend, SupportsYieldCheck, ThreadState
+from microbatch.schedules import sequential
+from microbatch.schedules.step import Step
+from microbatch.turns.context import enter
+from microbatch.turns.failure import Failures
+from microbatch.turns.handoff import Ring, ThreadRing
+from microbatch.turns.seat import Seat, seats_of
+from microbatch.turns.streams import joined
+
+DRIVERS = ("threads", "greenlets")
+
+
+def run(step: Step) -> None:
+    """Run the ubatches of `step` in turns; raises the first error, UnequalYieldsError with `strict_yields`."""
+    if len(step.contexts) < 2:
+        sequential.run(step)
+        return
+    failures = Failures()
+    carry = _carrier(step.config.driver)
+    try:
+        with joined(step.backend):
+            ring = carry(step, failures)
+        if step.config.strict_yields and not failures.any():
+            ring.check_equal()
+    except BaseException as error:  # noqa: BLE001 - raised below, after what came first
+        failures.record(None, error)
+    finally:
+        for context in step.contexts:
+            context.seat = None
+    failures.raise_first()
+
+
+def _carrier(driver: str) -> Callable[[Step, Failures], Ring]:
+    if driver == "threads":
+        return _on_threads
+    if driver == "greenlets":
+        return _on_greenlets
+    raise ConfigError(f"no driver {driver!r};{near_match(driver, DRIVERS)}")
+
+
+def _on_threads(step: Step, failures: Failures) -> Ring:
+    """The caller carries ubatch 0, a pooled thread each of the others."""
+    limit = step.config.barrier_timeout
+    ring = ThreadRing(step.runtime, [context.cpu_wait_event for context in step.contexts], limit)
+    seats = seats_of(step.contexts, ring, step.backend)
+    state = step.backend.thread_state()
+
+    def interrupted(error: BaseException) -> None:
+        failures.record(None, error)
+        ring.scatter()
+
+    bodies = [_isolated(partial(_ride, step, seats[0], failures, nullcontext))]
+    bodies += [_isolated(partial(_ride, step, seat, failures, state.apply)) for seat in seats[1:]]
+    step.workers.run(bodies, on_interrupt=interrupted, limit=limit, give_up=failures.any)
+    return ring
+
+
+def _isolated(body: Callable[[], None]) -> Callable[[], None]:
+    """`body` in a copy of the caller's context variables."""
+    variables = copy_context()
+    return lambda: variables.run(body)
+
+
+def _on_greenlets(step: Step, failures: Failures) -> Ring:
+    """The caller's thread carries them all."""
+    from microbatch.turns.greenlets import GreenletRing
+
+    seats: list[Seat] = []
+    state = step.backend.thread_state()
+    ring = GreenletRing(len(step.contexts), _parking(step.backend, state, seats))
+    seats += seats_of(step.contexts, ring, step.backend)
+    bodies = [partial(_ride, step, seat, failures, state.apply) for seat in seats]
+    ring.run(bodies, partial(failures.record, None))
+    return ring
+
+
+def _ride(
+    step: Step, seat: Seat, failures: Failures, applied: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """Carry one ubatch from its set-up to the end; what it raises is recorded, and its siblings unwind."""
+    ring, index, context = seat.ring, seat.index, seat.context
+    try:
+        enter(context)
+        with applied():
+            try:
+                seat.streams.begin()
+                ring.start(index)
+                step.execute(context)
+                seat.run_hooks()
+            finally:
+                seat.streams.end()
+    except BaseException as error:  # noqa: BLE001 - recorded, and raised in the caller
+        failures.record(context, error)
+        ring.fail(index)
+    finally:
+        ring.leave(index)
+
+
+def _parking(
+    backend: Backend, state: ThreadState, seats: list[Seat]
+) -> Callable[[int], AbstractContextManager[None]] | None:
+    """What a greenlet does with the state of its thread while others run; None where there is nothing to do."""
+    check = backend.mode_depth if isinstance(backend, SupportsYieldCheck) else None
+    if check is None and not backend.asynchronous and isinstance(state.apply(), nullcontext):
+        return None
+    depth = None if check is None else check()
+
+    @contextmanager
+    def parked(index: int) -> Iterator[None]:
+        if check is not None and check() != depth:
+            raise ThreadStateError(_unbalanced(index))
+        streams = seats[index].streams
+        streams.end()
+        try:
+            with state.apply():
+                yield
+        finally:
+            streams.begin()
+
+    return parked
+
+
+def _unbalanced(index: int) -> str:
+    return (
+        f"ubatch {index} reached a yield point inside a framework mode that cannot be parked (a function or dispatch"
+        " mode it has entered); leave the mode before the yield, or use driver='threads'"
+    )
