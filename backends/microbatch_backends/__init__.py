@@ -1,1 +1,49 @@
-"""The backends that come with microbatch, announced by hook; importing this loads no array framework."""
+"""The backends that come with microbatch, announced by hook.
+
+Invariant: importing this, listing backends and probing them loads no array framework; only the module a record
+names in `load` does, when its backend is first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from microbatch.extend.hookspecs import hookimpl
+from microbatch.extend.records import BackendInfo
+from microbatch_backends.probes import probe_cuda, probe_numpy, probe_torch
+
+__all__ = ["microbatch_register_backends"]
+
+
+@hookimpl
+def microbatch_register_backends() -> Sequence[BackendInfo]:
+    """Announce `cpu`, `torch-cpu` and `torch-cuda`."""
+    return (
+        BackendInfo(
+            name="cpu",
+            load="microbatch_backends.cpu.backend:CpuBackend",
+            probe=probe_numpy,
+            priority=0,
+            modules=("numpy",),
+            install="pip install microbatch",
+            summary="NumPy, and anything with shape, dtype and slices on the host",
+        ),
+        BackendInfo(
+            name="torch-cpu",
+            load="microbatch_backends.torch_device.backend:TorchCpuBackend",
+            probe=probe_torch,
+            priority=10,
+            modules=("torch",),
+            install="pip install microbatch[torch]",
+            summary="PyTorch tensors on the CPU",
+        ),
+        BackendInfo(
+            name="torch-cuda",
+            load="microbatch_backends.torch_device.cuda:TorchCudaBackend",
+            probe=probe_cuda,
+            priority=20,
+            modules=("torch",),
+            install="install a PyTorch build with CUDA (pytorch.org) on a machine with an NVIDIA driver",
+            summary="PyTorch tensors on NVIDIA devices: streams, events, graphs, pinned copies",
+        ),
+    )

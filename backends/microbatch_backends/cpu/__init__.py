@@ -1,0 +1,1 @@
+"""The `cpu` backend, and what every backend that computes on the host shares with it."""

@@ -1,0 +1,131 @@
+"""NumPy, and anything with shape, dtype and slices on the host.
+
+Invariant: arrays compute where they are called; only what is submitted to a stream runs beside the caller, on that
+stream's own thread. There is one memory, so staging buffers are plain arrays and a transfer is a copy.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from microbatch.errors import WaitTimeoutError
+from microbatch.extend.protocols import Stream, StreamPurpose, ThreadState
+from microbatch.extend.records import FailureKind, MemoryReading
+from microbatch_backends.cpu import arrays
+from microbatch_backends.cpu.events import HostEvent
+from microbatch_backends.cpu.limits import process_blas_limit
+from microbatch_backends.cpu.memory import HostMemory
+from microbatch_backends.cpu.state import HostState
+from microbatch_backends.cpu.streams import HostStream, HostStreams
+from microbatch_backends.failures import classify
+
+__all__ = ["CpuBackend"]
+
+
+class CpuBackend:
+    """The `cpu` backend; `memory` is there for tests."""
+
+    name: str = "cpu"
+    asynchronous: bool = True
+    parallel: bool = True
+
+    def __init__(self, memory: HostMemory | None = None) -> None:
+        self._memory = memory or HostMemory()
+        self._streams = HostStreams(HostState)
+        self._blas = process_blas_limit()
+
+    def stream(self, purpose: StreamPurpose) -> HostStream:
+        """The queue for `purpose`; its thread starts with the first submit and ends after a second without work."""
+        return self._streams.of(purpose)
+
+    def current_stream(self) -> Stream:
+        """The stream that is active in the calling thread, else one on which everything is done on return."""
+        return self._streams.current()
+
+    def event(self) -> HostEvent:
+        """A new event."""
+        return HostEvent()
+
+    def memory(self) -> MemoryReading:
+        """Memory of this process, within host, control groups and resource limits; at most 10 ms old."""
+        return self._memory.read()
+
+    def owns(self, array: object) -> bool:
+        """Whether `array` is on the host and of no framework with a backend of its own."""
+        return arrays.is_host_array(array)
+
+    def empty(self, shape: Sequence[int], like: Any) -> Any:
+        """An uninitialised array of the class, dtype and axis order of `like`."""
+        return arrays.empty(shape, like)
+
+    def copy(self, destination: Any, source: Any) -> None:
+        """Write `source` into `destination`; TypeError where that would convert values."""
+        arrays.copy(destination, source)
+
+    def concatenate(self, parts: Sequence[Any], axis: int) -> Any:
+        """Join `parts` along `axis`."""
+        return arrays.concatenate(parts, axis)
+
+    def take(self, array: Any, indices: Sequence[int], axis: int) -> Any:
+        """Rows of `array` at `indices` along `axis`, as a new array."""
+        return arrays.take(array, indices, axis)
+
+    def scatter(self, destination: Any, indices: Sequence[int], source: Any, axis: int) -> None:
+        """Write rows of `source` to `destination` at `indices` along `axis`."""
+        arrays.scatter(destination, indices, source, axis)
+
+    def differentiable(self, arrays: Sequence[Any]) -> bool:
+        """Never: NumPy records nothing."""
+        return False
+
+    def unsupported(self, array: Any) -> str | None:
+        """Why rows of `array` cannot be cut, or None."""
+        return arrays.unsupported(array)
+
+    def classify(self, error: BaseException) -> FailureKind:
+        """What `error` and its chain mean for retrying."""
+        return classify(error)
+
+    def reclaim(self) -> None:
+        """Collect garbage; NumPy keeps no pool."""
+        gc.collect()
+
+    def thread_state(self) -> ThreadState:
+        """Context variables of the calling thread, NumPy's error state among them (0.2 us)."""
+        return HostState()
+
+    def parallel_limits(self, workers: int) -> AbstractContextManager[None]:
+        """BLAS threads shared out among `workers`; needs threadpoolctl, else BLAS keeps its threads."""
+        return self._blas.hold(workers)
+
+    def worker_limits(self, workers: int) -> AbstractContextManager[None]:
+        """Nothing: NumPy has no threads of its own."""
+        return nullcontext()
+
+    def staging(self, shape: Sequence[int], like: Any) -> Any:
+        """A buffer for copies; plain memory."""
+        return arrays.empty(shape, like)
+
+    def to_device(self, destination: Any, source: Any) -> None:
+        """Copy; inside `stream.submit` it runs beside the caller."""
+        arrays.copy(destination, source)
+
+    def to_host(self, destination: Any, source: Any) -> None:
+        """Copy; inside `stream.submit` it runs beside the caller."""
+        arrays.copy(destination, source)
+
+    def empty_device(self, shape: Sequence[int], like: Any) -> Any:
+        """An uninitialised array; host and device are one memory here."""
+        return arrays.empty(shape, like)
+
+    def close(self, timeout: float | None = 5.0) -> None:
+        """End the threads of all streams after their work; a later submit starts them again."""
+        late = self._streams.close(timeout)
+        if late:
+            raise WaitTimeoutError(
+                f"work on {', '.join(late)} was still running after {timeout} s;"
+                " wait for the streams before closing the backend"
+            )

@@ -1,0 +1,155 @@
+"""The table of failures: what torch, CuPy, RMM, NumPy, the system and others raise, and what it means.
+
+Invariant: the first rule that fits decides, so the order is: dead devices, then texts that say less than their type
+(a torch out-of-memory error that names an exhausted resource), then memory, then size. Texts are compared without
+case and punctuation, on whole words.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+from microbatch.extend.records import FailureKind
+
+__all__ = ["RULES", "Facts", "Rule"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the rules look at."""
+
+    types: frozenset[str]
+    """Names of the class and its bases, plain and with their top-level package."""
+    text: str
+    """Lower-case words of the message, with a blank before, between and after."""
+    status: int | None = None
+    """Number the runtime gave, where the exception has one."""
+    errno: int | None = None
+    """Number the system gave, for an OSError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One row; every condition that is given must hold."""
+
+    kind: FailureKind
+    """What it means."""
+    text: tuple[str, ...] = ()
+    """Phrases that are all in the message."""
+    types: tuple[str, ...] = ()
+    """Type names, one of which the error has."""
+    status: tuple[int, ...] = ()
+    """Numbers of the runtime, one of which the error has."""
+    errno: tuple[int, ...] = ()
+    """Numbers of the system, one of which the error has."""
+
+    def matches(self, facts: Facts) -> bool:
+        """Whether the error with these facts is of this row."""
+        return (
+            all(f" {phrase} " in facts.text for phrase in self.text)
+            and (not self.types or not facts.types.isdisjoint(self.types))
+            and (not self.status or facts.status in self.status)
+            and (not self.errno or facts.errno in self.errno)
+        )
+
+
+def _texts(kind: FailureKind, *phrases: str) -> tuple[Rule, ...]:
+    return tuple(Rule(kind=kind, text=(phrase,)) for phrase in phrases)
+
+
+_RUNTIMES = ("CUDARuntimeError", "CUDADriverError", "torch.AcceleratorError", "HIPRuntimeError")
+
+DEAD = (
+    *_texts(
+        FailureKind.DEAD,
+        "illegal memory access",
+        "device side assert",
+        "device side assertion",
+        "unspecified launch failure",
+        "misaligned address",
+        "device lost",
+        "ur result error device lost",
+        "illegal instruction was encountered",
+        "uncorrectable ecc error",
+        "cudaerrorillegaladdress",
+        "cudaerrorassert",
+        "cudaerrorlaunchfailure",
+        "cudaerrormisalignedaddress",
+    ),
+    # 214 ECC, 700 illegal address, 709 context destroyed, 710 assert, 714-718 hardware and address faults, 719 launch
+    Rule(kind=FailureKind.DEAD, types=_RUNTIMES, status=(214, 700, 709, 710, 714, 715, 716, 717, 718, 719)),
+    # the other ranks may be inside a collective: no one rank may retry
+    Rule(kind=FailureKind.DEAD, text=("ncclunhandledcudaerror",)),
+    Rule(kind=FailureKind.DEAD, types=("DistBackendError",), text=("out of memory",)),
+)
+
+DISGUISED = (
+    *_texts(
+        FailureKind.SUSPECT,
+        "cublas status not initialized",
+        "cudnn status not initialized",
+        "cudnn status internal error",
+        "cudnn status not supported",
+        "cusolver status internal error",
+        "cusolver status not initialized",
+        "curand status initialization failed",
+        "ur result error out of resources",
+        "allocation is out of device memory on current platform",
+        "invalid configuration argument",
+        "cudaerrorinvalidconfiguration",
+    ),
+    Rule(kind=FailureKind.SUSPECT, text=("curand", "failed to create")),
+    Rule(kind=FailureKind.SUSPECT, text=("failed to create curand handle",)),
+    Rule(kind=FailureKind.SUSPECT, text=("run func", "model container runner")),
+)
+
+MEMORY = (
+    Rule(kind=FailureKind.OOM, text=("std bad alloc out of memory",)),
+    Rule(kind=FailureKind.SUSPECT, text=("std bad alloc",)),
+    Rule(
+        kind=FailureKind.OOM,
+        types=("MemoryError", "torch.OutOfMemoryError", "cupy.OutOfMemoryError", "ResourceExhaustedError"),
+    ),
+    Rule(kind=FailureKind.OOM, errno=(errno.ENOMEM,)),
+    Rule(kind=FailureKind.OOM, types=_RUNTIMES, status=(2,)),
+    *_texts(
+        FailureKind.OOM,
+        "cuda out of memory",
+        "hip out of memory",
+        "xpu out of memory",
+        "mps backend out of memory",
+        "cuda error out of memory",
+        "hip error out of memory",
+        "cuda driver error out of memory",
+        "cudaerrormemoryallocation",
+        "cuda error out of memory",
+        "would exceed allowed memory out of memory",
+        "cublas status alloc failed",
+        "cudnn status alloc failed",
+        "cusolver status alloc failed",
+        "cusparse status alloc failed",
+        "cufft alloc failed",
+        "curand status allocation failed",
+        "ur result error out of device memory",
+        "ur result error out of host memory",
+        "module pt devmem allocation failed",
+        "defaultcpuallocator can t allocate memory",
+        "defaultcpuallocator not enough memory",
+        "resource exhausted",
+        "resourceexhaustederror",
+    ),
+)
+
+SIZE = _texts(
+    FailureKind.SIZE,
+    "invalid buffer size",
+    "array is too big",
+    "maximum allowed dimension exceeded",
+    "storage size calculation overflowed",
+    "more than int max elements",
+    "canuse32bitindexmath",
+)
+
+RULES: tuple[Rule, ...] = (*DEAD, *DISGUISED, *MEMORY, *SIZE)
+"""All rows, in the order they are asked."""

@@ -1,0 +1,79 @@
+"""Whether a backend can run on this machine, found out without importing its framework.
+
+Invariant: a probe answers in well under a millisecond after its first call, starts no process, initialises no
+driver (which would break a later fork) and returns a reason instead of raising.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+__all__ = ["module_missing", "probe_cuda", "probe_numpy", "probe_torch"]
+
+
+def probe_numpy() -> str | None:
+    """None: NumPy is a dependency of microbatch itself."""
+    return module_missing("numpy")
+
+
+def probe_torch() -> str | None:
+    """Why there is no PyTorch here, or None."""
+    return module_missing("torch")
+
+
+def probe_cuda(root: Path = Path("/")) -> str | None:
+    """Why PyTorch cannot reach an NVIDIA device here, or None.
+
+    A driver library or a device node is enough (a Jetson has no `/dev/nvidiactl`, WSL only the library); a
+    PyTorch without CUDA is told by its local version, which package metadata gives without an import.
+    """
+    missing = probe_torch()
+    if missing is not None:
+        return missing
+    if _visible_devices() == "":
+        return "CUDA_VISIBLE_DEVICES is empty, so no device is visible"
+    if not _has_driver(root):
+        return "no NVIDIA driver was found (neither libcuda nor a device node)"
+    if not _built_with_cuda():
+        return "the installed PyTorch was built without CUDA"
+    return None
+
+
+def module_missing(name: str) -> str | None:
+    """Why `name` cannot be imported, or None; looks for it and does not run it."""
+    if name in sys.modules and sys.modules[name] is not None:
+        return None
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError) as error:
+        return f"looking for the module {name} failed: {error}"
+    return None if found is not None else f"the module {name} is not installed"
+
+
+def _visible_devices() -> str | None:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return None if visible is None else visible.strip().replace("-1", "")
+
+
+def _has_driver(root: Path) -> bool:
+    nodes = ("dev/nvidiactl", "dev/nvhost-ctrl-gpu", "dev/nvgpu", "dev/dxg")
+    if any((root / node).exists() for node in nodes):
+        return True
+    return root == Path("/") and ctypes.util.find_library("cuda") is not None
+
+
+def _built_with_cuda() -> bool:
+    """False only where PyTorch's package folder says so; its `version.py` has a line `cuda: ... = None`."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return True
+    try:
+        text = (Path(spec.origin).parent / "version.py").read_text(encoding="utf-8")
+    except OSError:
+        return True
+    lines = [line for line in text.splitlines() if line.startswith(("cuda:", "cuda ="))]
+    return not lines or not lines[-1].rstrip().endswith("None")
