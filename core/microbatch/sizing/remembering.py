@@ -1,0 +1,84 @@
+"""Gives a policy what it learned in earlier runs, and keeps what it learns in this one.
+
+Invariant: the history is read once, before the first step on a backend, and written at steps 16, 64, 256 and so on
+and when the wrapper ends: never on the path of most steps. State that the policy refuses is ignored with a warning.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from microbatch.config import UBatchConfig
+from microbatch.extend.protocols import Backend, SizingPolicy, SupportsGraphs, SupportsState
+from microbatch.sizing.history import History, HistoryKey
+
+__all__ = ["Remembering", "model_name"]
+
+FRAMEWORKS = ("numpy", "torch", "cupy")
+"""Libraries whose version is part of the key, where they are loaded."""
+
+
+class Remembering:
+    """The link between one wrapper's policy and the history file."""
+
+    def __init__(self, policy: SizingPolicy, config: UBatchConfig, function: Callable[..., Any]) -> None:
+        self._policy = policy
+        self._config = config
+        self._model = model_name(function)
+        self._history = History(config.history) if config.history and isinstance(policy, SupportsState) else None
+        self._key: HistoryKey | None = None
+        self._next = 16
+
+    def before(self, backend: Backend, capacity: int) -> None:
+        """Called before each step; reads the history before the first one."""
+        if self._history is None or self._key is not None:
+            return
+        self._key = self._make_key(backend, capacity)
+        state = self._history.load(self._key)
+        if not state or not isinstance(self._policy, SupportsState):
+            return
+        try:
+            self._policy.restore(state)
+        except ValueError as error:
+            text = f"history {self._config.history!r} holds state this policy cannot use ({error}); it is ignored"
+            warnings.warn(text, RuntimeWarning, stacklevel=4)
+
+    def after(self, step: int) -> None:
+        """Called after each step."""
+        if self._history is not None and step >= self._next:
+            self._next *= 4
+            self.keep()
+
+    def keep(self) -> None:
+        """Write what the policy has learned; nothing before the first step."""
+        if self._history is None or self._key is None or not isinstance(self._policy, SupportsState):
+            return
+        state = dict(self._policy.state())
+        if state:
+            self._history.save(self._key, state)
+
+    def _make_key(self, backend: Backend, capacity: int) -> HistoryKey:
+        return HistoryKey(
+            model=self._config.model or self._model,
+            policy=self._config.policy,
+            backend=backend.name,
+            capacity=capacity,
+            workers=self._config.thread_pool_size,
+            graphs=isinstance(backend, SupportsGraphs),
+            versions=_versions(),
+        )
+
+
+def model_name(function: Callable[..., Any]) -> str:
+    """Module and qualified name of the function, or of the class of a callable object."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _versions() -> str:
+    loaded = [f"{name} {sys.modules[name].__version__}" for name in FRAMEWORKS if name in sys.modules]
+    return ", ".join([f"python {platform.python_version()}", *loaded])
