@@ -15,7 +15,7 @@ from contextvars import copy_context
 from functools import partial
 
 from microbatch.errors import ConfigError, ThreadStateError, near_match
-from microbatch.extend.protocols import Backend, SupportsYieldCheck, ThreadState
+from microbatch.extend.protocols import Backend, ThreadState
 from microbatch.schedules import sequential
 from microbatch.schedules.step import Step
 from microbatch.turns.context import enter
@@ -117,7 +117,7 @@ def _parking(
     backend: Backend, state: ThreadState, seats: list[Seat]
 ) -> Callable[[int], AbstractContextManager[None]] | None:
     """What a greenlet does with the state of its thread while others run; None where there is nothing to do."""
-    check = backend.mode_depth if isinstance(backend, SupportsYieldCheck) else None
+    check: Callable[[], object] | None = getattr(backend, "mode_depth", None)  # isinstance costs 13 us a step
     if check is None and not backend.asynchronous and isinstance(state.apply(), nullcontext):
         return None
     depth = None if check is None else check()

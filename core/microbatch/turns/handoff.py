@@ -156,14 +156,10 @@ class ThreadRing(Ring):
 
     def _take(self, index: int) -> None:
         """Wait for the turn, then see whether it is still a turn to go on."""
-        limit = self._timeout
-        deadline = 0.0 if limit is None else self._runtime.monotonic() + limit
         gate = self._gates[index]
         while not self.scattered and (self.holder != index or not (self._started or self.failed)):
-            if not gate.wait(limit):
+            if not gate.wait(self._timeout):
                 self._late(index)
-            elif self._timeout is not None and self.holder != index:
-                limit = deadline - self._runtime.monotonic()
         if self.failed or self.scattered:
             raise UBatchCancelled
 

@@ -100,31 +100,19 @@ class EventGate:
         """Take the permit, or return False after `timeout` seconds."""
         if os.getpid() != self._process:
             raise ClosedError(_forked(self._process))
-        if timeout is None or timeout > LONGEST_WAIT:
-            while not self._take(None):
-                pass
-            return True
-        if timeout <= 0:
-            return self._take(0)
-        deadline = time.monotonic() + timeout
-        while not self._take(timeout * 1000):
-            timeout = deadline - time.monotonic()
-            if timeout <= 0:
+        limit = None if timeout is None or timeout > LONGEST_WAIT else max(0.0, timeout * 1000)
+        while True:
+            try:
+                ready = self._poll.poll(limit)
+            except RuntimeError:  # two threads wait in this gate: a poll object serves one
+                ready = _poll_of(self._descriptor).poll(limit)
+            if not ready:
                 return False
-        return True
-
-    def _take(self, milliseconds: float | None) -> bool:
-        try:
-            ready = self._poll.poll(milliseconds)
-        except RuntimeError:  # two threads wait in this gate: a poll object serves one
-            ready = _poll_of(self._descriptor).poll(milliseconds)
-        if not ready:
-            return False
-        try:
-            os.eventfd_read(self._descriptor)
-        except BlockingIOError:  # the other one was faster
-            return False
-        return True
+            try:
+                os.eventfd_read(self._descriptor)
+            except BlockingIOError:  # the other one was faster
+                continue
+            return True
 
     def __del__(self) -> None:
         if self._descriptor >= 0:
