@@ -18,7 +18,11 @@ _POLICIES = (
     ("fixed", "fixed:Fixed", "always num_ubatches parts"),
     ("threshold", "threshold:Threshold", "num_ubatches parts from 32 decode or 512 prefill tokens on"),
     ("tokens", "tokens:Tokens", "at most max_tokens_per_ubatch units in a part"),
+    ("memory-model", "memory_model:MemoryModel", "the largest size whose predicted peak fits, learned"),
     ("throughput", "throughput:Throughput", "the smallest size within 5 % of the fastest, learned"),
+    ("pressure", "pressure:Pressure", "shrinks from 85 % memory pressure on, grows back below 65 %"),
+    ("latency", "latency:Latency", "the largest size whose ubatches take at most 0.1 s"),
+    ("buckets", "buckets:Buckets", "rounded down to captured graph sizes, or to a ladder"),
 )
 
 

@@ -147,7 +147,7 @@ class SizingRequest:
     failed_at: int | None = None
     """Units of the smallest part that ran out of memory in this very step, else None."""
     limit: int | None = None
-    """Lowest limit of the policies before this one in a chain; None for the first, or when none has a limit."""
+    """Lowest limit of the policies before this one in a chain; None where they allow the whole batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

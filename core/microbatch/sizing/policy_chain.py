@@ -122,7 +122,7 @@ class Chain:
             answer = member.propose(request)
             answers.append(answer)
             lower = answer.limit
-            if lower is not None and (request.limit is None or lower < request.limit):
+            if lower is not None and lower < (request.limit or request.num_tokens):
                 request = dataclasses.replace(request, limit=lower)
         return combine(answers, request.num_tokens)
 

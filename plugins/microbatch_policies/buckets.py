@@ -1,0 +1,54 @@
+"""`buckets`: round the size down to one that has a captured graph, or to a fixed ladder.
+
+Invariant: never above the limit it was given; what is below the smallest bucket stays as it is. Rounding up would
+need padding that still fits, which is the backend's to know.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from microbatch.errors import ArgumentValueError
+from microbatch.extend.records import Proposal, SizingRequest, StepReport
+
+__all__ = ["LADDER", "Buckets"]
+
+LADDER = (1, 2, 4, *range(8, 257, 8), *range(272, 1025, 16))
+"""vLLM's capture sizes; larger sizes are rounded down to a multiple of 16."""
+
+
+class Buckets:
+    """Rounds the limit of the policies before it (or the batch) down to one of `sizes`.
+
+    Without `sizes` these are the captured sizes, and where there are none, vLLM's ladder. Batches that are one
+    bucket already run whole.
+    """
+
+    def __init__(self, sizes: Sequence[int] | None = None) -> None:
+        if sizes is not None and (not sizes or any(type(size) is not int or size < 1 for size in sizes)):
+            raise ArgumentValueError(f"sizes={sizes!r} of policy 'buckets' must be ints of at least 1")
+        self._sizes = None if sizes is None else tuple(sorted(set(sizes)))
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        """The largest bucket within the limit."""
+        base = max(1, min(request.num_tokens, request.limit or request.num_tokens))
+        sizes = self._sizes or request.graph_sizes
+        bucket = round_down(base, sizes or LADDER, beyond=None if sizes else 16)
+        if bucket == request.num_tokens:
+            return Proposal(limit=bucket, reason=f"the batch is a bucket of {bucket}")
+        return Proposal(limit=bucket, reason=f"rounded down to the bucket of {bucket}")
+
+    def observe(self, report: StepReport) -> None:
+        """Nothing to learn."""
+
+
+def round_down(size: int, sizes: Sequence[int], beyond: int | None = None) -> int:
+    """The largest of `sizes` (increasing) within `size`, or `size` below all of them; above all of them a multiple
+    of `beyond`."""
+    at = bisect_right(sizes, size)
+    if not at:
+        return size
+    if beyond is not None and at == len(sizes):
+        return size // beyond * beyond
+    return sizes[at - 1]

@@ -1,0 +1,132 @@
+"""`latency`: the largest size whose ubatches finish within a deadline.
+
+Fits t = t0 + t1 n to the seconds of single ubatches and keeps 8 % of the deadline free, as Clipper does, plus what
+recent ubatches took beyond the fit. Invariant: two different sizes were measured before a slope is believed
+(with one, BentoML's fit puts all time on it); a tighter deadline never gives a larger size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from microbatch.errors import ArgumentValueError
+from microbatch.extend.records import Proposal, SizingRequest, StepReport
+from microbatch_policies.least_squares import LeastSquares
+
+__all__ = ["Latency"]
+
+USED = 0.92
+"""Part of the deadline that is planned with."""
+FIRST_PARTS = 16
+"""Parts of the first step of a kind."""
+GROWTH = 4
+"""Largest factor by which a size may exceed all that were measured."""
+EXCESSES = 64
+"""Excesses over the fit kept for the quantile."""
+KINDS = 256
+"""Signatures remembered; the oldest is forgotten first."""
+RISK = 0.05
+
+
+class _Kind:
+    __slots__ = ("excesses", "model", "slowest")
+
+    def __init__(self) -> None:
+        self.model = LeastSquares(forgetting=0.98)
+        self.excesses: list[float] = []
+        self.slowest = 0.0
+
+
+class Latency:
+    """Keeps each ubatch within `deadline` seconds."""
+
+    def __init__(self, deadline: float = 0.1) -> None:
+        if (
+            isinstance(deadline, bool)
+            or not isinstance(deadline, (int, float))
+            or not 0 < deadline < math.inf
+        ):
+            raise ArgumentValueError(f"deadline={deadline!r} of policy 'latency' must be seconds above 0")
+        self._deadline = float(deadline)
+        self._kinds: dict[str, _Kind] = {}
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        """The largest size within the deadline; a sixteenth of the batch before anything was measured."""
+        total = max(1, request.num_tokens)
+        kind = self._kinds.get(request.signature)
+        if kind is None or not kind.model.count:
+            return Proposal(limit=-(-total // FIRST_PARTS), reason="measuring the first ubatches")
+        size = max(1, min(total, self._largest(kind, total)))
+        return Proposal(limit=size, reason=f"at most {self._deadline:g} s each", hard=True)
+
+    def observe(self, report: StepReport) -> None:
+        """Learn from the ubatches of a clean step: of all sizes in it, the slowest of each."""
+        if report.failure is not None or report.oom_sizes or report.calibration:
+            return
+        slowest: dict[int, float] = {}
+        times = report.ubatch_seconds or (report.seconds,)
+        for size, seconds in zip(report.sizes, times, strict=False):
+            if size > 0 and seconds > 0:
+                slowest[size] = max(slowest.get(size, 0.0), seconds)
+        if not slowest:
+            return
+        kind = self._kinds.setdefault(report.signature, _Kind())
+        while len(self._kinds) > KINDS:
+            del self._kinds[next(iter(self._kinds))]
+        for size, seconds in slowest.items():
+            _learn(kind, size, seconds)
+
+    def state(self) -> Mapping[str, Any]:
+        """The sums of each signature."""
+        kinds = {
+            key: {"model": k.model.as_json(), "excesses": list(k.excesses), "slowest": k.slowest}
+            for key, k in self._kinds.items()
+        }
+        return {"policy": "latency", "version": 1, "kinds": kinds}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take them back, four times as unsure. Raises ValueError, nothing changed, for foreign state."""
+        try:
+            if state["policy"] != "latency" or state["version"] != 1:
+                raise ValueError("it was written by another policy or version")
+            kinds = {str(key): _loaded(data) for key, data in list(state["kinds"].items())[-KINDS:]}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"not the state of policy 'latency': {error}") from error
+        self._kinds = kinds
+
+    def _largest(self, kind: _Kind, total: int) -> int:
+        budget, seen = self._deadline * USED, kind.model.xs[1]
+        if not kind.model.ready:
+            grown = int(seen * min(float(GROWTH), budget / kind.slowest))
+            return max(1, seen // 2) if grown == seen < total else grown
+        excess = sorted(kind.excesses)[int(0.95 * (len(kind.excesses) - 1))] if kind.excesses else 0.0
+        fit = kind.model.fit(RISK)
+        most = min(total, seen * GROWTH)
+        if fit.value(most, 0) + excess <= budget:
+            return most
+        low, high = 0, most
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fit.value(middle, 0) + excess <= budget else (low, middle)
+        return low
+
+
+def _learn(kind: _Kind, size: int, seconds: float) -> None:
+    if kind.model.ready:
+        excess = seconds - kind.model.fit(RISK).value(size, 0)
+        kind.excesses = [*kind.excesses, max(0.0, excess)][-EXCESSES:]
+    kind.model.add(size, 0, seconds)
+    kind.slowest = max(kind.slowest, seconds)
+
+
+def _loaded(data: Mapping[str, Any]) -> _Kind:
+    kind = _Kind()
+    kind.model = LeastSquares.from_json(data["model"], 0.98)
+    kind.model.widen()
+    kind.excesses = [float(value) for value in data["excesses"]][-EXCESSES:]
+    kind.slowest = float(data["slowest"])
+    if not all(map(math.isfinite, [kind.slowest, *kind.excesses])) or kind.slowest <= 0:
+        raise ValueError("a time is not a number above 0")
+    return kind

@@ -1,0 +1,135 @@
+"""What the memory model knows of one signature: the fit, how it missed, what ran and what failed.
+
+Invariant: no answer exceeds what the fit's own bound allows, nor 8 times what ever ran (unless even quadratic growth
+from there would fit). Before two sizes were seen a slope means nothing: peaks are then taken to grow in proportion,
+which is too much for every function that has a fixed cost, and so is safe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from microbatch_policies.bracket import Bracket
+from microbatch_policies.least_squares import Fit, LeastSquares
+
+__all__ = ["MemoryKind"]
+
+UNSEEN = 64
+"""Bytes of peak assumed per byte of input before anything ran."""
+UNMEASURED = 16
+"""The same once a step ran and its peak could not be measured."""
+TRUST = 8
+"""Largest factor by which a size may exceed all that ran."""
+MISSES = 32
+"""Prediction errors kept for the margin."""
+
+
+class MemoryKind:
+    """One signature. Sizes `x` are units in flight at the same time; `total` are units of the whole batch."""
+
+    __slots__ = ("_fit", "_forgetting", "_misses", "_peak", "_risk", "bracket", "model", "ran", "version")
+
+    def __init__(self, risk: float, forgetting: float) -> None:
+        self._risk = risk
+        self._forgetting = forgetting
+        self.model = LeastSquares(forgetting)
+        self.bracket = Bracket()
+        self.ran = 0
+        self.version = 0
+        self._fit: Fit | None = None
+        self._misses: list[float] = []
+        self._peak = 0.0
+
+    def note(self, x: int) -> None:
+        """Size `x` ran."""
+        self.bracket.fit(x)
+        if x > self.ran:
+            self.ran = x
+            self.version += 1
+
+    def learn(self, x: int, total: int, peak: float) -> None:
+        """Size `x` needed `peak` > 0 bytes."""
+        fit = self.fit
+        if fit is not None:
+            self._misses = [*self._misses, peak / max(fit.value(x, total), 1.0) - 1.0][-MISSES:]
+        self.model.add(x, total, peak)
+        self._peak = max(self._peak * self._forgetting, peak)
+        self._fit = None
+        self.version += 1
+
+    @property
+    def fit(self) -> Fit | None:
+        """The solved model, None before two sizes were seen."""
+        if self._fit is None and self.model.ready:
+            self._fit = self.model.fit(self._risk)
+        return self._fit
+
+    def largest(self, budget: float, total: int, bytes_per_unit: int) -> int:
+        """The largest size up to `total` that fits `budget` bytes; at least 1."""
+        if not self.model.count:
+            per_unit = bytes_per_unit * (UNMEASURED if self.ran else UNSEEN)
+            return max(1, min(total, int(budget // per_unit))) if per_unit else total
+        fit = self.fit
+        if fit is None:
+            return self._from_one(budget, total)
+        most = min(total, self._trusted(budget))
+        size = fit.largest(budget, total, most)
+        margin = self._margin(fit, size, total)
+        return max(1, fit.largest(budget - margin, total, size) if margin and size else size)
+
+    def need(self, total: int, bytes_per_unit: int) -> float:
+        """Bytes from which the whole batch is known to fit; infinite where that is not known."""
+        if not self.model.count:
+            return float(total * bytes_per_unit * (UNMEASURED if self.ran else UNSEEN))
+        fit = self.fit
+        if fit is None or total > max(self.ran, self.model.xs[1]) * TRUST:
+            return math.inf
+        return fit.bound(total, total) + self._margin(fit, total, total)
+
+    def _from_one(self, budget: float, total: int) -> int:
+        """Proportional growth; and where the budget is too small to go up, down once to learn the slope."""
+        x = self.model.xs[1]
+        if self._peak > budget:
+            return max(1, min(total, x // 2))
+        size = min(total, int(x * min(float(TRUST), budget / self._peak)))
+        return max(1, x // 2) if size == x < total else size
+
+    def _trusted(self, budget: float) -> int:
+        x = self.model.xs[1]
+        return int(x * max(float(TRUST), math.sqrt(max(budget, 0.0) / max(self._peak, 1.0))))
+
+    def _margin(self, fit: Fit, x: int, total: int) -> float:
+        """Bytes by which recent peaks went beyond the prediction, where that is more than the bound has."""
+        if len(self._misses) < 4:
+            return 0.0
+        worst = sorted(self._misses)[int(0.95 * (len(self._misses) - 1))]
+        value = fit.value(x, total)
+        return max(0.0, worst * value - (fit.bound(x, total) - value))
+
+    def as_json(self) -> dict[str, Any]:
+        """Sums, misses, and what fits."""
+        return {
+            "model": self.model.as_json(),
+            "fits": self.bracket.fits,
+            "misses": list(self._misses),
+            "peak": self._peak,
+            "ran": self.ran,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], risk: float, forgetting: float) -> MemoryKind:
+        """Four times as unsure as it was; raises ValueError, KeyError or TypeError for foreign data."""
+        made = cls(risk, forgetting)
+        made.model = LeastSquares.from_json(data["model"], forgetting)
+        made.model.widen()
+        made._misses = [float(value) for value in data["misses"]][-MISSES:]
+        made._peak = float(data["peak"])
+        fits, ran = data["fits"], data["ran"]
+        finite = all(map(math.isfinite, [made._peak, *made._misses]))
+        if not (finite and type(fits) is int and type(ran) is int and fits >= 0 and ran >= 0):
+            raise ValueError("a size or peak is not a number of at least 0")
+        made.bracket.fit(fits * 9 // 10)
+        made.ran = ran
+        return made

@@ -1,0 +1,81 @@
+"""`pressure`: shrink while memory is under pressure, grow back when it is gone.
+
+A Schmitt trigger (Ray's 0.85 and 0.65) decides when to act, a PI controller in velocity form on the logarithm of the
+size how much: between the two marks nothing flips from step to step. Invariant: at least one unit is always allowed,
+so a policy that waits for others' memory cannot wait for ever; a failed reading keeps the last value, since zero
+would be false safety.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from microbatch.errors import ArgumentValueError
+from microbatch.extend.records import Proposal, SizingRequest, StepReport
+
+__all__ = ["Pressure"]
+
+PROPORTIONAL = 2.0
+INTEGRAL = 1.0
+"""Gains on the logarithm of the size per unit of pressure and step."""
+MOST_DOWN, MOST_UP = math.log(0.5), math.log(1.25)
+"""Most that one step may change."""
+DEAD = 0.02
+"""Distance from the aim within which nothing changes."""
+LEAST = math.log(2.0**-40)
+
+
+class Pressure:
+    """Acts from `high` on until the pressure is below `low`; aims at the middle between them."""
+
+    def __init__(self, high: float = 0.85, low: float = 0.65) -> None:
+        numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (high, low))
+        if not (numbers and 0 < low < high <= 1):
+            raise ArgumentValueError(
+                f"policy 'pressure' needs 0 < low < high <= 1, got low={low!r}, high={high!r}"
+            )
+        self._high, self._low, self._aim = high, low, (high + low) / 2
+        self._last: float | None = None
+        self._log = 0.0
+        self.engaged = False
+
+    def quiet(self, request: SizingRequest) -> bool:
+        """Whether there is nothing to do and nothing to undo."""
+        memory = request.memory
+        return not self.engaged and self._log == 0.0 and (memory is None or memory.pressure < self._high)
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        """The share of the limit so far that the pressure leaves; no opinion when there is none."""
+        pressure = self._last if request.memory is None else request.memory.pressure
+        if pressure is not None:
+            self._turn(pressure)
+        if self._log >= 0:
+            return Proposal()
+        base = max(1, min(request.num_tokens, request.limit or request.num_tokens))
+        limit = max(1, min(base, int(base * math.exp(self._log))))
+        return Proposal(limit=limit, reason=f"memory pressure {pressure:.2f}", hard=True)
+
+    def observe(self, report: StepReport) -> None:
+        """Nothing to learn: the reading comes with the request."""
+
+    def state(self) -> Mapping[str, Any]:
+        """Nothing is worth keeping: pressure is of now."""
+        return {"policy": "pressure", "version": 1}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Start anew; raises ValueError for foreign state."""
+        if not isinstance(state, Mapping) or state.get("policy") != "pressure" or state.get("version") != 1:
+            raise ValueError("not the state of policy 'pressure'")
+
+    def _turn(self, pressure: float) -> None:
+        self.engaged = pressure >= self._low if self.engaged else pressure >= self._high
+        if self.engaged:
+            error = pressure - self._aim
+            moved = pressure - (self._aim if self._last is None else self._last)
+            change = 0.0 if abs(error) < DEAD else -PROPORTIONAL * moved - INTEGRAL * error
+        else:
+            change = MOST_UP if self._log < 0 else 0.0
+        self._last = pressure
+        self._log = max(LEAST, min(0.0, self._log + max(MOST_DOWN, min(MOST_UP, change))))
