@@ -29,7 +29,7 @@ class CpuBackend:
     """The `cpu` backend; `memory` is there for tests."""
 
     name: str = "cpu"
-    asynchronous: bool = True
+    asynchronous: bool = False
     parallel: bool = True
 
     def __init__(self, memory: HostMemory | None = None) -> None:

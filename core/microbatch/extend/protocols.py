@@ -93,7 +93,8 @@ class Backend(Protocol):
 
     name: str
     asynchronous: bool
-    """Whether work given to a stream can still be running when the call that launched it returns."""
+    """Whether array operations under an active stream may still run when they return (a device queue). False on
+    a CPU, although work *submitted* to one of its streams runs beside the caller."""
     parallel: bool
     """Whether several ubatches run faster side by side in host threads (a CPU); False where the device itself
     overlaps what streams allow, and more host threads only compete for the interpreter."""
