@@ -1,1 +1,1 @@
-"""cli."""
+"""The command `microbatch`; nothing else of microbatch imports this package."""

@@ -16,8 +16,8 @@ __all__ = ["why_not"]
 def why_not(info: BackendInfo) -> tuple[str, str]:
     """(reason, remedy), both empty when the backend can run.
 
-    The install hint is the remedy only where a module of the backend is missing: with torch there and no driver,
-    `pip install` would be wrong advice.
+    A hint that says `pip install` is a remedy only where a module of the backend is missing: with CuPy there and
+    no driver it would be wrong advice.
     """
     try:
         answer: object = info.probe()
@@ -27,8 +27,9 @@ def why_not(info: BackendInfo) -> tuple[str, str]:
         return "", ""
     if not isinstance(answer, str):
         return f"its probe returned {type(answer).__name__}, not None or a reason", ""
-    missing = not info.modules or any(not _importable(module) for module in info.modules)
-    return answer or "its probe gave no reason", info.install if missing else ""
+    installed = bool(info.modules) and all(_importable(module) for module in info.modules)
+    pointless = installed and "pip install" in info.install
+    return answer or "its probe gave no reason", "" if pointless else info.install
 
 
 def _importable(module: str) -> bool:

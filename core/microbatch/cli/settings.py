@@ -1,0 +1,53 @@
+"""`microbatch config`: the value of every option for a program started here, and where it comes from."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+
+from microbatch.byte_sizes import format_bytes
+from microbatch.cli.output import one_line, print_json, print_table
+from microbatch.options import resolve, variable
+
+__all__ = ["config"]
+
+
+def config(
+    json: Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")] = False,
+) -> None:
+    """Show every option and where its value comes from."""
+    resolved = resolve()
+    values = {name: getattr(resolved.config, name) for name in resolved.sources}
+    for name, meant in misspelt(os.environ, values):
+        typer.echo(f"note: {one_line(name)} is no option; did you mean {meant}?", err=True)
+    if json:
+        print_json({name: {"value": values[name], "source": resolved.sources[name]} for name in values})
+        return
+    rows = [(name, _shown(name, value), resolved.sources[name]) for name, value in values.items()]
+    print_table(("option", "value", "from"), rows)
+
+
+def misspelt(environment: Iterable[str], fields: Iterable[str]) -> list[tuple[str, str]]:
+    """Variables that look like options and are none, each with the option meant.
+
+    Not an error: other programs use the prefix MICROBATCH_ for their own.
+    """
+    known = [variable(field) for field in fields]
+    found = []
+    for name in sorted(environment):
+        if name.startswith("MICROBATCH_") and name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
+            found += [(name, meant) for meant in close]
+    return found
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return format_bytes(value) if name == "memory_limit" else str(value)
