@@ -82,12 +82,16 @@ def _on_greenlets(step: Step, failures: Failures) -> Ring:
     """The caller's thread carries them all."""
     from microbatch.turns.greenlets import GreenletRing
 
-    seats: list[Seat] = []
     state = step.backend.thread_state()
-    ring = GreenletRing(len(step.contexts), _parking(step.backend, state, seats))
-    seats += seats_of(step.contexts, ring, step.backend)
-    bodies = [partial(_ride, step, seat, failures, state.apply) for seat in seats]
-    ring.run(bodies, partial(failures.record, None))
+    parking = _parking(step.backend, state)
+    ring = GreenletRing(len(step.contexts), parking)
+    seats = seats_of(step.contexts, ring, step.backend, one_thread=True)
+    applied = nullcontext if parking is None else state.apply
+    bodies = [partial(_ride, step, seat, failures, applied) for seat in seats]
+    try:
+        ring.run(bodies, partial(failures.record, None))
+    finally:
+        seats[0].streams.end()
     return ring
 
 
@@ -97,11 +101,11 @@ def _ride(
     """Carry one ubatch from its set-up to the end; what it raises is recorded, and its siblings unwind."""
     ring, index, context = seat.ring, seat.index, seat.context
     try:
-        enter(context)
         with applied():
+            enter(context)  # inside: `applied` may bring context variables of its own
             try:
-                seat.streams.begin()
                 ring.start(index)
+                seat.streams.resume()
                 step.execute(context)
                 seat.run_hooks()
             finally:
@@ -113,32 +117,24 @@ def _ride(
         ring.leave(index)
 
 
-def _parking(
-    backend: Backend, state: ThreadState, seats: list[Seat]
-) -> Callable[[int], AbstractContextManager[None]] | None:
-    """What a greenlet does with the state of its thread while others run; None where there is nothing to do."""
+def _parking(backend: Backend, state: ThreadState) -> Callable[[], AbstractContextManager[None]] | None:
+    """What a greenlet does with the state of its thread while others run; None where there is nothing to do.
+
+    Context variables are a greenlet's own anyway, so a state of nothing else (`only_context_variables`) stays.
+    """
     check: Callable[[], object] | None = getattr(backend, "mode_depth", None)  # isinstance costs 13 us a step
-    if check is None and not backend.asynchronous and isinstance(state.apply(), nullcontext):
-        return None
-    depth = None if check is None else check()
+    if check is None:
+        return None if getattr(state, "only_context_variables", False) else state.apply
+    depth = check()
 
     @contextmanager
-    def parked(index: int) -> Iterator[None]:
-        if check is not None and check() != depth:
-            raise ThreadStateError(_unbalanced(index))
-        streams = seats[index].streams
-        streams.end()
-        try:
-            with state.apply():
-                yield
-        finally:
-            streams.begin()
+    def parked() -> Iterator[None]:
+        if check() != depth:
+            raise ThreadStateError(
+                "a ubatch reached a yield point inside a framework mode that cannot be parked (a function or"
+                " dispatch mode it has entered); leave the mode before the yield, or use driver='threads'"
+            )
+        with state.apply():
+            yield
 
     return parked
-
-
-def _unbalanced(index: int) -> str:
-    return (
-        f"ubatch {index} reached a yield point inside a framework mode that cannot be parked (a function or dispatch"
-        " mode it has entered); leave the mode before the yield, or use driver='threads'"
-    )

@@ -30,9 +30,9 @@ class GreenletRing(Ring):
     """The ring between greenlets of one thread."""
 
     def __init__(
-        self, parties: int, parking: Callable[[int], AbstractContextManager[None]] | None = None
+        self, parties: int, parking: Callable[[], AbstractContextManager[None]] | None = None
     ) -> None:
-        """`parking(index)` is entered around the time in which `index` does not have the turn."""
+        """`parking()` is entered by each party around the time in which it does not have the turn."""
         super().__init__(parties)
         self._parking = parking
         self._greenlets: list[greenlet] = []
@@ -82,7 +82,7 @@ class GreenletRing(Ring):
         if self._parking is None:
             self._greenlets[following].switch()
         else:
-            with self._parking(index):
+            with self._parking():
                 self._greenlets[following].switch()
         if self.failed:
             raise UBatchCancelled

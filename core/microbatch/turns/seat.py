@@ -13,7 +13,7 @@ from typing import Any
 from microbatch.extend.protocols import Backend
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.handoff import Ring
-from microbatch.turns.streams import OTHER, Lane, StreamSide
+from microbatch.turns.streams import OTHER, Activation, Lane, StreamSide
 
 __all__ = ["Seat", "seats_of"]
 
@@ -24,18 +24,19 @@ class Seat:
     __slots__ = ("_seats", "context", "hooks", "index", "ring", "streams")
 
     def __init__(
-        self, context: UBatchContext, index: int, ring: Ring, backend: Backend, seats: list[Seat]
+        self, context: UBatchContext, index: int, ring: Ring, streams: StreamSide, seats: list[Seat]
     ) -> None:
         self.context = context
         self.index = index
         self.ring = ring
-        self.streams = StreamSide(backend)
+        self.streams = streams
         self.hooks: deque[Callable[[], Any]] = deque()
         self._seats = seats
 
     def hand_over(self, label: str = "") -> None:
         """Pass the turn; returns when it is back."""
         self.ring.hand_over(self.index, label)
+        self.streams.resume()
 
     def switch(self, lane: Lane) -> None:
         """Go to the stream of `lane` without ordering anything."""
@@ -72,10 +73,13 @@ class Seat:
             self.hooks.popleft()()
 
 
-def seats_of(contexts: Sequence[UBatchContext], ring: Ring, backend: Backend) -> list[Seat]:
-    """Give each context its seat."""
+def seats_of(
+    contexts: Sequence[UBatchContext], ring: Ring, backend: Backend, *, one_thread: bool = False
+) -> list[Seat]:
+    """Give each context its seat; with `one_thread`, all share what is current in it."""
+    shared = Activation(backend) if one_thread else None
     seats: list[Seat] = []
     for index, context in enumerate(contexts):
-        context.seat = Seat(context, index, ring, backend, seats)
+        context.seat = Seat(context, index, ring, StreamSide(backend, shared), seats)
         seats.append(context.seat)
     return seats

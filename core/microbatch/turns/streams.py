@@ -15,63 +15,85 @@ from typing import Any, Literal
 from microbatch.errors import ThreadStateError
 from microbatch.extend.protocols import Backend, Event, Stream
 
-__all__ = ["Lane", "StreamSide", "joined"]
+__all__ = ["Activation", "Lane", "StreamSide", "joined"]
 
 Lane = Literal["compute", "communication"]
 OTHER: dict[Lane, Lane] = {"compute": "communication", "communication": "compute"}
 
 
-class StreamSide:
-    """The streams of one ubatch."""
+class Activation:
+    """Which of our streams is current in one thread; ubatches that share a thread share this."""
 
-    __slots__ = ("_active", "_backend", "_events", "_streams", "lane")
+    __slots__ = ("_active", "_streams", "lane")
 
     def __init__(self, backend: Backend) -> None:
-        self.lane: Lane = "compute"
-        self._backend = backend
+        self.lane: Lane | None = None
+        self._active: AbstractContextManager[None] | None = None
         self._streams: dict[Lane, Stream] = {}
         if backend.asynchronous:
             self._streams = {
                 "compute": backend.stream("compute"),
                 "communication": backend.stream("communication"),
             }
-        self._events: dict[Lane, Event] = {}
-        self._active: AbstractContextManager[None] | None = None
 
-    def begin(self) -> None:
-        """Make the stream of the lane current in the calling thread."""
-        if self._streams:
-            active = self._streams[self.lane].activate()
+    def use(self, lane: Lane | None) -> None:
+        """Make the stream of `lane` current; None puts back what was current at first."""
+        active, self._active = self._active, None
+        self.lane = lane
+        if active is not None:
+            active.__exit__(None, None, None)
+        if lane is not None and self._streams:
+            active = self._streams[lane].activate()
             active.__enter__()
             self._active = active
 
+    def stream(self, lane: Lane) -> Stream | None:
+        """The stream of `lane`; None on a backend whose work is done on return."""
+        return self._streams.get(lane)
+
+
+class StreamSide:
+    """The streams of one ubatch."""
+
+    __slots__ = ("_activation", "_backend", "_events", "lane")
+
+    def __init__(self, backend: Backend, activation: Activation | None = None) -> None:
+        self.lane: Lane = "compute"
+        self._backend = backend
+        self._activation = activation or Activation(backend)
+        self._events: dict[Lane, Event] = {}
+
+    def resume(self) -> None:
+        """Make the stream of this ubatch current, if a sibling in the same thread left another one so."""
+        if self._activation.lane != self.lane:
+            self._activation.use(self.lane)
+
     def end(self) -> None:
-        """Put back what was current before `begin`; twice is once."""
-        active, self._active = self._active, None
-        if active is not None:
-            active.__exit__(None, None, None)
+        """Put back what was current before the step; twice is once."""
+        if self._activation.lane is not None:
+            self._activation.use(None)
 
     def switch(self, lane: Lane) -> None:
         """Go to another stream; device work is not ordered by this."""
-        if self.lane != lane:
-            self.end()
-            self.lane = lane
-            self.begin()
+        self.lane = lane
+        self.resume()
 
     def record(self) -> Event | None:
         """Mark the work on the current stream so far; one event a lane, recorded again each time."""
-        if not self._streams:
+        stream = self._activation.stream(self.lane)
+        if stream is None:
             return None
         event = self._events.get(self.lane)
         if event is None:
             event = self._events[self.lane] = self._backend.event()
-        event.record(self._streams[self.lane])
+        event.record(stream)
         return event
 
     def wait(self, event: Event | None) -> None:
         """Order later work of the current stream after `event`."""
-        if event is not None:
-            self._streams[self.lane].wait(event)
+        stream = self._activation.stream(self.lane)
+        if event is not None and stream is not None:
+            stream.wait(event)
 
     def require(self, lane: Lane) -> None:
         """Raise ThreadStateError unless the ubatch is on `lane`."""
@@ -83,9 +105,10 @@ class StreamSide:
 
     def on_compute(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call `function` with the compute stream current."""
-        if not self._streams:
+        stream = self._activation.stream("compute")
+        if stream is None:
             return function(*args, **kwargs)
-        with self._streams["compute"].activate():
+        with stream.activate():
             return function(*args, **kwargs)
 
 
