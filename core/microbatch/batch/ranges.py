@@ -1,0 +1,160 @@
+"""The records of cutting: a part of a batch, a batch as numbers, and a batch cut into parts.
+
+Invariant: ranges are half open, counted from 0, and held as plain Python ints with step None, whatever kind of
+integer they were made from (a NumPy int as the last boundary has cost vLLM users wrong graph keys). A `UBatchSlice`
+never runs backwards; whether a list of them covers a batch is asked in `coverage.py`, which knows the batch.
+Rejected: checking every slice of our own making, since a step may have thousands and has 40 us for all of them.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microbatch.errors import ArgumentTypeError, SliceError
+
+__all__ = ["BatchShape", "Cut", "UBatchSlice", "given", "position", "row_slices", "token_slices"]
+
+
+@dataclass(frozen=True, slots=True)
+class UBatchSlice:
+    """The tokens and the requests of one ubatch. Positional order is (token_slice, req_slice).
+
+    Raises ArgumentTypeError for what is not a slice of whole numbers, SliceError for one that has a step, is
+    negative, has no end or runs backwards. A request of which only a part is here still counts as one of its requests.
+    """
+
+    token_slice: slice
+    """Range of tokens (or rows, where each row is its own request)."""
+    req_slice: slice
+    """Range of requests that have a token here."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "token_slice", _normal("token_slice", self.token_slice))
+        object.__setattr__(self, "req_slice", _normal("req_slice", self.req_slice))
+
+    @classmethod
+    def from_range(cls, token_start: int, token_end: int, req_start: int, req_end: int) -> Self:
+        """The slice of tokens [token_start, token_end) and requests [req_start, req_end)."""
+        return cls(slice(token_start, token_end), slice(req_start, req_end))
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of tokens."""
+        tokens = self.token_slice
+        return int(tokens.stop - tokens.start)
+
+    @property
+    def num_reqs(self) -> int:
+        """Number of requests."""
+        requests = self.req_slice
+        return int(requests.stop - requests.start)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no token or no request."""
+        return self.num_tokens == 0 or self.num_reqs == 0
+
+    def __hash__(self) -> int:  # slices have none before Python 3.12
+        tokens, requests = self.token_slice, self.req_slice
+        return hash((tokens.start, tokens.stop, requests.start, requests.stop))
+
+    def __str__(self) -> str:
+        tokens, requests = self.token_slice, self.req_slice
+        return f"tokens {tokens.start}:{tokens.stop}, requests {requests.start}:{requests.stop}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchShape:
+    """A batch as numbers; checked when it is cut."""
+
+    num_tokens: int
+    """Units along the token axis: tokens, or rows."""
+    num_requests: int
+    """Requests; equal to `num_tokens` where each row is its own request."""
+    query_start_loc: NDArray[np.int64] | None = None
+    """Cumulative tokens per request, length num_requests + 1, from 0; None: requests are taken as equally long."""
+    lengths: NDArray[np.int64] | None = None
+    """True length of each row of a padded 2-D batch (rows are requests); None for any other batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A batch cut into ubatches."""
+
+    slices: tuple[UBatchSlice, ...]
+    """In order, every token in exactly one; empty for an empty batch."""
+    permutation: NDArray[np.int64] | None = None
+    """Requests were put in this order before cutting: request i of the slices is request permutation[i] of the
+    batch. None: the order was kept."""
+    trims: tuple[int, ...] | None = None
+    """Longest row of each part, at least 1, where the batch has lengths; else None."""
+    padding_avoided: int = 0
+    """Padded units that trimming saves against num_requests * max(lengths)."""
+
+
+_new = UBatchSlice.__new__
+_set_tokens = UBatchSlice.__dict__["token_slice"].__set__
+_set_requests = UBatchSlice.__dict__["req_slice"].__set__
+
+
+def row_slices(bounds: Sequence[int]) -> tuple[UBatchSlice, ...]:
+    """Slices between neighbouring `bounds` where each row is a request; the bounds are trusted."""
+    parts = []
+    for start, stop in pairwise(bounds):
+        part = _new(UBatchSlice)
+        rows = slice(start, stop)
+        _set_tokens(part, rows)
+        _set_requests(part, rows)
+        parts.append(part)
+    return tuple(parts)
+
+
+def token_slices(bounds: Sequence[int], requests: Iterable[tuple[int, int]]) -> tuple[UBatchSlice, ...]:
+    """Slices between neighbouring token `bounds` with these request ranges; all numbers are trusted."""
+    parts = []
+    for (start, stop), (first, last) in zip(pairwise(bounds), requests, strict=True):
+        part = _new(UBatchSlice)
+        _set_tokens(part, slice(start, stop))
+        _set_requests(part, slice(first, last))
+        parts.append(part)
+    return tuple(parts)
+
+
+def position(name: str, value: Any) -> int:
+    """A whole number from 0; NumPy integers too, never a bool, float or text."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise ArgumentTypeError(f"{name} is {given(value)}; give a whole number") from None
+    if number < 0:
+        raise SliceError(f"{name} is {number}; negative positions are not accepted, count from 0")
+    return number
+
+
+def given(value: object) -> str:
+    """A value for a message: plain ones as they are, of others only the type."""
+    plain = isinstance(value, (bool, int, float, str, np.generic, type(None)))
+    return f"{str(value)[:80]!r} ({type(value).__name__})" if plain else f"of type {type(value).__name__}"
+
+
+def _normal(name: str, value: Any) -> slice:
+    if not isinstance(value, slice):
+        raise ArgumentTypeError(f"{name} is {given(value)}; give a slice, such as slice(0, 8)")
+    if value.step is not None and position(f"the step of {name}", value.step) != 1:
+        raise SliceError(f"{name} has step {value.step}; a ubatch is a contiguous range, leave the step out")
+    start = 0 if value.start is None else position(f"the start of {name}", value.start)
+    if value.stop is None:
+        raise SliceError(f"{name} has no end; give the number of tokens or requests it ends at")
+    stop = position(f"the end of {name}", value.stop)
+    if stop < start:
+        raise SliceError(f"{name} is {start}:{stop}, which runs backwards; give the lower number first")
+    return slice(start, stop)
