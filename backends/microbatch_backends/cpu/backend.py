@@ -14,7 +14,7 @@ from typing import Any
 from microbatch.errors import WaitTimeoutError
 from microbatch.extend.protocols import Stream, StreamPurpose, ThreadState
 from microbatch.extend.records import FailureKind, MemoryReading
-from microbatch_backends.cpu import arrays
+from microbatch_backends.cpu import arrays as rows
 from microbatch_backends.cpu.events import HostEvent
 from microbatch_backends.cpu.limits import process_blas_limit
 from microbatch_backends.cpu.memory import HostMemory
@@ -55,27 +55,27 @@ class CpuBackend:
 
     def owns(self, array: object) -> bool:
         """Whether `array` is on the host and of no framework with a backend of its own."""
-        return arrays.is_host_array(array)
+        return rows.is_host_array(array)
 
     def empty(self, shape: Sequence[int], like: Any) -> Any:
         """An uninitialised array of the class, dtype and axis order of `like`."""
-        return arrays.empty(shape, like)
+        return rows.empty(shape, like)
 
     def copy(self, destination: Any, source: Any) -> None:
         """Write `source` into `destination`; TypeError where that would convert values."""
-        arrays.copy(destination, source)
+        rows.copy(destination, source)
 
     def concatenate(self, parts: Sequence[Any], axis: int) -> Any:
         """Join `parts` along `axis`."""
-        return arrays.concatenate(parts, axis)
+        return rows.concatenate(parts, axis)
 
     def take(self, array: Any, indices: Sequence[int], axis: int) -> Any:
         """Rows of `array` at `indices` along `axis`, as a new array."""
-        return arrays.take(array, indices, axis)
+        return rows.take(array, indices, axis)
 
     def scatter(self, destination: Any, indices: Sequence[int], source: Any, axis: int) -> None:
         """Write rows of `source` to `destination` at `indices` along `axis`."""
-        arrays.scatter(destination, indices, source, axis)
+        rows.scatter(destination, indices, source, axis)
 
     def differentiable(self, arrays: Sequence[Any]) -> bool:
         """Never: NumPy records nothing."""
@@ -83,7 +83,7 @@ class CpuBackend:
 
     def unsupported(self, array: Any) -> str | None:
         """Why rows of `array` cannot be cut, or None."""
-        return arrays.unsupported(array)
+        return rows.unsupported(array)
 
     def classify(self, error: BaseException) -> FailureKind:
         """What `error` and its chain mean for retrying."""
@@ -107,19 +107,19 @@ class CpuBackend:
 
     def staging(self, shape: Sequence[int], like: Any) -> Any:
         """A buffer for copies; plain memory."""
-        return arrays.empty(shape, like)
+        return rows.empty(shape, like)
 
     def to_device(self, destination: Any, source: Any) -> None:
         """Copy; inside `stream.submit` it runs beside the caller."""
-        arrays.copy(destination, source)
+        rows.copy(destination, source)
 
     def to_host(self, destination: Any, source: Any) -> None:
         """Copy; inside `stream.submit` it runs beside the caller."""
-        arrays.copy(destination, source)
+        rows.copy(destination, source)
 
     def empty_device(self, shape: Sequence[int], like: Any) -> Any:
         """An uninitialised array; host and device are one memory here."""
-        return arrays.empty(shape, like)
+        return rows.empty(shape, like)
 
     def close(self, timeout: float | None = 5.0) -> None:
         """End the threads of all streams after their work; a later submit starts them again."""

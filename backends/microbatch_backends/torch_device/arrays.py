@@ -1,0 +1,150 @@
+"""Reading and writing rows of tensors.
+
+Invariant: a write never enters the autograd graph (results that autograd records are joined by `concatenate`), never
+converts values, and works on inference tensors outside inference mode too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from microbatch.errors import ArgumentTypeError
+
+__all__ = ["concatenate", "copy", "differentiable", "empty", "scatter", "take", "unsupported"]
+
+LARGE = 4 << 20
+"""Bytes from which NumPy asks the kernel for huge pages and torch does not: filling a fresh 64 MiB result took
+15 ms in memory from NumPy and 24 in memory from torch, 256 MiB 57 and 100 (2 threads, Linux 6.18)."""
+
+_NUMPY_DTYPES: dict[torch.dtype, Any] = {
+    torch.bool: np.bool_,
+    torch.uint8: np.uint8,
+    torch.int8: np.int8,
+    torch.int16: np.int16,
+    torch.int32: np.int32,
+    torch.int64: np.int64,
+    torch.float16: np.float16,
+    torch.float32: np.float32,
+    torch.float64: np.float64,
+    torch.complex64: np.complex64,
+    torch.complex128: np.complex128,
+    torch.bfloat16: np.int16,
+}
+"""What NumPy calls them; bfloat16 is memory of the same size, seen as bfloat16 afterwards."""
+
+
+def empty(shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+    """An uninitialised tensor with class, dtype, device and memory format (channels last) of `like`."""
+    size = tuple(shape)
+    if type(like) is not torch.Tensor and not isinstance(like, torch.nn.Parameter):
+        return like.new_empty(size)
+    if like.is_cpu and _is_large(size, like) and like.is_contiguous():
+        return _from_numpy(size, like.dtype)
+    return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=_memory_format(size, like))
+
+
+def copy(destination: torch.Tensor, source: torch.Tensor, *, non_blocking: bool = False) -> None:
+    """Write `source` into `destination` of the same shape and dtype, on the current stream."""
+    if destination.dtype is not source.dtype:
+        raise ArgumentTypeError(
+            f"a copy from {source.dtype} to {destination.dtype} would convert values; convert the output in the"
+            " function, or pass a result of its dtype"
+        )
+    if _unrecorded(destination, source):
+        destination.copy_(source, non_blocking=non_blocking)
+        return
+    with _writing(destination):
+        destination.copy_(source, non_blocking=non_blocking)
+
+
+def concatenate(parts: Sequence[torch.Tensor], axis: int) -> torch.Tensor:
+    """Join `parts` along `axis`; autograd sees it."""
+    return torch.cat(tuple(parts), dim=axis)
+
+
+def take(array: torch.Tensor, indices: Sequence[int], axis: int) -> torch.Tensor:
+    """Rows at `indices` along `axis`, as a new tensor; autograd sees it."""
+    return torch.index_select(array, axis, _positions(indices, array.device))
+
+
+def scatter(destination: torch.Tensor, indices: Sequence[int], source: torch.Tensor, axis: int) -> None:
+    """Write rows of `source` to `destination` at `indices` along `axis`."""
+    with _writing(destination):
+        destination.index_copy_(axis, _positions(indices, destination.device), source)
+
+
+def differentiable(arrays: Sequence[Any]) -> bool:
+    """Whether autograd, forward-mode AD or a function transform would record an operation on any of `arrays`."""
+    if torch.is_grad_enabled() and any(getattr(array, "requires_grad", False) for array in arrays):
+        return True
+    return torch.autograd.forward_ad._current_level >= 0 or transformed()
+
+
+def transformed() -> bool:
+    """Whether a function transform (vmap, grad, jvp) is running in this thread."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def unsupported(array: Any) -> str | None:
+    """Why rows of `array` cannot be cut, or None."""
+    if not isinstance(array, torch.Tensor):
+        return None
+    if array.is_nested:
+        return "a nested tensor has rows of unequal length; pass it padded, with the lengths beside it"
+    if array.layout is not torch.strided:
+        return f"a tensor of layout {array.layout} has no rows to slice as views; pass its .to_dense()"
+    if array.is_quantized:
+        return "a quantised tensor cannot be joined without its scales; pass its .dequantize() or .int_repr()"
+    if type(array).__name__ == "DTensor":
+        return "a DTensor is cut by its mesh already; pass its .to_local()"
+    return None
+
+
+def _unrecorded(destination: torch.Tensor, source: torch.Tensor) -> bool:
+    """Whether a plain write is right as it is; saves the 1.3 us that a mode costs."""
+    return not (source.requires_grad or destination.requires_grad or destination.is_inference())
+
+
+@contextmanager
+def _writing(destination: torch.Tensor) -> Iterator[None]:
+    """No autograd; inference mode where only that may write."""
+    if destination.is_inference() and not torch.is_inference_mode_enabled():
+        with torch.inference_mode():
+            yield
+    elif torch.is_grad_enabled():
+        with torch.no_grad():
+            yield
+    else:
+        yield
+
+
+def _is_large(size: tuple[int, ...], like: torch.Tensor) -> bool:
+    """Large enough for huge pages, of a dtype NumPy has memory for, and not seen by a dispatch mode."""
+    return (
+        math.prod(size) * like.element_size() >= LARGE
+        and like.dtype in _NUMPY_DTYPES
+        and not torch._C._len_torch_dispatch_stack()
+    )
+
+
+def _from_numpy(size: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    memory = torch.from_numpy(np.empty(size, _NUMPY_DTYPES[dtype]))
+    return memory if memory.dtype is dtype else memory.view(dtype)
+
+
+def _memory_format(size: tuple[int, ...], like: torch.Tensor) -> torch.memory_format:
+    if len(size) != 4 or like.dim() != 4 or like.is_contiguous():
+        return torch.contiguous_format
+    last = torch.channels_last
+    return last if like.is_contiguous(memory_format=last) else torch.contiguous_format
+
+
+def _positions(indices: Sequence[int], device: torch.device) -> torch.Tensor:
+    """A copy of host integers; from a read-only array torch would warn that writing is undefined."""
+    return torch.from_numpy(np.array(indices, dtype=np.int64)).to(device)

@@ -1,0 +1,96 @@
+"""The modes torch keeps per thread, read and set as one record.
+
+Invariant: `write(read())` changes nothing, and after `write(record)` a `read` gives `record` again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+__all__ = ["Modes", "autocast_types", "read_modes", "write_modes"]
+
+
+class Modes(NamedTuple):
+    """What a thread's modes are. Default device and user modes are on the two stacks, bottom first."""
+
+    grad: bool
+    inference: bool
+    forward: bool
+    multithreading: bool
+    autocast: tuple[tuple[bool, torch.dtype], ...]
+    autocast_cache: bool
+    functions: tuple[Any, ...]
+    dispatch: tuple[Any, ...]
+
+
+def autocast_types(device_type: str) -> tuple[str, ...]:
+    """Device types whose autocast is carried: the CPU's, the accelerator's of this build, and `device_type`."""
+    accelerator = torch.accelerator.current_accelerator()
+    found = ["cpu", device_type] + ([accelerator.type] if accelerator is not None else [])
+    return tuple(dict.fromkeys(found))
+
+
+def read_modes(types: tuple[str, ...]) -> Modes:
+    """The calling thread's modes (about 1 us)."""
+    functions, dispatch = torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
+    return Modes(
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch._C._is_fwd_grad_enabled(),
+        torch._C._is_multithreading_enabled(),
+        _read_autocast(types),
+        torch.is_autocast_cache_enabled(),
+        tuple(map(torch._C._get_function_stack_at, range(functions))) if functions else (),
+        tuple(map(torch._C._get_dispatch_stack_at, range(dispatch))) if dispatch else (),
+    )
+
+
+def write_modes(wanted: Modes, types: tuple[str, ...]) -> None:
+    """Set what differs in the calling thread. Inference mode itself is set by a guard of the caller."""
+    now = read_modes(types)
+    if now == wanted:
+        return
+    torch._C._set_grad_enabled(wanted.grad)
+    torch._C._set_fwd_grad_enabled(wanted.forward)
+    torch._C._set_multithreading_enabled(wanted.multithreading)
+    if now.autocast != wanted.autocast:
+        _write_autocast(wanted.autocast, types)
+    torch.set_autocast_cache_enabled(wanted.autocast_cache)
+    if not _same(now.functions, wanted.functions):
+        _write_functions(wanted.functions)
+    if not _same(now.dispatch, wanted.dispatch):
+        _write_dispatch(wanted.dispatch)
+
+
+def _read_autocast(types: tuple[str, ...]) -> tuple[tuple[bool, torch.dtype], ...]:
+    """(enabled, dtype) of each type."""
+    enabled, dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
+    if len(types) == 1:
+        return ((enabled(types[0]), dtype(types[0])),)
+    return tuple([(enabled(kind), dtype(kind)) for kind in types])
+
+
+def _write_autocast(values: tuple[tuple[bool, torch.dtype], ...], types: tuple[str, ...]) -> None:
+    for kind, (enabled, dtype) in zip(types, values, strict=True):
+        torch.set_autocast_enabled(kind, enabled)
+        torch.set_autocast_dtype(kind, dtype)
+
+
+def _write_functions(modes: tuple[Any, ...]) -> None:
+    while torch._C._len_torch_function_stack():
+        torch._C._pop_torch_function_stack()
+    for mode in modes:
+        torch._C._push_on_torch_function_stack(mode)
+
+
+def _write_dispatch(modes: tuple[Any, ...]) -> None:
+    while torch._C._len_torch_dispatch_stack():
+        torch._C._pop_torch_dispatch_stack()
+    for mode in modes:
+        torch._C._push_on_torch_dispatch_stack(mode)
+
+
+def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
