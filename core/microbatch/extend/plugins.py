@@ -8,6 +8,7 @@ Rejected: a manager in a module global, as tests and embedders need one of their
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import warnings
@@ -41,7 +42,7 @@ class Plugins:
     without being installed; `environment` stands in for `os.environ`.
     """
 
-    __slots__ = ("_backends", "_entry_points", "_environment", "_extra", "_reasons", "_state", "_warned")
+    __slots__ = ("_backends", "_entry_points", "_environment", "_extra", "_reasons", "_state")
 
     def __init__(
         self,
@@ -56,7 +57,6 @@ class Plugins:
         self._state: dict[str, Registry] = {}
         self._backends: dict[str, Backend] = {}
         self._reasons: dict[str, tuple[str, str]] = {}
-        self._warned: set[str] = set()
 
     @property
     def registry(self) -> Registry:
@@ -118,11 +118,9 @@ class Plugins:
             try:
                 observer.call(*[report for _ in observer.arguments])
             except Exception as error:  # noqa: BLE001 - the step is done and must reach its caller
-                who = observer.source.origin
-                if who not in self._warned:
-                    self._warned.add(who)
-                    text = f"microbatch_step_finished of {who} raised {type(error).__name__}: {error}"
-                    warnings.warn(text, RuntimeWarning, stacklevel=2)
+                self._complain(
+                    observer.source, f"microbatch_step_finished raised {type(error).__name__}: {error}"
+                )
 
     def register_containers(self) -> None:
         """Register with optree the announced containers whose modules are imported by now; may be repeated."""
@@ -152,6 +150,17 @@ class Plugins:
     def plugins(self) -> tuple[Listing, ...]:
         """Every plugin, the blocked and the broken ones with their reason."""
         return tuple(listing.plugin_lines(self.registry))
+
+    def _complain(self, source: Found, problem: str) -> None:
+        """Write a problem down and warn of it, the first time; never raises, even with warnings as errors."""
+        if source in self.registry.complained:
+            return
+        self.registry.complained.add(source)
+        self.registry.report(source, problem)
+        with contextlib.suppress(RuntimeWarning):
+            warnings.warn(
+                f"plugin {source.name!r} ({source.origin}): {problem}", RuntimeWarning, stacklevel=3
+            )
 
     def _discover(self) -> Registry:
         environment = os.environ if self._environment is None else self._environment

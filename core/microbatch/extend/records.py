@@ -146,6 +146,9 @@ class SizingRequest:
     """Number of this call of the wrapper, from 0."""
     failed_at: int | None = None
     """Units of the smallest part that ran out of memory in this very step, else None."""
+    probe: bool = False
+    """Whether a part that does not fit raises, and can be tried again smaller (a device); where it kills the process
+    (host memory) a policy must not try what it does not know to fit."""
     limit: int | None = None
     """Lowest limit of the policies before this one in a chain; None where they allow the whole batch."""
 

@@ -69,6 +69,8 @@ class Registry:
     """What is wrong with each plugin, as text for the listing and for lookup errors."""
     refused: set[Found] = field(init=False, default_factory=set)
     """Plugins of which nothing is used."""
+    complained: set[Found] = field(init=False, default_factory=set)
+    """Plugins whose observer failed, and that a warning told of."""
 
     def __post_init__(self) -> None:
         manager = pluggy.PluginManager(hookspecs.PROJECT)
