@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from microbatch_policies.student import t_quantile
@@ -38,7 +38,7 @@ Matrix = list[list[float]]
 class Fit:
     """One solved model: coefficients and how far the next observation may lie above."""
 
-    __slots__ = ("_inverse", "_scale", "_spread", "columns", "theta")
+    __slots__ = ("_curved", "_inverse", "_known", "_scale", "_spread", "columns", "theta")
 
     def __init__(
         self, columns: Sequence[int], theta: Floats, inverse: Matrix, spread: float, scale: float
@@ -48,45 +48,51 @@ class Fit:
         self._inverse = inverse
         self._spread = spread
         self._scale = scale
+        self._curved = 3 in columns
+        self._known: tuple[float, tuple[float, float, float, float, float, float]] = (-1.0, (0.0,) * 6)
 
     def value(self, x: float, total: float) -> float:
         """Predicted y."""
-        return _dot(self._at(x, total), self.theta)
+        at, rise, curve = self._line(total)[:3]
+        return at + (rise + curve * x) * x
 
     def bound(self, x: float, total: float) -> float:
         """What y exceeds with the given risk only."""
-        row = self._at(x, total)
-        y = _dot(row, self.theta)
-        return y + self._spread * math.sqrt(y * y + max(0.0, _quadratic(row, self._inverse)))
+        at, rise, curve, c0, c1, c2 = self._line(total)
+        y = at + (rise + curve * x) * x
+        if self._curved:
+            own = _quadratic(self._at(x, total), self._inverse)
+        else:
+            own = c0 + (c1 + c2 * x) * x
+        return y + self._spread * math.sqrt(y * y + max(0.0, own))
 
     def largest(self, budget: float, total: float, most: int) -> int:
         """The largest x up to `most` whose bound is within `budget`; 0 if not even 1 is.
 
         The prediction never falls with x, and the bound only where it is within the data, so bisection finds it.
         """
-        bound = self._linear(total) if 3 not in self.columns else lambda x: self.bound(x, total)
-        if bound(most) <= budget:
+        bound = self.bound
+        if bound(most, total) <= budget:
             return most
         low, high = 0, most
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if bound(middle) <= budget else (low, middle)
+            low, high = (middle, high) if bound(middle, total) <= budget else (low, middle)
         return low
 
-    def _linear(self, total: float) -> Callable[[float], float]:
-        """`bound` as a function of x alone, where it is linear in x: everything else is worked out once."""
+    def _line(self, total: float) -> tuple[float, float, float, float, float, float]:
+        """Coefficients in x of the prediction, and of its own variance where that has no x^2: worked out once."""
+        if total == self._known[0]:
+            return self._known[1]
         base = self._at(0, total)
         slope = [1 / self._scale if column == 1 else 0.0 for column in self.columns]
-        at, rise = _dot(base, self.theta), _dot(slope, self.theta)
+        rise = _dot(slope, self.theta)
+        curve = self.theta[-1] / self._scale**2 if self._curved else 0.0
         turned = [_dot(line, slope) for line in self._inverse]
-        c0, c1, c2 = _quadratic(base, self._inverse), 2 * _dot(base, turned), _dot(slope, turned)
-        spread, sqrt = self._spread, math.sqrt
-
-        def bound(x: float) -> float:
-            y = at + rise * x
-            return y + spread * sqrt(y * y + max(0.0, c0 + (c1 + c2 * x) * x))
-
-        return bound
+        own = (_quadratic(base, self._inverse), 2 * _dot(base, turned), _dot(slope, turned))
+        line = (_dot(base, self.theta), rise, curve, *own)
+        self._known = (total, line)
+        return line
 
     def error(self, column: int) -> float:
         """Half the width of the interval of a coefficient."""

@@ -22,6 +22,12 @@ UNMEASURED = 16
 """The same once a step ran and its peak could not be measured."""
 TRUST = 8
 """Largest factor by which a size may exceed all that ran."""
+EARLY = 8
+"""Peaks up to which a bound of 10 % risk is enough where a failure can be tried again: a bound from few peaks is wide,
+and each size it allows makes the next one tighter."""
+EARLY_RISK = 0.1
+SETTLED = 16
+"""Peaks from which the model is solved again for every fourth only (25 us), unless one surprises it."""
 MISSES = 32
 """Prediction errors kept for the margin."""
 
@@ -29,7 +35,18 @@ MISSES = 32
 class MemoryKind:
     """One signature. Sizes `x` are units in flight at the same time; `total` are units of the whole batch."""
 
-    __slots__ = ("_fit", "_forgetting", "_misses", "_peak", "_risk", "bracket", "model", "ran", "version")
+    __slots__ = (
+        "_fit",
+        "_forgetting",
+        "_misses",
+        "_peak",
+        "_risk",
+        "_since",
+        "bracket",
+        "model",
+        "ran",
+        "version",
+    )
 
     def __init__(self, risk: float, forgetting: float) -> None:
         self._risk = risk
@@ -41,6 +58,7 @@ class MemoryKind:
         self._fit: Fit | None = None
         self._misses: list[float] = []
         self._peak = 0.0
+        self._since = 0
 
     def note(self, x: int) -> None:
         """Size `x` ran."""
@@ -52,12 +70,17 @@ class MemoryKind:
     def learn(self, x: int, total: int, peak: float) -> None:
         """Size `x` needed `peak` > 0 bytes."""
         fit = self.fit
+        expected = False
         if fit is not None:
-            self._misses = [*self._misses, peak / max(fit.value(x, total), 1.0) - 1.0][-MISSES:]
+            value = max(fit.value(x, total), 1.0)
+            self._misses = [*self._misses, peak / value - 1.0][-MISSES:]
+            expected = 0.9 * value <= peak <= fit.bound(x, total)
         self.model.add(x, total, peak)
         self._peak = max(self._peak * self._forgetting, peak)
-        self._fit = None
-        self.version += 1
+        self._since += 1
+        if not expected or self._since > 3 or self.model.count < SETTLED:
+            self._fit, self._since = None, 0
+            self.version += 1
 
     @property
     def fit(self) -> Fit | None:
@@ -66,14 +89,19 @@ class MemoryKind:
             self._fit = self.model.fit(self._risk)
         return self._fit
 
-    def largest(self, budget: float, total: int, bytes_per_unit: int) -> int:
-        """The largest size up to `total` that fits `budget` bytes; at least 1."""
+    def largest(self, budget: float, total: int, bytes_per_unit: int, *, probe: bool = False) -> int:
+        """The largest size up to `total` that fits `budget` bytes; at least 1.
+
+        With `probe` a size that is not known to fit may be tried where nothing else would teach the slope.
+        """
         if not self.model.count:
             per_unit = bytes_per_unit * (UNMEASURED if self.ran else UNSEEN)
             return max(1, min(total, int(budget // per_unit))) if per_unit else total
         fit = self.fit
+        if probe and self.model.ready and self.model.count < EARLY:
+            fit = self.model.fit(max(self._risk, EARLY_RISK))
         if fit is None:
-            return self._from_one(budget, total)
+            return self._from_one(budget, total, probe)
         most = min(total, self._trusted(budget))
         size = fit.largest(budget, total, most)
         margin = self._margin(fit, size, total)
@@ -88,13 +116,15 @@ class MemoryKind:
             return math.inf
         return fit.bound(total, total) + self._margin(fit, total, total)
 
-    def _from_one(self, budget: float, total: int) -> int:
-        """Proportional growth; and where the budget is too small to go up, down once to learn the slope."""
+    def _from_one(self, budget: float, total: int, probe: bool) -> int:
+        """Proportional growth. Where that goes nowhere, one size down, or up if it may fail, shows the slope."""
         x = self.model.xs[1]
         if self._peak > budget:
             return max(1, min(total, x // 2))
         size = min(total, int(x * min(float(TRUST), budget / self._peak)))
-        return max(1, x // 2) if size == x < total else size
+        if size > x or x >= total:
+            return size
+        return x + 1 if probe and x < 4 else max(1, x // 2)
 
     def _trusted(self, budget: float) -> int:
         x = self.model.xs[1]
@@ -105,6 +135,8 @@ class MemoryKind:
         if len(self._misses) < 4:
             return 0.0
         worst = sorted(self._misses)[int(0.95 * (len(self._misses) - 1))]
+        if worst <= 0:
+            return 0.0
         value = fit.value(x, total)
         return max(0.0, worst * value - (fit.bound(x, total) - value))
 

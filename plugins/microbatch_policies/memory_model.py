@@ -76,7 +76,10 @@ class MemoryModel:
         self._side = request.in_flight
         kind = self._kind(request.signature)
         total = max(1, request.num_tokens)
-        most = total if budget is None else kind.largest(budget, total, _input_bytes(request))
+        if budget is None:
+            most = total
+        else:
+            most = kind.largest(budget, total, _input_bytes(request), probe=request.probe)
         failed = kind.bracket.limit(self._step, budget)
         if failed is not None and failed < most:
             return _bounded(request, failed, f"{kind.bracket.fails} {request.unit} did not fit")

@@ -158,19 +158,22 @@ def checked(policy: SizingPolicy, name: str, distribution: str = "") -> Checked:
 def combine(answers: Sequence[Proposal], num_tokens: int) -> Proposal:
     """One answer out of several: the lowest limit, the fewest workers, the reasons joined."""
     whole = any(not answer.split for answer in answers)
-    bounds = [a.limit for a in answers if a.limit is not None and (a.hard or not whole)]
-    limit = min(bounds, default=None)
+    limit: int | None = None
+    workers: int | None = None
+    hard = False
+    for answer in answers:
+        bound = answer.limit
+        if bound is not None and (answer.hard or not whole) and (limit is None or bound <= limit):
+            hard = answer.hard or (hard and bound == limit)
+            limit = bound
+        if answer.workers is not None and (workers is None or answer.workers < workers):
+            workers = answer.workers
     if whole and (limit is None or limit >= num_tokens):
-        limit, split = None, False
+        limit, hard = None, False
     else:
-        split = True
-    return Proposal(
-        limit=limit,
-        split=split,
-        reason="; ".join(dict.fromkeys(a.reason for a in answers if a.reason)),
-        workers=min((a.workers for a in answers if a.workers is not None), default=None),
-        hard=any(a.hard and a.limit == limit for a in answers) and limit is not None,
-    )
+        whole = False
+    reason = "; ".join(dict.fromkeys(answer.reason for answer in answers if answer.reason))
+    return Proposal(limit=limit, split=not whole, reason=reason, workers=workers, hard=hard)
 
 
 _REPORT = "tell its author, or name another with policy="
