@@ -1,0 +1,128 @@
+"""How one leaf is cut, and how its rows are put in another order.
+
+Invariant: parts are views wherever the framework's own slicing gives views; a leaf whose values change in a part
+(query_start_loc, seq_lens, computed_tokens) is copied first, so a sibling never sees the change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from microbatch.batch.rules import Rule
+from microbatch.batch.slicing import BatchShape, UBatchSlice
+from microbatch.extend.protocols import Backend
+
+__all__ = ["LeafCut", "along", "part_of", "permuted_leaf", "permuted_shape", "token_permutation"]
+
+EVERYTHING = slice(None)
+
+Rows: TypeAlias = Any
+"""Row numbers on the host: a NumPy array of int64, which serves where the protocol asks for a sequence."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeafCut:
+    """A leaf that is cut, and how."""
+
+    index: int
+    """Its number among the leaves."""
+    rule: Rule
+    """Its rule, with axes counted from the first."""
+
+
+def along(axis: int, where: Any) -> Any:
+    """The index that takes `where` of `axis` and everything of the axes before it."""
+    return (*[EVERYTHING] * axis, where) if axis else where
+
+
+def part_of(
+    leaf: Any, rule: Rule, piece: UBatchSlice, trim: int | None, number: int, shape: BatchShape
+) -> Any:
+    """The part of `leaf` that belongs to `piece`, by `rule`; `trim` is the width of the part's longest row."""
+    kind = rule.kind
+    if kind == "per_ubatch":
+        assert rule.function is not None
+        return rule.function(leaf, piece, number)
+    if kind == "query_start_loc":
+        return _rebased(leaf, piece)
+    if kind == "seq_lens":
+        return _shortened(leaf, piece, shape)
+    if kind == "computed_tokens":
+        return _advanced(leaf, piece, shape)
+    part = leaf[along(rule.axis, piece.token_slice if kind == "tokens" else piece.req_slice)]
+    if trim is not None and rule.trim is not None:
+        part = part[along(rule.trim, slice(0, trim))]
+    return part
+
+
+def permuted_leaf(leaf: Any, rule: Rule, order: Rows, token_order: Rows, backend: Backend) -> Any:
+    """`leaf` with its requests in `order` (new position -> old), as a copy."""
+    if rule.kind == "per_ubatch":
+        return leaf
+    if rule.kind == "query_start_loc":
+        fresh = backend.take(leaf, range(len(order) + 1), 0)
+        fresh[1:] = backend.take(leaf[1:] - leaf[:-1], order, 0).cumsum(0)
+        return fresh
+    indices = token_order if rule.kind == "tokens" else order
+    if isinstance(leaf, list):
+        return [leaf[index] for index in indices.tolist()]
+    return backend.take(leaf, indices, rule.axis)
+
+
+def token_permutation(shape: BatchShape, order: Rows) -> Rows:
+    """The tokens of the requests in `order`; `order` itself where each row is its own request."""
+    starts = shape.query_start_loc
+    if starts is None:
+        return order
+    if len(order) == 0:
+        return order
+    return np.concatenate([np.arange(starts[request], starts[request + 1]) for request in order.tolist()])
+
+
+def permuted_shape(shape: BatchShape, order: Rows) -> BatchShape:
+    """`shape` with its requests in `order`."""
+    starts, lengths = shape.query_start_loc, shape.lengths
+    if starts is not None:
+        counts = np.diff(starts)[order]
+        starts = np.concatenate([np.zeros(1, counts.dtype), np.cumsum(counts)])
+    return BatchShape(
+        num_tokens=shape.num_tokens,
+        num_requests=shape.num_requests,
+        query_start_loc=starts,
+        lengths=None if lengths is None else lengths[order],
+    )
+
+
+def _rebased(leaf: Any, piece: UBatchSlice) -> Any:
+    start = piece.token_slice.start
+    offsets = leaf[piece.req_slice.start : piece.req_slice.stop + 1]
+    return (offsets - start).clip(0, piece.num_tokens)
+
+
+def _shortened(leaf: Any, piece: UBatchSlice, shape: BatchShape) -> Any:
+    part = leaf[piece.req_slice]
+    starts = shape.query_start_loc
+    if starts is None or piece.num_reqs == 0:
+        return part
+    later = int(starts[piece.req_slice.stop]) - piece.token_slice.stop
+    if later <= 0:
+        return part
+    part = part + 0
+    part[-1:] -= later
+    return part
+
+
+def _advanced(leaf: Any, piece: UBatchSlice, shape: BatchShape) -> Any:
+    part = leaf[piece.req_slice]
+    starts = shape.query_start_loc
+    if starts is None or piece.num_reqs == 0:
+        return part
+    earlier = piece.token_slice.start - int(starts[piece.req_slice.start])
+    if earlier <= 0:
+        return part
+    part = part + 0
+    part[:1] += earlier
+    return part
