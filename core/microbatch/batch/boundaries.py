@@ -63,7 +63,7 @@ def explicit(boundaries: Sequence[Any] | None, num_tokens: int, allow_empty: boo
     """The boundaries as ints from 0 to `num_tokens`; the two ends may be left out."""
     if boundaries is None:
         raise ArgumentTypeError("the splitter is explicit but boundaries is None; give the places to cut at")
-    if isinstance(boundaries, (str, bytes)):
+    if isinstance(boundaries, (str, bytes)) or not isinstance(boundaries, (Sequence, np.ndarray)):
         raise ArgumentTypeError(f"boundaries is {given(boundaries)}; give a list of whole numbers")
     bounds = [position(f"boundaries[{index}]", value) for index, value in enumerate(boundaries)]
     for index, bound in enumerate(bounds):

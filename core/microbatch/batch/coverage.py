@@ -49,15 +49,10 @@ def equal_requests(bounds: Sequence[int], num_requests: int) -> list[tuple[int, 
 
 def check_tokens(slices: Sequence[UBatchSlice], num_tokens: int, allow_empty: bool) -> None:
     """Raise SliceError unless the token ranges follow each other from 0 to `num_tokens`."""
-    end = previous = 0
+    _check_order(slices)
+    end = 0
     for index, part in enumerate(slices):
         start, stop = part.token_slice.start, part.token_slice.stop
-        if start < previous:
-            earlier = slices[index - 1].token_slice
-            raise SliceError(
-                f"slice {index} ({start}:{stop}) comes after slice {index - 1} ({earlier.start}:{earlier.stop}); "
-                "put the slices in the order of tokens"
-            )
         if stop > num_tokens:
             raise SliceError(f"slice {index} ends at {stop} but there are {num_tokens} tokens; end it there")
         if start < end:
@@ -68,11 +63,20 @@ def check_tokens(slices: Sequence[UBatchSlice], num_tokens: int, allow_empty: bo
             raise SliceError(f"tokens {end}:{start} belong to no slice; start slice {index} at {end}")
         if part.is_empty and not allow_empty:
             raise SliceError(f"ubatch {index} is empty ({part}); leave it out")
-        end, previous = stop, start
+        end = stop
     if end < num_tokens:
         raise SliceError(
             f"tokens {end}:{num_tokens} belong to no slice; the last slice must end at {num_tokens}"
         )
+
+
+def _check_order(slices: Sequence[UBatchSlice]) -> None:
+    for index, (earlier, later) in enumerate(pairwise(part.token_slice for part in slices)):
+        if later.start < earlier.start:
+            raise SliceError(
+                f"slice {index + 1} ({later.start}:{later.stop}) comes after slice {index} "
+                f"({earlier.start}:{earlier.stop}); put the slices in the order of tokens"
+            )
 
 
 def check_requests(
