@@ -13,7 +13,8 @@ entry where one number is needed: give it on the host, or each entry costs a syn
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,9 +39,9 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class UbatchMetadata:
-    """What one ubatch is called with; fields that the step has not are None, counts 0."""
+    """What one ubatch is called with; fields that the step has not are None, counts 0. Equal only to itself."""
 
     context: UBatchContext
     """The ubatch."""
@@ -66,9 +67,9 @@ class UbatchMetadata:
     """Most tokens of one request in the ubatch; the whole batch's where it has none (dummy runs)."""
     max_seq_len: int = 0
     """Longest sequence; not below the whole batch's, which may be what a graph was captured with."""
-    token_slice: slice = slice(0, 0)
+    token_slice: slice = field(default_factory=partial(slice, 0, 0))
     """Range of tokens in the batch."""
-    req_slice: slice = slice(0, 0)
+    req_slice: slice = field(default_factory=partial(slice, 0, 0))
     """Range of requests in the batch."""
 
 
