@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._C._functorch import peek_interpreter_stack
 
 from microbatch.errors import ArgumentTypeError
 
@@ -88,7 +89,7 @@ def differentiable(arrays: Sequence[Any]) -> bool:
 
 def transformed() -> bool:
     """Whether a function transform (vmap, grad, jvp) is running in this thread."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
+    return peek_interpreter_stack() is not None
 
 
 def unsupported(array: Any) -> str | None:

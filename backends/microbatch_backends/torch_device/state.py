@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 import torch
+from torch._C._functorch import peek_interpreter_stack
 
 from microbatch.errors import ThreadStateError
 from microbatch_backends.cpu.state import EnteredContext
@@ -86,7 +87,7 @@ class _Applied:
         self._modes = modes
         self._types = types
         self._guard: Any = torch._C._InferenceMode(modes.inference)
-        self._nested = any([enabled for enabled, _ in modes.autocast])
+        self._nested = any(enabled for enabled, _ in modes.autocast)
         self._place = place
         self._place_value = place_value
 
@@ -122,7 +123,7 @@ class _Applied:
 
 def mode_depth() -> tuple[int, int, int]:
     """Lengths of the stacks that cannot be parked at a yield: function modes, dispatch modes, transforms."""
-    transform = torch._C._functorch.peek_interpreter_stack()
+    transform = peek_interpreter_stack()
     return (
         torch._C._len_torch_function_stack(),
         torch._C._len_torch_dispatch_stack(),

@@ -1,0 +1,103 @@
+"""The seam to one of torch's device modules (`torch.cuda`, `torch.xpu`, and for tests `torch.cpu` or a fake).
+
+Invariant: everything a device backend asks of torch about streams, memory and devices goes through here, so the same
+backend runs on any module with these functions, and tests put a recording one in its place. What older versions
+lack is looked for once and answered with None, never with an AttributeError in a step.
+
+Rejected: `torch.accelerator` throughout; its memory functions came with 2.9 and its graphs later, and the machine
+with the device may have an older version.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+__all__ = ["DeviceModule"]
+
+
+class DeviceModule:
+    """One device module; `index` numbers are devices of its type."""
+
+    def __init__(self, kind: str, module: Any = None) -> None:
+        self.kind = kind
+        self._module = torch.get_device_module(kind) if module is None else module
+
+    def new_stream(self, index: int, priority: int) -> Any:
+        """A stream that the legacy default stream does not order; lower priority numbers are more urgent."""
+        with self.device(index):
+            return self._module.Stream(priority=priority)
+
+    def new_event(self) -> Any:
+        """An event without timing, which would make waits slower."""
+        return self._module.Event()
+
+    def current_stream(self, index: int | None = None) -> Any:
+        """The calling thread's stream on device `index`, or on its current device."""
+        return self._module.current_stream() if index is None else self._module.current_stream(index)
+
+    def activate(self, stream: Any) -> AbstractContextManager[Any]:
+        """Make `stream` and its device current in the calling thread, and put both back on exit."""
+        context: AbstractContextManager[Any] = self._module.stream(stream)
+        return context
+
+    def set_stream(self, stream: Any) -> None:
+        """Make `stream` and its device current in the calling thread."""
+        self._module.set_stream(stream)
+
+    def index(self) -> int:
+        """The calling thread's device."""
+        return int(self._module.current_device())
+
+    def set_index(self, index: int) -> None:
+        """Change the calling thread's device."""
+        self._module.set_device(index)
+
+    def device(self, index: int) -> AbstractContextManager[Any]:
+        """Make device `index` current, and put the former one back on exit."""
+        context: AbstractContextManager[Any] = self._module.device(index)
+        return context
+
+    def free_and_total(self, index: int) -> tuple[int, int]:
+        """Bytes the driver has free on the whole device, all processes, and its size."""
+        free, total = self._module.mem_get_info(index)
+        return int(free), int(total)
+
+    def statistics(self, index: int) -> dict[str, int]:
+        """The caching allocator's counters; empty where it keeps none (before first use, other allocators)."""
+        if self._call("get_allocator_backend") not in (None, "native"):
+            return {}
+        return dict(self._module.memory_stats(index))
+
+    def fraction(self, index: int) -> float:
+        """Share of the device this process was limited to; 1 without a limit."""
+        set_to = self._call("get_per_process_memory_fraction", index)
+        return 1.0 if set_to is None else float(set_to)
+
+    def integrated(self, index: int) -> bool:
+        """Whether the device shares its memory with the host."""
+        properties = self._call("get_device_properties", index)
+        return bool(getattr(properties, "is_integrated", False))
+
+    def empty_cache(self) -> None:
+        """Give unused blocks of the caching allocator back to the driver."""
+        self._module.empty_cache()
+
+    def new_graph(self) -> Any:
+        """An empty graph."""
+        return self._module.CUDAGraph()
+
+    def graph_pool(self) -> Any:
+        """A handle of a memory pool that graphs may share."""
+        return self._module.graph_pool_handle()
+
+    def prepare_capture(self) -> None:
+        """Create the BLAS handle of this thread and stream, which may not be created inside a capture."""
+        self._call("current_blas_handle")
+
+    def _call(self, name: str, *args: Any) -> Any:
+        """What the function says; None where this version or device has none."""
+        function = getattr(self._module, name, None)
+        return None if function is None else function(*args)

@@ -1,0 +1,121 @@
+"""Capturing a step as a CUDA graph, and replaying it.
+
+Invariant: one capture at a time in the process; whatever happens inside, the capture is ended on the thread that
+began it and the first error is the one that is raised. Captures are `thread_local`: in the `global` mode a pinned
+allocation or an event query on any other thread kills them. Each graph has a capture stream of its own for life:
+cuBLAS keeps a workspace for each stream, and resetting one graph would clear the workspace of another that was
+captured on the same one.
+
+Rejected: `torch.cuda.graph`, which waits for the whole device and empties the cache of everybody at each capture.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from microbatch_backends.torch_device.device_module import DeviceModule
+
+__all__ = ["DeviceGraph", "capture", "capture_refused"]
+
+REFUSALS = (
+    "operation not permitted when stream is capturing",
+    "operation not permitted on an event last recorded in a capturing stream",
+    "operation failed due to a previous error during capture",
+    "operation would make the legacy stream depend on a capturing blocking stream",
+    "dependency created on uncaptured work in another stream",
+    "capturing stream has unjoined work",
+    "cudaerrorstreamcapture",
+    "during cuda graph capture",
+    "during graph capture",
+    "cuda graph is empty",
+)
+"""Texts that say "this cannot be captured"; it can then still be run as it is."""
+
+REFUSAL_CODES = range(900, 909)
+"""cudaErrorStreamCaptureUnsupported (900) to cudaErrorStreamCaptureWrongThread (908)."""
+
+
+class DeviceGraph:
+    """A captured step; holds its capture stream and pool as long as it lives."""
+
+    __slots__ = ("_bytes", "_graph", "_stream")
+
+    def __init__(self, graph: Any, stream: Any, held: int) -> None:
+        self._graph = graph
+        self._stream = stream
+        self._bytes = held
+
+    def replay(self) -> None:
+        """Launch the captured work on the current stream."""
+        self._graph.replay()
+
+    def bytes_held(self) -> int:
+        """Bytes its private pool took at capture; 0 with a shared pool."""
+        return self._bytes
+
+
+def capture(
+    module: DeviceModule, work: Callable[[], Any], pool: object | None = None
+) -> tuple[DeviceGraph, Any]:
+    """Capture `work` on a stream of its own that begins after the current one; (graph, what `work` returned)."""
+    index = module.index()
+    stream = module.new_stream(index, 0)
+    with _one_at_a_time():
+        stream.wait_stream(module.current_stream())
+        before = _reserved(module, index)
+        graph = module.new_graph()
+        with module.activate(stream):
+            module.prepare_capture()
+            with _capturing(graph, pool):
+                result = work()
+        held = 0 if pool is not None else max(0, _reserved(module, index) - before)
+    return DeviceGraph(graph, stream, held), result
+
+
+def capture_refused(error: BaseException) -> bool:
+    """Whether `error`, or what it came from, says that the work cannot be captured."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        text = str(link).casefold()
+        if getattr(link, "error_code", None) in REFUSAL_CODES or any(phrase in text for phrase in REFUSALS):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
+@contextmanager
+def _capturing(graph: Any, pool: object | None) -> Iterator[None]:
+    """Between begin and end of the capture; the end of a broken one fails too, and says less than the cause."""
+    given = {} if pool is None else {"pool": pool}
+    graph.capture_begin(capture_error_mode="thread_local", **given)
+    try:
+        yield
+    except BaseException:
+        try:
+            graph.capture_end()
+        except RuntimeError:
+            pass
+        raise
+    graph.capture_end()
+
+
+def _reserved(module: DeviceModule, index: int) -> int:
+    return int(module.statistics(index).get("reserved_bytes.all.current", 0))
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    with _capture_lock():
+        yield
+
+
+@cache
+def _capture_lock() -> threading.RLock:
+    """Of the process, as the limit is the driver's: one capture at a time."""
+    return threading.RLock()
