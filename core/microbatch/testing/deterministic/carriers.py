@@ -1,0 +1,107 @@
+"""What carries the tasks of a deterministic runtime: OS threads that pass a baton, or greenlets.
+
+Invariant: exactly one task runs; `switch` returns in the caller when somebody switches back. Threads keep what
+belongs to a thread honest (framework modes, context variables); greenlets run five to ten times as many schedules.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+__all__ = ["Carrier", "GreenletCarrier", "ThreadCarrier", "carrier_named"]
+
+
+class Carrier(Protocol):
+    """Creates and switches between places to run."""
+
+    def adopt(self) -> Any:
+        """The place the caller runs in."""
+        ...
+
+    def launch(self, body: Callable[[], Any]) -> Any:
+        """A new place that runs `body` when first switched to; `body` returns the place to go to at its end."""
+        ...
+
+    def switch(self, source: Any, target: Any) -> None:
+        """Leave `source` for `target`."""
+        ...
+
+    def ended(self, place: Any) -> None:
+        """Wait until nothing of an ended `place` is left."""
+        ...
+
+
+class _Place:
+    __slots__ = ("baton", "thread")
+
+    def __init__(self) -> None:
+        self.baton = threading.Lock()
+        self.baton.acquire()
+        self.thread: threading.Thread | None = None
+
+
+class ThreadCarrier:
+    """One OS thread a task."""
+
+    def adopt(self) -> _Place:
+        """The calling thread."""
+        return _Place()
+
+    def launch(self, body: Callable[[], _Place]) -> _Place:
+        """A thread that waits for its baton."""
+        place = _Place()
+
+        def carried() -> None:
+            place.baton.acquire()
+            body().baton.release()
+
+        place.thread = threading.Thread(target=carried, name="deterministic", daemon=True)
+        place.thread.start()
+        return place
+
+    def switch(self, source: _Place, target: _Place) -> None:
+        """Give the baton away and wait for one's own."""
+        target.baton.release()
+        source.baton.acquire()
+
+    def ended(self, place: _Place) -> None:
+        """Join the thread."""
+        if place.thread is not None:
+            place.thread.join()
+
+
+class GreenletCarrier:
+    """One greenlet a task, all in the calling thread."""
+
+    def __init__(self) -> None:
+        from greenlet import getcurrent, greenlet
+
+        self._current = getcurrent
+        self._greenlet = greenlet
+
+    def adopt(self) -> Any:
+        """The running greenlet."""
+        return self._current()
+
+    def launch(self, body: Callable[[], Any]) -> Any:
+        """A greenlet that ends into the place that `body` returns."""
+
+        def carried() -> None:
+            target = body()
+            self._current().parent = target
+
+        return self._greenlet(carried)
+
+    def switch(self, source: Any, target: Any) -> None:
+        """Switch."""
+        target.switch()
+
+    def ended(self, place: Any) -> None:
+        """Nothing: an ended greenlet is gone."""
+
+
+def carrier_named(name: str) -> Carrier:
+    """`threads` or `greenlets`."""
+    return ThreadCarrier() if name == "threads" else GreenletCarrier()

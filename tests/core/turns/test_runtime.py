@@ -1,0 +1,159 @@
+"""Gates hold one permit, tasks can be joined, and a forked child touches nothing of its parent's."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microbatch.errors import ClosedError
+from microbatch.turns.runtime import EventGate, Gate, LockGate, ThreadRuntime, default_runtime
+
+KINDS: list[Callable[[], Gate]] = [LockGate, *([EventGate] if hasattr(os, "eventfd") else [])]
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+@kinds
+@given(operations=st.lists(st.sampled_from(["open", "poll"])))
+def test_gate_is_one_saturating_permit(kind: Callable[[], Gate], operations: list[str]) -> None:
+    gate, permit = kind(), False
+    for operation in operations:
+        if operation == "open":
+            gate.open()
+            permit = True
+        else:
+            assert gate.wait(0) is permit
+            permit = False
+
+
+@kinds
+def test_limit_of_a_wait_passes(kind: Callable[[], Gate]) -> None:
+    assert kind().wait(0.001) is False
+    assert kind().wait(-1.0) is False
+
+
+@kinds
+@pytest.mark.parametrize("limit", [None, 30.0, 1e12])
+def test_signal_before_the_wait_is_not_lost(kind: Callable[[], Gate], limit: float | None) -> None:
+    gate = kind()
+    gate.open()
+    assert gate.wait(limit) is True
+    assert gate.wait(0) is False
+
+
+@kinds
+def test_open_wakes_a_parked_thread(kind: Callable[[], Gate]) -> None:
+    gate, seen = kind(), []
+    task = ThreadRuntime().spawn(lambda: seen.append(gate.wait(30)), name="waiter")
+    gate.open()
+    assert task.join(30)
+    assert seen == [True]
+
+
+@kinds
+def test_one_permit_passes_one_of_two_waiters(kind: Callable[[], Gate]) -> None:
+    gate, runtime, seen = kind(), ThreadRuntime(), []
+    tasks = [runtime.spawn(lambda: seen.append(gate.wait(0.05)), name=f"waiter {i}") for i in range(2)]
+    gate.open()
+    assert all(task.join(30) for task in tasks)
+    assert sorted(seen) == [False, True]
+
+
+@kinds
+def test_child_of_a_fork_cannot_wait_and_does_not_wake_its_parent(kind: Callable[[], Gate]) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("this system cannot fork")
+    gate = kind()
+
+    def in_child() -> bool:
+        gate.open()
+        try:
+            gate.wait(0)
+        except ClosedError as error:
+            return "forked" in str(error)
+        return False
+
+    assert _in_fork(in_child)
+    assert gate.wait(0) is False
+
+
+def test_gate_without_descriptors_falls_back_to_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: int) -> int:
+        raise OSError(24, "too many open files")
+
+    monkeypatch.setattr(os, "eventfd", exhausted, raising=False)
+    assert isinstance(ThreadRuntime().gate(), LockGate)
+    monkeypatch.delattr(os, "eventfd")
+    assert isinstance(ThreadRuntime().gate(), LockGate)
+
+
+def test_gate_closes_its_descriptor() -> None:
+    if not hasattr(os, "eventfd"):
+        pytest.skip("this system has no eventfd")
+    gate = ThreadRuntime().gate()
+    assert isinstance(gate, EventGate)
+    descriptor = gate._descriptor
+    del gate
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(descriptor)
+
+
+def test_task_runs_under_its_name_and_can_be_joined() -> None:
+    names: list[str] = []
+    task = ThreadRuntime().spawn(lambda: names.append(threading.current_thread().name), name="worker 7")
+    assert task.join(30)
+    assert names == ["worker 7"]
+
+
+def test_join_of_a_running_task_has_a_limit() -> None:
+    gate = ThreadRuntime().gate()
+    seen: list[bool] = []
+    task = ThreadRuntime().spawn(lambda: seen.append(gate.wait(30)), name="parked")
+    assert task.join(0.001) is False
+    gate.open()
+    assert task.join(30)
+
+
+def test_dump_says_where_each_thread_stands() -> None:
+    runtime = ThreadRuntime()
+    gate, ready = runtime.gate(), runtime.gate()
+
+    def parked_here() -> None:
+        ready.open()
+        gate.wait(30)
+
+    task = runtime.spawn(parked_here, name="a parked thread")
+    assert ready.wait(30)
+    text = runtime.dump()
+    gate.open()
+    assert task.join(30)
+    assert "a parked thread" in text
+    assert "parked_here" in text
+
+
+def test_clock_never_runs_backwards_and_identity_is_the_threads() -> None:
+    runtime, seen = default_runtime(), []
+    first = runtime.monotonic()
+    assert runtime.monotonic() >= first
+    runtime.spawn(lambda: seen.append(runtime.current()), name="other").join(30)
+    assert runtime.current() == runtime.current() != seen[0]
+    runtime.point("does nothing")
+
+
+def _in_fork(question: Callable[[], bool]) -> bool:
+    """Whether the answer in a forked child is True."""
+    if sys.version_info >= (3, 12) and threading.active_count() > 1:
+        pytest.skip("Python warns of a fork beside running threads")
+    child = os.fork()
+    if child == 0:
+        answer = False
+        try:
+            answer = question()
+        finally:
+            os._exit(0 if answer else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
