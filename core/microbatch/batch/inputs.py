@@ -197,18 +197,32 @@ def _check_strange(
         raise LayoutError(
             f"{name(strange)} is {here} but {name(owned)} is {describe(leaves[owned])}; move them to one device"
         )
-    if not str(getattr(leaves[strange], "device", "cpu")).startswith("cpu"):
+    if not _makes_like(backend, leaves[strange]):
         raise LayoutError(
             f"{name(strange)} is {here}, which the backend {backend.name!r} cannot use; name the backend of that "
-            "device or move the array"
+            "framework and device, or move the array"
         )
+
+
+def _makes_like(backend: Backend, array: Any) -> bool:
+    """Whether `array` is of the backend's framework, on the host: the one kind it need not own."""
+    if not str(getattr(array, "device", "cpu")).startswith("cpu"):
+        return False
+    try:
+        made = backend.empty((0,), array)
+    except (TypeError, ValueError):
+        return False
+    return _framework(made) == _framework(array)
+
+
+def _framework(array: Any) -> str:
+    return type(array).__module__.partition(".")[0]
 
 
 def describe(array: Any) -> str:
     """Framework and device of an array, for messages."""
-    framework = type(array).__module__.partition(".")[0]
     device = getattr(array, "device", None)
-    return f"a {framework} array" + (f" on {device}" if device is not None else "")
+    return f"a {_framework(array)} array" + (f" on {device}" if device is not None else "")
 
 
 def _width(leaves: Sequence[Any], cuts: Sequence[LeafCut]) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from microbatch.batch.metadata import slice_computed_tokens, slice_query_start_loc, slice_seq_lens
 from microbatch.batch.rules import Rule
 from microbatch.batch.slicing import BatchShape, UBatchSlice
 from microbatch.extend.protocols import Backend
@@ -46,12 +47,13 @@ def part_of(
     if kind == "per_ubatch":
         assert rule.function is not None
         return rule.function(leaf, piece, number)
+    starts = shape.query_start_loc
     if kind == "query_start_loc":
-        return _rebased(leaf, piece)
-    if kind == "seq_lens":
-        return _shortened(leaf, piece, shape)
-    if kind == "computed_tokens":
-        return _advanced(leaf, piece, shape)
+        return slice_query_start_loc(leaf, piece)
+    if kind == "seq_lens" and starts is not None:
+        return slice_seq_lens(leaf, starts, piece)
+    if kind == "computed_tokens" and starts is not None:
+        return slice_computed_tokens(leaf, starts, piece)
     part = leaf[along(rule.axis, piece.token_slice if kind == "tokens" else piece.req_slice)]
     if trim is not None and rule.trim is not None:
         part = part[along(rule.trim, slice(0, trim))]
@@ -75,10 +77,10 @@ def permuted_leaf(leaf: Any, rule: Rule, order: Rows, token_order: Rows, backend
 def token_permutation(shape: BatchShape, order: Rows) -> Rows:
     """The tokens of the requests in `order`; `order` itself where each row is its own request."""
     starts = shape.query_start_loc
-    if starts is None:
+    if len(order) == 0 or (starts is None and shape.num_tokens == shape.num_requests):
         return order
-    if len(order) == 0:
-        return order
+    if starts is None:  # requests are taken as equally long
+        starts = np.arange(shape.num_requests + 1) * shape.num_tokens // shape.num_requests
     return np.concatenate([np.arange(starts[request], starts[request + 1]) for request in order.tolist()])
 
 
@@ -94,35 +96,3 @@ def permuted_shape(shape: BatchShape, order: Rows) -> BatchShape:
         query_start_loc=starts,
         lengths=None if lengths is None else lengths[order],
     )
-
-
-def _rebased(leaf: Any, piece: UBatchSlice) -> Any:
-    start = piece.token_slice.start
-    offsets = leaf[piece.req_slice.start : piece.req_slice.stop + 1]
-    return (offsets - start).clip(0, piece.num_tokens)
-
-
-def _shortened(leaf: Any, piece: UBatchSlice, shape: BatchShape) -> Any:
-    part = leaf[piece.req_slice]
-    starts = shape.query_start_loc
-    if starts is None or piece.num_reqs == 0:
-        return part
-    later = int(starts[piece.req_slice.stop]) - piece.token_slice.stop
-    if later <= 0:
-        return part
-    part = part + 0
-    part[-1:] -= later
-    return part
-
-
-def _advanced(leaf: Any, piece: UBatchSlice, shape: BatchShape) -> Any:
-    part = leaf[piece.req_slice]
-    starts = shape.query_start_loc
-    if starts is None or piece.num_reqs == 0:
-        return part
-    earlier = piece.token_slice.start - int(starts[piece.req_slice.start])
-    if earlier <= 0:
-        return part
-    part = part + 0
-    part[:1] += earlier
-    return part
