@@ -21,19 +21,84 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def microbatch_register_backends() -> Sequence[BackendInfo]:  # type: ignore[empty-body]
-    """Announce backends. Called once, when backends are first listed or looked up."""
+    """Announce backends. Called once, when backends are first listed or looked up.
+
+    The module that holds the hook must be light: name the class as text, and let the probe look without importing.
+    A complete plugin::
+
+        from importlib.util import find_spec
+        from microbatch import BackendInfo, hookimpl
+
+        def probe():
+            return None if find_spec("acme_npu") else "acme_npu is not installed"
+
+        @hookimpl
+        def microbatch_register_backends():
+            return [
+                BackendInfo(
+                    name="npu",
+                    load="acme_microbatch.backend:NpuBackend",
+                    probe=probe,
+                    priority=30,
+                    modules=("acme_npu",),
+                    install="pip install acme-npu",
+                )
+            ]
+    """
 
 
 @hookspec
 def microbatch_register_policies() -> Sequence[PolicyInfo]:  # type: ignore[empty-body]
-    """Announce sizing policies. Called once, when policies are first listed or looked up."""
+    """Announce sizing policies. Called once, when policies are first listed or looked up.
+
+    A complete plugin::
+
+        from microbatch import PolicyInfo, Proposal, hookimpl
+
+        class Sixteen:
+            def propose(self, request):
+                return Proposal(limit=16, reason="always 16")
+
+            def observe(self, report):
+                pass
+
+        @hookimpl
+        def microbatch_register_policies():
+            return [PolicyInfo(name="sixteen", load=f"{__name__}:Sixteen", summary="parts of 16")]
+    """
 
 
 @hookspec
 def microbatch_register_containers() -> Sequence[ContainerInfo]:  # type: ignore[empty-body]
-    """Announce container types whose leaves are cut and put together. Called once, at the first wrap."""
+    """Announce container types whose leaves are cut and put together. Called once, at the first wrap.
+
+    A complete plugin::
+
+        import sys
+        from microbatch import ContainerInfo, hookimpl
+
+        def flatten(pair):
+            return (pair.left, pair.right), None, ("left", "right")
+
+        def unflatten(auxiliary, children):
+            return sys.modules["acme_pairs"].Pair(*children)
+
+        @hookimpl
+        def microbatch_register_containers():
+            return [ContainerInfo(type="acme_pairs:Pair", flatten=flatten, unflatten=unflatten)]
+    """
 
 
 @hookspec
 def microbatch_step_finished(report: StepReport) -> None:
-    """Observe a finished step: numbers only, once per step, after all of its threads have left it."""
+    """Observe a finished step: numbers only, once per step, after all of its threads have left it.
+
+    What it raises becomes a warning, once; the step is not affected. A complete plugin::
+
+        import sys
+        from microbatch import hookimpl
+
+        @hookimpl
+        def microbatch_step_finished(report):
+            print(f"step {report.step}: {report.sizes} in {report.seconds:.3f} s", file=sys.stderr)
+    """

@@ -78,13 +78,16 @@ class Registry:
         for source in self.found:
             self._admit(manager, source)
         by_name = {_manager_name(source): source for source in self.found}
-        self._collect_backends(_implementations(manager, by_name, "microbatch_register_backends"))
-        self._collect_policies(_implementations(manager, by_name, "microbatch_register_policies"))
-        for offer in self._records(
-            _implementations(manager, by_name, "microbatch_register_containers"), ContainerInfo
-        ):
-            self.containers.append(offer)
-        for impl, source in _implementations(manager, by_name, "microbatch_step_finished"):
+
+        def implementations(hook: str) -> list[tuple[HookImpl, Found]]:
+            return _implementations(manager, by_name, hook)
+
+        for backend in self._records(implementations("microbatch_register_backends"), BackendInfo):
+            self._file(self.backends, backend)
+        for policy in self._records(implementations("microbatch_register_policies"), PolicyInfo):
+            self._file(self.policies, policy)
+        self.containers += self._records(implementations("microbatch_register_containers"), ContainerInfo)
+        for impl, source in implementations("microbatch_step_finished"):
             self.observers.append(Observer(impl.function, tuple(impl.argnames), source))
 
     def report(self, source: Found, problem: str) -> None:
@@ -112,14 +115,6 @@ class Registry:
         elif source.plugin is not None:
             for name in _unmarked(source.plugin):
                 self.report(source, _unmarked_text(name))
-
-    def _collect_backends(self, implementations: Iterable[tuple[HookImpl, Found]]) -> None:
-        for offer in self._records(implementations, BackendInfo):
-            self._file(self.backends, offer)
-
-    def _collect_policies(self, implementations: Iterable[tuple[HookImpl, Found]]) -> None:
-        for offer in self._records(implementations, PolicyInfo):
-            self._file(self.policies, offer)
 
     def _records(
         self, implementations: Iterable[tuple[HookImpl, Found]], kind: type[Info]
