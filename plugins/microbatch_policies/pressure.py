@@ -47,13 +47,13 @@ class Pressure:
         return not self.engaged and self._log == 0.0 and (memory is None or memory.pressure < self._high)
 
     def propose(self, request: SizingRequest) -> Proposal:
-        """The share of the limit so far that the pressure leaves; no opinion when there is none."""
+        """The share of the limit so far (or of the batch) that the pressure leaves: all of it when there is none."""
         pressure = self._last if request.memory is None else request.memory.pressure
         if pressure is not None:
             self._turn(pressure)
-        if self._log >= 0:
-            return Proposal()
         base = max(1, min(request.num_tokens, request.limit or request.num_tokens))
+        if self._log >= 0:
+            return Proposal(limit=base)
         limit = max(1, min(base, int(base * math.exp(self._log))))
         return Proposal(limit=limit, reason=f"memory pressure {pressure:.2f}", hard=True)
 

@@ -1,0 +1,197 @@
+"""What every sizing policy must do: subclass `PolicySuite`, give `make`, get the conformance tests.
+
+    class TestMine(PolicySuite):
+        def make(self):
+            return MyPolicy()
+
+A check that a policy does not promise is named in `not_promised` with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from microbatch.extend.protocols import SizingPolicy, SupportsState
+from microbatch.extend.records import MemoryReading, Proposal, SizingRequest
+from microbatch.testing.properties import PropertySuite, prop
+from microbatch.testing.scenes import MemoryDevice, Scene, histories, perform, requests, scenes, sizes_of
+
+__all__ = ["PolicySuite"]
+
+FOREIGN: tuple[Any, ...] = (
+    {},
+    {"policy": "another", "version": 1, "kinds": {}},
+    {"policy": None, "version": 99},
+    {"version": 1, "kinds": {"": {"model": "nonsense"}}},
+)
+
+
+class PolicySuite(PropertySuite):
+    """Conformance of one sizing policy."""
+
+    def make(self) -> SizingPolicy:
+        """A fresh policy; called several times per test."""
+        raise AssertionError(f"{type(self).__name__} must define make() -> SizingPolicy")
+
+    @prop(history=histories(), request=requests())
+    def check_answers_are_valid(self, history: list[Scene], request: SizingRequest) -> None:
+        """After any history, to any request, the answer is a proposal within the batch."""
+        policy = self.make()
+        for answer in perform(policy, [*history, Scene(request=request)]):
+            assert isinstance(answer, Proposal)
+        assert 1 <= max(sizes_of(request, answer)) <= request.num_tokens
+
+    @prop(history=histories(), request=requests())
+    def check_deterministic(self, history: list[Scene], request: SizingRequest) -> None:
+        """The same history gives the same answer: no clock, no random number, no shared state."""
+        play = [*history, Scene(request=request)]
+        assert perform(self.make(), play) == perform(self.make(), play)
+
+    @prop(history=histories(), scene=scenes())
+    def check_a_failed_step_teaches_nothing(self, history: list[Scene], scene: Scene) -> None:
+        """An error of the function says nothing about sizes."""
+        scene = replace(scene, outcome="error")
+        policy = self.make()
+        perform(policy, history)
+        other = deepcopy(policy)
+        perform(policy, [scene], first=len(history))
+        other.propose(replace(scene.request, step=len(history)))
+        probe = [Scene(request=scene.request)]
+        assert perform(policy, probe, first=len(history) + 1) == perform(other, probe, first=len(history) + 1)
+
+    @prop(history=histories(), request=requests())
+    def check_shrinks_below_a_failure(self, history: list[Scene], request: SizingRequest) -> None:
+        """Asked again in a step that ran out of memory, it proposes less than what failed."""
+        assume(request.num_tokens > 1)
+        policy = self.make()
+        perform(policy, history)
+        size = max(sizes_of(request, policy.propose(request)))
+        for _ in range(request.num_tokens.bit_length()):
+            if size <= request.longest_request:
+                return
+            answer = policy.propose(replace(request, failed_at=size))
+            assert answer.limit is not None and answer.limit < size
+            size = max(sizes_of(request, answer))
+        assert size <= max(request.longest_request, -(-request.num_tokens // 4096))
+
+    @prop(history=histories(), request=requests(), smaller=st.floats(0, 1))
+    def check_less_memory_never_gives_more(
+        self, history: list[Scene], request: SizingRequest, smaller: float
+    ) -> None:
+        """With the same history, a smaller limit or a smaller reading gives no larger size."""
+        policy = self.make()
+        perform(policy, history)
+        roomy = replace(request, memory=_reading(1 << 34), memory_limit=1 << 34, failed_at=None)
+        usable = int((1 << 34) * smaller)
+        tight = replace(roomy, memory=_reading(usable), memory_limit=usable)
+        assert _flight(deepcopy(policy), tight) <= _flight(policy, roomy)
+
+    @prop(history=histories(), request=requests(), pressures=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+    def check_more_pressure_never_gives_more(
+        self, history: list[Scene], request: SizingRequest, pressures: tuple[float, float]
+    ) -> None:
+        """With the same history, more pressure gives no larger size."""
+        policy = self.make()
+        perform(policy, history)
+        low, high = (
+            replace(request, memory=_reading(1 << 34, pressure=pressure), failed_at=None)
+            for pressure in sorted(pressures)
+        )
+        assert _flight(deepcopy(policy), high) <= _flight(policy, low)
+
+    @prop(
+        fixed=st.integers(0, 1 << 20),
+        slope=st.integers(32, 1 << 16),
+        fits=st.integers(8, 4096),
+        workers=st.integers(1, 4),
+    )
+    def check_settles(self, fixed: int, slope: int, fits: int, workers: int) -> None:
+        """Under constant conditions the size comes to rest within 5 % of one value."""
+        device = _device(fixed, slope, fits, workers)
+        policy = self.make()
+        sizes = [device.run(policy) for _ in range(100)][-20:]
+        assert max(sizes) <= 1.05 * min(sizes) + workers
+
+    @prop(
+        fixed=st.integers(0, 1 << 20),
+        slope=st.integers(32, 1 << 16),
+        fits=st.integers(8, 4096),
+        workers=st.integers(1, 4),
+    )
+    def check_never_runs_out_of_memory(self, fixed: int, slope: int, fits: int, workers: int) -> None:
+        """Where peaks follow the model and one unit needs no more than 64 times its input, nothing fails."""
+        device = _device(min(fixed, slope * 2), slope, fits, workers)
+        policy = self.make()
+        for _ in range(40):
+            device.run(policy)
+        assert device.failures == 0
+
+    @prop(slope=st.integers(32, 1 << 16), fits=st.integers(64, 2048), squeeze=st.floats(0.2, 0.9))
+    def check_recovers_when_memory_returns(self, slope: int, fits: int, squeeze: float) -> None:
+        """After a squeeze the size is at least 90 % of what it was before."""
+        device = _device(slope, slope, fits, 1)
+        policy = self.make()
+        before = [device.run(policy) for _ in range(40)][-1]
+        full = device.capacity
+        device.capacity = int(full * squeeze)
+        for _ in range(40):
+            device.run(policy)
+        device.capacity = full
+        after = [device.run(policy) for _ in range(70)][-1]
+        assert after >= 0.9 * before
+
+    @prop(history=histories(), request=requests())
+    def check_state_survives_json(self, history: list[Scene], request: SizingRequest) -> None:
+        """What is kept is JSON, and two policies that take it back answer the same."""
+        policy = self._stateful()
+        perform(policy, history)
+        text = json.dumps(policy.state(), allow_nan=False)
+        loaded = []
+        for _ in range(2):
+            fresh = self._stateful()
+            fresh.restore(json.loads(text))
+            assert json.loads(json.dumps(fresh.state())).keys() == json.loads(text).keys()
+            loaded.append(perform(fresh, [*history, Scene(request=request)]))
+        assert loaded[0] == loaded[1]
+
+    @prop(history=histories(4), foreign=st.sampled_from(FOREIGN), request=requests())
+    def check_foreign_state_is_refused(
+        self, history: list[Scene], foreign: Any, request: SizingRequest
+    ) -> None:
+        """State of another policy raises ValueError and changes nothing."""
+        policy = self._stateful()
+        perform(policy, history)
+        other = deepcopy(policy)
+        with pytest.raises(ValueError):
+            policy.restore(foreign)
+        probe = [Scene(request=request)]
+        assert perform(policy, probe) == perform(other, probe)
+
+    def _stateful(self) -> Any:
+        policy = self.make()
+        if not isinstance(policy, SupportsState):
+            pytest.skip("this policy keeps no state (SupportsState)")
+        return policy
+
+
+def _reading(usable: int, pressure: float = 0.0) -> MemoryReading:
+    return MemoryReading(capacity=1 << 34, in_use=0, usable=usable, peak=0, pressure=pressure)
+
+
+def _flight(policy: SizingPolicy, request: SizingRequest) -> int:
+    """Units in flight of the policy's answer."""
+    answer = policy.propose(request)
+    sizes = sizes_of(request, answer)
+    return sum(sorted(sizes)[-min(request.workers, answer.workers or request.workers) :])
+
+
+def _device(fixed: int, slope: int, fits: int, workers: int) -> MemoryDevice:
+    capacity = (fixed + slope * fits * workers) * 20 // 19 + slope
+    return MemoryDevice(capacity=capacity, fixed=fixed, slope=slope, units=4096, workers=workers)

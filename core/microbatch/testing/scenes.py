@@ -1,0 +1,194 @@
+"""Steps as a sizing policy sees them: drawn requests, and what became of them, without running anything.
+
+Invariant: a report says what the planner would have run after the policy's answer: at least the longest request, at
+most the batch, cut evenly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from hypothesis import strategies as st
+
+from microbatch.extend.protocols import SizingPolicy
+from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
+from microbatch.sizing.policy_chain import checked
+
+__all__ = ["MemoryDevice", "Scene", "histories", "perform", "requests", "scenes"]
+
+Outcome = Literal["ran", "ran, peak unknown", "out of memory", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One step: what is asked, and what will become of it."""
+
+    request: SizingRequest
+    """What the policy is asked."""
+    outcome: Outcome = "ran"
+    """What happens to the step, whatever its size."""
+    fixed: int = 0
+    """Bytes of the peak that do not depend on the size."""
+    slope: int = 1
+    """Bytes of the peak per unit in flight."""
+    overhead: float = 1e-5
+    """Seconds per ubatch."""
+    pace: float = 1e-6
+    """Seconds per unit."""
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> SizingRequest:
+    """Requests over small and large batches, with and without lengths, readings, limits and graphs."""
+    num_tokens = draw(st.one_of(st.integers(1, 64), st.integers(1, 1 << 20)))
+    unit = draw(st.sampled_from(["rows", "tokens", "cost"]))
+    per_unit = draw(st.sampled_from([0, 1, 4, 256, 4096, 1 << 20]))
+    workers = draw(st.integers(1, 8))
+    return SizingRequest(
+        num_tokens=num_tokens,
+        num_requests=draw(st.integers(1, num_tokens)),
+        unit=unit,
+        longest_request=1 if unit == "rows" else draw(st.integers(1, min(num_tokens, 2048))),
+        bytes_per_unit=per_unit,
+        largest_bytes_per_unit=per_unit,
+        signature=draw(st.sampled_from(["", "f4[64]", "f4[1024],i8"])),
+        memory=draw(st.none() | readings()),
+        memory_limit=draw(st.none() | st.integers(1, 1 << 40)),
+        workers=workers,
+        in_flight=workers,
+        graph_sizes=draw(st.sampled_from([(), (1, 2, 4, 8, 16), (64,), (3, 5, 256)])),
+        num_ubatches=draw(st.integers(1, 8)),
+        max_tokens=draw(st.integers(1, 4096)),
+        decode=draw(st.booleans()),
+        failed_at=draw(st.none() | st.integers(1, num_tokens)),
+        probe=draw(st.booleans()),
+    )
+
+
+@st.composite
+def readings(draw: st.DrawFn) -> MemoryReading:
+    """Memory readings, full ones and ones that could not be had (capacity 0) among them."""
+    capacity = draw(st.sampled_from([0, 1 << 20, 1 << 30, 1 << 37]))
+    in_use = draw(st.integers(0, capacity))
+    return MemoryReading(
+        capacity=capacity,
+        in_use=in_use,
+        usable=draw(st.integers(0, capacity - in_use)),
+        peak=draw(st.integers(in_use, capacity)),
+        pressure=draw(st.floats(0, 1.5)),
+    )
+
+
+@st.composite
+def scenes(draw: st.DrawFn) -> Scene:
+    """One drawn step."""
+    outcomes: list[Outcome] = ["ran", "ran", "ran, peak unknown", "out of memory", "error"]
+    return Scene(
+        request=draw(requests()),
+        outcome=draw(st.sampled_from(outcomes)),
+        fixed=draw(st.integers(0, 1 << 30)),
+        slope=draw(st.integers(1, 1 << 24)),
+        overhead=draw(st.floats(0, 1e-2)),
+        pace=draw(st.floats(1e-9, 1e-3)),
+    )
+
+
+def histories(most: int = 8) -> st.SearchStrategy[list[Scene]]:
+    """Several steps in a row."""
+    return st.lists(scenes(), max_size=most)
+
+
+def perform(policy: SizingPolicy, history: list[Scene], first: int = 0) -> list[Proposal]:
+    """Ask and teach `policy` step by step; returns its answers. Raises PolicyError for one that is none."""
+    watched = checked(policy, type(policy).__name__)
+    answers = []
+    for step, scene in enumerate(history, first):
+        answer = watched.propose(replace(scene.request, step=step))
+        watched.observe(report(scene, answer, step))
+        answers.append(answer)
+    return answers
+
+
+def report(scene: Scene, answer: Proposal, step: int) -> StepReport:
+    """The report of a step that was cut as `answer` says."""
+    request = scene.request
+    sizes = sizes_of(request, answer)
+    side = min(len(sizes), answer.workers or request.workers, request.workers)
+    flight = sum(sorted(sizes)[-side:])
+    ran = scene.outcome in ("ran", "ran, peak unknown")
+    cut = len(sizes) > 1
+    seconds = len(sizes) * scene.overhead / side + request.num_tokens * scene.pace
+    return StepReport(
+        step=step,
+        num_tokens=request.num_tokens,
+        num_requests=request.num_requests,
+        sizes=sizes,
+        seconds=seconds,
+        ubatch_seconds=tuple(scene.overhead + size * scene.pace for size in sizes) if cut else (),
+        unit=request.unit,
+        signature=request.signature,
+        limit=max(answer.limit, request.longest_request) if cut and answer.limit else None,
+        workers=side,
+        peak_bytes=scene.fixed + scene.slope * flight if scene.outcome == "ran" else None,
+        memory_before=request.memory,
+        oom_sizes=(max(sizes),) if scene.outcome == "out of memory" else (),
+        failure=None if ran else FailureKind.OOM if scene.outcome == "out of memory" else FailureKind.OTHER,
+    )
+
+
+def sizes_of(request: SizingRequest, answer: Proposal) -> tuple[int, ...]:
+    """Units of each ubatch as the planner would cut, at most 4096 of them so that reports stay small."""
+    total = request.num_tokens
+    limit = answer.limit or -(-total // request.num_ubatches)
+    limit = max(limit, request.longest_request, -(-total // 4096))
+    if not answer.split or limit >= total:
+        return (total,)
+    count = -(-total // limit)
+    return tuple(total // count + (index < total % count) for index in range(count))
+
+
+class MemoryDevice:
+    """A memory of `capacity` bytes in which x units in flight need `fixed + slope * x`."""
+
+    def __init__(self, *, capacity: int, fixed: int, slope: int, units: int, workers: int = 1) -> None:
+        self.capacity, self.fixed, self.slope, self.units, self.workers = (
+            capacity,
+            fixed,
+            slope,
+            units,
+            workers,
+        )
+        self.failures = 0
+        self.step = 0
+
+    @property
+    def fits(self) -> int:
+        """The most units in flight that fit."""
+        return max(0, (self.capacity - self.fixed) // self.slope)
+
+    def run(self, policy: SizingPolicy) -> int:
+        """One step; returns the units in flight. Input is a 32nd of what a unit needs."""
+        memory = MemoryReading(capacity=self.capacity, in_use=0, usable=self.capacity, peak=0, pressure=0.0)
+        request = SizingRequest(
+            num_tokens=self.units,
+            num_requests=self.units,
+            bytes_per_unit=max(1, self.slope // 32),
+            largest_bytes_per_unit=max(1, self.slope // 32),
+            signature="device",
+            memory=memory,
+            workers=self.workers,
+            in_flight=self.workers,
+            step=self.step,
+        )
+        scene = Scene(request=request, fixed=self.fixed, slope=self.slope, overhead=1e-3)
+        watched = checked(policy, type(policy).__name__)
+        answer = watched.propose(request)
+        made = report(scene, answer, self.step)
+        flight = sum(sorted(made.sizes)[-made.workers :])
+        if flight > self.fits:
+            self.failures += 1
+            made = report(replace(scene, outcome="out of memory"), answer, self.step)
+        watched.observe(made)
+        self.step += 1
+        return flight
