@@ -1,0 +1,100 @@
+"""How far a run is, on standard error: a bar on a terminal, else a line about every tenth of the rows.
+
+Invariant: called from several threads and out of order, it never goes back. Standard output stays free for the
+summary.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TextIO
+
+__all__ = ["Bar", "Lines", "Quiet", "make_progress"]
+
+
+class Quiet:
+    """Counts rows and shows nothing; what the other two build on."""
+
+    def __init__(self, total: int) -> None:
+        self.done = 0
+        self.total = total
+
+    def __call__(self, done: int, total: int) -> None:
+        """For `progress=` of a wrapper."""
+        self.done = max(self.done, done)
+        self.total = total
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+    def restore(self) -> None:
+        """The same from another thread, just before the process ends."""
+
+
+class Lines(Quiet):
+    """A line at each tenth of the rows."""
+
+    def __init__(self, total: int, stream: TextIO) -> None:
+        super().__init__(total)
+        self._stream = stream
+        self._started = time.monotonic()
+        self._next = 1
+        self._lock = threading.Lock()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Write a line if a tenth is full that was not before."""
+        super().__call__(done, total)
+        with self._lock:
+            tenth = 10 * self.done // max(1, total)
+            if tenth < self._next:
+                return
+            self._next = tenth + 1
+            rate = self.done / max(time.monotonic() - self._started, 1e-9)
+            self._stream.write(f"{self.done:,} of {total:,} rows ({10 * tenth} %), {rate:,.0f} rows/s\n")
+            self._stream.flush()
+
+
+class Bar(Quiet):
+    """A bar with rate and remaining time."""
+
+    def __init__(self, total: int, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        super().__init__(total)
+        self._stream = stream
+        self._started = time.monotonic()
+        self._bar = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("rows, {task.fields[rate]:,.0f} rows/s"),
+            TimeRemainingColumn(),
+            console=Console(file=stream),
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=total, rate=0.0)
+        self._bar.start()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Move the bar."""
+        super().__call__(done, total)
+        rate = self.done / max(time.monotonic() - self._started, 1e-9)
+        self._bar.update(self._task, completed=self.done, rate=rate)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.stop()
+
+    def restore(self) -> None:
+        """Show the cursor again; taking the bar's lock here could wait for a thread that is stuck."""
+        self._stream.write("\x1b[?25h\n")
+
+
+def make_progress(total: int, *, quiet: bool, stream: TextIO | None = None) -> Quiet:
+    """What fits the stream, standard error by default."""
+    where = sys.stderr if stream is None else stream
+    if quiet:
+        return Quiet(total)
+    return Bar(total, where) if where.isatty() else Lines(total, where)

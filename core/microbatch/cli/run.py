@@ -1,0 +1,195 @@
+"""`microbatch run`: a function over all rows of a file, into a file, as one step.
+
+Invariant: everything that can be wrong with options, input and output is found before the first row is worked on;
+the output is whole under its name or not there. The step is one call of a wrapper over the whole file, whose result
+is mapped from the output file, so what is said afterwards is what that wrapper reports.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import optree
+import typer
+
+from microbatch.cli.memory_use import peak_bytes, resident_bytes
+from microbatch.cli.output import print_json
+from microbatch.cli.progress import Quiet, make_progress
+from microbatch.cli.signals import Interrupts
+from microbatch.cli.summary import Summary, summarise
+from microbatch.cli.target import Target, load_target
+from microbatch.errors import MicrobatchError, OutputFileError
+from microbatch.files.inputs import Inputs, read_inputs
+from microbatch.files.outputs import OutputFile
+from microbatch.options import resolve
+from microbatch.wrapper import UBatchWrapper
+
+__all__ = ["run"]
+
+PACKAGE = str(Path(__file__).resolve().parents[1])
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """What the command line asks for, and how far it is."""
+
+    target: str
+    input: Path
+    output: Path
+    column: str | None
+    quiet: bool
+    options: dict[str, Any]
+    progress: Quiet = field(default_factory=lambda: Quiet(0))
+
+
+def run(
+    target: Annotated[str, typer.Argument(help="file.py:function or package.module:function")],
+    input: Annotated[
+        Path, typer.Option(help="Rows to work on: .npy, .npz, .txt (a row a line) or .parquet.")
+    ],
+    output: Annotated[Path, typer.Option(help="Result: .npy for one array, .npz for several.")],
+    backend: Annotated[str | None, typer.Option(help="Device; see `microbatch backends`.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Who sizes the parts; see `microbatch policies`.")
+    ] = None,
+    splitter: Annotated[str | None, typer.Option(help="even, floor, request-aligned or packed.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="sequential, parallel, pingpong or streamed.")] = None,
+    memory_limit: Annotated[str | None, typer.Option(help="Most memory of the step, such as 2GiB.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Most threads.")] = None,
+    num_ubatches: Annotated[int | None, typer.Option(help="Cut into this many parts.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Most rows or tokens (text: characters) a part.")
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Column of a .parquet file.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Run TARGET on all rows of a file and write what it returns."""
+    options = {
+        "backend": backend,
+        "policy": policy,
+        "splitter": splitter,
+        "schedule": schedule,
+        "memory_limit": memory_limit,
+        "thread_pool_size": workers,
+        "num_ubatches": num_ubatches,
+        "max_tokens_per_ubatch": max_tokens,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    job = Job(target=target, input=input, output=output, column=column, quiet=quiet, options=given)
+    code = execute(job, lambda summary: print_json(summary) if json else typer.echo(str(summary)))
+    if code:
+        raise typer.Exit(code)
+
+
+def execute(job: Job, show: Callable[[Summary], None]) -> int:
+    """Do the job; returns the exit code. Raises MicrobatchError for what is wrong with its parts."""
+    resolve(None, **job.options)
+    with OutputFile(job.output, job.input) as output:
+        interrupts = Interrupts(lambda: _last_words(job, output))
+        with interrupts:
+            try:
+                show(_work(job, output, interrupts))
+            except KeyboardInterrupt:
+                job.progress.close()
+                output.discard()
+                _say(job, output)
+                return interrupts.exit_code
+            except (MicrobatchError, typer.Exit):
+                raise
+            except Exception as error:  # noqa: BLE001 - the function's own, of any kind
+                _explain(job, error)
+                return 1
+            finally:
+                job.progress.close()
+    return 0
+
+
+def _work(job: Job, output: OutputFile, interrupts: Interrupts) -> Summary:
+    inputs = read_inputs(job.input, column=job.column)
+    target = load_target(job.target)
+    inputs = inputs.bound(target.parameters)
+    start = resident_bytes()
+    with _wrapped(job, target, inputs) as wrapper:
+        job.progress = wrapper_progress = make_progress(inputs.rows, quiet=job.quiet)
+        _store(wrapper, inputs, output)
+        wrapper_progress.close()
+        report = wrapper.last_report
+    assert report is not None, "a step that returned has a report"
+    output.flush()
+    with interrupts.shielded():
+        output.commit()
+    return summarise(
+        report,
+        peak_memory=max(0, peak_bytes() - start),
+        output=str(job.output),
+        shape=output.shape or (),
+        dtype=output.dtype,
+        size=job.output.stat().st_size,
+    )
+
+
+def _wrapped(job: Job, target: Target, inputs: Inputs) -> UBatchWrapper:
+    def progress(done: int, total: int) -> None:
+        job.progress(done, total)
+
+    layout = target.layout or inputs.layout
+    return UBatchWrapper(target.runnable, target.config, layout=layout, progress=progress, **job.options)
+
+
+def _store(wrapper: UBatchWrapper, inputs: Inputs, output: OutputFile) -> None:
+    """Run the step into the file."""
+    if output.is_archive:
+        output.save(_named(wrapper(*inputs.args, **inputs.kwargs)))
+        return
+    result = wrapper(*inputs.args, out=output.allocate, **inputs.kwargs)
+    if output.shape is None:
+        kind = type(result).__name__
+        raise OutputFileError(
+            f"the function returned {kind}, no array with a row for each input row; "
+            "return an array, or write several things to .npz"
+        )
+
+
+def _named(result: Any) -> dict[str, Any]:
+    """Leaves of a result by name; numbered `arr_0` and on where they have none, as numpy.savez does."""
+    paths, leaves, _ = optree.tree_flatten_with_path(result, namespace="microbatch")
+    names = [".".join(map(str, path)) if any(isinstance(key, str) for key in path) else "" for path in paths]
+    return {
+        name or f"arr_{index}": leaf for index, (name, leaf) in enumerate(zip(names, leaves, strict=True))
+    }
+
+
+def _last_words(job: Job, output: OutputFile) -> None:
+    """From the watching thread, as the main thread does not react: the process ends right after this."""
+    job.progress.restore()
+    output.discard()
+    _say(job, output)
+
+
+def _say(job: Job, output: OutputFile) -> None:
+    what = f"{job.output} is complete" if output.committed else f"nothing was written to {job.output}"
+    done, total = job.progress.done, job.progress.total
+    far = f"after {done:,} of {total:,} rows" if total else "before the first row"
+    print(f"interrupted {far}; {what}", file=sys.stderr, flush=True)
+
+
+def _explain(job: Job, error: Exception) -> None:
+    """The function's own error: its traceback without our frames, and what became of the output."""
+    job.progress.close()
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None and _is_ours(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    lines = traceback.format_exception(type(error), error.with_traceback(trace), trace)
+    print(
+        "".join(lines) + f"error: {job.target} failed; nothing was written to {job.output}", file=sys.stderr
+    )
+
+
+def _is_ours(filename: str) -> bool:
+    return str(Path(filename).resolve()).startswith(PACKAGE)

@@ -1,0 +1,123 @@
+"""What a run did, for people and as JSON.
+
+Invariant: both show the same numbers, and everything about the step comes from its StepReport; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from microbatch.extend.records import StepReport
+
+__all__ = ["Summary", "summarise"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The numbers of one run; its fields are the keys of `--json` and stay."""
+
+    rows: int
+    """Rows of the input."""
+    ubatches: int
+    """Parts it was cut into; 1 when it was not cut."""
+    unit: str
+    """What sizes are counted in: rows, tokens, or cost (longest row times rows of a part)."""
+    size_min: int
+    """The smallest part."""
+    size_median: float
+    """The median part."""
+    size_max: int
+    """The largest part."""
+    policy: str
+    """Who decided the size."""
+    reason: str
+    """Why the batch was cut so, or not."""
+    schedule: str
+    """Order of the parts."""
+    workers: int
+    """Threads that ran them."""
+    backend: str
+    """The device."""
+    seconds: float
+    """Wall time of the step, loading excluded."""
+    rows_per_second: float
+    """Rows by that time."""
+    padding_avoided: float
+    """Share of the padded batch that packing did not compute, 0 to 1."""
+    out_of_memory: int
+    """Attempts that ran out of memory and were repeated in smaller parts."""
+    peak_memory_bytes: int
+    """Highest memory of the process above its start, mapped file pages included."""
+    output: str
+    """The file that was written."""
+    output_shape: tuple[int, ...]
+    """Shape of its (first) array."""
+    output_dtype: str
+    """Type of its values."""
+    output_bytes: int
+    """Size of the file."""
+
+    def __str__(self) -> str:
+        """The same as aligned lines."""
+        return "\n".join(f"{name:<9} {value}" for name, value in self._lines() if value)
+
+    def _lines(self) -> list[tuple[str, str]]:
+        split = self.ubatches > 1
+        sizes = f"{self.size_min:,} / {self.size_median:,.0f} / {self.size_max:,} {_unit(self.unit)}"
+        shape = " x ".join(f"{size:,}" for size in self.output_shape)
+        retries = f"{self.out_of_memory} parts ran out of memory and were repeated in smaller ones"
+        return [
+            ("rows", f"{self.rows:,} in {self.seconds:.2f} s, {self.rows_per_second:,.0f} rows/s"),
+            ("cut", f"{self.ubatches:,} micro-batches" if split else "not cut, one call"),
+            ("why", f"{self.reason} (policy {self.policy})" if self.reason else f"policy {self.policy}"),
+            ("sizes", f"{sizes} (min / median / max)" if split else ""),
+            ("ran", f"{self.schedule} on {self.workers} threads, backend {self.backend}"),
+            (
+                "padding",
+                f"{self.padding_avoided:.0%} of the padded batch avoided" if self.padding_avoided else "",
+            ),
+            ("retries", retries if self.out_of_memory else ""),
+            ("memory", f"{self.peak_memory_bytes / 2**20:,.0f} MiB at peak above the start of the step"),
+            ("output", f"{self.output}: {shape} {self.output_dtype}, {self.output_bytes:,} bytes"),
+        ]
+
+
+def summarise(
+    report: StepReport,
+    *,
+    peak_memory: int,
+    output: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    size: int,
+) -> Summary:
+    """Put the report of the step and the facts of its file together."""
+    padded = report.padding_avoided + sum(report.sizes)
+    return Summary(
+        rows=report.num_requests,
+        ubatches=len(report.sizes),
+        unit=report.unit,
+        size_min=min(report.sizes, default=0),
+        size_median=statistics.median(report.sizes) if report.sizes else 0,
+        size_max=max(report.sizes, default=0),
+        policy=report.policy,
+        reason=report.reason,
+        schedule=report.schedule,
+        workers=report.workers,
+        backend=report.backend,
+        seconds=report.seconds,
+        rows_per_second=report.rows_per_second,
+        padding_avoided=report.padding_avoided / padded if padded else 0.0,
+        out_of_memory=len(report.oom_sizes),
+        peak_memory_bytes=peak_memory,
+        output=output,
+        output_shape=shape,
+        output_dtype=dtype,
+        output_bytes=size,
+    )
+
+
+def _unit(unit: str) -> str:
+    """Cost as the reader meets it: what a part would take if all of its rows were padded to its longest."""
+    return "padded units" if unit == "cost" else unit

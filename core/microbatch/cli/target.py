@@ -1,0 +1,126 @@
+"""TARGET on the command line: `file.py:function` or `package.module:function`.
+
+Invariant: what leaves here can be called; every way to fail names the part of the target that is wrong. A file's
+folder, or the current one for a module, goes first on `sys.path`, as `python file.py` and `python -m` do it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from microbatch.batch.layout import Layout
+from microbatch.config import UBatchConfig
+from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
+from microbatch.wrapper import UBatchWrapper, check_runnable, parameter_names
+
+__all__ = ["Target", "load_target"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a target names."""
+
+    runnable: Callable[..., Any]
+    """The function or module object; of a wrapper, what it wraps."""
+    config: UBatchConfig | None = None
+    """Options of the wrapper, if it was one."""
+    layout: Layout | None = None
+    """Layout of the wrapper, if it was one."""
+    parameters: tuple[str, ...] = field(default=())
+    """Names of the positional parameters."""
+
+
+def load_target(text: str) -> Target:
+    """Import what `text` names.
+
+    Raises ArgumentValueError for a target that is not spelt right or whose module fails to import (with the line
+    of the user's file), UnknownNameError for a name the module has not, ArgumentTypeError for what is no function.
+    """
+    place, _, path = text.rpartition(":")
+    if not place or not path:
+        raise ArgumentValueError(
+            f"target {text!r} names no function; write file.py:function or package.module:function"
+        )
+    found: Any = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+    for name in path.split("."):
+        found = _attribute(found, name, text)
+    if isinstance(found, UBatchWrapper):
+        names = parameter_names(found.unwrap())
+        return Target(runnable=found.unwrap(), config=found.config, layout=found.layout, parameters=names)
+    try:
+        check_runnable(found)
+    except ArgumentTypeError as error:
+        raise ArgumentTypeError(f"target {text} cannot be run: {error}") from None
+    return Target(runnable=found, parameters=parameter_names(found))
+
+
+def _attribute(owner: Any, name: str, text: str) -> Any:
+    try:
+        return getattr(owner, name)
+    except AttributeError:
+        known = [
+            other for other in dir(owner) if not other.startswith("_") and callable(getattr(owner, other))
+        ]
+        where = owner.__name__ if isinstance(owner, (ModuleType, type)) else type(owner).__name__
+        hint = near_match(name, known)
+        hint = hint if "did you mean" in hint else " check the name."
+        raise UnknownNameError(f"target {text}: {where} has no {name!r};{hint}") from None
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ArgumentValueError(f"target file {path} does not exist; name a Python file")
+    _put_first(path.resolve().parent)
+    name = path.stem if path.stem not in sys.modules else f"microbatch_target_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None and spec.loader is not None, "a .py file always has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise _failed(str(path), error) from error
+    return module
+
+
+def _load_module(name: str) -> ModuleType:
+    _put_first(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ArgumentValueError(
+                f"target module {error.name!r} is not found; name an installed one, or a file as path/to/file.py"
+            ) from None
+        raise _failed(name, error) from error
+    except Exception as error:
+        raise _failed(name, error) from error
+
+
+def _put_first(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _failed(what: str, error: Exception) -> ArgumentValueError:
+    """Says which line of the user's code failed, and how."""
+    if isinstance(error, SyntaxError) and error.lineno is not None:
+        where = f"{error.filename}, line {error.lineno}: {(error.text or '').strip()}"
+    else:
+        frames = [
+            frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename
+        ]
+        user = [
+            frame for frame in frames if not frame.filename.startswith("<") and frame.filename != __file__
+        ]
+        where = f"{user[0].filename}, line {user[0].lineno}: {user[0].line}" if user else "while importing"
+    return ArgumentValueError(f"{what} cannot be imported: {type(error).__name__}: {error} ({where})")

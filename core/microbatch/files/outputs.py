@@ -1,0 +1,164 @@
+"""The output file: whole under its name, or not there.
+
+Invariant: rows go to `NAME.part-PID` in the same folder, and only a complete result is moved to `NAME`, in one step
+and after it has reached the disk. The temporary file is created before the work, so a folder that cannot be written
+is found then. Its size is reserved before rows are mapped: on a full disk a map would end the process with SIGBUS.
+A part file whose process is gone (SIGKILL, power) is removed by the next run; the lock on it tells a process of
+another machine from one that is gone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from microbatch.errors import OutputFileError, near_match
+from microbatch.files.part_files import lock, remove_abandoned
+
+__all__ = ["OutputFile"]
+
+KINDS = (".npy", ".npz")
+
+
+class OutputFile:
+    """A result file in the making; a context manager that leaves nothing behind unless `commit` was called."""
+
+    def __init__(self, path: Path, source: Path | None = None) -> None:
+        """Raises OutputFileError if `path` cannot be written, or is the input `source`."""
+        self.path = path
+        self.committed = False
+        self.shape: tuple[int, ...] | None = None
+        self.dtype = ""
+        self._final = Path(os.path.realpath(path))
+        self._part = self._final.with_name(f"{self._final.name}.part-{os.getpid()}")
+        _check(path, self._final, source)
+        remove_abandoned(self._final)
+        self._descriptor = self._create()
+        self._map: np.memmap[Any, Any] | None = None
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether several arrays can be written (`.npz`)."""
+        return self.path.suffix.lower() == ".npz"
+
+    def allocate(self, shape: tuple[int, ...], like: Any) -> np.ndarray[Any, Any]:
+        """The array to write rows into, mapped from the file; `like` has the dtype. For `out=` of a wrapper."""
+        if self.shape is not None:
+            raise OutputFileError(f"the function returns several arrays and {self.path} holds one; use .npz")
+        dtype = _host_dtype(self.path, like)
+        self.shape, self.dtype = tuple(shape), str(dtype)
+        try:
+            if 0 in shape:
+                np.save(self._opened(), np.empty(shape, dtype))
+                return np.empty(shape, dtype)
+            self._reserve(shape, dtype)
+        except OSError as error:
+            size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+            raise OutputFileError(
+                f"{self.path} needs {size:,} bytes and cannot have them ({error.strerror}); "
+                "free space, or choose another folder"
+            ) from None
+        return np.asarray(self._map)
+
+    def save(self, arrays: Mapping[str, Any]) -> None:
+        """Write named arrays as an archive."""
+        named = {name: _host(self.path, name, value) for name, value in arrays.items()}
+        self.shape = next((value.shape for value in named.values()), ())
+        self.dtype = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in named.items())
+        try:
+            with self._opened() as file:
+                np.savez(file, allow_pickle=False, **named)
+        except OSError as error:
+            raise OutputFileError(
+                f"{self.path} cannot be written ({error.strerror}); free space, or choose another folder"
+            ) from None
+
+    def flush(self) -> None:
+        """Wait until all that was written has reached the disk."""
+        if self._map is not None:
+            self._map.flush()
+        os.fsync(self._descriptor)
+
+    def commit(self) -> None:
+        """Give the complete file its name."""
+        os.replace(self._part, self._final)
+        self.committed = True
+        self._close()
+
+    def discard(self) -> None:
+        """Remove the part file; harmless after `commit` and when called twice, also from another thread."""
+        if not self.committed:
+            self._part.unlink(missing_ok=True)
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.discard()
+
+    def _create(self) -> int:
+        try:
+            descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        except OSError as error:
+            raise OutputFileError(
+                f"{self.path} cannot be written ({error.strerror}); choose a folder that this user may write to"
+            ) from None
+        lock(descriptor)
+        return descriptor
+
+    def _opened(self) -> Any:
+        return os.fdopen(os.dup(self._descriptor), "wb")
+
+    def _reserve(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        with self._opened() as file:
+            np.lib.format.write_array_header_2_0(file, header)
+            begin = file.tell()
+        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._descriptor, 0, begin + size)
+        else:
+            os.truncate(self._descriptor, begin + size)
+        self._map = np.memmap(self._part, dtype, mode="r+", offset=begin, shape=shape)
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _check(path: Path, final: Path, source: Path | None) -> None:
+    kind = path.suffix.lower()
+    if kind not in KINDS:
+        hint = near_match(kind, KINDS) if kind else f" known: {', '.join(KINDS)}."
+        raise OutputFileError(f"{path} is of no kind that can be written;{hint}")
+    if final.is_dir():
+        raise OutputFileError(f"{path} is a folder; name a file in it")
+    if not final.parent.is_dir():
+        raise OutputFileError(f"the folder of {path} does not exist; make it, or choose another")
+    if source is not None and source.exists() and final.exists() and source.samefile(final):
+        raise OutputFileError(f"{path} is the input file itself; choose another name")
+
+
+def _host_dtype(path: Path, like: Any) -> np.dtype[Any]:
+    dtype: np.dtype[Any] = _host(path, "the output", like[:0]).dtype
+    return dtype
+
+
+def _host(path: Path, name: str, value: Any) -> np.ndarray[Any, Any]:
+    """`value` as an array of numbers on the host; a tensor with a gradient or on a device is refused."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, RuntimeError, ValueError) as error:
+        raise OutputFileError(
+            f"{name} is a {type(value).__name__} that cannot be written to {path} ({error}); return it as an array "
+            "on the host, without gradient"
+        ) from None
+    if array.dtype.hasobject:
+        raise OutputFileError(f"{name} is a {type(value).__name__}, no array of numbers; return an array")
+    return array

@@ -1,0 +1,61 @@
+"""Part files: which are still being written, and which were left by a process that is gone.
+
+Invariant: a part file is removed only if no process on this machine has its number and nobody holds its lock; in
+doubt it stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+__all__ = ["lock", "remove_abandoned"]
+
+
+def lock(descriptor: int) -> bool:
+    """Take the file's lock until it is closed or the process ends; False if another process holds it."""
+    try:
+        fcntl: Any = import_module("fcntl")
+    except ImportError:  # not POSIX: the process number alone decides
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def remove_abandoned(final: Path) -> None:
+    """Remove what runs that were killed left of `final`."""
+    prefix = f"{final.name}.part-"
+    for part in final.parent.iterdir():
+        number = part.name.removeprefix(prefix)
+        if part.name.startswith(prefix) and number.isdecimal() and not _alive(int(number)):
+            with contextlib.suppress(OSError):
+                _remove_unlocked(part)
+
+
+def _remove_unlocked(part: Path) -> None:
+    descriptor = os.open(part, os.O_RDWR)
+    try:
+        if lock(descriptor):
+            part.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _alive(process: int) -> bool:
+    if process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
