@@ -7,8 +7,9 @@ stream's own thread. There is one memory, so staging buffers are plain arrays an
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from microbatch.errors import WaitTimeoutError
@@ -97,13 +98,18 @@ class CpuBackend:
         """Context variables of the calling thread, NumPy's error state among them (0.2 us)."""
         return HostState()
 
-    def parallel_limits(self, workers: int) -> AbstractContextManager[None]:
+    @contextmanager
+    def parallel_limits(self, workers: int) -> Iterator[None]:
         """BLAS threads shared out among `workers`; needs threadpoolctl, else BLAS keeps its threads."""
-        return self._blas.hold(workers)
+        threads = _torch_threads()
+        with self._blas.hold(workers), threads.hold() if threads else nullcontext():
+            yield
 
     def worker_limits(self, workers: int) -> AbstractContextManager[None]:
-        """Nothing: NumPy has no threads of its own."""
-        return nullcontext()
+        """The share of torch's threads, where it is loaded: NumPy has none of its own, but a function of arrays or
+        texts may compute with torch inside, and 2 workers of 2 threads on 2 cores take 1.3 times as long."""
+        threads = _torch_threads()
+        return threads.share(workers) if threads else nullcontext()
 
     def staging(self, shape: Sequence[int], like: Any) -> Any:
         """A buffer for copies; plain memory."""
@@ -129,3 +135,12 @@ class CpuBackend:
                 f"work on {', '.join(late)} was still running after {timeout} s;"
                 " wait for the streams before closing the backend"
             )
+
+
+def _torch_threads() -> Any:
+    """What shares out torch's intra-op threads; None where nobody has imported torch."""
+    if "torch" not in sys.modules:
+        return None
+    from microbatch_backends.torch_device.limits import process_torch_threads
+
+    return process_torch_threads()
