@@ -1,0 +1,1 @@
+"""The adversarial device: runs queued work in the worst order that events allow."""

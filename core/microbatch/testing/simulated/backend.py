@@ -1,0 +1,235 @@
+"""The `Backend` of a simulated device; what core and suites talk to.
+
+Invariant: as asynchronous as the real thing: nothing here waits except what the protocol says waits. Host arrays are
+served too (`empty`, `copy`, `take` of plain NumPy arrays compute on the host), since a step may gather there.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import Token, copy_context
+from typing import Any
+
+import numpy as np
+
+from microbatch.extend.protocols import StreamPurpose
+from microbatch.extend.records import FailureKind, MemoryReading
+from microbatch.testing.recording.trace import Trace
+from microbatch.testing.simulated.array import DeviceArray
+from microbatch.testing.simulated.device import Capture, CaptureRefusedError, SimulatedDevice
+from microbatch.testing.simulated.executor import Executor
+from microbatch.testing.simulated.launching import put_all
+from microbatch.testing.simulated.memory import DeviceMemory, MemoryModel
+from microbatch.testing.simulated.staging import StagingArray
+from microbatch.testing.simulated.streams import SimulatedEvent, SimulatedStream
+from microbatch.turns.context import CURRENT
+
+__all__ = ["SimulatedBackend", "SimulatedGraph", "SimulatedState"]
+
+
+class SimulatedBackend:
+    """Base of the recording and the adversarial backend."""
+
+    name: str = "simulated"
+    asynchronous: bool = True
+    parallel: bool = False
+
+    def __init__(
+        self,
+        executor: Executor,
+        model: MemoryModel | None = None,
+        trace: Trace | None = None,
+        *,
+        lazy: bool = False,
+    ) -> None:
+        memory = DeviceMemory(model or MemoryModel(), "block")
+        self.device = SimulatedDevice(self.name, executor, memory, trace, lazy=lazy)
+        self._pinned = DeviceMemory(MemoryModel(caching=False), "staging")
+
+    def array(self, values: Any, dtype: Any = None) -> DeviceArray:
+        """A device copy of host values, uploaded on the current stream."""
+        made: DeviceArray = put_all(self.device, np.array(values, dtype=dtype))
+        return made
+
+    def stream(self, purpose: StreamPurpose) -> SimulatedStream:
+        """The stream for `purpose`."""
+        return self.device.stream(purpose)
+
+    def current_stream(self) -> SimulatedStream:
+        """The stream that is active in the calling thread; the device's default stream where none is."""
+        return self.device.current()
+
+    def event(self) -> SimulatedEvent:
+        """A new event."""
+        return self.device.event()
+
+    def memory(self) -> MemoryReading:
+        """Bytes in use and left; cached blocks are not usable before `reclaim`."""
+        return self.device.memory.reading()
+
+    def owns(self, array: object) -> bool:
+        """Whether `array` is on this very device."""
+        return isinstance(array, DeviceArray) and array.owner is self.device
+
+    def empty(self, shape: Sequence[int], like: Any) -> Any:
+        """An array of poison, on the device or the host like `like`."""
+        if isinstance(like, DeviceArray):
+            return self.device.empty(shape, like.dtype)
+        return np.empty(tuple(shape), like.dtype)
+
+    def copy(self, destination: Any, source: Any) -> None:
+        """Write `source` into `destination`, wherever either is."""
+        if isinstance(destination, DeviceArray):
+            if isinstance(source, DeviceArray):
+                destination[...] = source
+            else:
+                self.to_device(destination, source)
+        elif isinstance(source, DeviceArray):
+            self.to_host(destination, source)
+        elif isinstance(destination, StagingArray):
+            destination[...] = np.asarray(source)
+        else:
+            np.copyto(destination, np.asarray(source), casting="equiv")
+
+    def concatenate(self, parts: Sequence[Any], axis: int) -> Any:
+        """Join `parts` along `axis`."""
+        return np.concatenate(list(parts), axis)
+
+    def take(self, array: Any, indices: Sequence[int], axis: int) -> Any:
+        """Rows of `array` at `indices`, as a new array."""
+        return np.take(array, np.asarray(indices, dtype=np.intp), axis)
+
+    def scatter(self, destination: Any, indices: Sequence[int], source: Any, axis: int) -> None:
+        """Write rows of `source` to `destination` at `indices`."""
+        rows = np.asarray(indices, dtype=np.intp)
+        destination[(*[slice(None)] * axis, rows)] = source
+
+    def differentiable(self, arrays: Sequence[Any]) -> bool:
+        """Never: nothing records gradients."""
+        return False
+
+    def unsupported(self, array: Any) -> str | None:
+        """Why rows of `array` cannot be cut, or None."""
+        if getattr(array, "dtype", None) == np.dtype(object):
+            return "it holds Python objects, which a device cannot; convert it to numbers"
+        return None
+
+    def classify(self, error: BaseException) -> FailureKind:
+        """OOM for a MemoryError in the chain, OTHER else."""
+        seen: set[int] = set()
+        waiting: list[BaseException | None] = [error]
+        while waiting:
+            member = waiting.pop()
+            if member is None or id(member) in seen:
+                continue
+            if isinstance(member, MemoryError):
+                return FailureKind.OOM
+            seen.add(id(member))
+            waiting += [member.__cause__, member.__context__]
+        return FailureKind.OTHER
+
+    def reclaim(self) -> None:
+        """Finish all work, collect garbage, empty the pools."""
+        self.device.finish_all()
+        gc.collect()
+        self.device.memory.empty_cache()
+
+    def thread_state(self) -> SimulatedState:
+        """Context variables and the current stream of the calling thread."""
+        return SimulatedState(self.device)
+
+    def parallel_limits(self, workers: int) -> AbstractContextManager[None]:
+        """Nothing."""
+        return nullcontext()
+
+    def worker_limits(self, workers: int) -> AbstractContextManager[None]:
+        """Nothing."""
+        return nullcontext()
+
+    def staging(self, shape: Sequence[int], like: Any) -> StagingArray:
+        """A host buffer of poison."""
+        kind = np.dtype(like.dtype)
+        size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+        block = self._pinned.allocate(size, None).block
+        return StagingArray(block.data[:size].view(kind).reshape(tuple(shape)), block, self.device)
+
+    def to_device(self, destination: Any, source: Any) -> None:
+        """Copy on the current stream; from a plain host array as if uploaded at once, from staging when its turn comes."""
+        target = destination.view
+        if isinstance(source, StagingArray):
+            data: np.ndarray = source.view
+            reads: tuple[StagingArray, ...] = (source,)
+        else:
+            data, reads = np.array(source), ()
+        self.device.launch(
+            lambda: np.copyto(target, data, casting="equiv"), reads, (destination,), "copy to device"
+        )
+
+    def to_host(self, destination: Any, source: Any) -> None:
+        """Copy on the current stream; into a plain host array the host waits, into staging it does not."""
+        if not isinstance(destination, StagingArray):
+            np.copyto(destination, self.device.fetch(source), casting="equiv")
+            return
+        target, data = destination.view, source.view
+        self.device.launch(
+            lambda: np.copyto(target, data, casting="equiv"), (source,), (destination,), "copy to host"
+        )
+
+    def empty_device(self, shape: Sequence[int], like: Any) -> DeviceArray:
+        """A device array of poison for host data like `like`."""
+        return self.device.empty(shape, like.dtype)
+
+    def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[SimulatedGraph, Any]:
+        """Collect what `work` launches; nothing of it runs before `replay`."""
+        capture = Capture(object() if pool is None else pool)
+        with self.device.capturing(capture):
+            outputs = work()
+        return SimulatedGraph(self.device, capture), outputs
+
+    def graph_pool(self) -> object:
+        """A pool that graphs may share, if they are never replayed at the same time."""
+        return object()
+
+    def capture_refused(self, error: BaseException) -> bool:
+        """Whether `error` says that the work cannot be captured."""
+        return isinstance(error, CaptureRefusedError)
+
+
+class SimulatedGraph:
+    """Captured work."""
+
+    def __init__(self, device: SimulatedDevice, capture: Capture) -> None:
+        self._device = device
+        self._capture = capture
+
+    def replay(self) -> None:
+        """Launch it on the current stream."""
+        self._device.replay(self._capture)
+
+    def bytes_held(self) -> int:
+        """Nothing beyond its pool."""
+        return 0
+
+
+class SimulatedState:
+    """A snapshot of the calling thread. Which ubatch is current is not part of it: that is the schedule's to say."""
+
+    def __init__(self, device: SimulatedDevice) -> None:
+        self._device = device
+        self._stream = device.current()
+        self._variables = [(var, value) for var, value in copy_context().items() if var is not CURRENT]
+
+    @contextmanager
+    def apply(self) -> Iterator[None]:
+        """Set it in the thread that enters, undo on exit."""
+        tokens: list[tuple[Any, Token[Any]]] = [(var, var.set(value)) for var, value in self._variables]
+        local = self._device.local
+        former, local.stream = local.stream, self._stream
+        try:
+            yield
+        finally:
+            local.stream = former
+            for var, token in reversed(tokens):
+                var.reset(token)

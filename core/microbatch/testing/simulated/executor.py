@@ -1,0 +1,70 @@
+"""When launched work runs.
+
+Invariant: work of one stream runs in the order of its launches; work of two streams is ordered by marks only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+__all__ = ["EagerExecutor", "Executor", "Mark", "Work"]
+
+Work = Callable[[], object]
+
+
+class Mark:
+    """A point in the work of a stream."""
+
+    __slots__ = ("done", "error", "stream")
+
+    def __init__(self, stream: int, *, done: bool = False) -> None:
+        self.stream = stream
+        self.done = done
+        self.error: BaseException | None = None
+
+
+class Executor(Protocol):
+    """Runs launched work, now or later."""
+
+    def launch(self, stream: int, work: Work) -> None:
+        """Put `work` behind what was launched on `stream`."""
+        ...
+
+    def mark(self, stream: int) -> Mark:
+        """A point behind all that was launched on `stream` so far."""
+        ...
+
+    def wait(self, stream: int, mark: Mark) -> None:
+        """Keep what is launched on `stream` later behind `mark`."""
+        ...
+
+    def poll(self, mark: Mark) -> bool:
+        """Whether `mark` has been reached; asking again and again makes it so."""
+        ...
+
+    def finish(self, mark: Mark) -> None:
+        """Run what must run to reach `mark`; raises the error of the work before it."""
+        ...
+
+
+class EagerExecutor:
+    """Runs work when it is launched: the order of the host, which is one legal order."""
+
+    def launch(self, stream: int, work: Work) -> None:
+        """Run it."""
+        work()
+
+    def mark(self, stream: int) -> Mark:
+        """A point that has been reached."""
+        return Mark(stream, done=True)
+
+    def wait(self, stream: int, mark: Mark) -> None:
+        """Nothing."""
+
+    def poll(self, mark: Mark) -> bool:
+        """Always."""
+        return True
+
+    def finish(self, mark: Mark) -> None:
+        """Nothing."""

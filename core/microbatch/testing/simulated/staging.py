@@ -1,0 +1,45 @@
+"""Host buffers that the device copies from and to while the host goes on.
+
+Invariant: reading or writing one never waits. What the host finds in it before the copy is done is poison or the data
+of an earlier copy, and what it writes too early is what the device gets: as with pinned memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from microbatch.testing.simulated.array import Memory
+
+__all__ = ["StagingArray"]
+
+
+class StagingArray(Memory):
+    """A host buffer of a simulated device; `numpy.asarray` copies it as it is now."""
+
+    __slots__ = ()
+
+    @property
+    def device(self) -> str:
+        """Where it is: on the host."""
+        return "cpu"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        self.owner.host_access(self, "host read", write=False)
+        return self.view.astype(dtype or self.dtype, copy=True)
+
+    def __getitem__(self, key: Any) -> StagingArray:
+        part = self.view[key]
+        if not isinstance(part, np.ndarray):
+            place = key if isinstance(key, tuple) else (key,)
+            part = self.view[(*place, ...)]
+        return StagingArray(part, self.block, self.owner)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        part = self[key]
+        self.owner.host_access(part, "host write", write=True)
+        part.view[...] = value
+
+    def __repr__(self) -> str:
+        return f"<staging buffer of {self.dtype} {self.shape} for {self.owner.name!r}>"
