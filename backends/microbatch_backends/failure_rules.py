@@ -69,7 +69,6 @@ DEAD = (
         "unspecified launch failure",
         "misaligned address",
         "device lost",
-        "ur result error device lost",
         "illegal instruction was encountered",
         "uncorrectable ecc error",
         "cudaerrorillegaladdress",
@@ -100,7 +99,6 @@ DISGUISED = (
         "cudaerrorinvalidconfiguration",
     ),
     Rule(kind=FailureKind.SUSPECT, text=("curand", "failed to create")),
-    Rule(kind=FailureKind.SUSPECT, text=("failed to create curand handle",)),
     Rule(kind=FailureKind.SUSPECT, text=("run func", "model container runner")),
 )
 
@@ -123,7 +121,6 @@ MEMORY = (
         "hip error out of memory",
         "cuda driver error out of memory",
         "cudaerrormemoryallocation",
-        "cuda error out of memory",
         "would exceed allowed memory out of memory",
         "cublas status alloc failed",
         "cudnn status alloc failed",

@@ -87,7 +87,7 @@ def _write_functions(modes: tuple[Any, ...]) -> None:
 
 def _write_dispatch(modes: tuple[Any, ...]) -> None:
     while torch._C._len_torch_dispatch_stack():
-        torch._C._pop_torch_dispatch_stack()
+        torch._C._pop_torch_dispatch_stack(None)
     for mode in modes:
         torch._C._push_on_torch_dispatch_stack(mode)
 

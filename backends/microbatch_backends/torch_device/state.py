@@ -86,7 +86,6 @@ class _Applied:
         self._entered = EnteredContext(context)
         self._modes = modes
         self._types = types
-        self._guard: Any = torch._C._InferenceMode(modes.inference)
         self._nested = any(enabled for enabled, _ in modes.autocast)
         self._place = place
         self._place_value = place_value
@@ -96,7 +95,9 @@ class _Applied:
         self._before = read_modes(self._types)
         self._place_before = None if self._place is None else self._place.read()
         self._entered.__enter__()
-        self._guard.__enter__()
+        guard: Any = torch._C._InferenceMode(self._modes.inference)  # this alone sets the mode
+        guard.__enter__()
+        self._guard = guard
         try:
             if self._nested:  # else an autocast block inside empties the weight cache of the caller's
                 torch.autocast_increment_nesting()

@@ -1,0 +1,79 @@
+"""torch's thread count: each worker gets its share, and every thread has the full number afterwards."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch", reason="the torch backends need PyTorch")
+
+from microbatch_backends.torch_device.backend import TorchCpuBackend
+from microbatch_backends.torch_device.limits import IntraOpThreads
+
+
+@pytest.fixture(autouse=True)
+def four() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def fresh(function: Callable[[], int]) -> int:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
+
+
+@given(workers=st.integers(1, 6))
+def test_shares_inside_and_the_full_number_after(workers: int) -> None:
+    backend, meeting, inside = TorchCpuBackend(), threading.Barrier(workers), list[int]()
+
+    def work() -> None:
+        with backend.worker_limits(workers):
+            meeting.wait(20)  # the last thread first asks torch while the others have their share
+            inside.append(torch.get_num_threads())
+            meeting.wait(20)
+
+    with ThreadPoolExecutor(workers) as pool:
+        with backend.parallel_limits(workers):
+            for task in [pool.submit(work) for _ in range(workers)]:
+                task.result()
+        assert inside == [max(1, 4 // workers)] * workers
+        assert pool.submit(torch.get_num_threads).result() == 4
+    assert torch.get_num_threads() == 4 and fresh(torch.get_num_threads) == 4
+
+
+def test_a_late_worker_learns_the_full_number() -> None:
+    threads = IntraOpThreads()
+
+    def late() -> int:
+        with threads.share(2):
+            pass
+        return torch.get_num_threads()
+
+    with threads.hold(), threads.share(4):
+        assert torch.get_num_threads() == 1
+        assert fresh(late) == 4
+
+
+def test_overlapping_steps_restore_the_first_number() -> None:
+    threads = IntraOpThreads()
+    first, second = threads.hold(), threads.hold()
+    first.__enter__()
+    torch.set_num_threads(1)
+    second.__enter__()
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert torch.get_num_threads() == 4
+
+
+def test_a_share_is_given_back_when_the_work_raises() -> None:
+    with pytest.raises(ZeroDivisionError), IntraOpThreads().share(4):
+        assert torch.get_num_threads() == 1
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == 4
