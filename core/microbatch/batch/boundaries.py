@@ -42,7 +42,7 @@ def check_fillable(count: int, num_items: int, item: str) -> None:
     """Raise SliceError if `count` ubatches cannot each have one of `num_items` items."""
     if count > num_items:
         raise SliceError(
-            f"ubatch {num_items} would be empty: {num_items} {item} cannot fill {count} ubatches; "
+            f"ubatch {num_items} would be empty: {num_items} {item}{'s' * (num_items != 1)} cannot fill {count} ubatches; "
             f"use at most {num_items}"
         )
 
@@ -139,8 +139,8 @@ def request_aligned(
         if balance == 0 or (sizes.min() >= fair[0] and sizes.max() <= fair[1]):
             return bounds
     if balance == 0:
-        check_fillable(count, len(edges) - 1, "requests with tokens")
-    check_fillable(count, tokens, "tokens")
+        check_fillable(count, len(edges) - 1, "request")
+    check_fillable(count, tokens, "token")
     return [tokens * index // count for index in range(count + 1)]
 
 

@@ -24,7 +24,7 @@ def requests_of(bounds: Sequence[int], offsets: NDArray[np.int64]) -> list[tuple
     """The requests of each token range between neighbouring `bounds`; `offsets` is query_start_loc.
 
     First: the last request whose offset is not after the start. End: the first whose offset is not before the end.
-    A range without tokens has only the requests without tokens that lie there.
+    A range without tokens that lies inside a request has that request, with none of its tokens.
     """
     edges = np.asarray(bounds)
     starts = np.searchsorted(offsets, edges[:-1], side="right") - 1
@@ -33,8 +33,6 @@ def requests_of(bounds: Sequence[int], offsets: NDArray[np.int64]) -> list[tuple
         starts[0] = 0
         stops[:-1] = np.maximum(stops[:-1], starts[1:])
         stops[-1] = len(offsets) - 1
-        empty = edges[:-1] == edges[1:]
-        starts[empty] = np.maximum(starts[empty], stops[empty])
     return list(zip(starts.tolist(), stops.tolist(), strict=True))
 
 
@@ -97,10 +95,8 @@ def check_requests(
     wrong[1:] |= (shared < 0) | (shared > 1)
     if offsets is not None and not wrong.any():
         cuts, at = bounds[1:-1], starts[1:]
-        inside = offsets[at] < cuts
-        wrong[1:] = np.where(
-            inside, (shared != 1) | (offsets[at + 1] <= cuts), (shared != 0) | (offsets[at] > cuts)
-        )
+        begins, ends = offsets.take(at, mode="clip"), offsets.take(at + 1, mode="clip")
+        wrong[1:] = np.where(begins < cuts, (shared != 1) | (ends <= cuts), (shared != 0) | (begins > cuts))
     if wrong.any():
         index = int(wrong.argmax())
         part = slices[index]

@@ -80,9 +80,9 @@ def query_start_loc_from(lengths: ArrayLike, dtype: DTypeLike = np.int64) -> NDA
     if counts.size and counts.min() < 0:
         index = int(counts.argmin())
         raise SliceError(f"lengths[{index}] is {counts[index]}; a length is 0 or more")
-    if total > np.iinfo(np.dtype(dtype)).max:
-        raise SliceError(f"a total of {total:,} tokens does not fit {np.dtype(dtype)} offsets; use int64")
-    offsets = np.zeros(len(counts) + 1, dtype)
+    offsets: NDArray[Any] = np.zeros(len(counts) + 1, dtype)
+    if total > np.iinfo(offsets.dtype).max:
+        raise SliceError(f"a total of {total:,} tokens does not fit {offsets.dtype} offsets; use int64")
     np.cumsum(counts, out=offsets[1:])
     return offsets
 

@@ -64,7 +64,7 @@ def _ends(
     if limit is not None:
         return fill(reach, num_items, limit)
     assert count is not None
-    check_fillable(count, num_items, "requests")
+    check_fillable(count, num_items, "request")
     return balanced(reach, num_items, count, *budgets)
 
 

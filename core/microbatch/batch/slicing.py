@@ -179,7 +179,7 @@ def _bounds(
         assert limit is not None
         count = places.floor_count(padded, limit) if splitter == "floor" else places.even_count(tokens, limit)
         places.check_ubatches(count, cap, f"limit {limit}")
-    places.check_fillable(count, tokens, "rows" if tokens == requests else "tokens")
+    places.check_fillable(count, tokens, "row" if tokens == requests else "token")
     return places.floor(tokens, count, padded) if splitter == "floor" else places.even(tokens, count)
 
 

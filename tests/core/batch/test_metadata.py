@@ -177,7 +177,7 @@ def test_fields_that_the_step_has_not_stay_none() -> None:
 
 def test_a_ubatch_of_padding_keeps_its_request_and_the_batchs_longest_query() -> None:
     step = Step([(3, 2), (0, 4)], [3], np.int32)
-    padding = UBatchSlice.from_range(6, 8, 1, 2)
+    padding = UBatchSlice.from_range(7, 9, 1, 2)
     held = step.metadata(padding, max_query_len=4)
     assert held.query_start_loc.tolist() == [0, 0]
     assert (held.seq_lens.tolist(), held.num_computed_tokens.tolist()) == ([4], [4])

@@ -181,6 +181,7 @@ def test_floor_for_all_small_sizes() -> None:
 @given(FILLED, st.integers(1, 6), st.integers(0, 30))
 def test_floor_with_padding_is_vllms_rule(lengths: list[int], number: int, padding: int) -> None:
     shape = tokens(lengths)
+    number = min(number, shape.num_tokens)
     total = shape.num_tokens + padding
     if is_last_ubatch_empty(shape.num_tokens, total, number):
         with pytest.raises(SliceError, match="would be empty"):
@@ -194,6 +195,12 @@ def test_floor_with_padding_is_vllms_rule(lengths: list[int], number: int, paddi
         first = next(request for request in range(len(lengths)) if ends[request] > start)
         last = next(request for request in range(len(lengths)) if ends[request] >= stop)
         assert part == UBatchSlice.from_range(start, stop, first, last + 1)
+
+
+def test_floor_refuses_a_last_ubatch_of_padding_only() -> None:
+    assert sizes(cut(rows(6), splitter="floor", num_ubatches=2, num_tokens_padded=10)) == [5, 1]
+    with pytest.raises(SliceError, match="ubatch 1 of 2 would be empty: 5 tokens padded to 10"):
+        cut(rows(5), splitter="floor", num_ubatches=2, num_tokens_padded=10)
 
 
 def test_floor_gives_the_rest_to_the_last() -> None:
@@ -241,6 +248,18 @@ def test_explicit_boundaries_may_ask_for_empty_ubatches() -> None:
     covered = [request for part in made.slices for request in range(3)[part.req_slice]]
     assert sorted(set(covered)) == [0, 1, 2]
     assert validate_slices(cut(rows(3), splitter="explicit", boundaries=[1]).slices, rows(3))
+
+
+@given(LENGTHS, st.data())
+def test_explicit_empty_ubatches_are_valid_where_they_are_allowed(
+    lengths: list[int], data: st.DataObject
+) -> None:
+    shape = tokens(lengths)
+    places = data.draw(st.lists(st.integers(0, shape.num_tokens), max_size=9))
+    made = cut(shape, splitter="explicit", boundaries=sorted(places), allow_empty=True)
+    assert validate_slices(made.slices, shape, allow_empty=True) == made.slices
+    assert made.slices[0].req_slice.start == 0
+    assert made.slices[-1].req_slice.stop == shape.num_requests
 
 
 def test_empty_explicit_parts_of_padded_rows_have_width_one() -> None:

@@ -207,6 +207,21 @@ def test_requests_that_are_not_those_of_the_tokens(requests: Any, index: int) ->
     assert validate_slices(right, starts(0, 5, 10, 15)) == tuple(right)
 
 
+def test_a_finished_request_is_not_in_the_next_slice() -> None:
+    slices = [UBatchSlice.from_range(0, 5, 0, 1), UBatchSlice.from_range(5, 10, 0, 2)]
+    uncovered(slices, "slice 1", "which are 1:2", shape=starts(0, 5, 10))
+
+
+@pytest.mark.parametrize("second", [(2, 4), (4, 6), (1, 6)])
+def test_requests_of_counts_alone_must_follow_each_other(second: tuple[int, int]) -> None:
+    shape = BatchShape(num_tokens=20, num_requests=6)
+    wrong = [UBatchSlice.from_range(0, 9, 0, 3), UBatchSlice.from_range(9, 20, *second)]
+    uncovered(wrong, "slice 1", "all 6 must be in a slice", shape=shape)
+    for start in (2, 3):
+        right = (wrong[0], UBatchSlice.from_range(9, 20, start, 6))
+        assert validate_slices(right, shape) == right
+
+
 def test_requests_without_tokens_may_be_on_either_side_of_a_cut() -> None:
     shape = starts(0, 5, 5, 9)
     for middle in (1, 2):

@@ -87,6 +87,18 @@ def test_two_chunks_below_a_share_of_048(lengths: list[int], expected: list[int]
     assert sizes(cut(tokens(lengths), splitter="request-aligned", num_ubatches=2)) == expected
 
 
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [([96, 96, 108], [100] * 3), ([94, 103, 103], [100] * 3), ([97, 100, 103], [97, 100, 103])],
+)
+def test_the_shares_hold_for_three_parts_too(lengths: list[int], expected: list[int]) -> None:
+    assert sizes(cut(tokens(lengths), splitter="request-aligned", num_ubatches=3)) == expected
+
+
+def test_aligned_by_limit_levels_beside_one_that_is_too_large() -> None:
+    assert sizes(cut(tokens([50, 4, 4, 4, 4]), splitter="request-aligned", limit=12)) == [50, 8, 8]
+
+
 @given(LENGTHS, st.data())
 def test_aligned_with_balance_zero_never_cuts_a_request(lengths: list[int], data: st.DataObject) -> None:
     number = data.draw(st.integers(1, np.count_nonzero(lengths)))
