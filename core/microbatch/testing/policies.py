@@ -79,7 +79,7 @@ class PolicySuite(PropertySuite):
             answer = policy.propose(replace(request, failed_at=size))
             assert answer.limit is not None and answer.limit < size
             size = max(sizes_of(request, answer))
-        assert size <= max(request.longest_request, -(-request.num_tokens // 4096))
+        assert size <= max(request.longest_request, -(-request.num_tokens // 256))
 
     @prop(history=histories(), request=requests(), smaller=st.floats(0, 1))
     def check_less_memory_never_gives_more(
@@ -109,7 +109,7 @@ class PolicySuite(PropertySuite):
     @prop(
         fixed=st.integers(0, 1 << 20),
         slope=st.integers(32, 1 << 16),
-        fits=st.integers(8, 4096),
+        fits=st.integers(8, 512),
         workers=st.integers(1, 4),
     )
     def check_settles(self, fixed: int, slope: int, fits: int, workers: int) -> None:
@@ -122,7 +122,7 @@ class PolicySuite(PropertySuite):
     @prop(
         fixed=st.integers(0, 1 << 20),
         slope=st.integers(32, 1 << 16),
-        fits=st.integers(8, 4096),
+        fits=st.integers(8, 512),
         workers=st.integers(1, 4),
     )
     def check_never_runs_out_of_memory(self, fixed: int, slope: int, fits: int, workers: int) -> None:
@@ -133,7 +133,7 @@ class PolicySuite(PropertySuite):
             device.run(policy)
         assert device.failures == 0
 
-    @prop(slope=st.integers(32, 1 << 16), fits=st.integers(64, 2048), squeeze=st.floats(0.2, 0.9))
+    @prop(slope=st.integers(32, 1 << 16), fits=st.integers(32, 256), squeeze=st.floats(0.2, 0.9))
     def check_recovers_when_memory_returns(self, slope: int, fits: int, squeeze: float) -> None:
         """After a squeeze the size is at least 90 % of what it was before."""
         device = _device(slope, slope, fits, 1)
@@ -194,4 +194,4 @@ def _flight(policy: SizingPolicy, request: SizingRequest) -> int:
 
 def _device(fixed: int, slope: int, fits: int, workers: int) -> MemoryDevice:
     capacity = (fixed + slope * fits * workers) * 20 // 19 + slope
-    return MemoryDevice(capacity=capacity, fixed=fixed, slope=slope, units=4096, workers=workers)
+    return MemoryDevice(capacity=capacity, fixed=fixed, slope=slope, units=256 * workers, workers=workers)

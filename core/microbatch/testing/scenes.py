@@ -138,10 +138,10 @@ def report(scene: Scene, answer: Proposal, step: int) -> StepReport:
 
 
 def sizes_of(request: SizingRequest, answer: Proposal) -> tuple[int, ...]:
-    """Units of each ubatch as the planner would cut, at most 4096 of them so that reports stay small."""
+    """Units of each ubatch as the planner would cut, at most 256 of them so that reports stay small."""
     total = request.num_tokens
     limit = answer.limit or -(-total // request.num_ubatches)
-    limit = max(limit, request.longest_request, -(-total // 4096))
+    limit = max(limit, request.longest_request, -(-total // 256))
     if not answer.split or limit >= total:
         return (total,)
     count = -(-total // limit)

@@ -1,0 +1,167 @@
+"""The conformance suite finds the policies it is meant to find."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+
+from microbatch.errors import PolicyError
+from microbatch.extend.records import Proposal, SizingRequest, StepReport
+from microbatch.testing.policies import PolicySuite
+from microbatch.testing.properties import PropertySuite
+
+COUNTER = itertools.count(1)
+
+
+class Good:
+    """Half of the batch."""
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        most = request.num_tokens if request.failed_at is None else request.failed_at
+        return Proposal(limit=max(1, most // 2))
+
+    def observe(self, report: StepReport) -> None:
+        pass
+
+
+class TooLarge(Good):
+    def propose(self, request: SizingRequest) -> Proposal:
+        return Proposal(limit=request.num_tokens + 1)
+
+
+class Shared(Good):
+    """Remembers across instances."""
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        return Proposal(limit=1 + next(COUNTER) % request.num_tokens)
+
+
+class Stubborn(Good):
+    def propose(self, request: SizingRequest) -> Proposal:
+        return Proposal(limit=request.num_tokens)
+
+
+class Contrary(Good):
+    """Takes more when there is less memory and more pressure."""
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        memory = request.memory
+        roomy = memory is not None and memory.usable > 1 << 33 and memory.pressure < 0.5
+        return Proposal(limit=1 if roomy else request.num_tokens)
+
+
+class LearnsFromErrors(Good):
+    def __init__(self) -> None:
+        self.failures = 0
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        return Proposal(limit=max(1, request.num_tokens >> self.failures))
+
+    def observe(self, report: StepReport) -> None:
+        self.failures += report.failure is not None
+
+
+class Swings(Good):
+    def propose(self, request: SizingRequest) -> Proposal:
+        return Proposal(limit=max(1, request.num_tokens >> (request.step % 2)))
+
+
+class NeverBack(Good):
+    """Keeps the smallest reading for ever."""
+
+    def __init__(self) -> None:
+        self.least = 1 << 62
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        if request.memory is not None:
+            self.least = min(self.least, request.memory.usable)
+        per_unit = 32 * max(1, request.bytes_per_unit)
+        return Proposal(limit=max(1, min(request.num_tokens, self.least // per_unit)))
+
+
+class Careless(Good):
+    """Takes any state."""
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: Any) -> None:
+        pass
+
+
+def suite(policy: type[Any]) -> Any:
+    """A suite over `policy`, made in here so that pytest does not collect it."""
+
+    class Made(PolicySuite):
+        def make(self) -> Any:
+            return policy()
+
+    return Made()
+
+
+def run(policy: type[Any], test: str) -> None:
+    """Run one test of the suite; a failure is found, not shrunk, which is not what is tested here."""
+    made = suite(policy)
+    quick = settings(phases=(Phase.generate,), database=None, max_examples=50, report_multiple_bugs=False)
+    quick(getattr(type(made), f"test_{test}"))(made)
+
+
+@pytest.mark.parametrize(
+    ("policy", "test"),
+    [
+        (TooLarge, "answers_are_valid"),
+        (Shared, "deterministic"),
+        (Stubborn, "shrinks_below_a_failure"),
+        (Stubborn, "never_runs_out_of_memory"),
+        (Contrary, "less_memory_never_gives_more"),
+        (Contrary, "more_pressure_never_gives_more"),
+        (LearnsFromErrors, "a_failed_step_teaches_nothing"),
+        (Swings, "settles"),
+        (NeverBack, "recovers_when_memory_returns"),
+        (Careless, "foreign_state_is_refused"),
+    ],
+)
+def test_a_policy_that_breaks_a_promise_fails(policy: type[Any], test: str) -> None:
+    with pytest.raises((AssertionError, PolicyError, pytest.fail.Exception, ExceptionGroup)):
+        run(policy, test)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "answers_are_valid",
+        "deterministic",
+        "shrinks_below_a_failure",
+        "settles",
+        "less_memory_never_gives_more",
+    ],
+)
+def test_a_good_policy_passes(test: str) -> None:
+    run(Good, test)
+
+
+def test_a_policy_without_state_skips_what_needs_it() -> None:
+    with pytest.raises(pytest.skip.Exception, match="keeps no state"):
+        run(Good, "state_survives_json")
+
+
+def test_each_subclass_has_tests_of_its_own() -> None:
+    one, two = type(suite(Good)), type(suite(Good))
+    assert one.test_settles is not two.test_settles
+    assert one.test_settles.__doc__
+
+
+def test_a_misspelt_exception_is_refused() -> None:
+    with pytest.raises(TypeError, match="setles"):
+        type("Misspelt", (PolicySuite,), {"not_promised": {"setles": "no"}})
+
+
+def test_a_check_may_be_replaced() -> None:
+    class Base(PropertySuite):
+        def test_own(self) -> None:
+            """Kept."""
+
+    assert Base.test_own.__doc__ == "Kept."
