@@ -7,7 +7,6 @@ name that does not exist. `True` is no count and `"2"` is no number: both come f
 
 from __future__ import annotations
 
-import math
 import operator
 import os
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from typing import Any
 from microbatch.byte_sizes import parse_bytes
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
 
-__all__ = ["choice", "count", "flag", "names", "path", "seconds", "size"]
+__all__ = ["choice", "count", "flag", "label", "names", "path", "seconds", "size"]
 
 LONGEST_WAIT = 10**9
 """Seconds; locks of some platforms overflow beyond."""
@@ -37,7 +36,7 @@ def seconds(name: str, value: Any) -> float | None:
     if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
         raise ArgumentTypeError(f"{name} is {_given(value)}; give a positive number of seconds, or None")
     number = float(value)
-    if not (math.isfinite(number) and 0 < number <= LONGEST_WAIT):
+    if not 0 < number <= LONGEST_WAIT:  # also refuses nan and inf
         raise ArgumentValueError(
             f"{name} is {number}; give a positive number of seconds up to {LONGEST_WAIT}, or None for no limit"
         )
@@ -65,6 +64,15 @@ def names(name: str, value: Any) -> str:
     if not all(part.strip() for part in text.split(",")):
         raise ArgumentValueError(f"{name} is {text[:80]!r}; give a name, such as 'auto'")
     return ",".join(part.strip() for part in text.split(","))
+
+
+def label(name: str, value: Any) -> str | None:
+    """Any text that is not empty, or None."""
+    if value is None:
+        return None
+    if not _text(name, value).strip():
+        raise ArgumentValueError(f"{name} is empty; give a text, or None")
+    return str(value)
 
 
 def path(name: str, value: Any) -> str | None:

@@ -28,7 +28,6 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write aligned columns; a column that is empty in all rows is left out."""
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     cells = [[one_line(cell) for cell in row] for row in rows]
     kept = [index for index in range(len(titles)) if any(row[index] for row in cells) or not index]
@@ -36,7 +35,7 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for index in kept:
         table.add_column(titles[index], overflow="fold")
     for row in cells:
-        table.add_row(*(Text(row[index]) for index in kept))
+        table.add_row(*(row[index] for index in kept))
     terminal = sys.stdout.isatty()
     console = Console(highlight=False, markup=False, emoji=False, width=None if terminal else _WIDEST)
     console.print(table)

@@ -45,6 +45,31 @@ def test_an_optional_unknown_hook_is_accepted(site: Any) -> None:
     assert reason(site.plugins()) == ""
 
 
+def test_of_a_plugin_with_an_unknown_hook_nothing_is_used(site: Any) -> None:
+    site.install("acme", POLICY + ANNOUNCE + "\n@hookimpl\ndef microbatch_register_backend(): return []")
+    plugins = site.plugins()
+    assert plugins.policies() == ()
+    assert not plugins.plugins()[0].available
+
+
+def test_only_the_unknown_hook_that_is_not_optional_is_reported(site: Any) -> None:
+    source = """
+    @hookimpl
+    def microbatch_register_backend(): return []
+
+    @hookimpl(optionalhook=True)
+    def microbatch_of_the_future(): return []
+    """
+    site.install("acme", source)
+    text = reason(site.plugins())
+    assert "microbatch_register_backend" in text and "future" not in text
+
+
+def test_a_function_of_another_module_is_not_taken_for_a_forgotten_hook(site: Any) -> None:
+    site.install("acme", "from microbatch.extend.hookspecs import microbatch_step_finished")
+    assert reason(site.plugins()) == ""
+
+
 def test_a_hook_without_the_marker_is_reported(site: Any) -> None:
     site.install("acme", "def microbatch_register_backends(): return []")
     assert "mark it with @microbatch.hookimpl" in reason(site.plugins())
