@@ -51,10 +51,6 @@ class DeviceModule:
         """The calling thread's device."""
         return int(self._module.current_device())
 
-    def set_index(self, index: int) -> None:
-        """Change the calling thread's device."""
-        self._module.set_device(index)
-
     def device(self, index: int) -> AbstractContextManager[Any]:
         """Make device `index` current, and put the former one back on exit."""
         context: AbstractContextManager[Any] = self._module.device(index)

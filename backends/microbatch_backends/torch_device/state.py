@@ -32,8 +32,12 @@ class DevicePlace(Protocol):
         """The calling thread's device and stream."""
         ...
 
-    def write(self, value: Any) -> None:
-        """Set them in the calling thread."""
+    def enter(self, value: Any) -> Any:
+        """Set them in the calling thread; returns what `leave` needs to put the former ones back."""
+        ...
+
+    def leave(self, before: Any) -> None:
+        """Undo `enter`."""
         ...
 
 
@@ -93,7 +97,7 @@ class _Applied:
     def __enter__(self) -> None:
         torch.get_num_threads()  # makes a fresh thread take over the OpenMP thread count it would else not know
         self._before = read_modes(self._types)
-        self._place_before = None if self._place is None else self._place.read()
+        self._place_before: Any = None
         self._entered.__enter__()
         guard: Any = torch._C._InferenceMode(self._modes.inference)  # this alone sets the mode
         guard.__enter__()
@@ -103,7 +107,7 @@ class _Applied:
                 torch.autocast_increment_nesting()
             write_modes(self._modes, self._types)
             if self._place is not None:
-                self._place.write(self._place_value)
+                self._place_before = self._place.enter(self._place_value)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -112,8 +116,8 @@ class _Applied:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self._place is not None:
-                self._place.write(self._place_before)
+            if self._place is not None and self._place_before is not None:
+                self._place.leave(self._place_before)
             if self._nested:
                 torch.autocast_decrement_nesting()
         finally:

@@ -111,11 +111,18 @@ class DevicePlaces:
         """The calling thread's device, and its stream there."""
         return self._module.index(), self._module.current_stream()
 
-    def write(self, value: tuple[int, Any]) -> None:
-        """Set both in the calling thread."""
+    def enter(self, value: tuple[int, Any]) -> list[Any]:
+        """Set both in the calling thread; returns the streams to set again, the one of its own device last."""
         index, stream = value
-        self._module.set_index(index)
+        own = self._module.index()
+        before = [self._module.current_stream(device) for device in dict.fromkeys((index, own))]
         self._module.set_stream(stream)
+        return before
+
+    def leave(self, before: list[Any]) -> None:
+        """Undo `enter`; setting a stream makes its device the current one, so the last decides that too."""
+        for stream in before:
+            self._module.set_stream(stream)
 
 
 def _raw(wrapped: object, kind: type[DeviceEvent | DeviceStream]) -> Any:

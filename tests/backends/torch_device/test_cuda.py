@@ -1,0 +1,269 @@
+"""The device backend on a fake device module: streams, events, thread state, copies and graphs."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the torch backends need PyTorch")
+
+from microbatch.errors import ArgumentTypeError
+from microbatch.extend.protocols import (
+    Backend,
+    Event,
+    Graph,
+    Stream,
+    SupportsGraphs,
+    SupportsPriority,
+    SupportsProcessGroup,
+    SupportsTransfer,
+    SupportsYieldCheck,
+)
+from microbatch_backends.cpu.events import HostEvent
+from microbatch_backends.torch_device.cuda import TorchCudaBackend
+from microbatch_backends.torch_device.device_module import DeviceModule
+
+PLACES = [(0, False), (0, True), (1, False), (1, True)]
+"""Device, and whether a stream other than the default one is current there."""
+
+
+@pytest.fixture
+def backend(cuda: Any) -> TorchCudaBackend:
+    return TorchCudaBackend(DeviceModule("cuda", cuda))
+
+
+def test_protocols(backend: TorchCudaBackend) -> None:
+    claimed = (
+        Backend,
+        SupportsGraphs,
+        SupportsPriority,
+        SupportsProcessGroup,
+        SupportsTransfer,
+        SupportsYieldCheck,
+    )
+    assert all(isinstance(backend, protocol) for protocol in claimed)
+    assert isinstance(backend.stream("compute"), Stream) and isinstance(backend.event(), Event)
+    assert backend.name == "torch-cuda" and backend.asynchronous and not backend.parallel
+
+
+def test_a_purpose_has_one_stream_a_device(backend: TorchCudaBackend, cuda: Any) -> None:
+    first = backend.stream("compute")
+    assert backend.stream("compute") is first
+    with cuda.device(1):
+        assert backend.stream("compute") is not first and backend.stream("compute").raw.device == 1
+    assert cuda.current_device() == 0
+
+
+def test_all_but_compute_is_urgent(backend: TorchCudaBackend) -> None:
+    assert backend.stream("compute").raw.priority == 0
+    for purpose in ("communication", "copy_in", "copy_out"):
+        assert backend.stream(purpose).raw.priority < 0  # type: ignore[arg-type]
+    assert backend.priority_stream("compute", -3).raw.priority == -3
+
+
+def test_what_is_launched_inside_is_on_the_stream(backend: TorchCudaBackend, cuda: Any) -> None:
+    stream, caller = backend.stream("communication"), backend.current_stream()
+    with stream.activate():
+        cuda.launch("active")
+        assert backend.current_stream() == stream
+    stream.submit(lambda: cuda.launch("submitted"))
+    cuda.launch("caller's")
+    assert stream.raw.launched == ["active", "submitted"] and caller.raw.launched == ["caller's"]
+    assert backend.current_stream() == caller and hash(caller) == hash(backend.current_stream())
+
+
+def test_the_former_stream_and_device_come_back_when_the_work_raises(
+    backend: TorchCudaBackend, cuda: Any
+) -> None:
+    with cuda.device(1):
+        stream = backend.stream("compute")
+    caller = backend.current_stream()
+    with pytest.raises(ZeroDivisionError):
+        stream.submit(lambda: 1 / 0)
+    assert backend.current_stream() == caller and cuda.current_device() == 0
+
+
+def test_events_order_streams_without_making_the_host_wait(backend: TorchCudaBackend, cuda: Any) -> None:
+    first, second, event = backend.stream("compute"), backend.stream("copy_out"), backend.event()
+    second.wait(event)
+    assert event.done() and event.synchronize() and second.raw.launched == [] and cuda.calls == []
+    first.submit(lambda: cuda.launch("one"))
+    event.record(first)
+    second.wait(event)
+    assert second.raw.launched == ["wait 1"] and cuda.calls == []
+    assert not event.done()
+
+
+def test_a_limited_wait_polls_and_gives_up(backend: TorchCudaBackend, cuda: Any) -> None:
+    stream, event = backend.stream("compute"), backend.event()
+    stream.submit(lambda: cuda.launch("one"))
+    event.record(stream)
+    assert not event.synchronize(0) and not stream.synchronize(0.002)
+    assert "event.synchronize" not in cuda.calls and "stream.synchronize" not in cuda.calls
+    stream.raw.finished = 1
+    assert event.synchronize(0) and stream.synchronize(0)
+    assert event.synchronize() and stream.synchronize()
+    assert cuda.calls[-2:] == ["event.synchronize", "stream.synchronize"]
+
+
+def test_events_and_streams_of_another_backend_are_refused(backend: TorchCudaBackend) -> None:
+    with pytest.raises(ArgumentTypeError, match="HostEvent"):
+        backend.stream("compute").wait(HostEvent())
+    with pytest.raises(ArgumentTypeError, match="one backend"):
+        backend.event().record(object())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("caller", PLACES)
+@pytest.mark.parametrize("worker", PLACES)
+def test_device_and_stream_go_with_the_thread_state(
+    cuda: Any, caller: tuple[int, bool], worker: tuple[int, bool]
+) -> None:
+    backend = TorchCudaBackend(DeviceModule("cuda", cuda))
+
+    def place(where: tuple[int, bool]) -> tuple[int, list[Any]]:
+        cuda.set_device(where[0])
+        if where[1]:
+            cuda.set_stream(cuda.Stream())
+        return here()
+
+    def here() -> tuple[int, list[Any]]:
+        return cuda.current_device(), [cuda.current_stream(0), cuda.current_stream(1)]
+
+    index, streams = place(caller)
+    state, failures = backend.thread_state(), list[BaseException]()
+
+    def work() -> None:
+        try:
+            before = place(worker)
+            with state.apply():
+                assert here()[0] == index and here()[1][index] is streams[index]
+                cuda.set_stream(cuda.Stream())
+                cuda.set_device(1 - index)
+            assert here() == before
+        except BaseException as error:  # noqa: BLE001 - raised in the test
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert failures == []
+
+
+def test_reclaim_waits_for_streams_and_not_for_the_device(backend: TorchCudaBackend, cuda: Any) -> None:
+    backend.stream("compute")
+    backend.reclaim()
+    assert cuda.calls == ["stream.synchronize", "stream.synchronize", "empty_cache"]
+
+
+def test_host_threads_are_left_alone(backend: TorchCudaBackend) -> None:
+    before = torch.get_num_threads()
+    with backend.parallel_limits(4), backend.worker_limits(4):
+        assert torch.get_num_threads() == before
+
+
+def test_ownership_is_by_device_type(cuda: Any) -> None:
+    meta = TorchCudaBackend(DeviceModule("meta", cuda))
+    assert meta.name == "torch-meta" and meta.owns(torch.ones(1, device="meta"))
+    assert not meta.owns(torch.ones(1)) and not meta.owns(3)
+    assert meta.empty_device((2, 3), torch.ones(1, dtype=torch.int8)).shape == (2, 3)
+
+
+class Pinned(torch.Tensor):
+    """Says of itself that it is pinned, and notes how it is copied."""
+
+    non_blocking: bool | None = None
+
+    def is_pinned(self, device: Any = None) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_copy_is_asynchronous_only_where_the_host_side_is_pinned(
+    backend: TorchCudaBackend, monkeypatch: pytest.MonkeyPatch, pinned: bool
+) -> None:
+    host, device, seen = torch.ones(3), torch.zeros(3), list[bool]()
+    host = host.as_subclass(Pinned) if pinned else host
+    original = torch.Tensor.copy_
+
+    def copy_(self: Any, source: Any, non_blocking: bool = False) -> Any:
+        seen.append(non_blocking)
+        with torch._C.DisableTorchFunctionSubclass():
+            return original(self, source)
+
+    monkeypatch.setattr(torch.Tensor, "copy_", copy_)
+    backend.to_device(device, host)
+    backend.to_host(host, device * 2)
+    assert seen[:2] == [pinned, pinned] and host.tolist() == [2, 2, 2]
+
+
+def test_capture_is_thread_local_and_on_a_stream_of_its_own(backend: TorchCudaBackend, cuda: Any) -> None:
+    cuda.stats = {"reserved_bytes.all.current": 100}
+    used: list[Any] = []
+
+    def work() -> str:
+        used.append(cuda.current_stream())
+        cuda.stats = {"reserved_bytes.all.current": 140}
+        return "static output"
+
+    caller = cuda.current_stream()
+    graph, output = backend.capture(work)
+    assert isinstance(graph, Graph) and output == "static output" and graph.bytes_held() == 40
+    assert cuda.calls == ["blas", "begin {'capture_error_mode': 'thread_local'}", "end"]
+    assert used[0] is not caller and used[0].launched == ["wait stream 0"] and cuda.current_stream() is caller
+    backend.capture(work)
+    assert used[1] is not used[0]
+    graph.replay()
+    assert cuda.calls[-1] == "replay"
+
+
+def test_a_shared_pool_is_used_and_not_counted(backend: TorchCudaBackend, cuda: Any) -> None:
+    graph, _ = backend.capture(lambda: None, pool=backend.graph_pool())
+    assert graph.bytes_held() == 0 and "'pool': (0, 1)" in cuda.calls[1]
+
+
+@pytest.mark.parametrize("broken_end", [True, False])
+def test_the_error_of_the_work_survives_the_end_of_the_capture(
+    backend: TorchCudaBackend, cuda: Any, broken_end: bool
+) -> None:
+    cuda.broken_end = broken_end
+    with pytest.raises(ZeroDivisionError):
+        backend.capture(lambda: 1 / 0)
+    assert cuda.calls[-1] == "end"
+    cuda.broken_end = False
+    assert backend.capture(lambda: 7)[1] == 7
+
+
+def test_a_capture_that_cannot_be_ended_says_so(backend: TorchCudaBackend, cuda: Any) -> None:
+    cuda.broken_end = True
+    with pytest.raises(RuntimeError, match="previous error") as caught:
+        backend.capture(lambda: None)
+    assert backend.capture_refused(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("CUDA error: operation not permitted when stream is capturing", True),
+        ("CUDA error: capturing stream has unjoined work", True),
+        ("CUDA error: dependency created on uncaptured work in another stream", True),
+        ("cudaErrorStreamCaptureUnsupported", True),
+        ("Cannot copy between CPU and CUDA tensors during CUDA graph capture unless pinned", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+        ("the size of tensor a must match", False),
+    ],
+)
+def test_what_cannot_be_captured_is_told_from_what_is_wrong(
+    backend: TorchCudaBackend, text: str, refused: bool
+) -> None:
+    outer = ValueError("in layer 3")
+    outer.__cause__ = RuntimeError(text)
+    outer.__cause__.__cause__ = outer
+    assert backend.capture_refused(outer) is refused
+
+
+def test_a_capture_error_is_known_by_its_number(backend: TorchCudaBackend) -> None:
+    error = RuntimeError("localised")
+    error.error_code = 901  # type: ignore[attr-defined]
+    assert backend.capture_refused(error)
