@@ -32,6 +32,7 @@ Parts = tuple[Any, ...]
 _WILD = "*?["
 _LIST_KINDS = frozenset({"tokens", "requests", "per_ubatch", "collect", "reduce"})
 _NODE_KINDS = frozenset({"per_ubatch", "collect", "reduce"})
+_DEEPEST = 100  # levels searched for declared lists; beyond that a tree most likely contains itself
 _KEPT = 64  # structures a layout remembers; a program has a handful, a fuzzer must not fill the memory
 
 
@@ -140,12 +141,12 @@ def _takes_whole(
     return rule is not None and own and rule.kind in kinds
 
 
-def _whole_nodes(
-    node: Any, path: Parts, rules: Mapping[str, Rule], side: str, names: Names
-) -> set[int]:
+def _whole_nodes(node: Any, path: Parts, rules: Mapping[str, Rule], side: str, names: Names) -> set[int]:
     """Ids of the nodes that a rule without wildcards names and takes whole."""
     if optree.tree_is_leaf(node, none_is_leaf=True, namespace=NAMESPACE):
         return set()
+    if len(path) > _DEEPEST:
+        raise RecursionError
     one = optree.tree_flatten_one_level(node, none_is_leaf=True, namespace=NAMESPACE)
     if _takes_whole(path, rules, side, names, _LIST_KINDS if type(node) is list else _NODE_KINDS):
         return {id(node)}

@@ -127,7 +127,9 @@ class RowsSink:
         places, axis = self._places, self._axis
         where = places.ranges[index]
         part = self._owned(index, part)
-        if places.order is None:
+        if self._given and isinstance(target, np.ndarray) and not isinstance(part, np.ndarray):
+            target[along(axis, where if places.order is None else places.order[where])] = on_host(part)
+        elif places.order is None:
             self._backend.copy(target[where if axis == 0 else along(axis, where)], part)
         else:
             self._backend.scatter(target, places.order[where], part, axis)
@@ -172,6 +174,14 @@ class RowsSink:
         return OutputMismatchError(
             f"{self._name} has rows of shape {tail} in ubatch {index} and {self._tail} in ubatch {first}{hint}"
         )
+
+
+def on_host(part: Any) -> np.ndarray[Any, Any]:
+    """The values of an array of another framework, for a result that the caller keeps in NumPy (or a file)."""
+    try:
+        return np.asarray(part)
+    except TypeError:  # on a device: the array standard's way to ask for a copy on the host
+        return np.from_dlpack(part, device="cpu", copy=True)
 
 
 def mismatch(name: str, index: int, found: str, first: int, expected: str) -> OutputMismatchError:
