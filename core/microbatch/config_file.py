@@ -115,7 +115,7 @@ def _upward(start: Path) -> Iterator[Path]:
 
 
 def _planted(path: Path) -> bool:
-    """Whether a stranger may have put it there: the folder is open to all (such as /tmp) and the file not ours."""
+    """Whether a stranger may have put it there: the folder is open to all and the file is not ours."""
     if not hasattr(os, "geteuid"):
         return False
     return bool(path.parent.stat().st_mode & stat.S_IWOTH) and path.lstat().st_uid != os.geteuid()
