@@ -78,16 +78,27 @@ def import_time() -> Row:
     medians = [statistics.median(seconds) for seconds in runs.values()]
     loaded = _loaded()
     row = _added(
-        "import microbatch", "import numpy", 80, (medians[1] - medians[0]) * 1e3, "ms", frameworks=loaded or "none"
+        "import microbatch",
+        "import numpy",
+        80,
+        (medians[1] - medians[0]) * 1e3,
+        "ms",
+        frameworks=loaded or "none",
     )
     return row if not loaded else Row(**{**{k: getattr(row, k) for k in row.__slots__}, "reached": False})
 
 
 def _import_seconds(statement: str) -> float:
     code = f"import time; t = time.perf_counter(); import {statement}; print(time.perf_counter() - t)"
-    return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+    return float(
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    )
 
 
 def _loaded() -> str:
-    code = "import sys, microbatch; microbatch.wrap; print(*[m for m in ('torch', 'cupy') if m in sys.modules])"
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    code = (
+        "import sys, microbatch; microbatch.wrap; print(*[m for m in ('torch', 'cupy') if m in sys.modules])"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.strip()

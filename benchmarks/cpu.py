@@ -44,7 +44,10 @@ def chosen(wrapped: microbatch.UBatchWrapper) -> dict[str, Any]:
 
 
 def loops(
-    function: Callable[..., Any], join: Callable[[list[Any]], Any], inputs: tuple[Any, ...], counts: tuple[int, ...]
+    function: Callable[..., Any],
+    join: Callable[[list[Any]], Any],
+    inputs: tuple[Any, ...],
+    counts: tuple[int, ...],
 ) -> dict[str, Callable[[], Any]]:
     """Hand-written loops: cut into n, call, join."""
 
@@ -150,7 +153,10 @@ def numpy_mlp() -> Row:
     """2048 rows through 512-2048-512, NumPy."""
     x = np.random.default_rng(3).standard_normal((2048, 512)).astype(np.float32)
     return _never_slower(
-        "ReLU MLP, NumPy", workloads.numpy_mlp(), x, lambda got, plain: bool(np.allclose(got, plain, atol=1e-4))
+        "ReLU MLP, NumPy",
+        workloads.numpy_mlp(),
+        x,
+        lambda got, plain: bool(np.allclose(got, plain, atol=1e-4)),
     )
 
 

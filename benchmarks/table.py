@@ -31,7 +31,13 @@ class Row:
 
 
 def ratio_row(
-    work: str, against: str, *, at_least: float, base: float, ours: float, details: dict[str, Any] | None = None
+    work: str,
+    against: str,
+    *,
+    at_least: float,
+    base: float,
+    ours: float,
+    details: dict[str, Any] | None = None,
 ) -> Row:
     """A row for "ours is `at_least` times faster than base"; both in seconds of the same rounds."""
     ratio = base / ours

@@ -52,7 +52,9 @@ def interleave(
 
 def best_of(timed: Mapping[str, Timed], prefix: str) -> Timed:
     """The fastest variant whose name starts with `prefix`: the hand-written loop at its best size."""
-    return min((entry for name, entry in timed.items() if name.startswith(prefix)), key=lambda entry: entry.median)
+    return min(
+        (entry for name, entry in timed.items() if name.startswith(prefix)), key=lambda entry: entry.median
+    )
 
 
 def microseconds(function: Variant, *, number: int = 2000, rounds: int = 9) -> float:

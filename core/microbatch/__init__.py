@@ -47,9 +47,7 @@ if TYPE_CHECKING:
     from microbatch.wrapper import UBatchWrapper, wrap
 
 _HOMES = {
-    "batch.layout": (
-        "Layout collect per_ubatch query_start_loc reduce replicate requests seq_lens tokens"
-    ),
+    "batch.layout": ("Layout collect per_ubatch query_start_loc reduce replicate requests seq_lens tokens"),
     "batch.metadata": "UbatchMetadata",
     "batch.slicing": "UBatchSlice",
     "check": "CheckReport check",

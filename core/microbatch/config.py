@@ -55,6 +55,8 @@ class UBatchConfig:
     """Report unequal numbers of yields instead of letting a finished ubatch leave."""
     history: str | None = None
     """Path of the file in which learned sizes are kept across runs; None keeps nothing."""
+    model: str | None = None
+    """Id of the model in the history; None takes the module and name of the function."""
     thread_safe: bool = True
     """False says that two calls of the function must never overlap."""
     max_ubatches: int = 65536
@@ -91,6 +93,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
         "memory_limit": checks.size,
         "strict_yields": checks.flag,
         "history": checks.path,
+        "model": checks.label,
         "thread_safe": checks.flag,
         "max_ubatches": partial(checks.count, highest=2**31 - 1),
     }

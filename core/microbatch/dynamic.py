@@ -49,6 +49,8 @@ class DynamicUBatchWrapper(UBatchWrapper):
 
 def _fraction(value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
-        hint = f" did you mean {value / 100:g}?" if isinstance(value, (int, float)) and 1 < value <= 100 else ""
+        hint = (
+            f" did you mean {value / 100:g}?" if isinstance(value, (int, float)) and 1 < value <= 100 else ""
+        )
         raise ArgumentValueError(f"memory_threshold is {value!r}; expected a finite number in (0, 1].{hint}")
     return float(value)

@@ -28,6 +28,7 @@ from microbatch.schedules.step import Step
 from microbatch.setting import Setting
 from microbatch.sizing.cores import usable_cores
 from microbatch.sizing.planning import Plan, Planner
+from microbatch.sizing.remembering import Remembering
 from microbatch.sizing.recovery import Recovery
 from microbatch.sizing.report import make_report
 from microbatch.turns.runtime import Runtime
@@ -67,6 +68,7 @@ class Engine:
         self._steps = itertools.count()
         self._cores = usable_cores()
         self._listened = plugins.listeners()
+        self._remembering = Remembering(planner.policy, config, function)
         self._process = os.getpid()
         self._closed = False
 
@@ -106,6 +108,8 @@ class Engine:
 
     def shutdown(self) -> None:
         """Stop the workers; a later call raises ClosedError. Harmless when called twice."""
+        if not self._closed:
+            self._remembering.keep()
         self._closed = True
         self._workers.shutdown()
 
@@ -118,6 +122,7 @@ class Engine:
         batch = bind(self._layout, args, dict(kwargs), backend=backend, names=self._names)
         number = next(self._steps)
         memory = backend.memory()
+        self._remembering.before(backend, memory.capacity)
         schedule, note = choose_schedule(self.config, backend, self._watch, self._cores)
         plan = self._plan(batch, slices, memory, schedule, number)
         return Setting(number, started, backend, batch, memory, schedule, note, plan)
@@ -174,5 +179,6 @@ class Engine:
         report = make_report(setting, ubatches, recovery, seconds, self.config.policy, error)
         self.last_report = report
         self.planner.observe(report)
+        self._remembering.after(report.step)
         if self._listened:
             self._plugins.step_finished(report)

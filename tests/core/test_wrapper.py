@@ -133,7 +133,12 @@ def test_the_report_tells_what_was_done() -> None:
         report = wrapped.last_report
     assert report is not None
     assert report.sizes == (4, 3, 3)
-    assert (report.schedule, report.backend, report.policy, report.num_tokens) == ("sequential", "cpu", "auto", 10)
+    assert (report.schedule, report.backend, report.policy, report.num_tokens) == (
+        "sequential",
+        "cpu",
+        "auto",
+        10,
+    )
     assert len(report.ubatch_seconds) == 3
     assert report.reason
 
@@ -241,7 +246,11 @@ def test_an_empty_batch_is_one_call_with_the_empty_batch() -> None:
     assert calls == [0]
 
 
-@pytest.mark.parametrize("make", [lambda f: f, lambda f: functools.partial(f), lambda f: lambda x: f(x)])
+@pytest.mark.parametrize(
+    "make",
+    [lambda f: f, lambda f: functools.partial(f), lambda f: lambda x: f(x)],
+    ids=["plain", "partial", "closure"],
+)
 def test_nested_wrappers_work(make: Callable[[Any], Any]) -> None:
     inner = microbatch.wrap(double, num_ubatches=3, schedule="parallel")
     outer = microbatch.wrap(make(inner.unwrap()), num_ubatches=2, schedule="parallel")
@@ -262,5 +271,7 @@ def test_no_thread_outlives_the_wrapper() -> None:
         "[t.join(10) for t in threading.enumerate() if t is not threading.main_thread()]\n"
         "print(threading.active_count())\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
     assert done.stdout.strip() == "1"

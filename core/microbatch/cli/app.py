@@ -30,6 +30,7 @@ COMMANDS = MappingProxyType(
         "policies": "microbatch.cli.listings:policies",
         "plugins": "microbatch.cli.listings:plugins",
         "config": "microbatch.cli.settings:config",
+        "history": "microbatch.cli.history:history",
     }
 )
 """Subcommand to the function that is it; its annotations are its options, its docstring is its help."""

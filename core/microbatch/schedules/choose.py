@@ -6,12 +6,12 @@ Invariant: `auto` picks `parallel` only for functions that may run so; a schedul
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, cast
+from typing import cast
 
 from microbatch.config import UBatchConfig
 from microbatch.errors import UnknownNameError, near_match
 from microbatch.extend.protocols import Backend
-from microbatch.schedules.safety import why_not_parallel
+from microbatch.schedules.safety import StateWatch
 from microbatch.schedules.step import Schedule
 
 SCHEDULES = ("sequential", "parallel", "pingpong", "streamed")
@@ -25,7 +25,7 @@ def load_schedule(name: str) -> Schedule:
     return cast("Schedule", import_module(f"microbatch.schedules.{name}").run)
 
 
-def choose_schedule(config: UBatchConfig, backend: Backend, function: Any, cores: int) -> tuple[str, str]:
+def choose_schedule(config: UBatchConfig, backend: Backend, watch: StateWatch, cores: int) -> tuple[str, str]:
     """Return (name, reason); the reason is empty when there is nothing to tell the user.
 
     `cores` is what this process may use; `parallel` on one core only adds hand-offs.
@@ -38,5 +38,5 @@ def choose_schedule(config: UBatchConfig, backend: Backend, function: Any, cores
         return "sequential", ""
     if min(config.thread_pool_size, cores) < 2:
         return "sequential", "one thread to run on"
-    reason = "thread_safe=False" if not config.thread_safe else why_not_parallel(function)
+    reason = "thread_safe=False" if not config.thread_safe else watch.why_sequential()
     return ("sequential", f"not in parallel: {reason}") if reason else ("parallel", "")

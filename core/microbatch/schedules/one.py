@@ -12,7 +12,7 @@ def run_one(step: Step, context: UBatchContext, failures: Failures) -> bool:
     token = enter(context)
     try:
         step.execute(context)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - raised in the caller by `raise_first`
         failures.record(context, error)
         return False
     finally:

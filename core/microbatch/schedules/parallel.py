@@ -28,9 +28,7 @@ def run(step: Step) -> None:
     queue = deque(sorted(step.contexts, key=_size, reverse=True))
     failures = Failures()
     with step.backend.parallel_limits(threads):
-        step.workers.run(
-            _bodies(step, queue, failures, threads), on_interrupt=lambda error: queue.clear()
-        )
+        step.workers.run(_bodies(step, queue, failures, threads), on_interrupt=lambda error: queue.clear())
     failures.raise_first()
 
 

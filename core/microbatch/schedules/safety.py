@@ -14,14 +14,6 @@ from types import CodeType, FunctionType
 from typing import Any
 
 
-def why_not_parallel(function: Any) -> str:
-    """The reason why calls must not overlap, or an empty string."""
-    for module in modules_of(function):
-        if module.training is True:
-            return f"{type(module).__name__} is in training mode"
-    return ""
-
-
 def modules_of(function: Any) -> tuple[Any, ...]:
     """The stateful modules that `function` is or visibly refers to."""
     found: dict[int, Any] = {}
@@ -47,9 +39,7 @@ def _is_module(candidate: Any) -> bool:
     if isinstance(candidate, type):
         return False
     kind = type(candidate)
-    return callable(getattr(kind, "buffers", None)) and isinstance(
-        getattr(candidate, "training", None), bool
-    )
+    return callable(getattr(kind, "buffers", None)) and isinstance(getattr(candidate, "training", None), bool)
 
 
 def _reachable(function: Any) -> Iterator[Any]:
@@ -84,3 +74,52 @@ def _names(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names(constant)
+
+
+class StateWatch:
+    """Watches the modules a function refers to, over its first calls.
+
+    A step of a module in training mode runs whole once: if that changed buffers (running statistics), the module
+    mixes rows and is never cut while it trains; else it is cut and run one part after another. A module in
+    evaluation mode whose buffers changed keeps state, and its parts run one after another.
+    """
+
+    __slots__ = ("_calls_left", "_changed", "_modules", "_trained_whole")
+
+    def __init__(self, function: Any, calls: int = 3) -> None:
+        self._modules = modules_of(function)
+        self._calls_left = calls if self._modules else 0
+        self._changed = False
+        self._trained_whole = False
+
+    def before(self) -> tuple[int, ...] | None:
+        """Snapshot to hand to `after`; None when there is nothing left to watch."""
+        return buffer_versions(self._modules) if self._calls_left > 0 else None
+
+    def after(self, snapshot: tuple[int, ...] | None) -> None:
+        """Compare with the snapshot taken before the call."""
+        if snapshot is None:
+            return
+        self._calls_left -= 1
+        self._trained_whole = self._trained_whole or self._training()
+        self._changed = self._changed or buffer_versions(self._modules) != snapshot
+
+    def why_whole(self) -> str:
+        """The reason why the next step must not be cut, or an empty string."""
+        if not self._modules or not self._training():
+            return ""
+        if not self._trained_whole:
+            self._calls_left = max(self._calls_left, 1)
+            return "first step in training mode, run whole to see whether buffers change"
+        return "in training mode its buffers change: it mixes rows" if self._changed else ""
+
+    def why_sequential(self) -> str:
+        """The reason why ubatches must not overlap, or an empty string."""
+        if not self._modules:
+            return ""
+        if self._training():
+            return "a module is in training mode"
+        return "its buffers change from call to call" if self._changed else ""
+
+    def _training(self) -> bool:
+        return any(module.training for module in self._modules)

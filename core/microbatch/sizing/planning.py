@@ -72,12 +72,12 @@ class Planner:
         """The plan that runs the function once on the whole batch."""
         return _whole(self.request(batch, None, 1, 0), reason)
 
-    def explicit(self, batch: Batch, slices: list[UBatchSlice] | tuple[UBatchSlice, ...], workers: int) -> Plan:
+    def explicit(
+        self, batch: Batch, slices: list[UBatchSlice] | tuple[UBatchSlice, ...], workers: int
+    ) -> Plan:
         """The plan for slices that the caller gave; raises SliceError if they do not cover the batch."""
         shape = batch.shape
-        checked = Cut(
-            slices=validate_slices(slices, shape), permutation=None, trims=None, padding_avoided=0
-        )
+        checked = Cut(slices=validate_slices(slices, shape), permutation=None, trims=None, padding_avoided=0)
         return Plan(
             cut=checked,
             reason="ubatch_slices given",
@@ -107,7 +107,12 @@ class Planner:
             self._busy.append(None)
 
     def request(
-        self, batch: Batch, memory: MemoryReading | None, workers: int, step: int, failed_at: int | None = None
+        self,
+        batch: Batch,
+        memory: MemoryReading | None,
+        workers: int,
+        step: int,
+        failed_at: int | None = None,
     ) -> SizingRequest:
         """The numbers a policy sees for `batch`."""
         shape, config = batch.shape, self._config

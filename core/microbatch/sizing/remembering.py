@@ -29,7 +29,9 @@ class Remembering:
         self._policy = policy
         self._config = config
         self._model = model_name(function)
-        self._history = History(config.history) if config.history and isinstance(policy, SupportsState) else None
+        self._history = (
+            History(config.history) if config.history and isinstance(policy, SupportsState) else None
+        )
         self._key: HistoryKey | None = None
         self._next = 16
 

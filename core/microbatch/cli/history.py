@@ -1,0 +1,45 @@
+"""`microbatch history`: what was learned in earlier runs, and how to forget it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from microbatch.cli.output import print_json, print_table
+from microbatch.errors import ConfigError, InputFileError
+from microbatch.options import resolve, variable
+from microbatch.sizing.history import History
+
+__all__ = ["history"]
+
+
+def history(
+    action: Annotated[Literal["show", "clear"], typer.Argument(help="show lists it, clear forgets it")],
+    path: Annotated[Path | None, typer.Option(help="The file; the configured one if not given.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only entries of this model.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")] = False,
+) -> None:
+    """Show or clear the sizes kept across runs."""
+    file = History(_path(path))
+    if action == "clear":
+        gone = file.clear(model)
+        print_json({"forgotten": gone}) if json else typer.echo(f"forgot {gone} entries of {file.path}")
+        return
+    entries = [entry for entry in file.entries() if model in (None, entry.fields.get("model"))]
+    if json:
+        print_json(entries)
+        return
+    names = ("model", "policy", "backend", "workers", "versions")
+    rows = [(*(str(entry.fields.get(name, "")) for name in names), entry.changed) for entry in entries]
+    print_table((*names, "changed (UTC)"), rows)
+
+
+def _path(given: Path | None) -> Path:
+    chosen = given or resolve().config.history
+    if chosen is None:
+        raise ConfigError(f"no history is configured; pass --path, or set {variable('history')}")
+    if not Path(chosen).is_file():
+        raise InputFileError(f"history {str(chosen)!r} does not exist; it is made by the first run that uses it")
+    return Path(chosen)
