@@ -19,13 +19,16 @@ from microbatch_policies.throughput import Throughput
 
 __all__ = ["Auto"]
 
+NEAR = 0.02
+"""How much slower than the fastest the size may be: memory is bounded already, so less than `throughput` alone."""
+
 
 class Auto:
     """The built-in policies as one, with a short cut. `risk` and `share` are those of `memory-model`."""
 
     def __init__(self, risk: float = 0.01, share: float = 0.95) -> None:
         self._memory = MemoryModel(risk=risk, share=share)
-        self._speed = Throughput()
+        self._speed = Throughput(near=NEAR)
         self._pressure = Pressure()
         bounded: list[tuple[str, Any]] = [
             ("memory-model", self._memory),

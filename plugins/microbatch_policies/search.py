@@ -18,14 +18,16 @@ __all__ = ["WHOLE", "SizeSearch"]
 WHOLE = 1 << 20
 """The arm of the uncut batch; larger than any exponent."""
 
-NEAR = 1.05
-"""Sizes within this factor of the best are as good, and the smallest of them is taken."""
+NEAR = 0.05
+"""Part of the best time by which a size may be slower and still be as good; the smallest of these is taken."""
 GAIN = 1.03
 """Cutting must gain more than this over the whole batch."""
 CLOSE = 1.15
 """Arms within this factor of the best are measured twice."""
 SHORT = 3e-4
 """Seconds of a step below which no more sizes are tried: hand-over to threads costs a tenth of it."""
+MOST = 8
+"""Sizes measured before nothing is tried between two of them any more."""
 KEPT = 5
 """Samples kept per arm."""
 
@@ -69,15 +71,18 @@ class SizeSearch:
             return WHOLE
         return self._again(low, high, whole)
 
-    def choice(self, low: int, high: int, *, whole: bool) -> int | None:
-        """The arm to settle on among those measured, or None if none of them may run."""
+    def choice(self, low: int, high: int, *, whole: bool, near: float = NEAR) -> int | None:
+        """The arm to settle on among those measured, or None if none of them may run.
+
+        That is the smallest whose time is at most `near` (a fraction) above the best.
+        """
         parts = [arm for arm in self.arms if low <= arm <= high]
         if not parts:
             return WHOLE if whole and WHOLE in self.arms else None
         best = min(map(self.value, parts))
         if whole and WHOLE in self.arms and self.value(WHOLE) <= best * GAIN:
             return WHOLE
-        return min(arm for arm in parts if self.value(arm) <= best * NEAR)
+        return min(arm for arm in parts if self.value(arm) <= best * (1 + near))
 
     def recheck(self) -> None:
         """Have the close contenders measured once more."""
@@ -120,14 +125,15 @@ class SizeSearch:
         return self._between(parts, best)
 
     def _between(self, parts: list[int], best: int) -> int | None:
-        """One size between the best and the better of its neighbours."""
+        """A size between the best and its neighbours, the better side first; none once `MOST` were measured."""
+        if len(parts) >= MOST:
+            return None
         at = parts.index(best)
         beside = parts[max(0, at - 1) : at] + parts[at + 1 : at + 2]
         for neighbour in sorted(beside, key=self.value):
             middle = (best + neighbour) // 2 if neighbour > best else -(-(best + neighbour) // 2)
             if middle not in self.arms and not self._refused(middle):
                 return middle
-            break
         return None
 
     def _whole_may_win(self, high: int) -> bool:

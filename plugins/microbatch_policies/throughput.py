@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
-from microbatch_policies.search import WHOLE, SizeSearch
+from microbatch_policies.search import NEAR, WHOLE, SizeSearch
 from microbatch_policies.start import start_size
 
 __all__ = ["Throughput"]
@@ -49,9 +50,17 @@ class _Kind:
 
 
 class Throughput:
-    """Learns the size by speed. Memory is not its business: put `memory-model` before it in a chain."""
+    """Learns the size by speed: the smallest at most `near` (a fraction) slower than the fastest.
 
-    def __init__(self) -> None:
+    Memory is not its business: put `memory-model` before it in a chain.
+    """
+
+    def __init__(self, near: float = NEAR) -> None:
+        if isinstance(near, bool) or not isinstance(near, (int, float)) or not 0 <= near < 1:
+            raise ArgumentValueError(
+                f"near={near!r} of policy 'throughput' must be a fraction from 0 to below 1"
+            )
+        self._near = near
         self._kinds: dict[Key, _Kind] = {}
         self._settled: dict[tuple[str, int], tuple[Proposal, _Kind, int, int | None]] = {}
         self._current: _Kind | None = None
@@ -118,11 +127,11 @@ class Throughput:
         return proposal
 
     def _settle(self, kind: _Kind, request: SizingRequest, low: int, high: int, whole: bool) -> Proposal:
-        arm = kind.search.choice(low, high, whole=whole)
+        arm = kind.search.choice(low, high, whole=whole, near=self._near)
         if arm is None:
             arm = high if not whole else min(max(kind.search.start, low), high)
             return _proposal(arm, request, "no measured size may run")
-        proposal = _proposal(arm, request, _reason(kind.search, arm, request.unit))
+        proposal = _proposal(arm, request, _reason(kind.search, arm, request.unit, self._near))
         kind.expected = kind.recent = kind.search.value(arm)
         kind.age = 0
         if len(self._settled) >= ANSWERS:
@@ -221,10 +230,10 @@ def _limit(arm: int, request: SizingRequest, units: int) -> int:
     return min(units, max(-(-units // count), request.longest_request))
 
 
-def _reason(search: SizeSearch, arm: int, unit: str) -> str:
+def _reason(search: SizeSearch, arm: int, unit: str, near: float) -> str:
     if arm == WHOLE:
         return "cutting gains less than 3 %"
-    return f"{_name(arm, unit)} is the smallest size within 5 % of the fastest of {len(search.arms)}"
+    return f"{_name(arm, unit)} is the smallest size within {near:.0%} of the fastest of {len(search.arms)}"
 
 
 def _name(arm: int, unit: str) -> str:
