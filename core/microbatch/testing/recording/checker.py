@@ -34,6 +34,8 @@ class Race:
     """Whether the first writes (the second does, where this is False)."""
     second_writes: bool
     """Whether the second writes."""
+    block: Hashable
+    """The block that both touch."""
     low: int
     """First byte of the block that both touch."""
     high: int
@@ -43,8 +45,8 @@ class Race:
 
     def __str__(self) -> str:
         return (
-            f"{_who(self.second)} {_does(self.second, self.second_writes)} bytes {self.low}:{self.high} of block "
-            f"{self.second.accesses[0].block} at {self.second.place}, and nothing orders this after "
+            f"{_who(self.second)} {_does(self.second, self.second_writes)} bytes {self.low}:{self.high} of "
+            f"{self.block} at {self.second.place}, and nothing orders this after "
             f"{_who(self.first)}, which {_does(self.first, self.first_writes)} them at {self.first.place}; "
             f"{_remedy(self.first, self.second)}"
             + ("" if self.exact else " (ranges are bounds of strided views and may not overlap)")
@@ -78,8 +80,8 @@ def check(entries: Sequence[Entry]) -> Findings:
             epoch = Epoch(agent, clock[agent], index, access.exact)
             cells = blocks.setdefault(access.block, Cells())
             for earlier, writes, low, high in _touch(cells, access, epoch, clock):
-                race = _race(entries, earlier, epoch, writes, access.write, low, high)
-                races.setdefault((earlier.entry, index), race)
+                if (earlier.entry, index) not in races:
+                    races[earlier.entry, index] = _race(entries, earlier, epoch, writes, access, low, high)
     return Findings(
         races=tuple(races.values()), waits_for_nothing=tuple(nothing), redundant_waits=tuple(redundant)
     )
@@ -107,15 +109,16 @@ def _ordered(earlier: Epoch, clock: Clock, epoch: Epoch) -> bool:
 
 
 def _race(
-    entries: Sequence[Entry], earlier: Epoch, later: Epoch, first: bool, second: bool, low: int, high: int
+    entries: Sequence[Entry], earlier: Epoch, later: Epoch, writes: bool, access: Access, low: int, high: int
 ) -> Race:
     return Race(
         first=entries[earlier.entry],
         second=entries[later.entry],
         first_index=earlier.entry,
         second_index=later.entry,
-        first_writes=first,
-        second_writes=second,
+        first_writes=writes,
+        second_writes=access.write,
+        block=access.block,
         low=low,
         high=high,
         exact=earlier.exact and later.exact,

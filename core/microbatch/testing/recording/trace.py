@@ -10,6 +10,7 @@ import itertools
 import sys
 import threading
 from collections.abc import Callable, Hashable, Sequence
+from types import CodeType, FrameType
 from typing import Literal, NamedTuple
 
 from microbatch.turns.context import CURRENT
@@ -74,6 +75,7 @@ class Trace:
         self.entries: list[Entry] = []
         self._threads = _Identity(itertools.count())
         self._identity = identity
+        self._outside: dict[CodeType, bool] = {}
 
     def add(
         self,
@@ -94,7 +96,7 @@ class Trace:
                 token,
                 tuple(accesses),
                 label,
-                _place(),
+                self._place(),
                 None if context is None else context.ubatch_id,
             )
         )
@@ -103,12 +105,21 @@ class Trace:
         """Forget everything; only between steps, since what came before then counts as unordered with nothing."""
         self.entries.clear()
 
+    def _place(self) -> str:
+        """Where the nearest frame outside the test devices and NumPy is."""
+        known = self._outside
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None:
+            code = frame.f_code
+            outside = known.get(code)
+            if outside is None:
+                outside = known[code] = _is_outside(frame.f_globals.get("__name__", ""))
+            if outside:
+                return f"{code.co_filename}:{frame.f_lineno}"
+            frame = frame.f_back
+        return ""
 
-def _place() -> str:
-    """Where the nearest frame outside the test devices and NumPy is."""
-    frame = sys._getframe(2)
-    while True:
-        name = frame.f_globals.get("__name__", "")
-        if not name.startswith(("microbatch.testing.", "numpy", "contextlib")) or frame.f_back is None:
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        frame = frame.f_back
+
+def _is_outside(name: str) -> bool:
+    """Whether a frame of that module is of the program rather than of the test devices or NumPy."""
+    return not name.startswith(("microbatch.testing.", "numpy", "contextlib"))

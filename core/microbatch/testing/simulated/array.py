@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from microbatch.testing.simulated.functions import METHODS, call_function, call_ufunc
-from microbatch.testing.simulated.launching import apply, put_all, update
+from microbatch.testing.simulated.launching import OnDevice, apply, put_all, update
 from microbatch.testing.simulated.ranges import byte_ranges
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Memory:
     __hash__ = None  # type: ignore[assignment]
 
 
-class DeviceArray(NDArrayOperatorsMixin, Memory):
+class DeviceArray(NDArrayOperatorsMixin, Memory, OnDevice):
     """An array on a simulated device; made by its backend, never directly."""
 
     __slots__ = ()

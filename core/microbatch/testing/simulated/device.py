@@ -215,4 +215,6 @@ class SimulatedDevice:
 def _accesses(array: Memory, *, write: bool) -> list[Access]:
     runs, exact = array.ranges
     number = array.block.number
+    if len(runs) == 1:
+        return [Access(number, runs[0][0], runs[0][1], write, exact)]
     return [Access(number, low, high, write, exact) for low, high in runs]

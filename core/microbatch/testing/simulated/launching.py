@@ -125,11 +125,15 @@ def as_views(result: Any, args: Any) -> Any:
     return found if complete else None
 
 
-def is_device_array(value: object) -> bool:
-    """Whether `value` is an array of a simulated device (not a staging buffer)."""
-    from microbatch.testing.simulated.array import DeviceArray
+class OnDevice:
+    """What arrays of a simulated device are and staging buffers are not."""
 
-    return isinstance(value, DeviceArray)
+    __slots__ = ()
+
+
+def is_device_array(value: object) -> bool:
+    """Whether `value` is an array of a simulated device."""
+    return isinstance(value, OnDevice)
 
 
 def _operand(value: Any) -> Any:
@@ -147,6 +151,8 @@ def _operand(value: Any) -> Any:
 
 def _mapped(values: Any, function: Leaf) -> Any:
     """`function` on every leaf of nested tuples, lists and dicts."""
+    if isinstance(values, (OnDevice, np.ndarray)):
+        return function(values)
     if isinstance(values, dict):
         return {key: _mapped(value, function) for key, value in values.items()}
     if isinstance(values, tuple):
@@ -160,8 +166,18 @@ def _mapped(values: Any, function: Leaf) -> Any:
 def _arrays(values: Any) -> list[DeviceArray]:
     """The device arrays in `values`."""
     found: list[DeviceArray] = []
-    _mapped(values, lambda value: found.append(value) if is_device_array(value) else None)
+    _collect(values, found)
     return found
+
+
+def _collect(values: Any, found: list[DeviceArray]) -> None:
+    if isinstance(values, OnDevice):
+        found.append(values)  # type: ignore[arg-type]
+    elif isinstance(values, (tuple, list)):
+        for value in values:
+            _collect(value, found)
+    elif isinstance(values, dict):
+        _collect(tuple(values.values()), found)
 
 
 def _on_zeros(function: Any, args: Any, kwargs: Any) -> Any:

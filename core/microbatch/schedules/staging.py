@@ -1,0 +1,93 @@
+"""Bringing the inputs of a ubatch to the device, and its outputs back.
+
+Invariant: a batch that has an array on the device stays where it is, host arrays beside it included; one that is
+wholly on the host is moved wholly. Copies are launched on the current stream, from and into staging buffers where the
+device has a memory of its own. Buffers for inputs are used again by the next ubatch of the same ring slot; those for
+outputs are not, since the result may keep them. On a host backend only arrays in mapped files are copied: reading the
+file is then done by the copy, beside the compute, and not by the first page fault in it.
+"""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+import numpy as np
+import optree
+
+from microbatch.batch.inputs import is_array
+from microbatch.errors import LayoutError
+from microbatch.extend.protocols import Backend, SupportsTransfer
+
+__all__ = ["Buffers", "Mover"]
+
+Buffers = dict[int, Any]
+"""Staging buffers of one ring slot, by the number of the leaf."""
+
+
+class Mover:
+    """Moves the arrays of ubatches for one backend."""
+
+    __slots__ = ("_backend", "_host_is_home", "_transfer")
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._transfer = backend if isinstance(backend, SupportsTransfer) else None
+        self._host_is_home = backend.owns(np.empty(0))
+
+    def fetch(self, inputs: Any, buffers: Buffers) -> tuple[Any, bool]:
+        """`inputs` on the device, and whether they were moved there; the caller keeps what it gave until that is done."""
+        transfer = self._transfer
+        if transfer is None:
+            return inputs, False
+        leaves, spec = optree.tree_flatten(inputs, none_is_leaf=True, namespace="microbatch")
+        if self._host_is_home:
+            return spec.unflatten([self._read(leaf) if _in_file(leaf) else leaf for leaf in leaves]), False
+        arrays = [leaf for leaf in leaves if is_array(leaf)]
+        if not arrays or any(self._backend.owns(leaf) for leaf in arrays):
+            return inputs, False
+        if self._backend.differentiable(arrays):
+            raise LayoutError(
+                "autograd records an input that is still on the host, and staging would cut it off; "
+                "move the batch to the device before the call"
+            )
+        moved = [
+            self._to_device(transfer, leaf, index, buffers) if is_array(leaf) else leaf
+            for index, leaf in enumerate(leaves)
+        ]
+        return spec.unflatten(moved), True
+
+    def send(self, outputs: Any) -> Any:
+        """`outputs` in staging buffers, which may be read once the current stream has come here."""
+        return optree.tree_map(self._to_host, outputs, none_is_leaf=True, namespace="microbatch")
+
+    def _read(self, leaf: Any) -> Any:
+        fresh = self._backend.empty(leaf.shape, leaf)
+        self._backend.copy(fresh, leaf)
+        return fresh
+
+    def _to_device(self, transfer: SupportsTransfer, leaf: Any, index: int, buffers: Buffers) -> Any:
+        buffer = buffers.get(index)
+        if buffer is None or buffer.shape != leaf.shape or buffer.dtype != leaf.dtype:
+            buffer = buffers[index] = transfer.staging(leaf.shape, leaf)
+        self._backend.copy(buffer, leaf)
+        there = transfer.empty_device(leaf.shape, leaf)
+        transfer.to_device(there, buffer)
+        return there
+
+    def _to_host(self, leaf: Any) -> Any:
+        transfer = self._transfer
+        if transfer is None or not is_array(leaf) or not self._backend.owns(leaf):
+            return leaf
+        buffer = transfer.staging(leaf.shape, leaf)
+        transfer.to_host(buffer, leaf)
+        return buffer
+
+
+def _in_file(leaf: Any) -> bool:
+    """Whether the bytes of `leaf` are in a mapped file."""
+    while isinstance(leaf, np.ndarray):
+        if isinstance(leaf, np.memmap):
+            return True
+        leaf = leaf.base
+    return isinstance(leaf, mmap.mmap)

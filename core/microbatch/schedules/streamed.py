@@ -1,0 +1,199 @@
+"""Copy in, compute and copy out of neighbouring ubatches at the same time, on three streams.
+
+Invariant: each stage of a ubatch waits for the stage before it by an event, and a slot of the ring is used again only
+after the last stage of its former ubatch is done; so no more than `SLOTS` parts are alive. Everything a stage needs is
+held by the slot until then: an allocator that gives freed memory to other work at once finds nothing to give. The host
+waits for single events, never for a stream or the device, and has waited for all of them when the step returns.
+
+Stages record their errors and skip their work once one is recorded, so streams never fail and are never left waiting.
+Rejected: two slots (copying in would have to wait for copying out), and freeing inputs after compute was launched
+(they would need the allocator to know of the other stream, which no protocol here can tell it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from microbatch.errors import WaitTimeoutError
+from microbatch.extend.protocols import Backend, Event
+from microbatch.schedules import sequential
+from microbatch.schedules.staging import Buffers, Mover
+from microbatch.schedules.step import Step
+from microbatch.turns.context import UBatchContext, enter, leave
+from microbatch.turns.failure import Failures
+
+__all__ = ["SLOTS", "run"]
+
+SLOTS = 3
+"""Ubatches in flight: one is copied in, one computed, one copied out."""
+
+
+def run(step: Step) -> None:
+    """Run the ubatches of `step` through the pipeline; raises the first error after everything has drained.
+
+    Inside a stage of another step on the same streams, ubatches run one after another: waiting there for a later
+    place in the same queue would never end.
+    """
+    backend = step.backend
+    streams = [backend.stream("copy_in"), backend.stream("compute"), backend.stream("copy_out")]
+    if any(backend.current_stream() is stream for stream in streams):
+        sequential.run(step)
+        return
+    Pipeline(step).run()
+
+
+class Slot:
+    """A place in the ring: one ubatch, its data, its events, and the staging buffers that stay."""
+
+    __slots__ = (
+        "buffers",
+        "computed",
+        "context",
+        "fetched",
+        "host",
+        "inputs",
+        "loaded",
+        "moved",
+        "outputs",
+        "sent",
+    )
+
+    def __init__(self, backend: Backend) -> None:
+        self.fetched = backend.event()
+        self.computed = backend.event()
+        self.sent = backend.event()
+        self.buffers: Buffers = {}
+        self.clear()
+
+    def clear(self) -> None:
+        """Let the ubatch and its arrays go."""
+        self.context: UBatchContext | None = None
+        self.loaded: Any = None
+        self.inputs: Any = None
+        self.outputs: Any = None
+        self.host: Any = None
+        self.moved = False
+
+
+class Pipeline:
+    """One step on its way through the three streams."""
+
+    def __init__(self, step: Step) -> None:
+        backend = step.backend
+        self._step = step
+        self._failures = Failures()
+        self._mover = Mover(backend)
+        self._copy_in = backend.stream("copy_in")
+        self._compute = backend.stream("compute")
+        self._copy_out = backend.stream("copy_out")
+        slots = max(SLOTS, step.parallelism + 1)
+        self._ring = [Slot(backend) for _ in range(min(slots, max(1, len(step.contexts))))]
+
+    def run(self) -> None:
+        """Launch all ubatches, each as soon as a slot is free."""
+        try:
+            self._follow_caller()
+            for index, context in enumerate(self._step.contexts):
+                slot = self._ring[index % len(self._ring)]
+                self._retire(slot)
+                if self._failures.any():
+                    break
+                self._launch(slot, context)
+            first = len(self._step.contexts) % len(self._ring)
+            for slot in [*self._ring[first:], *self._ring[:first]]:
+                self._retire(slot)
+        except BaseException as error:  # noqa: BLE001 - raised below, after what came first
+            self._failures.record(None, error)
+            self._drain()
+        self._failures.raise_first()
+
+    def _follow_caller(self) -> None:
+        """Our work begins after what the caller has launched: it may be making the inputs."""
+        entry = self._step.backend.event()
+        entry.record(self._step.backend.current_stream())
+        self._copy_in.wait(entry)
+
+    def _launch(self, slot: Slot, context: UBatchContext) -> None:
+        slot.context = context
+        self._copy_in.submit(self._stage(slot, context, self._fetch))
+        slot.fetched.record(self._copy_in)
+        self._compute.wait(slot.fetched)
+        self._compute.submit(self._stage(slot, context, self._call))
+        slot.computed.record(self._compute)
+        self._copy_out.wait(slot.computed)
+        self._copy_out.submit(self._stage(slot, context, self._send))
+        slot.sent.record(self._copy_out)
+
+    def _stage(
+        self, slot: Slot, context: UBatchContext, work: Callable[[Slot, UBatchContext], None]
+    ) -> Callable[[], None]:
+        """`work` with its ubatch current; what it raises is recorded, and after that nothing is done any more."""
+
+        def stage() -> None:
+            if self._failures.any():
+                return
+            token = enter(context)
+            try:
+                work(slot, context)
+            except BaseException as error:  # noqa: BLE001 - recorded, and raised in the caller
+                self._failures.record(context, error)
+            finally:
+                leave(token)
+
+        return stage
+
+    def _fetch(self, slot: Slot, context: UBatchContext) -> None:
+        slot.loaded = self._step.load(context)
+        slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
+
+    def _call(self, slot: Slot, context: UBatchContext) -> None:
+        slot.outputs = self._step.compute(context, slot.inputs)
+
+    def _send(self, slot: Slot, context: UBatchContext) -> None:
+        """Write the outputs to the result, or begin to bring them to the host."""
+        if slot.moved:
+            slot.host = self._mover.send(slot.outputs)
+        else:
+            self._step.store(context, slot.outputs)
+
+    def _retire(self, slot: Slot) -> None:
+        """Wait until the ubatch of `slot` is through, and write what was brought to the host."""
+        context = slot.context
+        if context is None:
+            return
+        self._await(slot.sent, context)
+        if slot.moved:
+            self._stage(slot, context, self._store_host)()
+        slot.clear()
+
+    def _store_host(self, slot: Slot, context: UBatchContext) -> None:
+        self._step.store(context, slot.host)
+
+    def _await(self, event: Event, context: UBatchContext) -> None:
+        """Wait for `event`; once the step has failed, no longer than the limit of the barrier."""
+        limit = self._step.config.barrier_timeout
+        try:
+            while not event.synchronize(limit):
+                if self._failures.any():
+                    raise WaitTimeoutError(_stuck(context, limit))
+        except WaitTimeoutError:
+            raise
+        except Exception as error:  # noqa: BLE001 - work of the device itself has failed
+            self._failures.record(context, error)
+
+    def _drain(self) -> None:
+        """After an interrupt or a wait that took too long: leave nothing pending that still moves."""
+        for slot in self._ring:
+            try:
+                self._retire(slot)
+            except WaitTimeoutError as error:
+                self._failures.record(None, error)
+                slot.clear()
+
+
+def _stuck(context: UBatchContext, limit: float | None) -> str:
+    return (
+        f"the step has failed and ubatch {context.ubatch_id} of {context.num_ubatches} is still in the pipeline "
+        f"{limit} s later, so it is no longer waited for; make the function return when a stage fails"
+    )

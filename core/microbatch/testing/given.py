@@ -1,0 +1,34 @@
+"""Backends given as objects, for wrappers under test.
+
+Invariant: what is given is what the step gets, the very object; everything else is looked up as usual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from microbatch.extend.plugins import Plugins
+from microbatch.extend.protocols import Backend
+
+__all__ = ["GivenBackends"]
+
+
+class GivenBackends(Plugins):
+    """`UBatchWrapper(f, plugins=GivenBackends(device), backend=device.name)` runs on `device`."""
+
+    __slots__ = ("_given",)
+
+    def __init__(self, *backends: Backend) -> None:
+        super().__init__()
+        self._given = {backend.name: backend for backend in backends}
+
+    def backend(self, name: str) -> Backend:
+        """The given backend of that name, else the installed one."""
+        return self._given[name] if name in self._given else super().backend(name)
+
+    def backend_for(self, leaves: Sequence[object]) -> Backend:
+        """The first given backend that owns one of `leaves`, else as usual."""
+        for backend in self._given.values():
+            if any(backend.owns(leaf) for leaf in leaves):
+                return backend
+        return super().backend_for(leaves)
