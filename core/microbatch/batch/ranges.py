@@ -130,7 +130,7 @@ def token_slices(bounds: Sequence[int], requests: Iterable[tuple[int, int]]) -> 
 def position(name: str, value: Any) -> int:
     """A whole number from 0; NumPy integers too, never a bool, float or text."""
     try:
-        if isinstance(value, (bool, np.bool_)):
+        if isinstance(value, bool):
             raise TypeError
         number = operator.index(value)
     except TypeError:

@@ -95,6 +95,12 @@ def test_the_shares_hold_for_three_parts_too(lengths: list[int], expected: list[
     assert sizes(cut(tokens(lengths), splitter="request-aligned", num_ubatches=3)) == expected
 
 
+@pytest.mark.parametrize("lengths", [[100, 1, 1], [1, 1, 100], [1, 100, 1]])
+def test_aligned_whole_requests_never_leave_a_part_without_one(lengths: list[int]) -> None:
+    made = cut(tokens(lengths), splitter="request-aligned", num_ubatches=3, balance=0)
+    assert sizes(made) == lengths
+
+
 def test_aligned_by_limit_levels_beside_one_that_is_too_large() -> None:
     assert sizes(cut(tokens([50, 4, 4, 4, 4]), splitter="request-aligned", limit=12)) == [50, 8, 8]
 
