@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     )
     from microbatch.batch.metadata import UbatchMetadata
     from microbatch.batch.slicing import UBatchSlice
-    from microbatch.check import CheckReport, check
-    from microbatch.config import UBatchConfig
+    from microbatch.checking import CheckReport, check
+    from microbatch.ubatch_config import UBatchConfig
     from microbatch.dynamic import DynamicUBatchWrapper
     from microbatch.errors import MicrobatchError
     from microbatch.extend.hookspecs import hookimpl
@@ -50,8 +50,8 @@ _HOMES = {
     "batch.layout": ("Layout collect per_ubatch query_start_loc reduce replicate requests seq_lens tokens"),
     "batch.metadata": "UbatchMetadata",
     "batch.slicing": "UBatchSlice",
-    "check": "CheckReport check",
-    "config": "UBatchConfig",
+    "checking": "CheckReport check",
+    "ubatch_config": "UBatchConfig",
     "dynamic": "DynamicUBatchWrapper",
     "errors": "MicrobatchError",
     "extend.hookspecs": "hookimpl",

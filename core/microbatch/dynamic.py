@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from microbatch.config import UBatchConfig
+from microbatch.ubatch_config import UBatchConfig
 from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import StepReport
 from microbatch.wrapper import UBatchWrapper

@@ -17,7 +17,7 @@ from microbatch.backend_choice import BackendChoice
 from microbatch.batch.gather import Gather
 from microbatch.batch.layout import Batch, Layout, bind
 from microbatch.batch.slicing import UBatchSlice
-from microbatch.config import UBatchConfig
+from microbatch.ubatch_config import UBatchConfig
 from microbatch.errors import ClosedError
 from microbatch.extend.plugins import Plugins
 from microbatch.extend.protocols import Backend

@@ -20,7 +20,7 @@ import msgspec
 
 from microbatch import config_file
 from microbatch.byte_sizes import parse_bytes
-from microbatch.config import UBatchConfig, checked
+from microbatch.ubatch_config import UBatchConfig, checked
 from microbatch.config_file import ConfigFile
 from microbatch.errors import (
     ArgumentTypeError,

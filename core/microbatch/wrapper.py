@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from microbatch.batch.layout import Layout
 from microbatch.batch.slicing import BatchShape, UBatchSlice, cut
-from microbatch.config import UBatchConfig
+from microbatch.ubatch_config import UBatchConfig
 from microbatch.engine import Engine
 from microbatch.errors import ArgumentTypeError
 from microbatch.extend.plugins import Plugins, default_plugins, register_containers
@@ -157,7 +157,9 @@ def check_runnable(runnable: object) -> None:
     if isinstance(runnable, type):
         raise ArgumentTypeError(f"got the class {runnable.__name__}; pass an instance")
     if not callable(runnable):
-        raise ArgumentTypeError(f"wrap() needs a callable, got {type(runnable).__name__}; pass a function or module")
+        raise ArgumentTypeError(
+            f"wrap() needs a callable, got {type(runnable).__name__}; pass a function or module"
+        )
     called = runnable if inspect.isroutine(runnable) else type(runnable).__call__
     if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
         raise ArgumentTypeError("async callables are not supported; wrap the synchronous function inside")

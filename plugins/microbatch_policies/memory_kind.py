@@ -108,13 +108,16 @@ class MemoryKind:
         return max(1, fit.largest(budget - margin, total, size) if margin and size else size)
 
     def need(self, total: int, bytes_per_unit: int) -> float:
-        """Bytes from which the whole batch is known to fit; infinite where that is not known."""
+        """Bytes from which the whole batch is known to fit: as `largest`, solved the other way round."""
         if not self.model.count:
             return float(total * bytes_per_unit * (UNMEASURED if self.ran else UNSEEN))
+        ratio = total / max(1, self.model.xs[1])
+        beyond = self._peak * max(1.0, ratio if ratio <= TRUST else ratio * ratio)
         fit = self.fit
-        if fit is None or total > max(self.ran, self.model.xs[1]) * TRUST:
-            return math.inf
-        return fit.bound(total, total) + self._margin(fit, total, total)
+        if fit is None:
+            return beyond
+        bound = fit.bound(total, total) + self._margin(fit, total, total)
+        return bound if ratio <= TRUST else max(bound, beyond)
 
     def _from_one(self, budget: float, total: int, probe: bool) -> int:
         """Proportional growth. Where that goes nowhere, one size down, or up if it may fail, shows the slope."""

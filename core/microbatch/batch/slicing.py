@@ -64,6 +64,8 @@ def cut(
     ArgumentTypeError, ArgumentValueError and UnknownNameError for arguments that cannot be.
     """
     checks.choice("splitter", splitter, SPLITTERS)
+    if num_tokens_padded is not None and splitter != "floor":
+        raise ArgumentValueError(f"num_tokens_padded is for the splitter floor, not {splitter}; leave it out")
     offsets, lengths = check_shape(shape)
     cap = checks.count("max_ubatches", max_ubatches)
     if splitter == "explicit":

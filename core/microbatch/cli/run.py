@@ -8,7 +8,6 @@ is mapped from the output file, so what is said afterwards is what that wrapper 
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 import optree
 import typer
 
+from microbatch.cli.failures import explain
 from microbatch.cli.memory_use import peak_bytes, resident_bytes
 from microbatch.cli.output import print_json
 from microbatch.cli.progress import Quiet, make_progress
@@ -30,8 +30,6 @@ from microbatch.options import resolve
 from microbatch.wrapper import UBatchWrapper
 
 __all__ = ["run"]
-
-PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,7 +101,8 @@ def execute(job: Job, show: Callable[[Summary], None]) -> int:
             except (MicrobatchError, typer.Exit):
                 raise
             except Exception as error:  # noqa: BLE001 - the function's own, of any kind
-                _explain(job, error)
+                job.progress.close()
+                explain(error, f"{job.target} failed; nothing was written to {job.output}")
                 return 1
             finally:
                 job.progress.close()
@@ -177,19 +176,3 @@ def _say(job: Job, output: OutputFile) -> None:
     done, total = job.progress.done, job.progress.total
     far = f"after {done:,} of {total:,} rows" if total else "before the first row"
     print(f"interrupted {far}; {what}", file=sys.stderr, flush=True)
-
-
-def _explain(job: Job, error: Exception) -> None:
-    """The function's own error: its traceback without our frames, and what became of the output."""
-    job.progress.close()
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None and _is_ours(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    lines = traceback.format_exception(type(error), error.with_traceback(trace), trace)
-    print(
-        "".join(lines) + f"error: {job.target} failed; nothing was written to {job.output}", file=sys.stderr
-    )
-
-
-def _is_ours(filename: str) -> bool:
-    return str(Path(filename).resolve()).startswith(PACKAGE)

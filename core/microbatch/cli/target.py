@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from microbatch.batch.layout import Layout
-from microbatch.config import UBatchConfig
+from microbatch.ubatch_config import UBatchConfig
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
 from microbatch.wrapper import UBatchWrapper, check_runnable, parameter_names
 

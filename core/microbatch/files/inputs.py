@@ -52,6 +52,20 @@ class Inputs:
                 raise InputFileError(f"{self.path} holds {name!r}, which is no parameter;{hint}")
         return self
 
+    def sample(self, rows: int) -> Inputs:
+        """At most `rows` of the rows, spread evenly over the file; what has another number of rows stays whole."""
+        if self.rows <= rows:
+            return self
+        chosen = np.linspace(0, self.rows - 1, rows).astype(np.int64)
+        args = tuple(self._rows_of(value, chosen) for value in self.args)
+        kwargs = {name: self._rows_of(value, chosen) for name, value in self.kwargs.items()}
+        return replace(self, args=args, kwargs=kwargs, rows=rows)
+
+    def _rows_of(self, value: Any, chosen: np.ndarray[Any, Any]) -> Any:
+        if isinstance(value, list):
+            return [value[row] for row in chosen]
+        return value[chosen] if value.ndim and len(value) == self.rows else value
+
 
 def read_inputs(path: Path, *, column: str | None = None) -> Inputs:
     """Open `path`; `column` is the one to take of a Parquet file.
@@ -60,8 +74,7 @@ def read_inputs(path: Path, *, column: str | None = None) -> Inputs:
     """
     kind = path.suffix.lower()
     if kind not in KINDS:
-        hint = near_match(kind, KINDS) if kind else f" known: {', '.join(KINDS)}."
-        raise InputFileError(f"{path} is of no kind that can be read;{hint}")
+        raise InputFileError(f"{path} is of no kind that can be read; name one of {', '.join(KINDS)}")
     if column is not None and kind != ".parquet":
         raise ArgumentValueError(f"--column is for .parquet, and {path} is {kind}; leave it out")
     if path.is_dir() or not path.exists():

@@ -45,7 +45,7 @@ def map_npy(path: Path) -> np.ndarray[Any, Any]:
 def read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     """All arrays of an `.npz` file by name, in the order of the file, read into memory."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         reason = str(error).partition("\n")[0]

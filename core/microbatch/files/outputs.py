@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from microbatch.errors import OutputFileError, near_match
+from microbatch.errors import OutputFileError
 from microbatch.files.part_files import lock, remove_abandoned
 
 __all__ = ["OutputFile"]
@@ -53,7 +53,8 @@ class OutputFile:
         self.shape, self.dtype = tuple(shape), str(dtype)
         try:
             if 0 in shape:
-                np.save(self._opened(), np.empty(shape, dtype))
+                with self._opened() as file:
+                    np.save(file, np.empty(shape, dtype))
                 return np.empty(shape, dtype)
             self._reserve(shape, dtype)
         except OSError as error:
@@ -135,8 +136,7 @@ class OutputFile:
 def _check(path: Path, final: Path, source: Path | None) -> None:
     kind = path.suffix.lower()
     if kind not in KINDS:
-        hint = near_match(kind, KINDS) if kind else f" known: {', '.join(KINDS)}."
-        raise OutputFileError(f"{path} is of no kind that can be written;{hint}")
+        raise OutputFileError(f"{path} is of no kind that can be written; name one of {', '.join(KINDS)}")
     if final.is_dir():
         raise OutputFileError(f"{path} is a folder; name a file in it")
     if not final.parent.is_dir():

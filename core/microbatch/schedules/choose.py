@@ -8,19 +8,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import cast
 
-from microbatch.config import UBatchConfig
+from microbatch.ubatch_config import SCHEDULES, UBatchConfig
 from microbatch.errors import UnknownNameError, near_match
 from microbatch.extend.protocols import Backend
 from microbatch.schedules.safety import StateWatch
 from microbatch.schedules.step import Schedule
 
-SCHEDULES = ("sequential", "parallel", "pingpong", "streamed")
-"""Names of the orders; each is the module of that name in this package."""
-
-
 def load_schedule(name: str) -> Schedule:
     """The schedule called `name`; its module is imported when first asked for."""
-    if name not in SCHEDULES:
+    if name not in SCHEDULES or name == "auto":
         raise UnknownNameError(f"no schedule {name!r};{near_match(name, SCHEDULES)}")
     return cast("Schedule", import_module(f"microbatch.schedules.{name}").run)
 

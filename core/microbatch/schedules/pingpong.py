@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from functools import partial
 
-from microbatch.errors import ConfigError, ThreadStateError, near_match
+from microbatch.errors import ThreadStateError
 from microbatch.extend.protocols import Backend, ThreadState
 from microbatch.schedules import sequential
 from microbatch.schedules.step import Step
@@ -24,8 +24,6 @@ from microbatch.turns.handoff import Ring, ThreadRing
 from microbatch.turns.seat import Seat, seats_of
 from microbatch.turns.streams import joined
 
-DRIVERS = ("threads", "greenlets")
-
 
 def run(step: Step) -> None:
     """Run the ubatches of `step` in turns; raises the first error, UnequalYieldsError with `strict_yields`."""
@@ -33,7 +31,7 @@ def run(step: Step) -> None:
         sequential.run(step)
         return
     failures = Failures()
-    carry = _carrier(step.config.driver)
+    carry = _on_greenlets if step.config.driver == "greenlets" else _on_threads
     try:
         with joined(step.backend):
             ring = carry(step, failures)
@@ -45,14 +43,6 @@ def run(step: Step) -> None:
         for context in step.contexts:
             context.seat = None
     failures.raise_first()
-
-
-def _carrier(driver: str) -> Callable[[Step, Failures], Ring]:
-    if driver == "threads":
-        return _on_threads
-    if driver == "greenlets":
-        return _on_greenlets
-    raise ConfigError(f"no driver {driver!r};{near_match(driver, DRIVERS)}")
 
 
 def _on_threads(step: Step, failures: Failures) -> Ring:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from microbatch.config import UBatchConfig
+from microbatch.ubatch_config import UBatchConfig
 from microbatch.extend.protocols import Backend
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from microbatch.batch.layout import Batch
 from microbatch.batch.slicing import Cut, UBatchSlice, cut, validate_slices
-from microbatch.config import UBatchConfig
+from microbatch.ubatch_config import UBatchConfig
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import MemoryReading, Proposal, SizingRequest, StepReport
 

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from microbatch.config import UBatchConfig
+from microbatch.ubatch_config import UBatchConfig
 from microbatch.extend.protocols import Backend, SizingPolicy, SupportsGraphs, SupportsState
 from microbatch.sizing.history import History, HistoryKey
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from microbatch import dbo
 from microbatch.batch.slicing import UBatchSlice
-from microbatch.config import UBatchConfig
+from microbatch.ubatch_config import UBatchConfig
 from microbatch.schedules import pingpong
 from microbatch.schedules.step import Step
 from microbatch.turns.context import UBatchContext

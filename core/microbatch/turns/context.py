@@ -131,7 +131,10 @@ def make_ubatch_contexts(num_ubatches: int, num_tokens: int, num_reqs: int) -> l
     Requests are taken as equally long. Raises SliceError where that many ubatches cannot be filled, and
     ArgumentTypeError or ArgumentValueError for counts that are not counts.
     """
-    from microbatch.batch.slicing import BatchShape, cut  # here, since slicing imports half of the batch package
+    from microbatch.batch.slicing import (
+        BatchShape,
+        cut,
+    )  # here, since slicing imports half of the batch package
 
     shape = BatchShape(num_tokens=num_tokens, num_requests=num_reqs)
     slices = cut(shape, num_ubatches=num_ubatches, splitter="even").slices

@@ -23,6 +23,10 @@ from microbatch.turns.runtime import Gate, Runtime
 __all__ = ["Ring", "ThreadRing"]
 
 
+NOBODY = -1
+"""Who comes after a party that has left."""
+
+
 class Ring:
     """What both drivers keep: who has the turn, who comes after whom, and where each party stands."""
 
@@ -68,6 +72,7 @@ class Ring:
         """Take `index` out of the order; returns who came after it."""
         following = self.after[index]
         self.left[index] = True
+        self.after[index] = NOBODY
         if following != index:
             self.after[self.after.index(index)] = following
         return following

@@ -359,6 +359,12 @@ def test_balances_of_the_wrong_kind(value: Any) -> None:
 
 def test_padding_only_adds() -> None:
     refused(
+        ArgumentValueError,
+        "num_tokens_padded is for the splitter floor",
+        num_ubatches=2,
+        num_tokens_padded=12,
+    )
+    refused(
         SliceError,
         "num_tokens_padded is 9",
         "10 tokens",

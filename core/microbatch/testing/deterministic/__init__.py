@@ -1,5 +1,6 @@
 """Run concurrent code under chosen schedules: the same one again, all of them, or many drawn ones."""
 
+from microbatch.testing.deterministic.carriers import fastest_carrier
 from microbatch.testing.deterministic.explore import Outcome, explore, explore_all, replay
 from microbatch.testing.deterministic.runtime import DeadlockError, DetRuntime, LeftBehindError, LivelockError
 from microbatch.testing.deterministic.strategies import (
@@ -25,5 +26,6 @@ __all__ = [
     "Replay",
     "explore",
     "explore_all",
+    "fastest_carrier",
     "replay",
 ]

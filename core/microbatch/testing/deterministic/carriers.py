@@ -6,11 +6,12 @@ belongs to a thread honest (framework modes, context variables); greenlets run f
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["Carrier", "GreenletCarrier", "ThreadCarrier", "carrier_named"]
+__all__ = ["Carrier", "GreenletCarrier", "ThreadCarrier", "carrier_named", "fastest_carrier"]
 
 
 class Carrier(Protocol):
@@ -100,6 +101,11 @@ class GreenletCarrier:
 
     def ended(self, place: Any) -> None:
         """Nothing: an ended greenlet is gone."""
+
+
+def fastest_carrier() -> str:
+    """`greenlets` where the package is installed, else `threads`."""
+    return "greenlets" if importlib.util.find_spec("greenlet") else "threads"
 
 
 def carrier_named(name: str) -> Carrier:

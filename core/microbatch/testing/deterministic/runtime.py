@@ -19,6 +19,10 @@ from microbatch.testing.deterministic.tasks import DetGate, DetTask, Killed, Sta
 __all__ = ["DeadlockError", "DetRuntime", "LeftBehindError", "LivelockError"]
 
 
+LONGEST_SCHEDULE = 500
+"""Choices that are printed whole; a livelock has thousands."""
+
+
 class DeadlockError(AssertionError):
     """Nobody could go on."""
 
@@ -41,11 +45,11 @@ class DetRuntime:
         carrier: str = "threads",
         max_steps: int = 20_000,
         eager_timeouts: bool = False,
-        spurious: bool = False,
+        spurious: int = 0,
         fault: Callable[[str], None] | None = None,
     ) -> None:
-        """`eager_timeouts`: a limit may pass at any time, as one more choice. `spurious`: a wait may return without
-        a permit. `fault` is called at every `point` with its label, and may raise.
+        """`eager_timeouts`: a limit may pass at any time, as one more choice. `spurious`: so many waits
+        may return without a permit. `fault` is called at every `point` with its label, and may raise.
         """
         self.decisions: list[Decision] = []
         self.tasks: list[DetTask] = []
@@ -54,7 +58,7 @@ class DetRuntime:
         self._strategy: Strategy = strategy or Preemptions()
         self._carrier = carrier_named(carrier)
         self._steps_left = max_steps
-        self._wakes_early = eager_timeouts or spurious
+        self._eager = eager_timeouts
         self._spurious = spurious
         self._fault = fault
         self._clock = 0.0
@@ -178,19 +182,18 @@ class DetRuntime:
     def _ready(self, task: DetTask) -> bool:
         if task.state is State.READY:
             return True
-        return (
-            self._wakes_early
-            and task.state is State.BLOCKED
-            and (self._spurious or task.deadline is not None)
-        )
+        if task.state is not State.BLOCKED:
+            return False
+        return (self._eager and task.deadline is not None) or (self._spurious > 0 and task.gate is not None)
 
     def _wake_early(self, task: DetTask) -> None:
         """A blocked task was chosen: its limit passes now, or it wakes for nothing."""
-        if self._spurious:
-            task.spurious = True
-        elif task.deadline is not None:
+        if self._eager and task.deadline is not None:
             self._clock = max(self._clock, task.deadline)
             task.expired = True
+        else:
+            self._spurious -= 1
+            task.spurious = True
         task.state = State.READY
 
     def _choose(self, ready: tuple[int, ...], current: int | None) -> int:
@@ -254,4 +257,6 @@ class DetRuntime:
         self._current = main
 
     def _story(self) -> str:
+        if len(self.decisions) > LONGEST_SCHEDULE:
+            return f"{self.dump()}\nthe last of {len(self.decisions)} choices: {self.choices[-100:]}"
         return f"{self.dump()}\nschedule: {self.schedule()}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import microbatch
 from microbatch.batch.layout import Layout, query_start_loc, reduce, tokens
-from microbatch.check import CheckReport, check
+from microbatch.checking import CheckReport, check
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, LayoutError
 from microbatch.trial_cuts import trial_cuts
 

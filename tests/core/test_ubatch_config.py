@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.config import _CHECKS, DRIVERS, SCHEDULES, SPLITTERS, UBatchConfig
+from microbatch.ubatch_config import _CHECKS, DRIVERS, SCHEDULES, SPLITTERS, UBatchConfig
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, MicrobatchError, UnknownNameError
 
 COUNTS = ("num_ubatches", "max_tokens_per_ubatch", "thread_pool_size", "max_ubatches")
