@@ -15,13 +15,13 @@ from typing import Any, cast
 
 from microbatch import dbo
 from microbatch.batch.slicing import UBatchSlice
-from microbatch.ubatch_config import UBatchConfig
 from microbatch.schedules import pingpong
 from microbatch.schedules.step import Step
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchState
 from microbatch.turns.workers import WorkerPool
+from microbatch.ubatch_config import UBatchConfig
 
 __all__ = ["Fault", "HostState", "NoDevice", "TurnsProgram", "contexts", "make_step", "order_of_work"]
 

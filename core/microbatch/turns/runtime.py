@@ -86,7 +86,6 @@ class EventGate:
     __slots__ = ("_descriptor", "_poll", "_process")
 
     def __init__(self) -> None:
-        self._descriptor = -1
         self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._process = os.getpid()
         self._poll = _poll_of(self._descriptor)
@@ -115,8 +114,9 @@ class EventGate:
             return True
 
     def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        descriptor = getattr(self, "_descriptor", None)  # an interrupt may come before there is one
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 class LockGate:
