@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from microbatch.batch.metadata import UbatchMetadata
     from microbatch.batch.slicing import UBatchSlice
     from microbatch.checking import CheckReport, check
-    from microbatch.ubatch_config import UBatchConfig
     from microbatch.dynamic import DynamicUBatchWrapper
     from microbatch.errors import MicrobatchError
     from microbatch.extend.hookspecs import hookimpl
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from microbatch.turns.barrier import UBatchBarrier
     from microbatch.turns.context import UBatchContext, current_ubatch, make_ubatch_contexts
     from microbatch.turns.state import UBatchState
+    from microbatch.ubatch_config import UBatchConfig
     from microbatch.wrapper import UBatchWrapper, wrap
 
 _HOMES = {

@@ -47,5 +47,6 @@ class BackendChoice:
 
 
 def _arrays(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
-    leaves = optree.tree_leaves((args, dict(kwargs)), none_is_leaf=True, namespace="microbatch")
+    tree: Any = (args, dict(kwargs))
+    leaves: list[Any] = optree.tree_leaves(tree, none_is_leaf=True, namespace="microbatch")
     return [leaf for leaf in leaves if hasattr(leaf, "shape") and hasattr(leaf, "dtype")]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from microbatch.ubatch_config import UBatchConfig
 from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import StepReport
+from microbatch.ubatch_config import UBatchConfig
 from microbatch.wrapper import UBatchWrapper
 
 __all__ = ["DynamicUBatchWrapper"]

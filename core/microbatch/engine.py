@@ -17,7 +17,6 @@ from microbatch.backend_choice import BackendChoice
 from microbatch.batch.gather import Gather
 from microbatch.batch.layout import Batch, Layout, bind
 from microbatch.batch.slicing import UBatchSlice
-from microbatch.ubatch_config import UBatchConfig
 from microbatch.errors import ClosedError
 from microbatch.extend.plugins import Plugins
 from microbatch.extend.protocols import Backend
@@ -28,11 +27,12 @@ from microbatch.schedules.step import Step
 from microbatch.setting import Setting
 from microbatch.sizing.cores import usable_cores
 from microbatch.sizing.planning import Plan, Planner
-from microbatch.sizing.remembering import Remembering
 from microbatch.sizing.recovery import Recovery
+from microbatch.sizing.remembering import Remembering
 from microbatch.sizing.report import make_report
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.workers import WorkerPool
+from microbatch.ubatch_config import UBatchConfig
 from microbatch.ubatches import Progress, Ubatches, whole_cut
 
 __all__ = ["Engine"]

@@ -20,7 +20,6 @@ import msgspec
 
 from microbatch import config_file
 from microbatch.byte_sizes import parse_bytes
-from microbatch.ubatch_config import UBatchConfig, checked
 from microbatch.config_file import ConfigFile
 from microbatch.errors import (
     ArgumentTypeError,
@@ -30,6 +29,7 @@ from microbatch.errors import (
     UnknownNameError,
     near_match,
 )
+from microbatch.ubatch_config import UBatchConfig, checked
 
 __all__ = ["Resolved", "config", "parse_bytes", "resolve", "variable"]
 

@@ -14,7 +14,6 @@ from typing import Any, Self
 
 from microbatch.batch.layout import Layout
 from microbatch.batch.slicing import BatchShape, UBatchSlice, cut
-from microbatch.ubatch_config import UBatchConfig
 from microbatch.engine import Engine
 from microbatch.errors import ArgumentTypeError
 from microbatch.extend.plugins import Plugins, default_plugins, register_containers
@@ -25,6 +24,7 @@ from microbatch.sizing.policies import policy_for
 from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime, default_runtime
+from microbatch.ubatch_config import UBatchConfig
 from microbatch.ubatches import Progress, contexts_for
 
 __all__ = ["UBatchWrapper", "wrap"]

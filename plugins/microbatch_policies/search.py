@@ -24,6 +24,8 @@ GAIN = 1.03
 """Cutting must gain more than this over the whole batch."""
 CLOSE = 1.15
 """Arms within this factor of the best are measured twice."""
+SECOND_CHANCE = 2.5
+"""The same for the whole batch, whose first run starts the framework's own threads."""
 SHORT = 3e-4
 """Seconds of a step below which no more sizes are tried: hand-over to threads costs a tenth of it."""
 MOST = 8
@@ -143,14 +145,13 @@ class SizeSearch:
         return self.value(max(parts)) <= CLOSE * min(map(self.value, parts))
 
     def _again(self, low: int, high: int, whole: bool) -> int | None:
-        """A contender that was measured only once. The whole batch gets a second chance from further behind,
-        because its first run starts the framework's own threads."""
+        """A contender that was measured only once."""
         allowed = [a for a in self.arms if low <= a <= high or (a == WHOLE and whole)]
         if len(allowed) < 2:
             return None
         best = min(map(self.value, allowed))
         for arm in sorted(allowed, key=self.value):
-            factor = 1.5 if arm == WHOLE else CLOSE
+            factor = SECOND_CHANCE if arm == WHOLE else CLOSE
             if len(self.arms[arm]) < 2 and self.value(arm) <= best * factor and not self._refused(arm):
                 return arm
         return None

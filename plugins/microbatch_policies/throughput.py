@@ -29,8 +29,11 @@ WARM = 0.5
 """Seconds from which the first call counts although it is cold."""
 RECHECK = 64
 """Settled steps after which the contenders are measured once more; then after four times as many."""
-DRIFT = 1.5
+DRIFT = 2.0
 """Factor by which the settled time may move before the search starts again."""
+PATIENCE = 8
+"""Settled steps before that is looked at; twice as many after each new start, since on a shared machine the times move
+by themselves."""
 
 Key = tuple[str, int, int]
 
@@ -38,13 +41,14 @@ Key = tuple[str, int, int]
 class _Kind:
     """One kind of batch: its search and, once settled, how its time develops."""
 
-    __slots__ = ("age", "calls", "expected", "recent", "recheck", "search")
+    __slots__ = ("age", "calls", "expected", "patience", "recent", "recheck", "search")
 
     def __init__(self, search: SizeSearch) -> None:
         self.search = search
         self.calls = 0
         self.age = 0
         self.recheck = RECHECK
+        self.patience = PATIENCE
         self.expected = 0.0
         self.recent = 0.0
 
@@ -176,14 +180,16 @@ class Throughput:
         kind.age += 1
         kind.recent += 0.2 * (report.seconds / max(1, report.num_tokens) - kind.recent)
         moved = not kind.expected <= kind.recent * DRIFT <= kind.expected * DRIFT * DRIFT
-        if kind.age < kind.recheck and not (moved and kind.age > 7):
+        moved = moved and kind.age >= kind.patience
+        if kind.age < kind.recheck and not moved:
             return
         self._settled = {key: value for key, value in self._settled.items() if value[1] is not kind}
         kind.age = 0
-        kind.recheck *= 4
         if moved:
+            kind.patience *= 2
             kind.search.arms.clear()
         else:
+            kind.recheck *= 4
             kind.search.recheck()
 
     def _foreign(self, report: StepReport) -> None:

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.ubatch_config import UBatchConfig
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, ConfigError, UnknownNameError
 from microbatch.options import DEFAULTS, FIELDS, config, resolve, variable
+from microbatch.ubatch_config import UBatchConfig
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.ubatch_config import _CHECKS, DRIVERS, SCHEDULES, SPLITTERS, UBatchConfig
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, MicrobatchError, UnknownNameError
+from microbatch.ubatch_config import _CHECKS, DRIVERS, SCHEDULES, SPLITTERS, UBatchConfig
 
 COUNTS = ("num_ubatches", "max_tokens_per_ubatch", "thread_pool_size", "max_ubatches")
 SWITCHES = ("enable_overlap", "strict_yields", "thread_safe")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import optree
+from numpy.typing import NDArray
 
 from microbatch.batch.inputs import TOKENS, find_batch, is_array
 from microbatch.batch.parts import LeafCut, part_of, permuted_leaf, permuted_shape, token_permutation
@@ -113,7 +114,7 @@ class Batch:
         made: Any = spec.unflatten(leaves)
         return made  # type: ignore[no-any-return]
 
-    def permuted(self, permutation: Sequence[int], backend: Backend) -> Batch:
+    def permuted(self, permutation: Sequence[int] | NDArray[np.int64], backend: Backend) -> Batch:
         """The batch with its requests in the order `permutation` (new position -> old); leaves with rows are copied."""
         order = np.asarray(permutation, dtype=np.int64)
         token_order = token_permutation(self.shape, order)

@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from microbatch.batch.layout import Layout
-from microbatch.ubatch_config import UBatchConfig
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
+from microbatch.ubatch_config import UBatchConfig
 from microbatch.wrapper import UBatchWrapper, check_runnable, parameter_names
 
 __all__ = ["Target", "load_target"]

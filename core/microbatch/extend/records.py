@@ -143,7 +143,7 @@ class SizingRequest:
     decode: bool = False
     """Whether every request has exactly one token (decode rather than prefill)."""
     step: int = 0
-    """Number of this call of the wrapper, from 0."""
+    """Number of the call of the wrapper, from 0; later calls with the same numbers may show the same request."""
     failed_at: int | None = None
     """Units of the smallest part that ran out of memory in this very step, else None."""
     probe: bool = False

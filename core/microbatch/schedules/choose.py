@@ -8,11 +8,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import cast
 
-from microbatch.ubatch_config import SCHEDULES, UBatchConfig
 from microbatch.errors import UnknownNameError, near_match
 from microbatch.extend.protocols import Backend
 from microbatch.schedules.safety import StateWatch
 from microbatch.schedules.step import Schedule
+from microbatch.ubatch_config import SCHEDULES, UBatchConfig
+
 
 def load_schedule(name: str) -> Schedule:
     """The schedule called `name`; its module is imported when first asked for."""

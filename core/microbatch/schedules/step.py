@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from microbatch.ubatch_config import UBatchConfig
 from microbatch.extend.protocols import Backend
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.workers import WorkerPool
+from microbatch.ubatch_config import UBatchConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

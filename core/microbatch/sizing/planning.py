@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from microbatch.batch.layout import Batch
 from microbatch.batch.slicing import Cut, UBatchSlice, cut, validate_slices
-from microbatch.ubatch_config import UBatchConfig
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import MemoryReading, Proposal, SizingRequest, StepReport
+from microbatch.ubatch_config import UBatchConfig
 
 __all__ = ["Plan", "Planner"]
 
@@ -39,7 +39,16 @@ class Plan:
 class Planner:
     """Turns a batch into a plan. One per wrapper; may be used by several threads at once."""
 
-    __slots__ = ("_busy", "_config", "_last", "_last_request", "_memory_share", "_policy", "_splitter")
+    __slots__ = (
+        "_busy",
+        "_config",
+        "_last",
+        "_last_request",
+        "_last_whole",
+        "_memory_share",
+        "_policy",
+        "_splitter",
+    )
 
     def __init__(self, policy: SizingPolicy, config: UBatchConfig, *, memory_share: float = 1.0) -> None:
         self._policy = policy
@@ -48,6 +57,7 @@ class Planner:
         self._memory_share = memory_share
         self._last = Proposal()
         self._last_request: SizingRequest | None = None
+        self._last_whole: tuple[SizingRequest, Proposal, Plan] | None = None
         # A policy need not be thread-safe: who holds the one token may call it, others use the last answer.
         # pop and append are atomic, so an interrupt can lose the token (sizes stay) but never block anybody.
         self._busy: deque[None] = deque([None])
@@ -62,10 +72,9 @@ class Planner:
         request = self.request(batch, memory, workers, step)
         if batch.shape.num_requests < 2 and batch.shape.num_tokens < 2:
             return _whole(request, "nothing to cut: one row" if batch.shape.num_tokens else "empty batch")
-        self._last_request = request
         proposal = self._propose(request)
         if not proposal.split:
-            return _whole(request, proposal.reason)
+            return self._uncut(request, proposal)
         return self._cut(batch, request, proposal)
 
     def whole(self, batch: Batch, reason: str) -> Plan:
@@ -106,25 +115,29 @@ class Planner:
         finally:
             self._busy.append(None)
 
-    def request(
-        self,
-        batch: Batch,
-        memory: MemoryReading | None,
-        workers: int,
-        step: int,
-        failed_at: int | None = None,
-    ) -> SizingRequest:
-        """The numbers a policy sees for `batch`."""
-        shape, config = batch.shape, self._config
+    def request(self, batch: Batch, memory: MemoryReading | None, workers: int, step: int) -> SizingRequest:
+        """The numbers a policy sees for `batch`; those of the step before where they are still true (5 us saved)."""
+        shape, last = batch.shape, self._last_request
+        signature = batch.signature
+        if (
+            last is not None
+            and shape.lengths is None
+            and shape.query_start_loc is None
+            and (last.num_tokens, last.workers, last.unit) == (shape.num_tokens, workers, "rows")
+            and last.memory is memory
+            and last.signature == signature
+        ):
+            return last
+        config = self._config
         units, unit, longest = _units(batch, self._splitter_for(batch))
-        return SizingRequest(
+        self._last_request = last = SizingRequest(
             num_tokens=units,
             num_requests=shape.num_requests,
             unit=unit,
             longest_request=longest,
             bytes_per_unit=batch.bytes_per_unit,
             largest_bytes_per_unit=batch.largest_bytes_per_unit,
-            signature=batch.signature,
+            signature=signature,
             memory=memory,
             memory_limit=self._memory_limit(memory),
             workers=workers,
@@ -133,8 +146,8 @@ class Planner:
             max_tokens=config.max_tokens_per_ubatch,
             decode=shape.query_start_loc is not None and shape.num_tokens == shape.num_requests,
             step=step,
-            failed_at=failed_at,
         )
+        return last
 
     def _propose(self, request: SizingRequest) -> Proposal:
         try:
@@ -146,6 +159,13 @@ class Planner:
             return proposal
         finally:
             self._busy.append(None)
+
+    def _uncut(self, request: SizingRequest, proposal: Proposal) -> Plan:
+        """The plan of a settled "do not split"; made once as long as request and answer stay the same objects."""
+        known = self._last_whole
+        if known is None or known[0] is not request or known[1] is not proposal:
+            known = self._last_whole = (request, proposal, _whole(request, proposal.reason))
+        return known[2]
 
     def _cut(self, batch: Batch, request: SizingRequest, proposal: Proposal) -> Plan:
         config = self._config

@@ -12,9 +12,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from microbatch.ubatch_config import UBatchConfig
 from microbatch.extend.protocols import Backend, SizingPolicy, SupportsGraphs, SupportsState
 from microbatch.sizing.history import History, HistoryKey
+from microbatch.ubatch_config import UBatchConfig
 
 __all__ = ["Remembering", "model_name"]
 

@@ -77,7 +77,7 @@ def seats_of(
     contexts: Sequence[UBatchContext], ring: Ring, backend: Backend, *, one_thread: bool = False
 ) -> list[Seat]:
     """Give each context its seat; with `one_thread`, all share what is current in it."""
-    shared = Activation(backend) if one_thread else None
+    shared = Activation(backend, shared=True) if one_thread else None
     seats: list[Seat] = []
     for index, context in enumerate(contexts):
         context.seat = Seat(context, index, ring, StreamSide(backend, shared), seats)

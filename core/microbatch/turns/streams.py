@@ -24,10 +24,11 @@ OTHER: dict[Lane, Lane] = {"compute": "communication", "communication": "compute
 class Activation:
     """Which of our streams is current in one thread; ubatches that share a thread share this."""
 
-    __slots__ = ("_active", "_streams", "lane")
+    __slots__ = ("_active", "_streams", "lane", "shared")
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, *, shared: bool = False) -> None:
         self.lane: Lane | None = None
+        self.shared = shared and backend.asynchronous
         self._active: AbstractContextManager[None] | None = None
         self._streams: dict[Lane, Stream] = {}
         if backend.asynchronous:
@@ -64,8 +65,11 @@ class StreamSide:
         self._events: dict[Lane, Event] = {}
 
     def resume(self) -> None:
-        """Make the stream of this ubatch current, if a sibling in the same thread left another one so."""
-        if self._activation.lane != self.lane:
+        """Make the stream of this ubatch current after a sibling ran.
+
+        In a shared thread always: parking the thread's state may have put the caller's stream back.
+        """
+        if self._activation.shared or self._activation.lane != self.lane:
             self._activation.use(self.lane)
 
     def end(self) -> None:

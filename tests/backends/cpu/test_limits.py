@@ -61,6 +61,16 @@ def test_each_worker_gets_its_share_and_at_least_one(threads: int, workers: int)
         assert fakes.libraries[1].threads == 1
 
 
+def test_it_holds_until_the_last_of_the_overlapping_steps_has_left() -> None:
+    fakes = Fakes(4)
+    limit = SharedLimit(fakes)
+    with ExitStack() as last:
+        with limit.hold(4):
+            last.enter_context(limit.hold(2))
+        assert fakes.libraries[0].threads == 1
+    assert fakes.libraries[0].threads == 4
+
+
 def test_it_is_put_back_when_the_step_raises() -> None:
     fakes = Fakes(4)
     with pytest.raises(ZeroDivisionError), SharedLimit(fakes).hold(4):

@@ -7,6 +7,7 @@ import gc
 import os
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from microbatch.errors import ArgumentTypeError, ClosedError
 from microbatch.extend.protocols import Event, Stream
 from microbatch_backends.cpu.events import HostEvent
+from microbatch_backends.cpu.queues import WorkQueue
 from microbatch_backends.cpu.state import HostState
 from microbatch_backends.cpu.streams import HostStreams
 
@@ -199,12 +201,50 @@ def test_activating_a_failed_stream_raises_its_error(streams: HostStreams) -> No
 
 
 def test_waiting_where_a_stream_is_active_blocks_until_the_event(streams: HostStreams) -> None:
-    first, second, event, log = streams.of("copy_in"), streams.of("compute"), HostEvent(), list[int]()
-    first.submit(lambda: [None for _ in range(20000)] and log.append(1))
+    first, second, event, log = streams.of("copy_in"), streams.of("compute"), HostEvent(), list[str]()
+    gate = threading.Event()
+    first.submit(lambda: gate.wait(LIMIT) and log.append("waited for"))
     event.record(first)
-    with second.activate():
-        second.wait(event)
-        assert log == [1]
+
+    def compute() -> None:
+        with second.activate():
+            second.wait(event)
+            log.append("in place")
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    thread.join(0.02)
+    assert thread.is_alive()
+    gate.set()
+    thread.join()
+    assert log == ["waited for", "in place"]
+
+
+def test_a_stream_that_waits_for_failed_work_fails_with_it(streams: HostStreams) -> None:
+    first, second, event, log = streams.of("copy_in"), streams.of("compute"), HostEvent(), list[int]()
+    first.submit(lambda: {}["lost"])
+    event.record(first)
+    second.wait(event)
+    second.submit(lambda: log.append(1))
+    for stream in (second, first):
+        with pytest.raises(KeyError, match="lost"):
+            stream.synchronize(LIMIT)
+    second.submit(lambda: log.append(2))
+    assert second.synchronize(LIMIT) and first.synchronize(LIMIT) and log == [2]
+
+
+def test_what_was_submitted_before_the_error_was_told_stays_skipped() -> None:
+    queue, gate, log = WorkQueue("test"), threading.Event(), list[int]()
+    queue.run(lambda: {}["lost"])
+    mark = queue.mark()
+    queue._put(lambda: gate.wait(LIMIT))
+    queue.run(lambda: log.append(1))
+    assert mark.wait(LIMIT)
+    with pytest.raises(KeyError):
+        mark.raise_error()
+    gate.set()
+    queue.run(lambda: log.append(2))
+    assert queue.stop(LIMIT) and log == [2]
 
 
 def test_submitted_work_sees_the_callers_context_and_its_own_stream(streams: HostStreams) -> None:
@@ -292,19 +332,16 @@ def test_closing_names_the_streams_that_still_work(streams: HostStreams) -> None
     gate.set()
 
 
-def test_finished_work_is_let_go_of(streams: HostStreams) -> None:
+def test_finished_work_is_let_go_of() -> None:
     class Big:
         pass
 
-    big, alive = Big(), threading.Event()
-    import weakref
-
-    weakref.finalize(big, alive.set)
+    streams, big, gone = HostStreams(HostState, idle=LIMIT * 10), Big(), threading.Event()
+    weakref.finalize(big, gone.set)
     streams.of("compute").submit(lambda kept=big: None)
     del big
-    assert streams.of("compute").synchronize(LIMIT)
-    streams.of("compute").submit(gc.collect)
-    assert streams.of("compute").synchronize(LIMIT) and alive.is_set()
+    assert gone.wait(LIMIT)
+    streams.close(LIMIT)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

@@ -26,6 +26,7 @@ from microbatch.batch.layout import (
     tokens,
 )
 from microbatch.batch.slicing import cut
+from microbatch.errors import OutputMismatchError
 
 Run = Callable[..., Any]
 Pair = namedtuple("Pair", "first second")
@@ -176,14 +177,23 @@ def test_tokens_and_requests_of_a_ragged_batch(run_cut: Run, counts: list[int], 
     np.testing.assert_array_equal(result["last"], np.arange(len(counts)) * 10)
 
 
-def test_a_straddling_request_is_taken_from_the_last_ubatch(run_cut: Run) -> None:
+@given(order=st.permutations(range(3)))
+def test_a_straddling_request_is_taken_from_the_last_ubatch(run_cut: Run, order: list[int]) -> None:
     starts = np.array([0, 3, 8])
     layout = Layout(inputs={"1": query_start_loc()})
 
     def sums(ids: Any, starts: Any) -> Any:
         return np.add.reduceat(ids, starts[:-1])
 
-    result = run_cut(sums, np.ones(8, int), starts, layout=layout, splitter="explicit", boundaries=[4, 6])
+    result = run_cut(
+        sums,
+        np.ones(8, int),
+        starts,
+        layout=layout,
+        splitter="explicit",
+        boundaries=[4, 6],
+        order=lambda _: order,
+    )
     np.testing.assert_array_equal(result, [3, 2])
 
 
@@ -299,3 +309,28 @@ def test_a_part_with_as_many_tokens_as_requests_does_not_decide(run_cut: Run, fi
     )  # fmt: skip
     np.testing.assert_array_equal(result["t"], np.arange(6) * 2)
     np.testing.assert_array_equal(result["r"], [1, 1, 4])
+
+
+def test_a_result_that_could_not_be_made_can_be_asked_for_again(backend: Any) -> None:
+    x = np.arange(4)
+    answers = iter([MemoryError("no room"), np.empty(4, int)])
+
+    def make(shape: tuple[int, ...], like: Any) -> Any:
+        answer = next(answers)
+        if isinstance(answer, MemoryError):
+            raise answer
+        return answer
+
+    batch = bind(None, (x,), {}, backend=backend)
+    gather = Gather(batch, cut(batch.shape, splitter="even", num_ubatches=2), None, backend, make)
+    with pytest.raises(MemoryError, match="no room"):
+        gather.store(0, x[:2])
+    gather.store(0, x[:2])
+    gather.store(1, x[2:])
+    np.testing.assert_array_equal(gather.result(), x)
+
+
+def test_replicated_arrays_must_agree_in_dtype_too(run_cut: Run) -> None:
+    kinds = iter(["f4", "f8"])
+    with pytest.raises(OutputMismatchError, match="constant output"):
+        run_cut(lambda p: np.ones((), next(kinds)), np.arange(4), splitter="even", num_ubatches=2)

@@ -109,6 +109,13 @@ def test_a_number_names_a_position_and_not_an_index_further_in(backend: Any) -> 
     assert same is table
 
 
+def test_a_wildcard_names_the_leaves_of_a_list_and_not_the_list(backend: Any) -> None:
+    layout = Layout(inputs={"x*": tokens(1)})
+    columns = [np.zeros((2, 4)), np.zeros((9, 4))]
+    _, kwargs = part(bind(layout, (), {"xs": columns}, backend=backend), 1, 3)
+    assert [array.shape for array in kwargs["xs"]] == [(2, 2), (9, 2)]
+
+
 def test_sizes_tell_tokens_from_requests(backend: Any) -> None:
     layout = Layout(inputs={"starts": query_start_loc()})
     kwargs = {"starts": np.array([0, 3, 5]), "ids": np.arange(5), "temperature": np.array([0.1, 0.2])}
