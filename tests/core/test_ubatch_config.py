@@ -72,7 +72,7 @@ def test_impossible_timeouts_are_refused(value: float) -> None:
         UBatchConfig(barrier_timeout=value)
 
 
-@pytest.mark.parametrize("value", [True, "30", b"30", [30], object()], ids=repr)
+@pytest.mark.parametrize("value", [True, "30", b"30", [30], {}], ids=repr)
 def test_timeouts_of_a_wrong_kind_are_refused(value: Any) -> None:
     with pytest.raises(ArgumentTypeError, match=r"barrier_timeout is .*; give a positive number of seconds"):
         UBatchConfig(barrier_timeout=value)
