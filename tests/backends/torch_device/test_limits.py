@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="the torch backends need PyTorch")
 
+from microbatch_backends.cpu.backend import CpuBackend
 from microbatch_backends.torch_device.backend import TorchCpuBackend
 from microbatch_backends.torch_device.limits import IntraOpThreads
 
@@ -76,4 +77,11 @@ def test_a_share_is_given_back_when_the_work_raises() -> None:
     with pytest.raises(ZeroDivisionError), IntraOpThreads().share(4):
         assert torch.get_num_threads() == 1
         raise ZeroDivisionError
+    assert torch.get_num_threads() == 4
+
+
+def test_the_cpu_backend_shares_out_torch_too_where_it_is_loaded() -> None:
+    backend = CpuBackend()
+    with backend.parallel_limits(4), backend.worker_limits(4):
+        assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 4
