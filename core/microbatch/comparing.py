@@ -138,6 +138,8 @@ def same_values(first: Any, second: Any) -> bool:
     """Whether two leaves that are not both arrays are equal."""
     if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
         return all(same_values(one, other) for one, other in zip(first, second, strict=True))
+    if isinstance(first, list) or isinstance(second, list):
+        return False
     if is_array(first) and is_array(second):
         return first.shape == second.shape and not bool((host(first) != host(second)).any())
     return first is second or same(first, second)

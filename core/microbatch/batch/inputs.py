@@ -85,13 +85,12 @@ def _settled(leaf: Any, rule: Rule, own: bool, index: int, name: Name) -> Rule |
         return None
     if rule.kind == "per_ubatch":
         return rule
-    rows = is_array(leaf) and len(leaf.shape) > 0
-    if not rows and not isinstance(leaf, list):
+    axes = 1 if isinstance(leaf, list) else len(leaf.shape) if is_array(leaf) else 0
+    if axes == 0:
         if not own and rule.kind in ("tokens", "requests"):
             return None
         kind = "0-dimensional" if is_array(leaf) else f"a {type(leaf).__name__}"
         raise LayoutError(f"{name(index)} is {kind} and cannot be cut by {rule}; declare it replicate()")
-    axes = len(leaf.shape) if rows else 1
     axis = _axis(rule.axis, axes, "axis", index, name)
     trim = None if rule.trim is None else _axis(rule.trim, axes, "trim", index, name)
     if axis == trim:

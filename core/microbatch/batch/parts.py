@@ -81,7 +81,8 @@ def token_permutation(shape: BatchShape, order: Rows) -> Rows:
         return order
     if starts is None:  # requests are taken as equally long
         starts = np.arange(shape.num_requests + 1) * shape.num_tokens // shape.num_requests
-    return np.concatenate([np.arange(starts[request], starts[request + 1]) for request in order.tolist()])
+    bounds = starts.tolist()
+    return np.concatenate([np.arange(bounds[request], bounds[request + 1]) for request in order.tolist()])
 
 
 def permuted_shape(shape: BatchShape, order: Rows) -> BatchShape:

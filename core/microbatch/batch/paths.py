@@ -84,7 +84,7 @@ def input_name(path: Parts, names: Names) -> str:
     place, key, *rest = path
     head = str(key)
     if place == 0:
-        head = names[key] if key < len(names) else f"args[{key}]"
+        head = str(names[key]) if key < len(names) else f"args[{key}]"
     return head + "".join(f"[{part!r}]" for part in rest)
 
 
@@ -183,7 +183,7 @@ def _spellings(path: Parts, side: str, names: Names) -> list[str]:
     place, key, *rest = path
     heads = [str(key)]
     if place == 0 and key < len(names):
-        heads.append(names[key])
+        heads.append(str(names[key]))
     return [".".join([head, *map(str, rest)]) for head in heads]
 
 
