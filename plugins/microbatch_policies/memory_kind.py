@@ -124,14 +124,18 @@ class MemoryKind:
         x = self.model.xs[1]
         if self._peak > budget:
             return max(1, min(total, x // 2))
-        size = min(total, int(x * min(float(TRUST), budget / self._peak)))
+        grown = budget / self._peak
+        size = min(total, int(x * grown)) if grown <= TRUST else min(total, self._trusted(budget))
         if size > x or x >= total:
             return size
         return x + 1 if probe and x < 4 else max(1, x // 2)
 
     def _trusted(self, budget: float) -> int:
         x = self.model.xs[1]
-        return int(x * max(float(TRUST), math.sqrt(max(budget, 0.0) / max(self._peak, 1.0))))
+        square = math.sqrt(max(budget, 0.0) / max(self._peak, 1.0)) * (
+            1 + 1e-12
+        )  # the root may be rounded down
+        return int(x * max(float(TRUST), square))
 
     def _margin(self, fit: Fit, x: int, total: int) -> float:
         """Bytes by which recent peaks went beyond the prediction, where that is more than the bound has."""
