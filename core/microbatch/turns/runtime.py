@@ -44,7 +44,7 @@ class Task(Protocol):
     """Something that was spawned."""
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the end; False if `timeout` seconds passed first."""
+        """Wait for the end; False if `timeout` seconds passed first, True at once in the task itself."""
         ...
 
 
@@ -154,9 +154,10 @@ class ThreadTask:
         self._thread = thread
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the thread; its own and an unstarted one count as ended only when they are."""
-        if self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        """Wait for the thread; nobody can wait for himself, so there the answer is True at once."""
+        if self._thread is threading.current_thread():
+            return True
+        self._thread.join(timeout)
         return not self._thread.is_alive()
 
 

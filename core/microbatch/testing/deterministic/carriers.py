@@ -81,6 +81,7 @@ class GreenletCarrier:
 
         self._current = getcurrent
         self._greenlet = greenlet
+        self._trampoline = greenlet(_bounce)
 
     def adopt(self) -> Any:
         """The running greenlet."""
@@ -89,11 +90,7 @@ class GreenletCarrier:
     def launch(self, body: Callable[[], Any]) -> Any:
         """A greenlet that ends into the place that `body` returns."""
 
-        def carried() -> None:
-            target = body()
-            self._current().parent = target
-
-        return self._greenlet(carried)
+        return self._greenlet(lambda *_: body(), self._trampoline)
 
     def switch(self, source: Any, target: Any) -> None:
         """Switch."""
@@ -101,6 +98,12 @@ class GreenletCarrier:
 
     def ended(self, place: Any) -> None:
         """Nothing: an ended greenlet is gone."""
+
+
+def _bounce(target: Any) -> None:
+    """Parent of all tasks: an ended one returns here whom to go to."""
+    while True:
+        target = target.switch()
 
 
 def fastest_carrier() -> str:

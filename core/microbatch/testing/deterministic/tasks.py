@@ -47,9 +47,11 @@ class DetTask:
         self.joiners: list[DetTask] = []
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the end; False if `timeout` virtual seconds passed first. Joining oneself is no wait."""
+        """Wait for the end; False if `timeout` virtual seconds passed first, True at once in the task itself."""
         task = self._runtime.step(f"join {self.name}")
-        while not self.ended and task is not self:
+        while not self.ended:
+            if task is self:
+                return True
             self.joiners.append(task)
             if not self._runtime.block(task, None, timeout):
                 return self.ended

@@ -1,0 +1,285 @@
+"""Workers that live across steps: side by side, nested, interrupted, closed, collected."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microbatch.errors import ClosedError, WaitTimeoutError
+from microbatch.testing.deterministic import DetRuntime, explore, explore_all, fastest_carrier
+from microbatch.testing.threads import no_thread_left
+from microbatch.turns.barrier import UBatchBarrier
+from microbatch.turns.runtime import ThreadRuntime
+from microbatch.turns.workers import WorkerPool
+
+RUNTIME = ThreadRuntime()
+
+
+def everywhere(program: Callable[[DetRuntime], None], seeds: int = 150) -> None:
+    explore_all(program, preemptions=2, limit=500, carrier=fastest_carrier()).check()
+    explore(program, range(seeds), carrier=fastest_carrier(), spurious=2).check()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_all_bodies_run_at_the_same_time_the_first_in_the_caller(count: int, pool: WorkerPool) -> None:
+    meeting, seen = UBatchBarrier(count), []
+    caller = RUNTIME.current()
+
+    def body(index: int) -> None:
+        meeting.wait(30)
+        seen.append((index, RUNTIME.current() == caller))
+
+    pool.run([lambda i=i: body(i) for i in range(count)])  # type: ignore[misc]
+    assert sorted(seen) == [(index, index == 0) for index in range(count)]
+
+
+def test_threads_are_kept_for_the_next_run(pool: WorkerPool) -> None:
+    names: set[str] = set()
+    for _ in range(50):
+        pool.run([lambda: names.add(threading.current_thread().name)] * 3)
+    assert pool.num_threads == 2
+    assert names == {"MainThread", "microbatch-1", "microbatch-2"}
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+def test_runs_nest_to_any_depth(widths: list[int]) -> None:
+    with no_thread_left():
+        pool, leaves = WorkerPool(RUNTIME), []
+
+        def level(depth: int) -> None:
+            if depth == len(widths):
+                leaves.append(1)
+            else:
+                pool.run([lambda: level(depth + 1)] * widths[depth])
+
+        level(0)
+        pool.shutdown()
+    expected = 1
+    for width in widths:
+        expected *= width
+    assert len(leaves) == expected
+
+
+def test_eight_callers_share_a_pool(pool: WorkerPool) -> None:
+    done: list[int] = []
+
+    def caller(number: int) -> None:
+        for _ in range(25):
+            mine: list[int] = []
+            pool.run([partial(mine.append, number)] * 3)
+            done.append(len(mine))
+
+    tasks = [RUNTIME.spawn(lambda i=i: caller(i), name=f"caller {i}") for i in range(8)]  # type: ignore[misc]
+    assert all(task.join(60) for task in tasks)
+    assert done == [3] * 200
+    assert pool.num_threads <= 16
+
+
+def test_two_callers_under_every_schedule() -> None:
+    def program(runtime: DetRuntime) -> None:
+        pool, done = WorkerPool(runtime), []
+        other = runtime.spawn(lambda: pool.run([lambda: done.append(1)] * 2), name="other caller")
+        pool.run([lambda: done.append(2)] * 2)
+        other.join()
+        pool.shutdown()
+        assert sorted(done) == [1, 1, 2, 2]
+
+    everywhere(program)
+
+
+def test_an_escaping_error_is_raised_after_all_have_finished() -> None:
+    def program(runtime: DetRuntime) -> None:
+        pool, finished = WorkerPool(runtime), []
+
+        def body(index: int) -> None:
+            runtime.point("body")
+            finished.append(index)
+            if index != 1:
+                raise ValueError(f"body {index}")
+
+        with pytest.raises(ValueError, match="body") as caught:
+            pool.run([lambda i=i: body(i) for i in range(3)])  # type: ignore[misc]
+        assert sorted(finished) == [0, 1, 2]
+        assert len(caught.value.__notes__) == 1
+        assert "another thread of the step raised ValueError" in caught.value.__notes__[0]
+        pool.run([lambda: None] * 3)
+        pool.shutdown()
+
+    everywhere(program)
+
+
+def test_an_interrupt_in_the_caller_stops_the_others_and_is_what_comes_out() -> None:
+    def program(runtime: DetRuntime) -> None:
+        pool, stop, reasons = WorkerPool(runtime), runtime.gate(), []
+
+        def interrupted() -> None:
+            runtime.point("caller")
+            raise KeyboardInterrupt
+
+        def on_interrupt(error: BaseException) -> None:
+            reasons.append(type(error))
+            stop.open()
+
+        with pytest.raises(KeyboardInterrupt):
+            pool.run([interrupted, lambda: None if stop.wait() else None], on_interrupt=on_interrupt)  # noqa: RUF034
+        assert reasons == [KeyboardInterrupt]
+        pool.run([lambda: None] * 2)
+        pool.shutdown()
+
+    everywhere(program)
+
+
+def test_an_interrupt_outranks_an_error_that_came_before(pool: WorkerPool) -> None:
+    raised = RUNTIME.gate()
+
+    def failing() -> None:
+        raised.open()
+        raise ValueError("first in time")
+
+    def interrupted() -> None:
+        assert raised.wait(30)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        pool.run([interrupted, failing])
+    assert any("first in time" in note for note in caught.value.__notes__)
+
+
+def test_errors_keep_their_cause_and_context(pool: WorkerPool) -> None:
+    def failing() -> None:
+        try:
+            raise KeyError("context")
+        except KeyError:
+            raise ValueError("error") from OSError("cause")
+
+    with pytest.raises(ValueError, match="error") as caught:
+        pool.run([lambda: None, failing])
+    assert isinstance(caught.value.__cause__, OSError)
+    assert isinstance(caught.value.__context__, KeyError)
+
+
+def test_threads_of_a_failed_step_are_given_up_after_the_limit() -> None:
+    def program(runtime: DetRuntime) -> None:
+        pool, stuck = WorkerPool(runtime), runtime.gate()
+        with pytest.raises(WaitTimeoutError, match="microbatch-1 still runs 5.0 s later"):
+            pool.run([lambda: None, lambda: stuck.wait() and None], limit=5.0, give_up=lambda: True)
+        assert runtime.monotonic() == 5.0
+        pool.run([lambda: None] * 2)
+        stuck.open()
+        pool.shutdown()
+
+    explore(program, range(50), carrier=fastest_carrier()).check()
+
+
+def test_nobody_is_given_up_while_the_step_is_sound() -> None:
+    def program(runtime: DetRuntime) -> None:
+        pool, slow = WorkerPool(runtime), runtime.gate()
+        pool.run([lambda: None, lambda: slow.wait(100.0) and None], limit=5.0, give_up=lambda: False)
+        assert runtime.monotonic() >= 100.0
+        pool.shutdown()
+
+    explore(program, range(50), carrier=fastest_carrier()).check()
+
+
+def test_shutdown_ends_the_threads_and_closes_for_good(pool: WorkerPool) -> None:
+    pool.run([lambda: None] * 4)
+    pool.shutdown()
+    pool.shutdown()
+    assert pool.num_threads == 0
+    with pytest.raises(ClosedError, match="shut down"):
+        pool.run([lambda: None] * 2)
+
+
+def test_shutdown_beside_a_run_lets_it_finish() -> None:
+    def program(runtime: DetRuntime) -> None:
+        pool, done = WorkerPool(runtime), []
+        pool.run([lambda: None] * 2)
+
+        def caller() -> None:
+            try:
+                pool.run([lambda: done.append(1)] * 2)
+            except ClosedError:
+                done.extend((0, 0))
+
+        other = runtime.spawn(caller, name="caller")
+        pool.shutdown()
+        other.join()
+        assert len(done) == 2
+        assert sum(done) in (0, 2)
+
+    everywhere(program)
+
+
+def test_shutdown_from_inside_a_body(pool: WorkerPool) -> None:
+    done: list[int] = []
+
+    def closing() -> None:
+        pool.shutdown()
+        done.append(1)
+
+    pool.run([lambda: done.append(0), closing])
+    assert sorted(done) == [0, 1]
+
+
+def test_shutdown_names_a_thread_that_does_not_end() -> None:
+    def program(runtime: DetRuntime) -> None:
+        pool, stuck = WorkerPool(runtime), runtime.gate()
+        other = runtime.spawn(lambda: pool.run([lambda: None, lambda: stuck.wait() and None]), name="caller")
+        runtime.point("before")
+        while pool.num_threads == 0 or not runtime.tasks[-1].gate:
+            runtime.gate().wait(0.1)
+        with pytest.raises(WaitTimeoutError, match="'microbatch-1' did not end within 3.0 s"):
+            pool.shutdown(3.0)
+        stuck.open()
+        other.join()
+        pool.shutdown()
+
+    explore(program, range(30), carrier=fastest_carrier()).check()
+
+
+@pytest.mark.parametrize("cycle", [False, True])
+def test_a_collected_pool_leaves_no_thread(cycle: bool) -> None:
+    pools = [WorkerPool(RUNTIME) for _ in range(5)]
+    for pool in pools:
+        pool.run([lambda: None] * 2)
+        if cycle:
+            pool.itself = pool  # type: ignore[attr-defined]
+    del pool
+    with no_thread_left():
+        pools.clear()
+        gc.collect()
+
+
+def test_sleeping_workers_keep_nothing_of_the_last_run_alive(pool: WorkerPool) -> None:
+    class Batch:
+        pass
+
+    def one_run() -> weakref.ref[Any]:
+        batch = Batch()
+        pool.run([lambda: None, lambda: setattr(batch, "seen", True)])
+        return weakref.ref(batch)
+
+    reference = one_run()
+    pool.run([lambda: None] * 2)  # the worker has gone back to sleep before it is claimed again
+    assert reference() is None
+
+
+def test_a_thousand_runs_change_neither_threads_nor_objects(pool: WorkerPool) -> None:
+    def runs(count: int) -> int:
+        for _ in range(count):
+            pool.run([lambda: None] * 3)
+        gc.collect()
+        return len(gc.get_objects())
+
+    runs(50)
+    before = runs(50)
+    assert runs(1000) - before < 50
+    assert pool.num_threads == 2
