@@ -8,6 +8,7 @@ is mapped from the output file, so what is said afterwards is what that wrapper 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,8 @@ class Job:
     quiet: bool
     options: dict[str, Any]
     progress: Quiet = field(default_factory=lambda: Quiet(0))
+    told: threading.Lock = field(default_factory=threading.Lock)
+    """Taken by whoever says that the run was interrupted: the main thread or the watching one."""
 
 
 def run(
@@ -115,9 +118,9 @@ def _work(job: Job, output: OutputFile, interrupts: Interrupts) -> Summary:
     inputs = inputs.bound(target.parameters)
     start = resident_bytes()
     with _wrapped(job, target, inputs) as wrapper:
-        job.progress = wrapper_progress = make_progress(inputs.rows, quiet=job.quiet)
+        job.progress = make_progress(inputs.rows, quiet=job.quiet)
         _store(wrapper, inputs, output)
-        wrapper_progress.close()
+        job.progress.close()
         report = wrapper.last_report
     assert report is not None, "a step that returned has a report"
     output.flush()
@@ -172,6 +175,8 @@ def _last_words(job: Job, output: OutputFile) -> None:
 
 
 def _say(job: Job, output: OutputFile) -> None:
+    if not job.told.acquire(blocking=False):
+        return
     what = f"{job.output} is complete" if output.committed else f"nothing was written to {job.output}"
     done, total = job.progress.done, job.progress.total
     far = f"after {done:,} of {total:,} rows" if total else "before the first row"

@@ -72,7 +72,10 @@ class Summary:
             ("cut", f"{self.ubatches:,} micro-batches" if split else "not cut, one call"),
             ("why", f"{self.reason} (policy {self.policy})" if self.reason else f"policy {self.policy}"),
             ("sizes", f"{sizes} (min / median / max)" if split else ""),
-            ("ran", f"{self.schedule} on {self.workers} threads, backend {self.backend}"),
+            (
+                "ran",
+                f"{self.schedule} on {self.workers} thread{'s' * (self.workers > 1)}, backend {self.backend}",
+            ),
             (
                 "padding",
                 f"{self.padding_avoided:.0%} of the padded batch avoided" if self.padding_avoided else "",

@@ -114,8 +114,9 @@ def _put_first(folder: Path) -> None:
 def _failed(what: str, error: Exception) -> ArgumentValueError:
     """Says which line of the user's code failed, and how."""
     if isinstance(error, SyntaxError) and error.lineno is not None:
-        where = f"{error.filename}, line {error.lineno}: {(error.text or '').strip()}"
+        where, error_text = f"{error.filename}, line {error.lineno}: {(error.text or '').strip()}", error.msg
     else:
+        error_text = str(error)
         frames = [
             frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename
         ]
@@ -123,4 +124,4 @@ def _failed(what: str, error: Exception) -> ArgumentValueError:
             frame for frame in frames if not frame.filename.startswith("<") and frame.filename != __file__
         ]
         where = f"{user[0].filename}, line {user[0].lineno}: {user[0].line}" if user else "while importing"
-    return ArgumentValueError(f"{what} cannot be imported: {type(error).__name__}: {error} ({where})")
+    return ArgumentValueError(f"{what} cannot be imported: {type(error).__name__}: {error_text} ({where})")

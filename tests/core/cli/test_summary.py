@@ -1,0 +1,50 @@
+"""The summary says what the report says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from microbatch.cli.summary import Summary, summarise
+from microbatch.extend.records import StepReport
+
+
+def summary(**fields: Any) -> Summary:
+    """The summary of a report with these fields."""
+    given = {"step": 0, "num_tokens": 90, "num_requests": 10, "sizes": (20, 30, 40), "seconds": 2.0} | fields
+    facts = {"output": "y.npy", "shape": (10, 4), "dtype": "float32", "size": 288, "peak_memory": 3 << 20}
+    return summarise(StepReport(**given), **facts)  # type: ignore[arg-type]
+
+
+def test_numbers() -> None:
+    """Sizes, rate, and the share of padding: 10 avoided of 100 padded units."""
+    made = summary(padding_avoided=10)
+    assert (made.ubatches, made.size_min, made.size_median, made.size_max) == (3, 20, 30, 40)
+    assert made.rows_per_second == 5
+    assert made.padding_avoided == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({}, "rows      10 in 2.00 s, 5 rows/s"),
+        ({}, "cut       3 micro-batches"),
+        ({"sizes": (90,)}, "cut       not cut, one call"),
+        ({"reason": "best", "policy": "auto"}, "why       best (policy auto)"),
+        ({"unit": "cost"}, "sizes     20 / 30 / 40 padded units (min / median / max)"),
+        ({"padding_avoided": 10}, "padding   10% of the padded batch avoided"),
+        ({"oom_sizes": (40, 20)}, "retries   2 parts ran out of memory and were repeated in smaller ones"),
+        ({}, "memory    3 MiB at peak above the start of the step"),
+        ({}, "output    y.npy: 10 x 4 float32, 288 bytes"),
+    ],
+)
+def test_lines(fields: dict[str, Any], line: str) -> None:
+    """Each fact has its line; those that say nothing are left out."""
+    assert line in str(summary(**fields)).splitlines()
+
+
+def test_lines_that_say_nothing_are_left_out() -> None:
+    """An uncut step has no sizes, no padding and no retries."""
+    words = [line.split()[0] for line in str(summary(sizes=(90,))).splitlines()]
+    assert words == ["rows", "cut", "why", "ran", "memory", "output"]
