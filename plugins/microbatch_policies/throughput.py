@@ -53,6 +53,10 @@ class _Kind:
         self.recent = 0.0
 
 
+Settled = tuple[Proposal, _Kind, int, int | None, tuple[int, int, bool]]
+"""The answer, its kind, and what it holds for: workers, limit of the chain, and what that limit allows."""
+
+
 class Throughput:
     """Learns the size by speed: the smallest at most `near` (a fraction) slower than the fastest.
 
@@ -66,7 +70,7 @@ class Throughput:
             )
         self._near = near
         self._kinds: dict[Key, _Kind] = {}
-        self._settled: dict[tuple[str, int], tuple[Proposal, _Kind, int, int | None]] = {}
+        self._settled: dict[tuple[str, int], Settled] = {}
         self._current: _Kind | None = None
         self._arm: int | None = None
         self._limit: int | None = None
@@ -76,8 +80,8 @@ class Throughput:
         known = self._settled.get((request.signature, request.num_tokens))
         if known is None or request.failed_at is not None:
             return self._measure(request)
-        proposal, kind, workers, limit = known
-        if workers != request.workers or limit != request.limit:
+        proposal, kind, workers, limit, allowed = known
+        if workers != request.workers or (limit != request.limit and allowed != _range(request)):
             return self._measure(request)
         self._current, self._arm = kind, None
         return proposal
@@ -142,7 +146,7 @@ class Throughput:
             self._settled.clear()
         if request.failed_at is None:
             key = (request.signature, request.num_tokens)
-            self._settled[key] = (proposal, kind, request.workers, request.limit)
+            self._settled[key] = (proposal, kind, request.workers, request.limit, (low, high, whole))
         return proposal
 
     def _kind(self, request: SizingRequest) -> _Kind:
