@@ -1,0 +1,91 @@
+"""First error wins, others are told, nothing is kept."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microbatch.errors import BarrierBrokenError
+from microbatch.testing.taking_turns import contexts
+from microbatch.turns.failure import Failures, UBatchCancelled
+from microbatch.turns.state import UBatchState
+
+KINDS = {
+    "value": ValueError,
+    "cancelled": UBatchCancelled,
+    "interrupt": KeyboardInterrupt,
+    "exit": SystemExit,
+}
+
+
+@given(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=6))
+def test_which_error_is_raised(kinds: list[str]) -> None:
+    failures, errors = Failures(), [KINDS[kind](number) for number, kind in enumerate(kinds)]
+    for context, error in zip(contexts(len(errors)), errors, strict=True):
+        failures.record(context, error)
+        assert context.state is UBatchState.FAILED
+    stops = [error for error in errors if isinstance(error, KeyboardInterrupt | SystemExit)]
+    causes = [error for error in errors if not isinstance(error, UBatchCancelled)]
+    with pytest.raises(BaseException) as caught:
+        failures.raise_first()
+    if not causes:
+        assert isinstance(caught.value, BarrierBrokenError)
+        return
+    assert caught.value is (stops or causes)[0]
+    others = tuple(error for error in causes if error is not caught.value)
+    assert getattr(caught.value, "ubatch_errors", ()) == others
+    assert len(caught.value.__notes__) == 1 + len(others)
+
+
+def test_without_a_failure_nothing_is_raised() -> None:
+    failures = Failures()
+    failures.raise_first()
+    assert not failures.any()
+
+
+def test_one_error_raised_by_several_ubatches_is_told_once() -> None:
+    failures, error = Failures(), ValueError("shared")
+    for context in contexts(3):
+        failures.record(context, error)
+    with pytest.raises(ValueError, match="shared") as caught:
+        failures.raise_first()
+    assert caught.value.__notes__ == ["in ubatch 0 of 3 (tokens 0:1)"]
+
+
+def test_an_error_outside_any_ubatch_is_the_callers() -> None:
+    failures = Failures()
+    failures.record(contexts(2)[1], ValueError("first"))
+    failures.record(None, RuntimeError("in the schedule"))
+    with pytest.raises(ValueError, match="first") as caught:
+        failures.raise_first()
+    assert "the caller also raised RuntimeError: in the schedule" in caught.value.__notes__
+
+
+def test_a_raised_error_leaves_no_cycle() -> None:
+    class Payload:
+        pass
+
+    def fail() -> weakref.ref[Payload]:
+        payload = Payload()
+        failures = Failures()
+        try:
+            local = payload
+            raise ValueError("with a payload in its frame")
+        except ValueError as error:
+            failures.record(None, error)
+            del local
+        try:
+            failures.raise_first()
+        except ValueError:
+            pass
+        return weakref.ref(payload)
+
+    gc.disable()
+    try:
+        assert fail()() is None
+    finally:
+        gc.enable()

@@ -1,0 +1,209 @@
+"""Do the tests have teeth? Four bugs that hand-offs are known for are each found within 100 schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microbatch.schedules import pingpong
+from microbatch.testing.deterministic import (
+    BoundedSearch,
+    DeadlockError,
+    DetRuntime,
+    Preemptions,
+    explore,
+    explore_all,
+    fastest_carrier,
+    replay,
+)
+from microbatch.testing.taking_turns import Fault, TurnsProgram, order_of_work
+from microbatch.turns.barrier import UBatchBarrier
+from microbatch.turns.failure import UBatchCancelled
+from microbatch.turns.handoff import Ring, ThreadRing
+
+Program = Callable[[DetRuntime], None]
+
+
+class LostWakeUp(ThreadRing):
+    """Signals the next, then clears its own gate, then waits: a signal in between is gone."""
+
+    def hand_over(self, index: int, label: str = "") -> None:
+        if self.failed or self.scattered:
+            raise UBatchCancelled
+        following = self.after[index]
+        if following != index:
+            self.holder = following
+            self._gates[following].open()
+            self._gates[index].wait(0)
+            self._gates[index].wait(self._timeout)
+
+
+class LateFlag(ThreadRing):
+    """Wakes everybody, then says why."""
+
+    def scatter(self) -> None:
+        for gate in self._gates:
+            gate.open()
+        self._runtime.point("between")
+        self.scattered = True
+
+
+class ForgottenLeave(ThreadRing):
+    """A ubatch that fails keeps the turn."""
+
+    def leave(self, index: int) -> None:
+        if not self.failed:
+            super().leave(index)
+
+
+def lapping(runtime: DetRuntime) -> None:
+    """A barrier of one count: who comes round fast finds the slow ones still counted, and passes alone."""
+    parties, inside, passed = 2, [0], [0, 0]
+    gates = [runtime.gate() for _ in range(parties)]
+
+    def wait(index: int) -> None:
+        inside[0] += 1
+        if inside[0] == parties:
+            for gate in gates:
+                gate.open()
+        while inside[0] < parties:
+            gates[index].wait()
+        runtime.point("leaving")
+        inside[0] -= 1
+
+    def party(index: int) -> None:
+        for round_number in (1, 2):
+            passed[index] = round_number
+            wait(index)
+            assert min(passed) >= round_number, "lapped"
+
+    tasks = [runtime.spawn(lambda i=i: party(i), name=f"party {i}") for i in range(parties)]  # type: ignore[misc]
+    for task in tasks:
+        task.join()
+
+
+def with_ring(kind: type[Ring], fault: Fault | None, yields: tuple[int, ...] = (2, 2, 2)) -> Program:
+    def program(runtime: DetRuntime) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pingpong, "ThreadRing", kind)
+            TurnsProgram(yields, fault)(runtime)
+
+    return program
+
+
+BUGS: dict[str, Program] = {
+    "lost wake-up": with_ring(LostWakeUp, None),
+    "abort flag set after the wake-ups": with_ring(LateFlag, Fault(1, "setup")),
+    "barrier lap": lapping,
+    "forgotten leave": with_ring(ForgottenLeave, Fault(1, 1)),
+}
+SMALL: dict[str, Program] = {
+    "lost wake-up": with_ring(LostWakeUp, None, (1, 1)),
+    "abort flag set after the wake-ups": with_ring(LateFlag, Fault(0, "setup"), (0, 0)),
+    "barrier lap": lapping,
+    "forgotten leave": with_ring(ForgottenLeave, Fault(0, 1), (1, 1)),
+}
+
+
+@pytest.mark.parametrize("strategy", ["random", "pct"])
+@pytest.mark.parametrize("bug", BUGS)
+def test_seeded_bug_is_found_within_100_schedules(bug: str, strategy: str) -> None:
+    outcome = explore(BUGS[bug], range(100), strategy=strategy, carrier=fastest_carrier())
+    assert isinstance(outcome.error, DeadlockError | AssertionError), f"{bug} was not found"
+
+
+@pytest.mark.parametrize("bug", SMALL)
+def test_seeded_bug_is_found_by_bounded_search_and_its_schedule_replays(bug: str) -> None:
+    outcome = explore_all(SMALL[bug], preemptions=2, limit=100, carrier=fastest_carrier())
+    assert outcome.error is not None, f"{bug} was not found"
+    for carrier in ("threads", fastest_carrier()):
+        with pytest.raises(type(outcome.error)):
+            replay(SMALL[bug], outcome.choices, carrier=carrier)
+
+
+@given(
+    yields=st.lists(st.integers(0, 3), min_size=2, max_size=4),
+    switches=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 4)), max_size=4),
+    spurious=st.integers(0, 4),
+)
+def test_ring_follows_the_model_under_drawn_preemptions(
+    yields: list[int], switches: list[tuple[int, int]], spurious: int
+) -> None:
+    runtime = DetRuntime(Preemptions(switches), carrier=fastest_carrier(), spurious=spurious)
+    program = TurnsProgram(yields)
+    runtime.run(lambda: program(runtime))
+    assert program.work_done == order_of_work(yields)
+
+
+scripts = st.lists(st.sampled_from(["wait", "abort", "reset"]), min_size=1, max_size=4)
+
+
+@given(script=st.lists(scripts, min_size=2, max_size=3), switches=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3)), max_size=4))  # fmt: skip
+def test_barrier_is_usable_after_any_history(
+    script: list[list[str]], switches: list[tuple[int, int]]
+) -> None:
+    """No history hangs (waits have limits), each trip gives each place once, and a reset makes it new."""
+
+    def program(runtime: DetRuntime) -> None:
+        barrier = UBatchBarrier(len(script), runtime, timeout=5.0)
+        passed: dict[int, list[int]] = {}
+
+        def party(operations: list[str]) -> None:
+            for operation in operations:
+                try:
+                    if operation == "wait":
+                        place = barrier.wait()
+                        passed.setdefault(place, []).append(1)
+                    else:
+                        barrier.abort("script") if operation == "abort" else barrier.reset()
+                except Exception as error:  # noqa: BLE001 - only its kind matters
+                    assert type(error).__name__ in {"BarrierBrokenError", "WaitTimeoutError"}
+
+        tasks = [runtime.spawn(lambda s=s: party(s), name="party") for s in script]  # type: ignore[misc]
+        for task in tasks:
+            task.join()
+        assert len({len(passed.get(place, [])) for place in range(len(script))}) == 1, (
+            "a round passed some of its parties"
+        )
+        barrier.reset()
+        places: list[Any] = []
+        tasks = [runtime.spawn(lambda: places.append(barrier.wait()), name="again") for _ in script]
+        for task in tasks:
+            task.join()
+        assert sorted(places) == list(range(len(script)))
+
+    runtime = DetRuntime(Preemptions(switches), carrier=fastest_carrier())
+    runtime.run(lambda: program(runtime))
+
+
+def test_bounded_search_ends_and_repeats_no_schedule() -> None:
+    seen: set[tuple[int, ...]] = set()
+    search = BoundedSearch(1)
+    for strategy in search:
+        runtime = DetRuntime(strategy, carrier=fastest_carrier())
+        runtime.run(lambda: TurnsProgram((1, 1))(runtime))  # noqa: B023 - run at once
+        assert tuple(runtime.choices) not in seen
+        seen.add(tuple(runtime.choices))
+        assert sum(decision.preempts for decision in runtime.decisions) <= 1
+        search.ran(runtime.decisions)
+    assert len(seen) > 5
+
+
+def test_standing_of_each_party_is_told() -> None:
+    ring = ThreadRing(DetRuntime(), [], None)
+    ring.after, ring.yields, ring.labels, ring.left = (
+        [1, 2, 0],
+        [0, 2, 1],
+        ["start", "combine", ""],
+        [True, False, False],
+    )
+    ring.holder = 1
+    assert [ring._standing(index) for index in range(3)] == [
+        "ubatch 0 has finished",
+        "ubatch 1 has the turn since yield 2 (combine)",
+        "ubatch 2 waits at yield 1",
+    ]
