@@ -43,6 +43,9 @@ class HostState:
 
     __slots__ = ("_context",)
 
+    only_context_variables = True
+    """Tells the greenlet driver that there is nothing to park: a greenlet has context variables of its own."""
+
     def __init__(self) -> None:
         self._context = contextvars.copy_context()
 
