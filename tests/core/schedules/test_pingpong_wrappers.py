@@ -1,0 +1,153 @@
+"""Wrappers that take turns, inside each other, beside each other, and called from several threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import microbatch
+from microbatch import dbo
+from microbatch.testing.threads import no_thread_left
+
+Array = Any
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left() -> Iterator[None]:
+    with no_thread_left():
+        yield
+
+
+@pytest.fixture(params=["threads", "greenlets"])
+def turns(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+    """Wrap a function so that its steps take turns; closed at the end."""
+    if request.param == "greenlets":
+        pytest.importorskip("greenlet", reason="the greenlet driver needs the greenlet package")
+    made: list[Any] = []
+
+    def wrap(function: Callable[..., Any], num_ubatches: int = 3, **options: Any) -> Any:
+        made.append(
+            microbatch.wrap(
+                function, schedule="pingpong", driver=request.param, policy="fixed", num_ubatches=num_ubatches,
+                barrier_timeout=60.0, **options,
+            )
+        )  # fmt: skip
+        return made[-1]
+
+    yield wrap
+    for wrapper in made:
+        wrapper.shutdown()
+
+
+def layer(x: Array) -> Array:
+    y = x * 2
+    dbo.dbo_yield_and_switch_from_compute_to_comm("dispatch")
+    y = y + 1
+    dbo.dbo_yield_and_switch_from_comm_to_compute("combine")
+    return y - x
+
+
+ROWS = np.arange(60.0).reshape(20, 3)
+
+
+@pytest.mark.parametrize("num_ubatches", [1, 2, 3, 7, 20])
+def test_the_wrapped_call_equals_the_plain_one(num_ubatches: int, turns: Callable[..., Any]) -> None:
+    wrapped = turns(layer, num_ubatches)
+    for _ in range(3):
+        np.testing.assert_array_equal(wrapped(ROWS), layer(ROWS))
+    assert len(wrapped.last_report.sizes) == num_ubatches
+
+
+def test_a_wrapper_inside_a_wrapper(turns: Callable[..., Any]) -> None:
+    inner = turns(layer, 2)
+
+    def outer(x: Array) -> Array:
+        y = inner(x)
+        dbo.dbo_yield()
+        return inner(y)
+
+    np.testing.assert_array_equal(turns(outer)(ROWS), layer(layer(ROWS)))
+
+
+def test_a_wrapper_that_calls_itself(turns: Callable[..., Any]) -> None:
+    def deeper(x: Array) -> Array:
+        dbo.dbo_yield()
+        y = wrapped(x) if len(x) > 3 else layer(x)
+        dbo.dbo_yield()
+        return y
+
+    wrapped = turns(deeper, 2)
+    np.testing.assert_array_equal(wrapped(ROWS), layer(ROWS))
+
+
+def test_two_wrappers_at_once_and_one_wrapper_from_several_threads(turns: Callable[..., Any]) -> None:
+    first, second = turns(layer, 2), turns(layer, 4)
+    wrong: list[Any] = []
+
+    def caller(number: int) -> None:
+        rows = ROWS + number
+        for round_number in range(10):
+            wrapped = first if (number + round_number) % 2 else second
+            try:
+                np.testing.assert_array_equal(wrapped(rows), layer(rows))
+            except BaseException as error:  # noqa: BLE001 - shown below
+                wrong.append(error)
+
+    threads = [threading.Thread(target=caller, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert wrong == []
+
+
+def test_an_error_of_the_inner_wrapper_reaches_the_outermost_caller(turns: Callable[..., Any]) -> None:
+    def failing(x: Array) -> Array:
+        dbo.dbo_yield()
+        if x[0, 0] > 20:
+            raise ValueError("deep inside")
+        return layer(x)
+
+    inner = turns(failing, 2)
+    outer = turns(lambda x: layer(inner(x)), 3)
+    with pytest.raises(ValueError, match="deep inside") as caught:
+        outer(ROWS)
+    assert len([note for note in caught.value.__notes__ if note.startswith("in ubatch")]) == 2
+    small = np.ones((8, 3))
+    np.testing.assert_array_equal(outer(small), layer(layer(small)))
+
+
+def test_callers_floating_point_rules_hold_in_every_ubatch(turns: Callable[..., Any]) -> None:
+    def overflow(x: Array) -> Array:
+        dbo.dbo_yield()
+        return x * np.float64(1e308)
+
+    rows = np.array([[0.0]] * 7 + [[1e10]])
+    wrapped = turns(overflow, 4)
+    with np.errstate(all="raise"), pytest.raises(FloatingPointError):
+        wrapped(rows)
+    with np.errstate(all="ignore"):
+        assert np.isinf(wrapped(rows)[-1, 0])
+
+
+def test_unequal_yields_are_told_with_strict_yields(turns: Callable[..., Any]) -> None:
+    def uneven(x: Array) -> Array:
+        for _ in range(int(x[0, 0]) % 2 + 1):
+            dbo.dbo_yield()
+        return x
+
+    rows = np.arange(2.0)[:, None]
+    np.testing.assert_array_equal(turns(uneven, 2)(rows), rows)
+    with pytest.raises(microbatch.MicrobatchError, match="ubatch 0 passed 1, ubatch 1 passed 2"):
+        turns(uneven, 2, strict_yields=True)(rows)
+
+
+def test_a_dropped_wrapper_leaves_no_thread() -> None:
+    for _ in range(10):
+        wrapped = microbatch.wrap(layer, schedule="pingpong", policy="fixed", num_ubatches=3)
+        wrapped(ROWS)
+        del wrapped
