@@ -1,0 +1,147 @@
+"""Batches as users have them: arrays with rows, tokens of requests, nested containers, and functions of rows.
+
+Invariant: every element of a drawn array differs from every other of the same leaf (as far as its dtype can count), so
+a row that is lost, doubled or misplaced changes a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optree
+from hypothesis import strategies as st
+
+from microbatch.batch.layout import Layout, query_start_loc, replicate, requests, seq_lens, tokens
+from microbatch.batch.ranges import BatchShape
+
+__all__ = ["DrawnBatch", "arrays", "batch_shapes", "batches", "pytrees", "query_start_locs", "row_functions"]
+
+DTYPES = ("f4", "f8", "i8", "i4", "i2", "c8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnBatch:
+    """Arguments of a call, and what they are."""
+
+    inputs: dict[str, Any]
+    """Keyword arguments; every array has a rule in `layout`."""
+    layout: Layout
+    """The rules."""
+    num_tokens: int
+    """Tokens in the batch."""
+    num_requests: int
+    """Requests in the batch."""
+
+
+@st.composite
+def query_start_locs(
+    draw: st.DrawFn, *, max_requests: int = 8, max_length: int = 9, min_length: int = 1
+) -> np.ndarray:
+    """Cumulative tokens of up to `max_requests` requests, int64, from 0; one entry more than requests."""
+    lengths = draw(st.lists(st.integers(min_length, max_length), max_size=max_requests))
+    return np.cumsum([0, *lengths], dtype=np.int64)
+
+
+@st.composite
+def batch_shapes(draw: st.DrawFn, *, max_requests: int = 8, max_length: int = 9) -> BatchShape:
+    """Batches as numbers: rows, tokens of requests, or padded rows with lengths."""
+    kind = draw(st.sampled_from(["rows", "tokens", "padded"]))
+    if kind == "tokens":
+        starts = draw(query_start_locs(max_requests=max_requests, max_length=max_length))
+        return BatchShape(num_tokens=int(starts[-1]), num_requests=len(starts) - 1, query_start_loc=starts)
+    rows = draw(st.integers(0, max_requests))
+    if kind == "rows":
+        return BatchShape(num_tokens=rows, num_requests=rows)
+    lengths = draw(st.lists(st.integers(1, max_length), min_size=rows, max_size=rows))
+    return BatchShape(num_tokens=rows, num_requests=rows, lengths=np.array(lengths, dtype=np.int64))
+
+
+@st.composite
+def arrays(draw: st.DrawFn, *, rows: int, axis: int = 0, max_axes: int = 3) -> np.ndarray:
+    """An array with `rows` along `axis`, every element its own number; contiguous, transposed or strided."""
+    others = draw(st.lists(st.integers(1, 3), min_size=axis, max_size=max(axis, max_axes - 1)))
+    shape = (*others[:axis], rows, *others[axis:])
+    dtype = draw(st.sampled_from(DTYPES))
+    made = np.arange(int(np.prod(shape))).astype(dtype).reshape(shape)
+    memory = draw(st.sampled_from(["plain", "transposed", "strided"]))
+    if memory == "transposed":
+        return made.T.copy().T
+    if memory == "strided":
+        return np.repeat(made, 2, axis=-1)[..., ::2]
+    return made
+
+
+def pytrees(*, leaves: st.SearchStrategy[Any], max_leaves: int = 4) -> st.SearchStrategy[Any]:
+    """Dicts, lists and tuples, nested, with `leaves` in them; at least one leaf."""
+    named = st.sampled_from(["hidden", "mask", "scores"])
+
+    def inside(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+        return (
+            st.dictionaries(named, children, min_size=1, max_size=2)
+            | st.lists(children, min_size=1, max_size=2).map(tuple)
+            | st.lists(children, min_size=1, max_size=2)
+        )
+
+    return st.recursive(leaves, inside, max_leaves=max_leaves)
+
+
+@st.composite
+def batches(draw: st.DrawFn, *, max_requests: int = 6, max_length: int = 5) -> DrawnBatch:
+    """Arguments with rows by token, by request, or by both with query_start_loc, and constants beside them."""
+    if draw(st.booleans()):
+        return draw(_rows(max_requests))
+    starts = draw(query_start_locs(max_requests=max_requests, max_length=max_length))
+    total, count = int(starts[-1]), len(starts) - 1
+    inputs: dict[str, Any] = {
+        "hidden": draw(pytrees(leaves=arrays(rows=total), max_leaves=2)),
+        "query_start_loc": starts,
+        "seq_lens": np.diff(starts),
+    }
+    rules = {"hidden": tokens(), "query_start_loc": query_start_loc(), "seq_lens": seq_lens()}
+    if draw(st.booleans()):
+        inputs["per_request"] = draw(arrays(rows=count))
+        rules["per_request"] = requests()
+    _add_constants(draw, inputs, rules)
+    return DrawnBatch(inputs=inputs, layout=Layout(inputs=rules), num_tokens=total, num_requests=count)
+
+
+@st.composite
+def row_functions(draw: st.DrawFn) -> Callable[..., Any]:
+    """Functions of the rows of their keyword arguments: what they give on a part is that part of what they give."""
+    kind = draw(st.sampled_from(["same", "doubled", "renamed", "nested"]))
+
+    def same(**inputs: Any) -> Any:
+        return inputs["hidden"]
+
+    def doubled(**inputs: Any) -> Any:
+        return optree.tree_map(lambda leaf: leaf * 2, inputs["hidden"])
+
+    def renamed(**inputs: Any) -> Any:
+        return {"out": inputs["hidden"], "next": doubled(**inputs)}
+
+    def nested(**inputs: Any) -> Any:
+        return [same(**inputs), (doubled(**inputs),)]
+
+    return {"same": same, "doubled": doubled, "renamed": renamed, "nested": nested}[kind]
+
+
+@st.composite
+def _rows(draw: st.DrawFn, max_rows: int) -> DrawnBatch:
+    rows = draw(st.integers(0, max_rows))
+    axis = draw(st.integers(0, 1))
+    inputs = {"hidden": draw(pytrees(leaves=arrays(rows=rows, axis=axis), max_leaves=3))}
+    rules = {"hidden": tokens(axis)}
+    _add_constants(draw, inputs, rules)
+    return DrawnBatch(inputs=inputs, layout=Layout(inputs=rules), num_tokens=rows, num_requests=rows)
+
+
+def _add_constants(draw: st.DrawFn, inputs: dict[str, Any], rules: dict[str, Any]) -> None:
+    """Things that every ubatch gets whole."""
+    if draw(st.booleans()):
+        inputs["scale"] = draw(st.sampled_from([None, 2, 0.5, "text", np.float32(3)]))
+    if draw(st.booleans()):
+        inputs["weight"] = draw(arrays(rows=draw(st.integers(0, 4))))
+        rules["weight"] = replicate()

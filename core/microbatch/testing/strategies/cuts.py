@@ -1,0 +1,46 @@
+"""Ways to cut a batch: a splitter with what it needs, and the cut that comes of it.
+
+Invariant: a drawn cut is one that `cut` makes of that batch; ways it refuses are not drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from microbatch.batch.ranges import BatchShape, Cut
+from microbatch.batch.slicing import cut
+
+__all__ = ["DrawnCut", "cuts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnCut:
+    """A batch, how it is cut, and the cut."""
+
+    shape: BatchShape
+    """The batch."""
+    options: Mapping[str, Any]
+    """Arguments of `cut`."""
+    cut: Cut
+    """The result."""
+
+
+@st.composite
+def cuts(draw: st.DrawFn, *, shapes: st.SearchStrategy[BatchShape]) -> DrawnCut:
+    """A cut of one of `shapes`, by count, by limit or at given places."""
+    shape = draw(shapes)
+    splitter = draw(st.sampled_from(["even", "floor", "request-aligned", "packed", "explicit"]))
+    most = max(1, shape.num_requests if splitter in ("packed", "request-aligned") else shape.num_tokens)
+    options: dict[str, Any] = {"splitter": splitter}
+    if splitter == "explicit":
+        inner = st.sets(st.integers(1, max(1, shape.num_tokens - 1)), max_size=4)
+        options["boundaries"] = sorted(draw(inner)) if shape.num_tokens > 1 else []
+    elif splitter in ("packed", "request-aligned") or draw(st.booleans()):
+        options["num_ubatches"] = draw(st.integers(1, most))
+    else:
+        options["limit"] = draw(st.integers(1, most + 1))
+    return DrawnCut(shape=shape, options=options, cut=cut(shape, **options))

@@ -1,0 +1,162 @@
+"""Every schedule on the recording and the adversarial device: nothing unordered, and right under the worst order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import microbatch
+from microbatch import dbo
+from microbatch.testing import AdversarialBackend, MemoryModel, RecordingBackend
+from microbatch.testing.adversarial.order import WORST_ORDERS
+from microbatch.testing.given import GivenBackends
+from microbatch.testing.simulated.backend import SimulatedBackend
+from microbatch.testing.strategies import work_orders
+
+SCHEDULES = ("sequential", "parallel", "pingpong", "streamed")
+ROWS = np.arange(22.0).reshape(11, 2)
+
+
+def plain(x: Any) -> Any:
+    """Intermediate arrays are dropped at once, so that their memory is used again."""
+    return {"wide": (x * 2 + 1) * 3, "sum": (x - 1).sum(axis=1)}
+
+
+def yielding(x: Any) -> Any:
+    """Compute, communicate, compute, as a model under dual batch overlap."""
+    h = x * 2
+    dbo.dbo_yield_and_switch_from_compute_to_comm("dispatch")
+    h = h + 1
+    dbo.dbo_yield_and_switch_from_comm_to_compute("combine")
+    h = h * 3
+    dbo.dbo_switch_to_comm_sync()
+    total = (x - 1).sum(axis=1)
+    dbo.dbo_yield()
+    dbo.dbo_switch_to_compute_sync()
+    return {"wide": h, "sum": total + 0}
+
+
+def run(backend: SimulatedBackend, function: Any, schedule: str, ubatches: int, *, host: bool, driver: str) -> None:
+    """Inputs made on the caller's stream, outputs read there after the step."""
+    with microbatch.wrap(
+        function,
+        backend=backend.name,
+        plugins=GivenBackends(backend),
+        schedule=schedule,
+        num_ubatches=ubatches,
+        policy="fixed",
+        driver=driver,
+    ) as wrapped:
+        x = ROWS.copy() if host else backend.array(ROWS - 1) + 1
+        result = wrapped(x)
+        got = {name: np.asarray(value) for name, value in result.items()}
+    expected = plain(ROWS)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(got[name], value)
+
+
+CASES = [
+    pytest.param(function, schedule, host, driver, id=f"{function.__name__}-{schedule}-{'host' if host else driver}")
+    for function in (plain, yielding)
+    for schedule in SCHEDULES
+    for host in ((False, True) if schedule == "streamed" else (False,))
+    for driver in (("threads", "greenlets") if schedule == "pingpong" else ("threads",))
+]
+
+
+@pytest.mark.parametrize(("function", "schedule", "host", "driver"), CASES)
+def test_nothing_is_unordered(function: Any, schedule: str, host: bool, driver: str) -> None:
+    device = RecordingBackend()
+    run(device, function, schedule, 5, host=host, driver=driver)
+    device.assert_ordered()
+    assert not device.findings().waits_for_nothing
+
+
+@pytest.mark.parametrize("order", WORST_ORDERS, ids=lambda order: str(order.starved))
+@pytest.mark.parametrize(("function", "schedule", "host", "driver"), CASES)
+def test_the_result_is_right_in_the_worst_orders(
+    function: Any, schedule: str, host: bool, driver: str, order: Any
+) -> None:
+    device = AdversarialBackend(order)
+    run(device, function, schedule, 5, host=host, driver=driver)
+
+
+@given(order=work_orders(), ubatches=st.integers(1, 9), case=st.sampled_from(CASES))
+def test_the_result_is_right_in_any_order(order: Any, ubatches: int, case: Any) -> None:
+    function, schedule, host, driver = case.values
+    run(AdversarialBackend(order), function, schedule, ubatches, host=host, driver=driver)
+
+
+def test_streamed_leaves_nothing_pending() -> None:
+    for host in (False, True):
+        device = AdversarialBackend()
+        with microbatch.wrap(
+            plain, backend="adversarial", plugins=GivenBackends(device), schedule="streamed", num_ubatches=5
+        ) as wrapped:
+            wrapped(ROWS if host else device.array(ROWS))
+        assert device.pending == 0
+
+
+@given(rows=st.integers(1, 40), ubatches=st.integers(1, 20), host=st.booleans())
+def test_streamed_keeps_no_more_parts_alive_than_it_has_slots(rows: int, ubatches: int, host: bool) -> None:
+    device = AdversarialBackend(model=MemoryModel(caching=False, granularity=1))
+    x = np.zeros((rows, 64)) if host else device.array(np.zeros((rows, 64)))
+    before = device.memory().in_use
+    part = -(-rows // min(ubatches, rows)) * 64 * 8
+    with microbatch.wrap(
+        lambda x: x + 1, backend="adversarial", plugins=GivenBackends(device), schedule="streamed",
+        num_ubatches=ubatches, policy="fixed",
+    ) as wrapped:  # fmt: skip
+        wrapped(x, out=np.empty((rows, 64)) if host else None)
+    result = 0 if host else rows * 64 * 8
+    assert device.memory().peak - before <= result + 3 * 2 * part
+
+
+@given(order=work_orders(), at=st.integers(0, 6), stage=st.sampled_from(["compute", "store"]))
+def test_streamed_raises_the_first_error_and_drains(order: Any, at: int, stage: str) -> None:
+    device = AdversarialBackend(order)
+    seen = []
+
+    def failing(x: Any) -> Any:
+        seen.append(len(x))
+        if len(seen) > at and stage == "compute":
+            raise KeyError("row")
+        return x if len(seen) <= at else x[:0]
+
+    with microbatch.wrap(
+        failing, backend="adversarial", plugins=GivenBackends(device), schedule="streamed", num_ubatches=7
+    ) as wrapped:
+        with pytest.raises(KeyError if stage == "compute" else ValueError):
+            wrapped(device.array(np.ones((14, 2))))
+        assert len(seen) <= at + 3
+    assert device.pending == 0
+    np.testing.assert_array_equal(np.asarray(device.array(ROWS) + 1), ROWS + 1)
+
+
+def test_streamed_inside_streamed_ends() -> None:
+    with microbatch.wrap(plain, schedule="streamed", num_ubatches=2) as inner:
+        with microbatch.wrap(lambda x: inner(x)["wide"], schedule="streamed", num_ubatches=3) as outer:
+            np.testing.assert_array_equal(outer(ROWS), plain(ROWS)["wide"])
+
+
+def test_streamed_reads_a_mapped_file_part_by_part(tmp_path: Any) -> None:
+    shape = (4096, 64)
+    mapped = np.lib.format.open_memmap(tmp_path / "in.npy", "w+", "f4", shape)
+    mapped[:] = np.arange(4096, dtype="f4")[:, None]
+    out = np.lib.format.open_memmap(tmp_path / "out.npy", "w+", "f4", shape)
+    in_file = []
+
+    def double(x: Any) -> Any:
+        in_file.append(isinstance(x, np.memmap))
+        return x * 2
+
+    with microbatch.wrap(double, schedule="streamed", num_ubatches=16) as wrapped:
+        wrapped(mapped, out=out)
+        assert wrapped.last_report is not None
+        assert wrapped.last_report.schedule == "streamed"
+    assert in_file == [False] * 16
+    np.testing.assert_array_equal(out, mapped * 2)
