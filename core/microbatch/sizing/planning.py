@@ -130,13 +130,15 @@ class Planner:
             return last
         config = self._config
         units, unit, longest = _units(batch, self._splitter_for(batch))
+        padded = shape.lengths is not None and unit == "rows"
+        cells = (batch.width or 1) if padded else 1  # the batch counts bytes per padded cell, the unit is a row
         self._last_request = last = SizingRequest(
             num_tokens=units,
             num_requests=shape.num_requests,
             unit=unit,
             longest_request=longest,
-            bytes_per_unit=batch.bytes_per_unit,
-            largest_bytes_per_unit=batch.largest_bytes_per_unit,
+            bytes_per_unit=batch.bytes_per_unit * cells,
+            largest_bytes_per_unit=batch.largest_bytes_per_unit * cells,
             signature=signature,
             memory=memory,
             memory_limit=self._memory_limit(memory),
