@@ -1,8 +1,8 @@
-"""Property tests that a third party gets by subclassing.
+"""The base of conformance suites: properties that subclasses inherit as tests of their own.
 
-Invariant: every subclass has test functions of its own. Hypothesis keeps its state on the function object, so one
-`@given` method shared by two subclasses fails its health check (differing executors); here each `check_*` method
-that carries strategies is copied into a `test_*` per subclass.
+Invariant: every subclass gets a fresh function for each `check_*`, since hypothesis keeps its state on the function
+and calls one shared by two classes a health problem (`differing_executors`). The `test_*` name belongs to the
+subclass, so a failure is reported under the name of whoever ran the suite. A `test_*` that somebody wrote stays.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.strategies import SearchStrategy
+
+from microbatch.errors import ArgumentTypeError, near_match
 
 __all__ = ["PropertySuite", "prop"]
 
-F = TypeVar("F", bound=Callable[..., None])
+Check = TypeVar("Check", bound=Callable[..., None])
 
 
-def prop(**strategies: SearchStrategy[Any]) -> Callable[[F], F]:
-    """Mark a `check_*` method: its keyword arguments are drawn. Without strategies it runs once."""
+def prop(*, examples: int | None = None, **strategies: SearchStrategy[Any]) -> Callable[[Check], Check]:
+    """Draw the arguments of `check_*(self, ...)`; `examples` replaces the profile's number of them."""
 
-    def mark(check: F) -> F:
-        check._strategies = strategies  # type: ignore[attr-defined]
+    def mark(check: Check) -> Check:
+        check.property_of_suite = (strategies, examples)  # type: ignore[attr-defined]
         return check
 
     return mark
@@ -35,39 +37,54 @@ class PropertySuite:
 
     not_promised: ClassVar[Mapping[str, str]] = {}
     """Names of checks (without `check_`) that do not apply here, each with the reason; they are skipped with it."""
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """Names of checks (without `check_`) that are known to fail, each with the reason; strict, so that a failure
+    that was repaired is noticed."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Make the tests; ArgumentTypeError for an exception to a check that does not exist."""
         super().__init_subclass__(**kwargs)
         known = {name.removeprefix("check_") for name in dir(cls) if name.startswith("check_")}
-        if unknown := set(cls.not_promised) - known:
-            raise TypeError(f"{cls.__name__}.not_promised names checks that do not exist: {sorted(unknown)}")
+        for field in ("not_promised", "expected_failures"):
+            for name in sorted(set(getattr(cls, field)) - known):
+                raise ArgumentTypeError(
+                    f"{cls.__name__}.{field} names a check {name!r} that does not exist;{near_match(name, known)}"
+                )
         for name in sorted(known):
-            check = getattr(cls, f"check_{name}")
-            strategies = getattr(check, "_strategies", None)
-            if strategies is None or f"test_{name}" in cls.__dict__:
-                continue
-            setattr(cls, f"test_{name}", _test(cls, check, name, strategies))
+            written = getattr(cls, f"test_{name}", None)
+            if written is None or getattr(written, "of_suite", False):
+                setattr(cls, f"test_{name}", _test(cls, getattr(cls, f"check_{name}"), name))
 
 
-def _test(
-    cls: type[PropertySuite], check: Any, name: str, strategies: Mapping[str, Any]
-) -> Callable[..., None]:
-    """A new test function for this subclass, so that failures carry its name."""
-    test = types.FunctionType(
-        check.__code__, check.__globals__, f"test_{name}", check.__defaults__, check.__closure__
-    )
-    test.__kwdefaults__ = check.__kwdefaults__
-    test.__module__, test.__doc__ = cls.__module__, check.__doc__
-    test.__qualname__ = f"{cls.__qualname__}.test_{name}"
+def _test(cls: type[PropertySuite], check: Any, name: str) -> Any:
+    """A new test function for this subclass."""
     if name in cls.not_promised:
-        made: Callable[..., None] = pytest.mark.skip(reason=cls.not_promised[name])(_empty(test))
-        return made
-    return given(**strategies)(test) if strategies else test
+        test: Any = pytest.mark.skip(reason=cls.not_promised[name])(
+            _named(cls, _nothing, name, check.__doc__)
+        )
+    else:
+        test = _named(cls, check, name, check.__doc__)
+        strategies, examples = getattr(check, "property_of_suite", ({}, None))
+        if strategies:
+            if examples is not None:
+                test = settings(max_examples=examples)(test)
+            test = given(**strategies)(test)
+    if name in cls.expected_failures:
+        test = pytest.mark.xfail(strict=True, reason=cls.expected_failures[name])(test)
+    test.of_suite = True
+    return test
 
 
-def _empty(test: types.FunctionType) -> Callable[..., None]:
-    def skipped(self: PropertySuite) -> None:
-        """Skipped."""
+def _named(cls: type, function: Any, name: str, doc: str | None) -> types.FunctionType:
+    """A copy of `function` as `cls.test_<name>`."""
+    copy = types.FunctionType(
+        function.__code__, function.__globals__, f"test_{name}", function.__defaults__, function.__closure__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__annotations__ = dict(function.__annotations__)
+    copy.__module__, copy.__doc__, copy.__qualname__ = cls.__module__, doc, f"{cls.__qualname__}.test_{name}"
+    return copy
 
-    skipped.__name__, skipped.__qualname__, skipped.__doc__ = test.__name__, test.__qualname__, test.__doc__
-    return skipped
+
+def _nothing(self: PropertySuite) -> None:
+    """What a skipped check would run."""

@@ -1,0 +1,1 @@
+"""The parts of `BackendSuite`, one file a subject."""

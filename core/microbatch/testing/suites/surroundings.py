@@ -1,0 +1,129 @@
+"""Memory, failures, threads, and how the backend is found."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+
+import numpy as np
+import pytest
+
+from microbatch.extend.loading import missing_members
+from microbatch.extend.protocols import Backend
+from microbatch.testing.suites.base import BackendChecks
+
+__all__ = ["SurroundingChecks"]
+
+VARIABLE: ContextVar[str] = ContextVar("microbatch_suite", default="unset")
+
+
+class SurroundingChecks(BackendChecks):
+    """What planning, recovery and look-up rely on."""
+
+    def check_every_member_of_the_protocol_is_there(self) -> None:
+        """Nothing that core may call is missing."""
+        backend = self.make_backend()
+        assert missing_members(backend, Backend) == ()
+        assert backend.name
+
+    def check_a_memory_reading_can_be_true(self) -> None:
+        """Bytes are within the capacity, and pressure between 0 and 1."""
+        reading = self.make_backend().memory()
+        assert 0 < reading.capacity
+        assert 0 <= reading.usable <= reading.capacity
+        assert 0 <= reading.in_use <= reading.peak
+        assert 0 <= reading.pressure <= 1
+
+    def check_failures_are_told_apart(self) -> None:
+        """`classify` says what each error of `failures()` means."""
+        backend = self.make_backend()
+        told = [(repr(error), backend.classify(error)) for error, _ in self.failures()]
+        assert told == [(repr(error), kind) for error, kind in self.failures()]
+
+    def check_reclaim_keeps_live_arrays(self) -> None:
+        """Giving the cache back takes nothing that is in use."""
+        backend = self.make_backend()
+        array = self.make_array(backend, self.numbers(4))
+        self.add_one(array)
+        backend.reclaim()
+        backend.current_stream().synchronize()
+        np.testing.assert_array_equal(self.to_numpy(array), self.numbers(4) + 1)
+
+    def check_thread_state_is_carried_and_put_back(self) -> None:
+        """A worker sees the caller's context variables inside `apply`, and its own before and after."""
+        backend = self.make_backend()
+        token = VARIABLE.set("caller")
+        try:
+            state = backend.thread_state()
+        finally:
+            VARIABLE.reset(token)
+        seen: list[str] = []
+
+        def body() -> None:
+            seen.append(VARIABLE.get())
+            with state.apply():
+                seen.append(VARIABLE.get())
+            seen.append(VARIABLE.get())
+            with pytest.raises(KeyError), state.apply():
+                raise KeyError("row")
+            seen.append(VARIABLE.get())
+
+        _in_thread(body)
+        assert seen == ["unset", "caller", "unset", "unset"]
+
+    def check_a_state_may_be_applied_by_several_threads_at_once(self) -> None:
+        """As the workers of a parallel step do."""
+        state = self.make_backend().thread_state()
+        meeting = threading.Barrier(2, timeout=30)
+
+        def body() -> None:
+            with state.apply():
+                meeting.wait()
+
+        other = threading.Thread(target=body)
+        other.start()
+        body()
+        other.join(30)
+        assert not other.is_alive()
+
+    def check_limits_may_be_entered(self) -> None:
+        """`parallel_limits` and `worker_limits` around an empty step, nested."""
+        backend = self.make_backend()
+        with backend.parallel_limits(2), backend.worker_limits(2), backend.parallel_limits(1):
+            pass
+
+    def check_probing_imports_no_framework(self) -> None:
+        """Listing backends in a fresh interpreter leaves the framework unimported, and names this backend."""
+        if self.registered_name is None:
+            pytest.skip("the suite has no registered_name: the backend is not announced by a plugin")
+        code = (
+            "import sys, microbatch\n"
+            "names = [line.name for line in microbatch.backends()]\n"
+            f"assert {self.registered_name!r} in names, names\n"
+            f"loaded = [name for name in {self.frameworks!r} if name in sys.modules]\n"
+            "assert not loaded, loaded\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def _in_thread(body: Callable[[], None]) -> None:
+    errors: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            body()
+        except BaseException as error:  # noqa: BLE001 - raised in the test
+            errors.append(error)
+
+    thread = threading.Thread(target=guarded)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    if errors:
+        raise errors[0]

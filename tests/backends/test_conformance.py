@@ -1,0 +1,68 @@
+"""The conformance suite on every backend that runs without an accelerator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from microbatch.testing import AdversarialBackend, BackendSuite, RecordingBackend, WorkOrder
+from microbatch.testing.adversarial.order import WORST_ORDERS
+
+
+class TestCpu(BackendSuite):
+    registered_name = "cpu"
+    frameworks = ("torch", "cupy")
+
+    def make_backend(self) -> Any:
+        from microbatch_backends.cpu.backend import CpuBackend
+
+        return CpuBackend()
+
+
+class TestTorchCpu(BackendSuite):
+    registered_name = "torch-cpu"
+    frameworks = ("torch", "cupy")
+
+    def make_backend(self) -> Any:
+        pytest.importorskip("torch", reason="PyTorch is not installed")
+        from microbatch_backends.torch_device.backend import TorchCpuBackend
+
+        return TorchCpuBackend()
+
+    def make_array(self, backend: Any, values: np.ndarray) -> Any:
+        import torch
+
+        return torch.from_numpy(values.copy())
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        return np.asarray(array.numpy())
+
+
+class TestRecording(BackendSuite):
+    def make_backend(self) -> Any:
+        return RecordingBackend()
+
+    def make_array(self, backend: Any, values: np.ndarray) -> Any:
+        array = backend.array(values)
+        backend.current_stream().synchronize()
+        return array
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        return array.view
+
+
+class TestAdversarial(TestRecording):
+    order = WorkOrder()
+
+    def make_backend(self) -> Any:
+        return AdversarialBackend(self.order)
+
+
+class TestAdversarialStarvingCompute(TestAdversarial):
+    order = WORST_ORDERS[2]
+
+
+class TestAdversarialOldestFirst(TestAdversarial):
+    order = WorkOrder(oldest_first=True)
