@@ -30,50 +30,52 @@ __all__ = [
     "dbo_yield_and_switch_from_compute_to_comm",
 ]
 
+_current = CURRENT.get
+
 
 def dbo_enabled() -> bool:
     """Whether the calling code runs in a ubatch that takes turns."""
-    context = CURRENT.get()
+    context = _current()
     return context is not None and context.seat is not None
 
 
 def dbo_current_ubatch_id() -> int:
     """The ubatch the calling code runs in, from 0; 0 outside a step."""
-    context = CURRENT.get()
+    context = _current()
     return 0 if context is None else context.ubatch_id
 
 
 def dbo_yield(label: str = "") -> None:
     """Let the next ubatch run; returns when the turn is back, on the stream that was current before."""
-    context = CURRENT.get()
+    context = _current()
     if context is not None and context.seat is not None:
         context.seat.hand_over(label)
 
 
 def dbo_switch_to_comm() -> None:
     """Make the communication stream current; orders nothing."""
-    context = CURRENT.get()
+    context = _current()
     if context is not None and context.seat is not None:
         context.seat.switch("communication")
 
 
 def dbo_switch_to_compute() -> None:
     """Make the compute stream current; orders nothing."""
-    context = CURRENT.get()
+    context = _current()
     if context is not None and context.seat is not None:
         context.seat.switch("compute")
 
 
 def dbo_switch_to_comm_sync() -> None:
     """Make the communication stream current; its later work waits for the compute work so far."""
-    context = CURRENT.get()
+    context = _current()
     if context is not None and context.seat is not None:
         context.seat.switch_ordered("communication")
 
 
 def dbo_switch_to_compute_sync() -> None:
     """Make the compute stream current; its later work waits for the communication so far."""
-    context = CURRENT.get()
+    context = _current()
     if context is not None and context.seat is not None:
         context.seat.switch_ordered("compute")
 
@@ -84,7 +86,7 @@ def dbo_yield_and_switch_from_compute_to_comm(label: str = "") -> None:
     The mark is set before the turn is passed, so communication does not wait for what siblings compute meanwhile.
     Raises ThreadStateError if the ubatch is not on its compute stream.
     """
-    context = CURRENT.get()
+    context = _current()
     if context is not None and context.seat is not None:
         context.seat.hand_over_to("communication", label)
 
@@ -94,28 +96,28 @@ def dbo_yield_and_switch_from_comm_to_compute(label: str = "") -> None:
 
     Raises ThreadStateError if the ubatch is not on its communication stream.
     """
-    context = CURRENT.get()
+    context = _current()
     if context is not None and context.seat is not None:
         context.seat.hand_over_to("compute", label)
 
 
 def dbo_register_recv_hook(recv_hook: Callable[[], Any]) -> None:
     """Leave `recv_hook` for the ubatch that runs next: at its `dbo_maybe_run_recv_hook`, or when it finishes."""
-    context = CURRENT.get()
+    context = _current()
     if context is not None and context.seat is not None:
         context.seat.register_hook(recv_hook)
 
 
 def dbo_maybe_run_recv_hook() -> None:
     """Run the hooks that siblings left for this ubatch."""
-    context = CURRENT.get()
+    context = _current()
     if context is not None and context.seat is not None:
         context.seat.run_hooks()
 
 
 def dbo_get_previous_event(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call `func` with the compute stream current and return what it returns; None outside a step."""
-    context = CURRENT.get()
+    context = _current()
     if context is not None and context.seat is not None:
         return context.seat.streams.on_compute(func, *args, **kwargs)
     return None

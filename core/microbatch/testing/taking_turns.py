@@ -83,7 +83,9 @@ def contexts(count: int, runtime: Runtime | None = None) -> list[UBatchContext]:
 
 
 def make_step(runtime: Runtime, workers: WorkerPool, count: int, compute: Any, **options: Any) -> Step:
-    """A step of `count` ubatches; `load`, `store` and `backend` may be given, the other options are the config's."""
+    """A step of `count` ubatches; `load`, `store` and `backend` may be given, the other options are the config's, or give it as
+    `config`.
+    """
     load = options.pop("load", lambda context: context.ubatch_id)
     store = options.pop("store", lambda context, outputs: None)
     backend = options.pop("backend", None) or NoDevice()
@@ -93,7 +95,7 @@ def make_step(runtime: Runtime, workers: WorkerPool, count: int, compute: Any, *
         compute=compute,
         store=store,
         backend=cast("Any", backend),
-        config=UBatchConfig(schedule="pingpong", **options),
+        config=options.pop("config", None) or UBatchConfig(schedule="pingpong", **options),
         runtime=runtime,
         workers=workers,
     )

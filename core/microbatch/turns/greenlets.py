@@ -55,7 +55,7 @@ class GreenletRing(Ring):
 
     def start(self, index: int) -> None:
         """Arrive: each party goes to the next, the last one back to the first."""
-        self._switch(index, self.after[index])
+        self._switch(self.after[index])
 
     def hand_over(self, index: int, label: str = "") -> None:
         """As in `Ring`. Raises UBatchCancelled if a sibling failed."""
@@ -69,15 +69,22 @@ class GreenletRing(Ring):
         self.yields[index] += 1
         self.labels[index] = label
         following = self.after[index]
-        if following != index:
-            self._switch(index, following)
+        if following == index:
+            return
+        if self._parking is not None:
+            self._switch(following)
+            return
+        self.holder = following
+        self._greenlets[following].switch()
+        if self.failed:
+            raise UBatchCancelled
 
     def leave(self, index: int) -> None:
         """`index` has ended; who is next runs when its greenlet returns."""
         if not self.left[index]:
             self.holder = self._unlink(index)
 
-    def _switch(self, index: int, following: int) -> None:
+    def _switch(self, following: int) -> None:
         self.holder = following
         if self._parking is None:
             self._greenlets[following].switch()

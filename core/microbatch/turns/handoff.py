@@ -100,6 +100,7 @@ class ThreadRing(Ring):
         self._arrived: deque[int] = deque()
         self._started = False
         self.scattered = False
+        runtime.gather(gates)
 
     def start(self, index: int) -> None:
         """Arrive at the start line in the thread that will carry `index`; returns with the turn.

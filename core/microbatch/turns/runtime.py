@@ -11,14 +11,17 @@ keep its lock), and a shared lock of any kind around hand-off state.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import select
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Hashable
-from typing import Protocol
+from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Protocol, cast
 
 from microbatch.errors import ClosedError
 
@@ -71,6 +74,10 @@ class Runtime(Protocol):
         """Nothing in production; in tests a place where the schedule may turn and a fault may strike."""
         ...
 
+    def gather(self, gates: Sequence[Gate]) -> None:
+        """Say that those who wait in `gates` take turns with the caller: they lose nothing by sharing a core."""
+        ...
+
     def dump(self) -> str:
         """Where each thread stands, one block of text a thread."""
         ...
@@ -83,9 +90,10 @@ class EventGate:
     and `wait` is an error.
     """
 
-    __slots__ = ("_descriptor", "_poll", "_process")
+    __slots__ = ("_descriptor", "_poll", "_process", "home")
 
     def __init__(self) -> None:
+        self.home: int | None = None
         self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._process = os.getpid()
         self._poll = _poll_of(self._descriptor)
@@ -100,6 +108,25 @@ class EventGate:
         if os.getpid() != self._process:
             raise ClosedError(_forked(self._process))
         limit = None if timeout is None or timeout > LONGEST_WAIT else max(0.0, timeout * 1000)
+        if self.home is not None and _current_core() != self.home:
+            return self._wait_at_home(self.home, limit)
+        return self._wait(limit)
+
+    def _wait_at_home(self, home: int, limit: float | None) -> bool:
+        """Sleep on the core of those that take turns, and be free to go anywhere as soon as awake."""
+        allowed = os.sched_getaffinity(0)
+        if home not in allowed:
+            return self._wait(limit)
+        try:
+            try:
+                _move(frozenset((home,)))
+                return self._wait(limit)
+            finally:
+                _move(allowed)
+        finally:
+            _move(allowed)  # an interrupt may have come just before the first one
+
+    def _wait(self, limit: float | None) -> bool:
         while True:
             try:
                 ready = self._poll.poll(limit)
@@ -195,6 +222,17 @@ class ThreadRuntime:
     def point(self, label: str) -> None:
         """Nothing."""
 
+    def gather(self, gates: Sequence[Gate]) -> None:
+        """Let them sleep on the caller's core.
+
+        Waking a thread on another core costs 30 to 90 us on a virtual machine, on the same core 2. Only the sleep is
+        placed: a running thread may go anywhere, so threads that the function starts are not confined.
+        """
+        home = _current_core()
+        for gate in gates:
+            if isinstance(gate, EventGate):
+                gate.home = home
+
     def dump(self) -> str:
         """The last frames of every Python thread."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}
@@ -208,6 +246,23 @@ class ThreadRuntime:
 def default_runtime() -> Runtime:
     """The runtime of production; it has no state, so each one is as good as another."""
     return ThreadRuntime()
+
+
+def _core_reader() -> Callable[[], int | None]:
+    """The C library's `sched_getcpu` (0.07 us), or a function that knows nothing."""
+    try:
+        return cast("Callable[[], int | None]", ctypes.PyDLL(None).sched_getcpu)
+    except (AttributeError, OSError, TypeError):  # not glibc or musl
+        return lambda: None
+
+
+_current_core = _core_reader()
+
+
+def _move(cores: AbstractSet[int]) -> None:
+    """Confine the calling thread to `cores`; nothing where the system forbids it, since only speed depends on it."""
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, cores)
 
 
 def _poll_of(descriptor: int) -> select.poll:

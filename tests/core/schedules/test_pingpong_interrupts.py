@@ -5,16 +5,16 @@ The trace function raises before the chosen bytecode of our own frames, which is
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
-from types import FrameType
-from typing import Any, Self
 
 import pytest
 
 from microbatch import dbo
 from microbatch.errors import WaitTimeoutError
 from microbatch.schedules import pingpong
+from microbatch.testing.interrupts import Interrupt
 from microbatch.testing.taking_turns import TurnsProgram, make_step
 from microbatch.testing.threads import no_thread_left
 from microbatch.turns.context import UBatchContext, current_ubatch
@@ -22,40 +22,6 @@ from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
 
 RUNTIME = ThreadRuntime()
-OURS = ("microbatch/turns/", "microbatch/schedules/", "microbatch/dbo.py")
-FINALIZERS = ("__del__", "_close_all", "close")
-"""Run by the garbage collector, where Python reports an interrupt and goes on."""
-
-
-class Interrupt:
-    """Raises KeyboardInterrupt before bytecode number `at` of our frames in this thread."""
-
-    def __init__(self, at: int) -> None:
-        self.at = at
-        self.seen = 0
-
-    def __enter__(self) -> Self:
-        self._former = sys.gettrace()
-        sys.settrace(self._call)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(self._former)
-
-    def _call(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any] | None:
-        name = frame.f_code.co_filename.replace("\\", "/")
-        if not any(part in name for part in OURS) or frame.f_code.co_name in FINALIZERS:
-            return None
-        frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
-        return self._local
-
-    def _local(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any]:
-        if event == "opcode":
-            self.seen += 1
-            if self.seen == self.at:
-                raise KeyboardInterrupt
-        return self._local
 
 
 @pytest.fixture
@@ -79,6 +45,10 @@ def bytecodes(step: Callable[[], None]) -> int:
     return counting.seen
 
 
+def where_it_may_run() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
 @pytest.mark.parametrize("fails", [False, True], ids=["sound step", "step that fails"])
 def test_interrupt_at_every_bytecode_of_the_caller(fails: bool, driver: str, pool: WorkerPool) -> None:
     entered, unwound = [0], [0]
@@ -100,7 +70,7 @@ def test_interrupt_at_every_bytecode_of_the_caller(fails: bool, driver: str, poo
             assert fails
 
     step()
-    total = bytecodes(step)
+    total, allowed = bytecodes(step), where_it_may_run()
     assert total > 300
     struck = 0
     for at in range(1, total + 1):
@@ -115,6 +85,7 @@ def test_interrupt_at_every_bytecode_of_the_caller(fails: bool, driver: str, poo
             assert not late, f"bytecode {at}: somebody waited for a turn that was lost"
         assert entered == unwound, f"bytecode {at}: a ubatch was not unwound"
         assert current_ubatch() is None
+        assert where_it_may_run() == allowed, f"bytecode {at}: the caller was left confined to a core"
         if at % 50 == 0:
             TurnsProgram((1, 1), driver=driver, timeout=20.0).run(RUNTIME, pool)
     assert struck >= total * 0.9

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.errors import ClosedError
+from microbatch.testing.interrupts import Interrupt
 from microbatch.turns.runtime import EventGate, Gate, LockGate, ThreadRuntime, default_runtime
 
 KINDS: list[Callable[[], Gate]] = [LockGate, *([EventGate] if hasattr(os, "eventfd") else [])]
@@ -101,6 +102,76 @@ def test_gate_closes_its_descriptor() -> None:
     del gate
     with pytest.raises(OSError, match="descriptor"):
         os.fstat(descriptor)
+
+
+needs_cores = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2 or not hasattr(os, "eventfd"),
+    reason="needs Linux and two cores to sleep on another one",
+)
+
+
+def elsewhere(gate: Gate) -> None:
+    """Make `gate` one whose waits sleep on a core that the caller is not on."""
+    assert isinstance(gate, EventGate)
+    gate.home = max(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    os.sched_setaffinity(0, range(gate.home + 1))
+
+
+@needs_cores
+def test_a_wait_on_the_common_core_frees_the_thread_again() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        gate = ThreadRuntime().gate()
+        elsewhere(gate)
+        before = os.sched_getaffinity(0)
+        gate.open()
+        assert gate.wait(30) is True
+        assert gate.wait(0) is False
+        assert os.sched_getaffinity(0) == before
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@needs_cores
+def test_an_interrupt_of_such_a_wait_at_any_bytecode_frees_the_thread() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        gate = ThreadRuntime().gate()
+        for at in range(1, 200):
+            elsewhere(gate)
+            before = os.sched_getaffinity(0)
+            gate.open()
+            try:
+                with Interrupt(at) as interrupt:
+                    gate.wait(0)
+            except KeyboardInterrupt:
+                pass
+            assert os.sched_getaffinity(0) == before
+            if interrupt.seen < at:
+                return
+        pytest.fail("the wait never ended")
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@needs_cores
+def test_a_thread_that_may_not_go_there_stays_where_it_is() -> None:
+    allowed = os.sched_getaffinity(0)
+    gate = ThreadRuntime().gate()
+    assert isinstance(gate, EventGate)
+    gate.home = max(allowed) + 1
+    gate.open()
+    assert gate.wait(30) is True
+    assert os.sched_getaffinity(0) == allowed
+
+
+def test_gathered_gates_have_the_callers_core_for_a_home() -> None:
+    runtime = ThreadRuntime()
+    gates = [runtime.gate(), LockGate()]
+    runtime.gather(gates)
+    if isinstance(gates[0], EventGate) and gates[0].home is not None:
+        assert gates[0].home in os.sched_getaffinity(0)
 
 
 def test_task_runs_under_its_name_and_can_be_joined() -> None:

@@ -10,11 +10,12 @@ hung test; a task that is still there when the program ends is an error as well.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 from microbatch.testing.deterministic.carriers import carrier_named
 from microbatch.testing.deterministic.strategies import Decision, Preemptions, Strategy
 from microbatch.testing.deterministic.tasks import DetGate, DetTask, Killed, State
+from microbatch.turns.runtime import Gate
 
 __all__ = ["DeadlockError", "DetRuntime", "LeftBehindError", "LivelockError"]
 
@@ -128,6 +129,9 @@ class DetRuntime:
         self.step(label)
         if self._fault is not None:
             self._fault(label)
+
+    def gather(self, gates: Sequence[Gate]) -> None:
+        """Nothing: there are no cores here."""
 
     def dump(self) -> str:
         """One line a task."""

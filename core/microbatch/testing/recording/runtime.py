@@ -7,7 +7,7 @@ that meet in other ways (a queue, a lock) look unordered to the checker.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 from microbatch.testing.recording.trace import Trace
 from microbatch.turns.runtime import Gate, Runtime, Task, default_runtime
@@ -53,6 +53,9 @@ class RecordingRuntime:
     def point(self, label: str) -> None:
         """As of the wrapped runtime."""
         self._inner.point(label)
+
+    def gather(self, gates: Sequence[Gate]) -> None:
+        """Nothing: where threads sleep is no part of a trace."""
 
     def dump(self) -> str:
         """As of the wrapped runtime."""
