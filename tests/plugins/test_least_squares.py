@@ -118,3 +118,9 @@ def test_foreign_sums_are_refused(change: dict[str, object]) -> None:
     data = model([(1, 1, 2.0), (2, 1, 3.0)]).as_json() | change
     with pytest.raises((ValueError, TypeError)):
         LeastSquares.from_json(data, 1.0)
+
+
+def test_a_column_that_would_be_negative_is_left_out_not_clipped() -> None:
+    fit = model([(1, 1, 10.0), (10, 1, 8.0), (5, 1, 9.0)]).fit(0.01)
+    assert len(fit.columns) == 1
+    assert 8 < fit.value(3, 1) < 10 or fit.columns == [1]

@@ -161,14 +161,14 @@ def test_roomy_says_yes_only_where_propose_allows_the_whole_batch(usable: int, s
 
 def test_what_is_loaded_is_less_sure() -> None:
     policy = MemoryModel()
-    for size in (8, 16, 32, 64, 128) * 4:
+    for number, size in enumerate((8, 16, 32, 64, 128) * 4):
         policy.propose(request(1 << 30))
-        policy.observe(ran(size, int(100 * size * (1 + 0.02 * (-1) ** size))))
+        policy.observe(ran(size, int(100 * size * (1.02 if number % 2 else 0.98))))
     loaded = MemoryModel()
     loaded.restore(policy.state())
     budget = 100 * 100
     before, after = policy.propose(request(budget)).limit, loaded.propose(request(budget)).limit
-    assert before is not None and after is not None and after <= before
+    assert before is not None and after is not None and after < before
 
 
 def test_auto_bounds_the_fastest_size_by_memory() -> None:
