@@ -107,11 +107,18 @@ class Engine:
         return self._backends.last()
 
     def shutdown(self) -> None:
-        """Stop the workers; a later call raises ClosedError. Harmless when called twice."""
-        if not self._closed:
-            self._remembering.keep()
-        self._closed = True
+        """Stop the workers and wait for them; a later call raises ClosedError. Harmless when called twice."""
+        self.retire()
         self._workers.shutdown()
+
+    def retire(self) -> None:
+        """Keep what was learned and take no more steps; waits for nobody, so the garbage collector may call it.
+
+        The workers end by themselves when the pool is collected.
+        """
+        if not self._closed:
+            self._closed = True
+            self._remembering.keep()
 
     def _prepare(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], slices: Sequence[UBatchSlice] | None

@@ -71,7 +71,7 @@ class UBatchWrapper:
             progress=progress,
         )
         self._barrier: UBatchBarrier | None = None
-        weakref.finalize(self, self._engine.shutdown)
+        weakref.finalize(self, self._engine.retire)
 
     def __call__(
         self, *args: Any, ubatch_slices: Sequence[UBatchSlice] | None = None, out: Any = None, **kwargs: Any
