@@ -69,6 +69,7 @@ def _test(cls: type[PropertySuite], check: Any, name: str) -> Any:
             if examples is not None:
                 test = settings(max_examples=examples)(test)
             test = given(**strategies)(test)
+            test.__qualname__ = f"{cls.__qualname__}.test_{name}"
     if name in cls.expected_failures:
         test = pytest.mark.xfail(strict=True, reason=cls.expected_failures[name])(test)
     test.of_suite = True

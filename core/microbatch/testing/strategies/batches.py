@@ -29,7 +29,7 @@ class DrawnBatch:
     inputs: dict[str, Any]
     """Keyword arguments; every array has a rule in `layout`."""
     layout: Layout
-    """The rules."""
+    """The rules, of functions of `row_functions` too."""
     num_tokens: int
     """Tokens in the batch."""
     num_requests: int
@@ -74,16 +74,19 @@ def arrays(draw: st.DrawFn, *, rows: int, axis: int = 0, max_axes: int = 3) -> n
     return made
 
 
-def pytrees(*, leaves: st.SearchStrategy[Any], max_leaves: int = 4) -> st.SearchStrategy[Any]:
-    """Dicts, lists and tuples, nested, with `leaves` in them; at least one leaf."""
+def pytrees(
+    *, leaves: st.SearchStrategy[Any], max_leaves: int = 4, lists: bool = True
+) -> st.SearchStrategy[Any]:
+    """Dicts, tuples and lists, nested, with `leaves` in them; at least one leaf.
+
+    Without `lists` where a rule names the container: a list so named is cut as a list.
+    """
     named = st.sampled_from(["hidden", "mask", "scores"])
 
     def inside(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-        return (
-            st.dictionaries(named, children, min_size=1, max_size=2)
-            | st.lists(children, min_size=1, max_size=2).map(tuple)
-            | st.lists(children, min_size=1, max_size=2)
-        )
+        several = st.lists(children, min_size=1, max_size=2)
+        made = st.dictionaries(named, children, min_size=1, max_size=2) | several.map(tuple)
+        return made | several if lists else made
 
     return st.recursive(leaves, inside, max_leaves=max_leaves)
 
@@ -96,7 +99,7 @@ def batches(draw: st.DrawFn, *, max_requests: int = 6, max_length: int = 5) -> D
     starts = draw(query_start_locs(max_requests=max_requests, max_length=max_length))
     total, count = int(starts[-1]), len(starts) - 1
     inputs: dict[str, Any] = {
-        "hidden": draw(pytrees(leaves=arrays(rows=total), max_leaves=2)),
+        "hidden": draw(pytrees(leaves=arrays(rows=total), max_leaves=2, lists=False)),
         "query_start_loc": starts,
         "seq_lens": np.diff(starts),
     }
@@ -105,7 +108,12 @@ def batches(draw: st.DrawFn, *, max_requests: int = 6, max_length: int = 5) -> D
         inputs["per_request"] = draw(arrays(rows=count))
         rules["per_request"] = requests()
     _add_constants(draw, inputs, rules)
-    return DrawnBatch(inputs=inputs, layout=Layout(inputs=rules), num_tokens=total, num_requests=count)
+    return DrawnBatch(
+        inputs=inputs,
+        layout=Layout(inputs=rules, outputs={"*": tokens()}),
+        num_tokens=total,
+        num_requests=count,
+    )
 
 
 @st.composite
@@ -132,10 +140,11 @@ def row_functions(draw: st.DrawFn) -> Callable[..., Any]:
 def _rows(draw: st.DrawFn, max_rows: int) -> DrawnBatch:
     rows = draw(st.integers(0, max_rows))
     axis = draw(st.integers(0, 1))
-    inputs = {"hidden": draw(pytrees(leaves=arrays(rows=rows, axis=axis), max_leaves=3))}
+    inputs = {"hidden": draw(pytrees(leaves=arrays(rows=rows, axis=axis), max_leaves=3, lists=False))}
     rules = {"hidden": tokens(axis)}
     _add_constants(draw, inputs, rules)
-    return DrawnBatch(inputs=inputs, layout=Layout(inputs=rules), num_tokens=rows, num_requests=rows)
+    layout = Layout(inputs=rules, outputs={"*": tokens(axis)})
+    return DrawnBatch(inputs=inputs, layout=layout, num_tokens=rows, num_requests=rows)
 
 
 def _add_constants(draw: st.DrawFn, inputs: dict[str, Any], rules: dict[str, Any]) -> None:

@@ -1,0 +1,150 @@
+"""`streamed` on the host: the three stages overlap, and a mapped file bigger than the memory used goes through."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import microbatch
+from microbatch import UBatchConfig
+from microbatch.errors import LayoutError
+from microbatch.schedules import streamed
+from microbatch.schedules.staging import Mover
+from microbatch.schedules.step import Step
+from microbatch.testing import AdversarialBackend
+from microbatch.turns.context import make_ubatch_contexts
+from microbatch.turns.runtime import default_runtime
+from microbatch.turns.workers import WorkerPool
+from microbatch_backends.cpu.backend import CpuBackend
+
+
+def step(load: Any, compute: Any, store: Any, ubatches: int, **config: Any) -> Step:
+    runtime = default_runtime()
+    return Step(
+        contexts=make_ubatch_contexts(ubatches, ubatches, ubatches),
+        load=load,
+        compute=compute,
+        store=store,
+        backend=CpuBackend(),
+        config=UBatchConfig(**config),
+        runtime=runtime,
+        workers=WorkerPool(runtime),
+    )
+
+
+def test_three_neighbouring_ubatches_are_in_three_stages_at_once() -> None:
+    """Each stage of the middle of the step waits for the other two, so without overlap this would never end."""
+    meeting = threading.Barrier(3, timeout=30)
+    met: list[tuple[str, int]] = []
+
+    def meet(stage: str, ubatch: int, turn: int) -> None:
+        if 2 <= turn < 8:
+            meeting.wait()
+            met.append((stage, ubatch))
+
+    def load(context: Any) -> int:
+        meet("load", context.ubatch_id, context.ubatch_id)
+        return int(context.ubatch_id)
+
+    def compute(context: Any, value: int) -> int:
+        meet("compute", context.ubatch_id, context.ubatch_id + 1)
+        return value
+
+    def store(context: Any, value: int) -> None:
+        meet("store", context.ubatch_id, context.ubatch_id + 2)
+
+    # three stages that meet hold three slots, and a fourth is loaded while they do
+    streamed.run(step(load, compute, store, 8))
+    assert len(met) == 18
+
+
+@given(ubatches=st.integers(1, 7), at=st.integers(0, 6), stage=st.sampled_from(["load", "compute", "store"]))
+def test_every_ubatch_passes_once_and_the_first_error_wins(ubatches: int, at: int, stage: str) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def fail(name: str, context: Any) -> None:
+        if (name, context.ubatch_id) == (stage, at):
+            raise KeyError(name)
+        seen.append((name, context.ubatch_id))
+
+    run = step(
+        lambda context: fail("load", context),
+        lambda context, value: fail("compute", context),
+        lambda context, value: fail("store", context),
+        ubatches,
+    )
+    if at < ubatches:
+        with pytest.raises(KeyError, match=stage) as caught:
+            streamed.run(run)
+        assert f"in ubatch {at} of {ubatches}" in caught.value.__notes__[0]
+    else:
+        streamed.run(run)
+        assert sorted(seen) == sorted(
+            (name, i) for name in ("load", "compute", "store") for i in range(ubatches)
+        )
+    assert len(seen) == len(set(seen))
+    for purpose in ("copy_in", "compute", "copy_out"):
+        assert run.backend.stream(purpose).synchronize(30)  # type: ignore[arg-type]
+
+
+def test_a_mapped_file_larger_than_the_memory_used(tmp_path: Path) -> None:
+    rows, width = 1 << 14, 512
+    mapped = np.lib.format.open_memmap(tmp_path / "in.npy", "w+", "f4", (rows, width))
+    mapped[:, 0] = np.arange(rows)
+    out = np.lib.format.open_memmap(tmp_path / "out.npy", "w+", "f4", (rows, width))
+    ubatches = 64
+    part = mapped.nbytes // ubatches
+    with microbatch.wrap(
+        lambda x: x + 1, schedule="streamed", num_ubatches=ubatches, policy="fixed"
+    ) as wrapped:
+        wrapped(mapped[:ubatches], out=out[:ubatches])
+        tracemalloc.start()
+        try:
+            wrapped(mapped, out=out)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 2 * part * (streamed.SLOTS + 1)
+    assert peak < mapped.nbytes / 6
+    np.testing.assert_array_equal(out[:, 0], np.arange(rows, dtype="f4") + 1)
+
+
+def test_a_batch_with_anything_on_the_device_stays_where_it_is() -> None:
+    device = AdversarialBackend()
+    there, here = device.array([1.0]), np.ones(2)
+    inputs, moved = Mover(device).fetch({"there": there, "here": here}, {})
+    assert not moved
+    assert inputs["here"] is here
+    inputs, moved = Mover(device).fetch({"here": here, "more": [here, 3]}, {})
+    assert moved
+    assert device.owns(inputs["here"]) and device.owns(inputs["more"][0])
+    assert inputs["more"][1] == 3
+
+
+def test_autograd_on_the_host_is_refused_before_anything_moves() -> None:
+    class Recording(AdversarialBackend):
+        def differentiable(self, arrays: Any) -> bool:
+            return True
+
+    device = Recording()
+    with pytest.raises(LayoutError, match="move the batch to the device"):
+        Mover(device).fetch(np.ones(2), {})
+    assert device.pending == 0
+
+
+def test_staging_of_inputs_is_used_again_by_the_same_slot() -> None:
+    device = AdversarialBackend()
+    mover, buffers = Mover(device), {}
+    mover.fetch(np.ones(4), buffers)
+    first = buffers[0]
+    mover.fetch(np.ones(4), buffers)
+    assert buffers[0] is first
+    mover.fetch(np.ones(3), buffers)
+    assert buffers[0] is not first
