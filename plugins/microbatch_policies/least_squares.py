@@ -49,7 +49,8 @@ class Fit:
         self._spread = spread
         self._scale = scale
         self._curved = 3 in columns
-        self._known: tuple[float, tuple[float, float, float, float, float, float]] = (-1.0, (0.0,) * 6)
+        self._known: tuple[float, tuple[float, float, float, float, float, float]]
+        self._known = (-1.0, (0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
 
     def value(self, x: float, total: float) -> float:
         """Predicted y."""

@@ -70,7 +70,7 @@ def test_cache_bound_work_settles_near_the_cache_within_fourteen_steps() -> None
 
 
 def test_the_first_step_is_good_already() -> None:
-    assert chain_of_ops(step(Throughput(), request(), chain_of_ops), 16384) < 0.15 * chain_of_ops(0, 16384)
+    assert chain_of_ops(step(Throughput(), request(), chain_of_ops), 16384) < 0.25 * chain_of_ops(0, 16384)
 
 
 def test_matrix_products_end_whole_or_as_fast() -> None:
@@ -184,13 +184,14 @@ def test_a_time_measured_elsewhere_counts() -> None:
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        (request(16384, 4096), 256),  # 1 MiB of rows
-        (request(8192, 256), 128),  # 64 parts, though 1 MiB would be 4096 rows
+        (request(1 << 20, 4096), 256),  # 1 MiB of rows
+        (request(16384, 4096), 64),  # 256 parts
+        (request(8192, 256), 32),  # 256 parts, though 1 MiB would be 4096 rows
         (request(2048, 2048), 32),
-        (request(256, 150528), 4),  # images
+        (request(256, 150528), 6),  # images
         (request(100, 100), None),  # tiny: whole first
         (request(3, 1 << 20), None),  # fewer rows than two per worker
-        (request(1_000_000, 0), 15625),  # nothing known but rows
+        (request(1_000_000, 0), 3906),  # nothing known but rows
         (request(1_000_000, 8, unit="cost"), COST_START),
         (request(COST_START, 8, unit="cost"), None),
         (request(1_000_000, 8, unit="cost", longest_request=5000), 5000),

@@ -44,9 +44,9 @@ class PolicySuite(PropertySuite):
     def check_answers_are_valid(self, history: list[Scene], request: SizingRequest) -> None:
         """After any history, to any request, the answer is a proposal within the batch."""
         policy = self.make()
-        for answer in perform(policy, [*history, Scene(request=request)]):
-            assert isinstance(answer, Proposal)
-        assert 1 <= max(sizes_of(request, answer)) <= request.num_tokens
+        answers = perform(policy, [*history, Scene(request=request)])
+        assert all(isinstance(answer, Proposal) for answer in answers)
+        assert 1 <= max(sizes_of(request, answers[-1])) <= request.num_tokens
 
     @prop(history=histories(), request=requests())
     def check_deterministic(self, history: list[Scene], request: SizingRequest) -> None:
