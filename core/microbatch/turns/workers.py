@@ -162,6 +162,12 @@ class Run:
             f" make the function return when its siblings fail\n{self.roster.runtime.dump()}"
         )
 
+    def forget(self) -> None:
+        """Let the bodies go: a worker on its way back to sleep still holds this run for a moment."""
+        if len(self.finished) >= len(self.jobs):
+            self.bodies, self.give_up = (), None
+            self.jobs.clear()
+
     def raise_escaped(self) -> None:
         """Raise the first error that a body let through, if one did; nothing here keeps it alive then."""
         if not self.errors:
@@ -222,10 +228,12 @@ class WorkerPool:
             run.join()
         except BaseException as error:
             _settle(run, error, on_interrupt)
+            run.forget()
             if not run.errors or not isinstance(error, Exception):
                 _note(error, run.errors)
                 raise
             run.errors.append(error)
+        run.forget()
         run.raise_escaped()
 
     def shutdown(self, timeout: float | None = 30.0) -> None:

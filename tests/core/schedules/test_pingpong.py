@@ -253,3 +253,25 @@ def test_stray_signals_change_nothing(pool: WorkerPool) -> None:
 def test_wakes_for_nothing_change_nothing(options: dict[str, int]) -> None:
     program = TurnsProgram
     explore(lambda r: program((2, 1, 2))(r), range(300), carrier=fastest_carrier(), **options).check()
+
+
+def test_a_limit_racing_with_the_turn_is_one_or_the_other() -> None:
+    """A limit may pass at any time here; nobody ever reports that he waited for himself, and nobody hangs."""
+    texts: set[str] = set()
+
+    def program(runtime: DetRuntime) -> None:
+        pool = WorkerPool(runtime)
+        step = make_step(
+            runtime, pool, 3, lambda c, x: [dbo.dbo_yield() for _ in range(2)], barrier_timeout=30.0
+        )
+        try:
+            pingpong.run(step)
+            texts.add("ran")
+        except WaitTimeoutError as error:
+            words = str(error).split(" (")[0].split()
+            assert words[1] != words[-1], str(error)
+            texts.add("late")
+        pool.shutdown(None)
+
+    explore(program, range(600), carrier=fastest_carrier(), eager_timeouts=True).check()
+    assert texts == {"ran", "late"}
