@@ -1,4 +1,4 @@
-"""Reading and writing rows of tensors.
+"""Reading and writing rows of tensors; arrays of the host beside them (a function of tensors may return NumPy).
 
 Invariant: a write never enters the autograd graph (results that autograd records are joined by `concatenate`), never
 converts values, and works on inference tensors outside inference mode too.
@@ -16,6 +16,7 @@ import torch
 from torch._C._functorch import peek_interpreter_stack
 
 from microbatch.errors import ArgumentTypeError
+from microbatch_backends.cpu import arrays as host
 
 __all__ = ["concatenate", "copy", "differentiable", "empty", "scatter", "take", "unsupported"]
 
@@ -41,8 +42,10 @@ _NUMPY_DTYPES: dict[torch.dtype, Any] = {
 """What NumPy calls them; bfloat16 is memory of the same size, seen as bfloat16 afterwards."""
 
 
-def empty(shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+def empty(shape: Sequence[int], like: Any) -> Any:
     """An uninitialised tensor with class, dtype, device and memory format (channels last) of `like`."""
+    if not isinstance(like, torch.Tensor):
+        return host.empty(shape, like)
     size = tuple(shape)
     if type(like) is not torch.Tensor and not isinstance(like, torch.nn.Parameter):
         return like.new_empty(size)
@@ -51,8 +54,11 @@ def empty(shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
     return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=_memory_format(size, like))
 
 
-def copy(destination: torch.Tensor, source: torch.Tensor, *, non_blocking: bool = False) -> None:
+def copy(destination: Any, source: Any, *, non_blocking: bool = False) -> None:
     """Write `source` into `destination` of the same shape and dtype, on the current stream."""
+    if not isinstance(destination, torch.Tensor):
+        host.copy(destination, source)
+        return
     if destination.dtype is not source.dtype:
         raise ArgumentTypeError(
             f"a copy from {source.dtype} to {destination.dtype} would convert values; convert the output in the"
@@ -65,18 +71,25 @@ def copy(destination: torch.Tensor, source: torch.Tensor, *, non_blocking: bool 
         destination.copy_(source, non_blocking=non_blocking)
 
 
-def concatenate(parts: Sequence[torch.Tensor], axis: int) -> torch.Tensor:
+def concatenate(parts: Sequence[Any], axis: int) -> Any:
     """Join `parts` along `axis`; autograd sees it."""
+    if not isinstance(parts[0], torch.Tensor):
+        return host.concatenate(parts, axis)
     return torch.cat(tuple(parts), dim=axis)
 
 
-def take(array: torch.Tensor, indices: Sequence[int], axis: int) -> torch.Tensor:
+def take(array: Any, indices: Sequence[int], axis: int) -> Any:
     """Rows at `indices` along `axis`, as a new tensor; autograd sees it."""
+    if not isinstance(array, torch.Tensor):
+        return host.take(array, indices, axis)
     return torch.index_select(array, axis, _positions(indices, array.device))
 
 
-def scatter(destination: torch.Tensor, indices: Sequence[int], source: torch.Tensor, axis: int) -> None:
+def scatter(destination: Any, indices: Sequence[int], source: Any, axis: int) -> None:
     """Write rows of `source` to `destination` at `indices` along `axis`."""
+    if not isinstance(destination, torch.Tensor):
+        host.scatter(destination, indices, source, axis)
+        return
     with _writing(destination):
         destination.index_copy_(axis, _positions(indices, destination.device), source)
 
