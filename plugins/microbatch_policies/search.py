@@ -150,11 +150,22 @@ class SizeSearch:
         if len(allowed) < 2:
             return None
         best = min(map(self.value, allowed))
+        rivals = self._rivals(allowed)
         for arm in sorted(allowed, key=self.value):
             factor = SECOND_CHANCE if arm == WHOLE else CLOSE
-            if len(self.arms[arm]) < 2 and self.value(arm) <= best * factor and not self._refused(arm):
+            wanted = 3 if arm in rivals else 2
+            if len(self.arms[arm]) < wanted and self.value(arm) <= best * factor and not self._refused(arm):
                 return arm
         return None
+
+    def _rivals(self, allowed: list[int]) -> tuple[int, ...]:
+        """The whole batch and the best part size, where they are close: to cut for nothing is the worse mistake."""
+        parts = [arm for arm in allowed if arm != WHOLE]
+        if WHOLE not in allowed or not parts:
+            return ()
+        best = min(parts, key=self.value)
+        low, high = sorted((self.value(best), self.value(WHOLE)))
+        return (best, WHOLE) if high <= CLOSE * low else ()
 
 
 def _exponent(value: object) -> int:
