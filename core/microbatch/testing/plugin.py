@@ -39,7 +39,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One run of the test for each backend; UsageError with the reason where one cannot be had."""
     if "microbatch_backend" not in metafunc.fixturenames:
         return
-    names = list(dict.fromkeys(metafunc.config.getoption("--microbatch-backend"))) or ["cpu"]
+    given: list[str] = metafunc.config.getoption("--microbatch-backend") or ["cpu"]
+    names = list(dict.fromkeys(given))
     for name in names:
         if name not in DEVICES:
             _look_up(name)

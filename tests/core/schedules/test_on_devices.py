@@ -14,6 +14,7 @@ from microbatch import dbo
 from microbatch.testing import AdversarialBackend, MemoryModel, RecordingBackend
 from microbatch.testing.adversarial.order import WORST_ORDERS
 from microbatch.testing.given import GivenBackends
+from microbatch.testing.recording.clocks import Clocks
 from microbatch.testing.simulated.backend import SimulatedBackend
 from microbatch.testing.strategies import work_orders
 
@@ -40,7 +41,9 @@ def yielding(x: Any) -> Any:
     return {"wide": h, "sum": total + 0}
 
 
-def run(backend: SimulatedBackend, function: Any, schedule: str, ubatches: int, *, host: bool, driver: str) -> None:
+def run(
+    backend: SimulatedBackend, function: Any, schedule: str, ubatches: int, *, host: bool, driver: str
+) -> None:
     """Inputs made on the caller's stream, outputs read there after the step."""
     with microbatch.wrap(
         function,
@@ -60,7 +63,9 @@ def run(backend: SimulatedBackend, function: Any, schedule: str, ubatches: int, 
 
 
 CASES = [
-    pytest.param(function, schedule, host, driver, id=f"{function.__name__}-{schedule}-{'host' if host else driver}")
+    pytest.param(
+        function, schedule, host, driver, id=f"{function.__name__}-{schedule}-{'host' if host else driver}"
+    )
     for function in (plain, yielding)
     for schedule in SCHEDULES
     for host in ((False, True) if schedule == "streamed" else (False,))
@@ -89,6 +94,21 @@ def test_the_result_is_right_in_the_worst_orders(
 def test_the_result_is_right_in_any_order(order: Any, ubatches: int, case: Any) -> None:
     function, schedule, host, driver = case.values
     run(AdversarialBackend(order), function, schedule, ubatches, host=host, driver=driver)
+
+
+def test_pitfall_8_an_event_recorded_after_the_hand_over_would_order_too_much() -> None:
+    """What ubatch 0 communicates must not wait for what ubatch 1 computes meanwhile: they are there to overlap."""
+    device = RecordingBackend()
+    run(device, yielding, "pingpong", 2, host=False, driver="threads")
+    clocks = Clocks()
+    seen = {}
+    for entry in device.trace.entries:
+        agent, clock, _ = clocks.advance(entry)
+        if entry.kind == "launch" and entry.ubatch is not None:
+            seen.setdefault((entry.ubatch, entry.stream, entry.label), (agent, clock[agent], dict(clock)))
+    computing, tick, _ = seen[1, "compute", "multiply"]
+    communicating = seen[0, "communication", "add"][2]
+    assert communicating.get(computing, 0) < tick
 
 
 def test_streamed_leaves_nothing_pending() -> None:
@@ -138,9 +158,11 @@ def test_streamed_raises_the_first_error_and_drains(order: Any, at: int, stage: 
 
 
 def test_streamed_inside_streamed_ends() -> None:
-    with microbatch.wrap(plain, schedule="streamed", num_ubatches=2) as inner:
-        with microbatch.wrap(lambda x: inner(x)["wide"], schedule="streamed", num_ubatches=3) as outer:
-            np.testing.assert_array_equal(outer(ROWS), plain(ROWS)["wide"])
+    with (
+        microbatch.wrap(plain, schedule="streamed", num_ubatches=2) as inner,
+        microbatch.wrap(lambda x: inner(x)["wide"], schedule="streamed", num_ubatches=3) as outer,
+    ):
+        np.testing.assert_array_equal(outer(ROWS), plain(ROWS)["wide"])
 
 
 def test_streamed_reads_a_mapped_file_part_by_part(tmp_path: Any) -> None:

@@ -56,7 +56,7 @@ def apply_into(
             )
     reads = _arrays((args, kwargs))
     seen, options = _mapped(args, _operand), _mapped(kwargs, _operand)
-    targets = tuple(out.view for out in outs)
+    targets: tuple[np.ndarray, ...] = tuple([out.view for out in outs])
     into: Any = targets if len(targets) > 1 else targets[0]
     _check_shape(_on_zeros(function, seen, options), targets[0], label)
     device.launch(lambda: function(*seen, out=into, **options), reads, outs, label)

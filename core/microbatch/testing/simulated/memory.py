@@ -63,7 +63,7 @@ class Allocation:
     """Whether the bytes may still be in use by another stream."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Range:
     """Bytes that are allocated or cached."""
 
@@ -87,6 +87,8 @@ class DeviceMemory:
         )  # finalizers must not touch what a caller iterates over
         self._end = 0
         self._peak = 0
+        self._in_use = 0
+        self._held = 0
 
     def allocate(self, size: int, owner: object) -> Allocation:
         """A block of at least `size` bytes for work on stream `owner`; DeviceOutOfMemoryError when there is no room."""
@@ -98,7 +100,8 @@ class DeviceMemory:
             if found is None:
                 found = self._fresh(rounded)
             self._live[found.number] = found
-            self._peak = max(self._peak, self._in_use())
+            self._in_use += found.data.nbytes
+            self._peak = max(self._peak, self._in_use)
         block = Block(found.number, found.address, found.data)
         weakref.finalize(block, self._freed.append, (found.number, owner)).atexit = False
         return Allocation(block, reused)
@@ -107,11 +110,11 @@ class DeviceMemory:
         """What is used and what a new array could get now."""
         with self._lock:
             self._take_back()
-            in_use = self._in_use()
+            in_use = self._in_use
             capacity = self.model.capacity or 1 << 40
             usable = max((size for _, size in self._holes()), default=0)
             if not self.model.fragmentation:
-                usable = capacity - in_use - self._held()
+                usable = capacity - in_use - self._held
             return MemoryReading(
                 capacity=capacity,
                 in_use=in_use,
@@ -125,13 +128,16 @@ class DeviceMemory:
         with self._lock:
             self._take_back()
             self._cached.clear()
+            self._held = 0
 
     def _take_back(self) -> None:
         """Give what was freed to the pools."""
         while self._freed:
             number, owner = self._freed.popleft()
             found = self._live.pop(number)
+            self._in_use -= found.data.nbytes
             if self.model.caching:
+                self._held += found.data.nbytes
                 self._cached.setdefault(owner, []).append(found)
 
     def _from_cache(self, size: int, owner: object) -> _Range | None:
@@ -142,6 +148,7 @@ class DeviceMemory:
             return None
         best = min(fitting, key=lambda block: block.data.nbytes)
         pool.remove(best)
+        self._held -= best.data.nbytes
         return best
 
     def _fresh(self, size: int) -> _Range:
@@ -156,7 +163,7 @@ class DeviceMemory:
         if self.model.fragmentation:
             return next((start for start, room in self._holes() if room >= size), None)
         capacity = self.model.capacity
-        if capacity is not None and self._in_use() + self._held() + size > capacity:
+        if capacity is not None and self._in_use + self._held + size > capacity:
             return None
         return self._end
 
@@ -173,15 +180,9 @@ class DeviceMemory:
             holes.append((start, capacity - start))
         return holes
 
-    def _in_use(self) -> int:
-        return sum(block.data.nbytes for block in self._live.values())
-
-    def _held(self) -> int:
-        return sum(block.data.nbytes for pool in self._cached.values() for block in pool)
-
     def _full(self, size: int) -> str:
         largest = max((room for _, room in self._holes()), default=0)
         return (
-            f"device out of memory: asked for {size} bytes with {self._in_use()} in use and {self._held()} cached of "
+            f"device out of memory: asked for {size} bytes with {self._in_use} in use and {self._held} cached of "
             f"{self.model.capacity}, largest hole {largest}; free arrays, or call reclaim() to empty the cache"
         )
