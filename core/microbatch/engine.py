@@ -26,10 +26,12 @@ from microbatch.schedules.safety import StateWatch
 from microbatch.schedules.step import Step
 from microbatch.setting import Setting
 from microbatch.sizing.cores import usable_cores
+from microbatch.sizing.guard import MemoryGuard, Watch
 from microbatch.sizing.planning import Plan, Planner
 from microbatch.sizing.recovery import Recovery
 from microbatch.sizing.remembering import Remembering
-from microbatch.sizing.report import make_report
+from microbatch.sizing.report import make_report, watched_report
+from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.workers import WorkerPool
 from microbatch.ubatch_config import UBatchConfig
@@ -52,6 +54,7 @@ class Engine:
         layout: Layout | None = None,
         names: Sequence[str] = (),
         progress: Progress | None = None,
+        policy: str = "auto",
     ) -> None:
         self.function = function
         self.config = config
@@ -65,8 +68,10 @@ class Engine:
         self._workers = WorkerPool(runtime)
         self._watch = StateWatch(function)
         self._progress = progress
+        self._policy = policy
         self._steps = itertools.count()
         self._cores = usable_cores()
+        self._guard = MemoryGuard(config.memory_limit)
         self._listened = plugins.listeners()
         self._remembering = Remembering(planner.policy, config, function)
         self._process = os.getpid()
@@ -84,16 +89,19 @@ class Engine:
         snapshot = self._watch.before()
         recovery = Recovery(self.function, setting.backend, self._layout, self._names)
         ubatches: Ubatches | None = None
+        watch = self._guard.watch(setting, given_result=out is not None)
         try:
             if setting.plan.cut is None and out is None:
-                result = recovery.call(args, kwargs)
+                result = (
+                    recovery.call(args, kwargs) if watch is None else _watched(recovery, watch, args, kwargs)
+                )
             else:
-                ubatches = self._ubatches(setting, recovery, out)
+                ubatches = self._ubatches(setting, recovery, out, watch)
                 result = self._run(setting, ubatches)
         except BaseException as error:
-            self._report(setting, ubatches, recovery, error)
+            self._report(setting, ubatches, recovery, watch, error)
             raise
-        self._report(setting, ubatches, recovery, None)
+        self._report(setting, ubatches, recovery, watch, None)
         self._watch.after(snapshot)
         return result
 
@@ -157,16 +165,27 @@ class Engine:
             return self.planner.whole(batch, whole)
         return self.planner.plan(batch, memory, workers, number)
 
-    def _ubatches(self, setting: Setting, recovery: Recovery, out: Any) -> Ubatches:
+    def _ubatches(self, setting: Setting, recovery: Recovery, out: Any, watch: Watch | None) -> Ubatches:
         cut = setting.plan.cut or whole_cut(setting)
         gather = Gather(setting.batch, cut, self._layout, setting.backend, out)
-        return Ubatches(recovery, setting, gather, cut, self._runtime, self._progress)
+        if watch is not None:
+            recovery.bound = watch.bound
+        return Ubatches(recovery, setting, gather, cut, self._runtime, self._progress, watch)
 
     def _run(self, setting: Setting, ubatches: Ubatches) -> Any:
-        schedule = load_schedule(setting.schedule if len(ubatches.contexts) > 1 else "sequential")
+        contexts = ubatches.contexts
+        if ubatches.watch is not None and ubatches.watch.pilot:
+            self._schedule(setting, ubatches, contexts[:1])
+            contexts = contexts[1:]
+        if contexts or not ubatches.contexts:
+            self._schedule(setting, ubatches, contexts)
+        return ubatches.result()
+
+    def _schedule(self, setting: Setting, ubatches: Ubatches, contexts: list[UBatchContext]) -> None:
+        schedule = load_schedule(setting.schedule if len(contexts) > 1 else "sequential")
         schedule(
             Step(
-                contexts=ubatches.contexts,
+                contexts=contexts,
                 load=ubatches.load,
                 compute=ubatches.compute,
                 store=ubatches.store,
@@ -177,15 +196,29 @@ class Engine:
                 parallelism=setting.plan.workers,
             )
         )
-        return ubatches.result()
 
     def _report(
-        self, setting: Setting, ubatches: Ubatches | None, recovery: Recovery, error: BaseException | None
+        self,
+        setting: Setting,
+        ubatches: Ubatches | None,
+        recovery: Recovery,
+        watch: Watch | None,
+        error: BaseException | None,
     ) -> None:
         seconds = self._runtime.monotonic() - setting.started
-        report = make_report(setting, ubatches, recovery, seconds, self.config.policy, error)
+        report = make_report(setting, ubatches, recovery, seconds, self._policy, error)
+        if watch is not None:
+            report = watched_report(report, setting, recovery, watch)
         self.last_report = report
         self.planner.observe(report)
         self._remembering.after(report.step)
         if self._listened:
             self._plugins.step_finished(report)
+
+
+def _watched(recovery: Recovery, watch: Watch, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Run the whole batch as one part, or as many as its memory asks for."""
+    if watch.pilot:
+        return recovery.pilot(args, kwargs, watch)
+    recovery.bound = watch.bound
+    return recovery.call(args, kwargs)

@@ -12,6 +12,7 @@ from typing import Any
 from microbatch.batch.gather import Gather
 from microbatch.batch.slicing import Cut, UBatchSlice
 from microbatch.setting import Setting
+from microbatch.sizing.guard import Watch
 from microbatch.sizing.recovery import Recovery
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
@@ -34,11 +35,13 @@ class Ubatches:
         cut: Cut,
         runtime: Runtime,
         progress: Progress | None = None,
+        watch: Watch | None = None,
     ) -> None:
         batch = setting.batch
         self.cut = cut
         self.contexts = contexts_for(cut.slices, runtime)
         self.recovery = recovery
+        self.watch = watch
         self._batch = batch if cut.permutation is None else batch.permuted(cut.permutation, setting.backend)
         self._gather = gather
         self._clock = runtime.monotonic
@@ -59,7 +62,10 @@ class Ubatches:
         """Call the function on the part; in smaller ones if memory runs out."""
         context.state = UBatchState.EXECUTING
         args, kwargs = inputs
-        return self.recovery.call(args, kwargs)
+        watch = self.watch
+        if watch is not None and watch.pilot:
+            return self.recovery.pilot(args, kwargs, watch, nested=True)
+        return self.recovery.call(args, kwargs, nested=True)
 
     def store(self, context: UBatchContext, outputs: Any) -> None:
         """Write the outputs to their rows of the result."""

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from microbatch.extend.records import MemoryReading
 from microbatch_backends.cpu.bounds import Bound, GroupBounds, limit_bounds
+from microbatch_backends.cpu.peak import HostPeak, PeakMeter
 from microbatch_backends.cpu.procfs import kibibytes, pressure_stall
 
 __all__ = ["HostMemory"]
@@ -54,6 +55,7 @@ class HostMemory:
         self._clock = clock
         self._limits = limits
         self._groups = GroupBounds(root)
+        self._meter = PeakMeter(root)
         self._seen = _Seen()
         self._lock = threading.Lock()
 
@@ -66,13 +68,17 @@ class HostMemory:
                 seen.reading, seen.at = self._take(), now
             return seen.reading
 
+    def peak_mark(self) -> HostPeak | None:
+        """Start measuring the most that is in use from now on; None where the system cannot tell."""
+        return self._meter.mark()
+
     def _take(self) -> MemoryReading:
         host = kibibytes(self._root / "proc/meminfo")
         process = kibibytes(self._root / "proc/self/status")
         in_use = process.get("VmRSS", 0)
         bounds = [_host_bound(host, in_use), *self._groups.read()]
         bounds.extend(limit_bounds(process, self._limits))
-        peak = self._seen.peak = max(self._seen.peak, process.get("VmHWM", 0), in_use)
+        peak = self._seen.peak = max(self._seen.peak, self._meter.highest, process.get("VmHWM", 0), in_use)
         return MemoryReading(
             capacity=min(bound.limit for bound in bounds),
             in_use=in_use,

@@ -38,14 +38,24 @@ class Agreed:
 
 
 class Gather:
-    """The outputs of one step. `store` each ubatch once, then ask for the `result` once."""
+    """The outputs of one step. `store` each ubatch once, then ask for the `result` once.
+
+    The result of a `nested` one is stored into another as the output of one ubatch that ran in several parts.
+    """
 
     __slots__ = ("_agreed", "_destination", "_layout", "_sinks", "_stored")
 
     def __init__(
-        self, batch: Batch, cut: Cut, layout: Layout | None, backend: Backend, out: object | None = None
+        self,
+        batch: Batch,
+        cut: Cut,
+        layout: Layout | None,
+        backend: Backend,
+        out: object | None = None,
+        *,
+        nested: bool = False,
     ) -> None:
-        self._sinks = Sinks(batch, cut, backend)
+        self._sinks = Sinks(batch, cut, backend, nested=nested)
         self._layout = layout if layout is not None and layout.outputs else None
         self._destination = None if out is None else Destination(out, self._layout)
         self._agreed: dict[int, Agreed] = {}

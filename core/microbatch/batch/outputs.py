@@ -24,13 +24,14 @@ __all__ = ["Sinks"]
 class Sinks:
     """Makes the sinks of one step."""
 
-    __slots__ = ("_backend", "_cut", "_requests", "_shape", "_tokens", "_width")
+    __slots__ = ("_backend", "_cut", "_nested", "_requests", "_shape", "_tokens", "_width")
 
-    def __init__(self, batch: Batch, cut: Cut, backend: Backend) -> None:
+    def __init__(self, batch: Batch, cut: Cut, backend: Backend, *, nested: bool = False) -> None:
         self._shape = batch.shape
         self._width = batch.width
         self._cut = cut
         self._backend = backend
+        self._nested = nested
         self._tokens: Places | None = None
         self._requests: Places | None = None
 
@@ -42,7 +43,8 @@ class Sinks:
         if rule is None:
             return self._inferred(leaf, index, name, allocate)
         if rule.kind in ("reduce", "collect"):
-            return KeptSink(name, rule, [piece.num_tokens for piece in self._cut.slices])
+            weights = [piece.num_tokens for piece in self._cut.slices]
+            return KeptSink(name, rule, weights, nested=self._nested)
         if rule.kind == "replicate":
             return ConstantSink(name, len(self._cut.slices))
         if isinstance(leaf, list):

@@ -6,6 +6,7 @@ Invariant: as in `sinks.py`; here every part is kept until the end, so these are
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from microbatch.batch.inputs import is_array
@@ -33,21 +34,41 @@ class Keep:
         self.values[index] = part
 
 
+@dataclass(frozen=True, slots=True)
+class KeptParts:
+    """What a ubatch that ran in several parts returned, for the sink of the whole step."""
+
+    values: tuple[Any, ...]
+    """One value per part, in row order."""
+    weights: tuple[int, ...]
+    """Tokens of each part."""
+
+
 class KeptSink(Keep):
-    """`collect()` and `reduce(fn)`."""
+    """`collect()` and `reduce(fn)`; a `nested` one leaves the combining to the sink it is stored into."""
 
-    __slots__ = ("rule", "weights")
+    __slots__ = ("nested", "rule", "weights")
 
-    def __init__(self, name: str, rule: Rule, weights: Sequence[int]) -> None:
+    def __init__(self, name: str, rule: Rule, weights: Sequence[int], *, nested: bool = False) -> None:
         super().__init__(name, len(weights))
         self.rule = rule
         self.weights = weights
+        self.nested = nested
 
     def finish(self) -> Any:
         """The list of values, or what the rule's function makes of it."""
-        if self.rule.function is None:
-            return self.values
-        return self.rule.function(self.values, list(self.weights))
+        values: list[Any] = []
+        weights: list[int] = []
+        for value, weight in zip(self.values, self.weights, strict=True):
+            if isinstance(value, KeptParts):
+                values += value.values
+                weights += value.weights
+            else:
+                values.append(value)
+                weights.append(weight)
+        if self.nested:
+            return KeptParts(tuple(values), tuple(weights))
+        return values if self.rule.function is None else self.rule.function(values, weights)
 
 
 class ConstantSink(Keep):

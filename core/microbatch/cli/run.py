@@ -128,7 +128,7 @@ def _work(job: Job, output: OutputFile, interrupts: Interrupts) -> Summary:
         output.commit()
     return summarise(
         report,
-        peak_memory=max(0, peak_bytes() - start),
+        peak_memory=max(0, peak_bytes() - start, report.peak_bytes or 0),
         output=str(job.output),
         shape=output.shape or (),
         dtype=output.dtype,

@@ -19,10 +19,12 @@ __all__ = [
     "Backend",
     "Event",
     "Graph",
+    "PeakMark",
     "SizingPolicy",
     "Stream",
     "StreamPurpose",
     "SupportsGraphs",
+    "SupportsPeak",
     "SupportsPriority",
     "SupportsProcessGroup",
     "SupportsState",
@@ -196,6 +198,27 @@ class SupportsGraphs(Protocol):
 
     def capture_refused(self, error: BaseException) -> bool:
         """Whether `error` says that the work cannot be captured (so eager is right), not that it is wrong."""
+        ...
+
+
+@runtime_checkable
+class PeakMark(Protocol):
+    """A stretch of work whose memory is measured."""
+
+    in_use: int
+    """Bytes in use at its start."""
+
+    def peak(self) -> int:
+        """The highest bytes in use since; never less than `in_use`."""
+        ...
+
+
+@runtime_checkable
+class SupportsPeak(Protocol):
+    """Backends of a memory that cannot be tried: who takes too much is killed, so the first parts are measured."""
+
+    def peak_mark(self) -> PeakMark | None:
+        """Start a stretch of work; None where it cannot be measured here."""
         ...
 
 

@@ -7,7 +7,7 @@ its longest request or larger than the batch. A bad policy may be slow, never wr
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from microbatch.batch.layout import Batch
 from microbatch.batch.slicing import Cut, UBatchSlice, cut, validate_slices
@@ -34,6 +34,8 @@ class Plan:
     """Units in the batch: rows, tokens, or cost."""
     unit: str
     """What one unit is."""
+    fixed: bool = False
+    """Whether the parts must be as they are: the caller named them, or the function may not be cut."""
 
 
 class Planner:
@@ -79,7 +81,7 @@ class Planner:
 
     def whole(self, batch: Batch, reason: str) -> Plan:
         """The plan that runs the function once on the whole batch."""
-        return _whole(self.request(batch, None, 1, 0), reason)
+        return replace(_whole(self.request(batch, None, 1, 0), reason), fixed=True)
 
     def explicit(
         self, batch: Batch, slices: list[UBatchSlice] | tuple[UBatchSlice, ...], workers: int
@@ -94,6 +96,7 @@ class Planner:
             workers=workers,
             num_units=shape.num_tokens,
             unit="rows" if shape.query_start_loc is None else "tokens",
+            fixed=True,
         )
 
     def optimal(self) -> int:
@@ -131,7 +134,9 @@ class Planner:
         config = self._config
         units, unit, longest = _units(batch, self._splitter_for(batch))
         padded = shape.lengths is not None and unit == "rows"
-        cells = (batch.width or 1) if padded else 1  # the batch counts bytes per padded cell, the unit is a row
+        cells = (
+            (batch.width or 1) if padded else 1
+        )  # the batch counts bytes per padded cell, the unit is a row
         self._last_request = last = SizingRequest(
             num_tokens=units,
             num_requests=shape.num_requests,

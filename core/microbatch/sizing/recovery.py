@@ -17,15 +17,18 @@ from typing import Any
 
 from microbatch.batch.gather import Gather
 from microbatch.batch.layout import Batch, Layout, bind
-from microbatch.batch.slicing import cut
+from microbatch.batch.slicing import Cut, cut
 from microbatch.errors import StepOutOfMemoryError
 from microbatch.extend.protocols import Backend, SupportsProcessGroup
 from microbatch.extend.records import FailureKind, MemoryReading
+from microbatch.sizing.guard import Watch
 
 __all__ = ["Failed", "Recovery", "strip_tracebacks"]
 
 SUSPECTS = 3
 """Errors that may be memory in disguise are retried this often in a step, then raised."""
+SHARE_OF_PILOT = 16
+"""The parts of a pilot double up to this part of its rows: a larger one would be half of the result, copied twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +44,13 @@ class Failed:
 
 
 class Recovery:
-    """Calls the function for the ubatches of one step, in smaller parts once memory has run out."""
+    """Calls the function for the ubatches of one step, in smaller parts once memory has run out.
 
-    __slots__ = ("_backend", "_function", "_layout", "_names", "_suspects", "limit", "sizes")
+    `bound` is the most rows of a part that a memory guard allows, `limit` what running out of memory has taught,
+    `sizes` the attempts that failed and `ran` the parts that finished where ubatches were cut further.
+    """
+
+    __slots__ = ("_backend", "_function", "_layout", "_names", "_suspects", "bound", "limit", "ran", "sizes")
 
     def __init__(
         self, function: Callable[..., Any], backend: Backend, layout: Layout | None, names: tuple[str, ...]
@@ -53,12 +60,17 @@ class Recovery:
         self._layout = layout
         self._names = names
         self._suspects = 0
+        self.bound: int | None = None
         self.limit: int | None = None
+        self.ran: list[int] = []
         self.sizes: list[int] = []
 
-    def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """The outputs for these arguments; raises StepOutOfMemoryError when one row alone does not fit."""
-        if self.limit is None:
+    def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, nested: bool = False) -> Any:
+        """The outputs for these arguments; raises StepOutOfMemoryError when one row alone does not fit.
+
+        `nested` says that they go to another gather, which puts together what is kept rather than written.
+        """
+        if self._most() is None:
             try:
                 return self._function(*args, **kwargs)
             except Exception as error:
@@ -68,30 +80,56 @@ class Recovery:
             self._give_up_if_shared(failed)
         else:
             failed = None
-        return self._in_parts(self._bind(args, kwargs), failed)
+        return self._in_parts(self._bind(args, kwargs), failed, nested)
 
-    def _in_parts(self, batch: Batch, failed: Failed | None) -> Any:
+    def pilot(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], watch: Watch, *, nested: bool = False
+    ) -> Any:
+        """As `call`, in parts that double from one row on, as far as their measured peaks allow."""
+        batch = self._bind(args, kwargs)
+        pieces = _doubling(batch)
+        gather = Gather(batch, pieces, self._layout, self._backend, nested=nested)
+        self.bound = watch.bound
+        for index, piece in enumerate(pieces.slices):
+            rows = min(piece.num_tokens, self._most() or piece.num_tokens)
+            output = self._attempt(*batch.part(piece, None, index), piece.num_tokens)
+            gather.store(index, output)
+            self.bound = watch.ran(rows, output)
+        self.bound = watch.settle()
+        return gather.result()
+
+    def _in_parts(self, batch: Batch, failed: Failed | None, nested: bool = True) -> Any:
         """Run `batch` in parts no larger than what may still fit; `failed` is its own failure, if it was tried."""
         rows = batch.shape.num_tokens
         if failed is not None:
             self._note_failure(batch, failed)
-        limit = self.limit or rows
-        pieces = cut(batch.shape, splitter="even", limit=min(limit, rows))
-        gather = Gather(batch, pieces, self._layout, self._backend)
+        pieces = cut(batch.shape, splitter="even", limit=max(1, min(self._most() or rows, rows)))
+        gather = Gather(batch, pieces, self._layout, self._backend, nested=nested)
         for index, piece in enumerate(pieces.slices):
             gather.store(index, self._attempt(*batch.part(piece, None, index), piece.num_tokens))
         return gather.result()
 
     def _attempt(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int) -> Any:
-        if self.limit is not None and rows > self.limit:
+        most = self._most()
+        if most is not None and rows > most:
             return self._in_parts(self._bind(args, kwargs), None)
         try:
-            return self._function(*args, **kwargs)
+            output = self._function(*args, **kwargs)
         except Exception as error:
             failed = self._examine(error)
             if failed is None:
                 raise
+        else:
+            self.ran.append(rows)
+            return output
+        self._give_up_if_shared(failed)
         return self._in_parts(self._bind(args, kwargs), failed)
+
+    def _most(self) -> int | None:
+        """Most rows of a part; None while nothing bounds it."""
+        if self.bound is None or self.limit is None:
+            return self.limit if self.bound is None else self.bound
+        return min(self.bound, self.limit)
 
     def _examine(self, error: Exception) -> Failed | None:
         """What to keep of `error`, or None if it is not ours to retry."""
@@ -133,6 +171,17 @@ class Recovery:
             f"tried: {tried}; {_bytes(self._backend.memory())}; free memory held elsewhere, use a smaller dtype or "
             "shorter rows"
         )
+
+
+def _doubling(batch: Batch) -> Cut:
+    """Parts of 1, 1, 2, 4 and so on rows, then of a sixteenth of the batch."""
+    rows = batch.shape.num_tokens
+    most = max(1, -(-rows // SHARE_OF_PILOT))
+    edges, size = [0, 1], 1
+    while edges[-1] < rows:
+        edges.append(min(rows, edges[-1] + size))
+        size = min(most, size * 2)
+    return cut(batch.shape, splitter="explicit", boundaries=edges)
 
 
 def strip_tracebacks(error: BaseException) -> None:

@@ -5,16 +5,18 @@ Invariant: making a report never raises and never reads the device; it costs a f
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from microbatch.extend.records import StepReport
 
 if TYPE_CHECKING:
     from microbatch.setting import Setting
+    from microbatch.sizing.guard import Watch
     from microbatch.sizing.recovery import Recovery
     from microbatch.ubatches import Ubatches
 
-__all__ = ["make_report"]
+__all__ = ["make_report", "watched_report"]
 
 
 def make_report(
@@ -47,6 +49,36 @@ def make_report(
         padding_avoided=ubatches.cut.padding_avoided if ubatches is not None else 0,
         oom_sizes=tuple(recovery.sizes),
         failure=None if error is None else setting.backend.classify(error),
+    )
+
+
+def watched_report(report: StepReport, setting: Setting, recovery: Recovery, watch: Watch) -> StepReport:
+    """The report of a step whose memory was watched: the parts that ran, and their peak.
+
+    A step whose first ubatch was a pilot is a calibration: its time says nothing of its sizes.
+    """
+    sizes, ran = report.sizes, recovery.ran
+    limit = report.limit
+    if ran:
+        shape = setting.batch.shape
+        scale = report.num_tokens / max(
+            1, shape.num_tokens
+        )  # units of a row: more than one where they are cost
+        rest = max(0, shape.num_tokens - sum(ran)) if recovery.bound is None else 0
+        parts = [max(1, round(rows * scale)) for rows in ran]
+        sizes = (*parts, *(sizes[1:] if rest else ()))
+        limit = max(sizes)
+    cut = len(sizes) > 1
+    peak = watch.finish(tuple(sizes), report.workers) if report.failure is None else None
+    return replace(
+        report,
+        sizes=sizes,
+        ubatch_seconds=report.ubatch_seconds if len(report.ubatch_seconds) == len(sizes) else (),
+        schedule=report.schedule if report.schedule != "whole" or not cut else "sequential",
+        limit=limit if cut else report.limit,
+        reason=_reason(report.reason, "first parts small, to see what they need" if watch.piloted else ""),
+        peak_bytes=peak,
+        calibration=watch.piloted,
     )
 
 
