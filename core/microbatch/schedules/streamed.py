@@ -5,7 +5,8 @@ after the last stage of its former ubatch is done; so no more than `SLOTS` parts
 held by the slot until then: an allocator that gives freed memory to other work at once finds nothing to give. The host
 waits for single events, never for a stream or the device, and has waited for all of them when the step returns.
 
-Stages record their errors and skip their work once one is recorded, so streams never fail and are never left waiting.
+When copying in runs out of memory, the ubatches before it are let through first and it is tried once more; when the
+function does, the step's recovery takes smaller parts. Stages record their errors and skip their work once one is recorded, so streams never fail and are never left waiting.
 Rejected: two slots (copying in would have to wait for copying out), and freeing inputs after compute was launched
 (they would need the allocator to know of the other stream, which no protocol here can tell it).
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 from microbatch.errors import WaitTimeoutError
 from microbatch.extend.protocols import Backend, Event
+from microbatch.extend.records import FailureKind
 from microbatch.schedules import sequential
 from microbatch.schedules.staging import Buffers, Mover
 from microbatch.schedules.step import Step
@@ -82,6 +84,7 @@ class Pipeline:
     def __init__(self, step: Step) -> None:
         backend = step.backend
         self._step = step
+        self._thread = step.runtime.current()
         self._failures = Failures()
         self._mover = Mover(backend)
         self._copy_in = backend.stream("copy_in")
@@ -145,7 +148,27 @@ class Pipeline:
 
     def _fetch(self, slot: Slot, context: UBatchContext) -> None:
         slot.loaded = self._step.load(context)
+        try:
+            slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
+        except Exception as error:
+            if not self._may_make_room(error):
+                raise
+        else:
+            return
+        self._make_room(slot)
         slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
+
+    def _may_make_room(self, error: Exception) -> bool:
+        """Whether memory ran out, in the thread that may retire slots: where `submit` calls at once, the caller's."""
+        here = self._step.runtime.current() == self._thread
+        return here and self._step.backend.classify(error) is FailureKind.OOM
+
+    def _make_room(self, slot: Slot) -> None:
+        """Let the ubatches before that of `slot` through, oldest first, and give cached memory back."""
+        place = self._ring.index(slot)
+        for other in [*self._ring[place + 1 :], *self._ring[:place]]:
+            self._retire(other)
+        self._step.backend.reclaim()
 
     def _call(self, slot: Slot, context: UBatchContext) -> None:
         slot.outputs = self._step.compute(context, slot.inputs)

@@ -18,7 +18,8 @@ from microbatch.errors import LayoutError
 from microbatch.schedules import streamed
 from microbatch.schedules.staging import Mover
 from microbatch.schedules.step import Step
-from microbatch.testing import AdversarialBackend
+from microbatch.testing import AdversarialBackend, DeviceOutOfMemoryError, MemoryModel
+from microbatch.testing.given import GivenBackends
 from microbatch.turns.context import make_ubatch_contexts
 from microbatch.turns.runtime import default_runtime
 from microbatch.turns.workers import WorkerPool
@@ -114,6 +115,38 @@ def test_a_mapped_file_larger_than_the_memory_used(tmp_path: Path) -> None:
     assert peak < 2 * part * (streamed.SLOTS + 1)
     assert peak < mapped.nbytes / 6
     np.testing.assert_array_equal(out[:, 0], np.arange(rows, dtype="f4") + 1)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 6])
+def test_copying_in_waits_for_room(slots: int) -> None:
+    """With room for fewer ubatches than the ring has slots, the step is slower and not wrong."""
+    x = np.arange(80.0).reshape(10, 8)
+    part = 2 * 8 * 8
+    device = AdversarialBackend(model=MemoryModel(capacity=slots * 2 * part, granularity=8))
+    with microbatch.wrap(
+        lambda x: x + 1, schedule="streamed", backend="adversarial", plugins=GivenBackends(device), num_ubatches=5,
+        policy="fixed",
+    ) as wrapped:  # fmt: skip
+        np.testing.assert_array_equal(wrapped(x), x + 1)
+        assert wrapped.last_report is not None
+        assert len(wrapped.last_report.sizes) == 5
+
+
+def test_a_part_that_never_fits_raises_the_devices_error() -> None:
+    device = AdversarialBackend(model=MemoryModel(capacity=64))
+    with (
+        microbatch.wrap(
+            lambda x: x,
+            schedule="streamed",
+            backend="adversarial",
+            plugins=GivenBackends(device),
+            num_ubatches=2,
+        ) as wrapped,
+        pytest.raises(DeviceOutOfMemoryError),
+    ):
+        wrapped(np.ones((4, 64)))
+    assert device.pending == 0
+    assert device.memory().in_use == 0
 
 
 def test_a_batch_with_anything_on_the_device_stays_where_it_is() -> None:
