@@ -26,6 +26,8 @@ CLOSE = 1.15
 """Arms within this factor of the best are measured twice."""
 SECOND_CHANCE = 2.5
 """The same for the whole batch, whose first run starts the framework's own threads."""
+FAR = 4
+"""Doublings between the largest measured part and the largest possible, from which one between is measured first."""
 SHORT = 3e-4
 """Seconds of a step below which no more sizes are tried: hand-over to threads costs a tenth of it."""
 MOST = 8
@@ -65,12 +67,12 @@ class SizeSearch:
         """
         if self.start == WHOLE and whole and WHOLE not in self.arms and not self._refused(WHOLE):
             return WHOLE
-        if not (self.arms and self._short(units)):
-            arm = self._explore(low, high)
-            if arm is not None:
-                return arm
+        short = bool(self.arms) and self._short(units)
+        arm = None if short else self._explore(low, high)
+        if arm is not None:
+            return arm
         if whole and WHOLE not in self.arms and not self._refused(WHOLE) and self._whole_may_win(high):
-            return WHOLE
+            return WHOLE if short else self._on_the_way(low, high)
         return self._again(low, high, whole)
 
     def choice(self, low: int, high: int, *, whole: bool, near: float = NEAR) -> int | None:
@@ -143,6 +145,13 @@ class SizeSearch:
         if not parts:
             return True
         return self.value(max(parts)) <= CLOSE * min(map(self.value, parts))
+
+    def _on_the_way(self, low: int, high: int) -> int:
+        """WHOLE, or first a size between, where all that were measured are far smaller: the whole batch may need
+        many times their memory, and a larger part that is slow already says that it need not be tried."""
+        largest = max((arm for arm in self.arms if low <= arm <= high), default=high)
+        middle = (largest + high + 1) // 2
+        return WHOLE if high - largest < FAR or self._refused(middle) else middle
 
     def _again(self, low: int, high: int, whole: bool) -> int | None:
         """A contender that was measured only once."""

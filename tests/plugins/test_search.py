@@ -88,3 +88,16 @@ def test_one_disturbed_measurement_does_not_decide() -> None:
     search.record(6, seconds[6] * 1.1)
     assert settle(search, seconds) == quiet
     assert math.isclose(search.value(6), seconds[6])
+
+
+def test_a_larger_part_is_tried_before_a_whole_batch_far_above_all_parts() -> None:
+    search = SizeSearch(3)
+    for arm in (2, 3, 4):
+        search.record(arm, 1.0 + abs(arm - 3) / 20)
+    search.record(1, 1.2)
+    arm = search.next_arm(0, TOP, whole=True, units=1_000_000)
+    assert arm == 8
+    search.record(arm, 3.0)
+    while (arm := search.next_arm(0, TOP, whole=True, units=1_000_000)) is not None:
+        assert arm != WHOLE
+        search.record(arm, 1.1)
