@@ -154,7 +154,6 @@ def test_memory_never_exceeds_its_capacity(caching: bool, fragmentation: bool, s
         if number % 3 == 2:
             kept = kept[1:]
     kept.clear()
-    backend.reclaim()
     assert backend.memory().in_use == 0
 
 

@@ -57,7 +57,7 @@ def apply_into(
     reads = _arrays((args, kwargs))
     seen, options = _mapped(args, _operand), _mapped(kwargs, _operand)
     targets: tuple[np.ndarray, ...] = tuple([out.view for out in outs])
-    into: Any = targets if len(targets) > 1 else targets[0]
+    into: Any = targets if len(outs) > 1 else targets[0]
     _check_shape(_on_zeros(function, seen, options), targets[0], label)
     device.launch(lambda: function(*seen, out=into, **options), reads, outs, label)
     return outs[0] if len(outs) == 1 else tuple(outs)
