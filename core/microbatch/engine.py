@@ -28,7 +28,7 @@ from microbatch.setting import Setting
 from microbatch.sizing.cores import usable_cores
 from microbatch.sizing.guard import MemoryGuard, Watch
 from microbatch.sizing.planning import Plan, Planner
-from microbatch.sizing.recovery import Recovery
+from microbatch.sizing.recovery import Recovery, strip_tracebacks
 from microbatch.sizing.remembering import Remembering
 from microbatch.sizing.report import make_report, watched_report
 from microbatch.turns.context import UBatchContext
@@ -178,11 +178,27 @@ class Engine:
             self._schedule(setting, ubatches, contexts[:1])
             contexts = contexts[1:]
         if contexts or not ubatches.contexts:
-            self._schedule(setting, ubatches, contexts)
+            try:
+                self._schedule(setting, ubatches, contexts)
+            except Exception as error:
+                if (
+                    len(contexts) < 2
+                    or setting.schedule == "sequential"
+                    or not ubatches.recovery.may_alone(error)
+                ):
+                    raise
+                strip_tracebacks(error)
+                alone = True
+            else:
+                alone = False
+            if alone:
+                self._schedule(setting, ubatches, ubatches.alone(), "sequential")
         return ubatches.result()
 
-    def _schedule(self, setting: Setting, ubatches: Ubatches, contexts: list[UBatchContext]) -> None:
-        schedule = load_schedule(setting.schedule if len(contexts) > 1 else "sequential")
+    def _schedule(
+        self, setting: Setting, ubatches: Ubatches, contexts: list[UBatchContext], name: str | None = None
+    ) -> None:
+        schedule = load_schedule(name or (setting.schedule if len(contexts) > 1 else "sequential"))
         schedule(
             Step(
                 contexts=contexts,

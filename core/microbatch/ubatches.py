@@ -77,6 +77,16 @@ class Ubatches:
         if self._progress is not None:
             self._progress(sum(self._done), self._batch.shape.num_requests)
 
+    def alone(self) -> list[UBatchContext]:
+        """New contexts for the ubatches that did not finish, to run one at a time: siblings held the memory that
+        one of them needed. Nothing of their first attempt is kept; the finished ones are."""
+        self.recovery.start_again()
+        for index, context in enumerate(self.contexts):
+            if context.state is not UBatchState.COMPLETED:
+                made = UBatchContext(context.slice_info, index, len(self.contexts), context.runtime)
+                self.contexts[index] = made
+        return [context for context in self.contexts if context.state is not UBatchState.COMPLETED]
+
     def result(self) -> Any:
         """The outputs of all ubatches put together, in the caller's order."""
         return self._gather.result()

@@ -3,6 +3,7 @@
 Invariant: a finished ubatch is never run again; no retry happens inside `except`; nothing of a failed attempt is
 referenced when the next one starts, since of its error only text and a chain without tracebacks is kept (a chained
 cause pins its frames too, and with them the tensors). Sizes halve, so a step fails at most log2(rows) + 1 times.
+Only where not even one row fits beside its siblings are the ubatches that did not finish run again, one at a time.
 Rejected: restarting the whole batch at half the size (repeats finished work), retrying by recursion inside the
 handler (pins one attempt a level), collecting garbage before the first retry (107 ms, and freed blocks are back in
 the pool already).
@@ -46,11 +47,23 @@ class Failed:
 class Recovery:
     """Calls the function for the ubatches of one step, in smaller parts once memory has run out.
 
-    `bound` is the most rows of a part that a memory guard allows, `limit` what running out of memory has taught,
+    `alone` says whether the step went on one part at a time, `bound` is the most rows of a part that a memory guard allows, `limit` what running out of memory has taught,
     `sizes` the attempts that failed and `ran` the parts that finished where ubatches were cut further.
     """
 
-    __slots__ = ("_backend", "_function", "_layout", "_names", "_suspects", "bound", "limit", "ran", "sizes")
+    __slots__ = (
+        "_backend",
+        "_function",
+        "_layout",
+        "_names",
+        "_reclaimed",
+        "_suspects",
+        "alone",
+        "bound",
+        "limit",
+        "ran",
+        "sizes",
+    )
 
     def __init__(
         self, function: Callable[..., Any], backend: Backend, layout: Layout | None, names: tuple[str, ...]
@@ -60,6 +73,8 @@ class Recovery:
         self._layout = layout
         self._names = names
         self._suspects = 0
+        self._reclaimed = False
+        self.alone = False
         self.bound: int | None = None
         self.limit: int | None = None
         self.ran: list[int] = []
@@ -97,6 +112,20 @@ class Recovery:
             self.bound = watch.ran(rows, output)
         self.bound = watch.settle()
         return gather.result()
+
+    def may_alone(self, error: BaseException) -> bool:
+        """Whether a step that ended so, with several ubatches in flight, may fit with one at a time."""
+        backend = self._backend
+        if backend.classify(error) is not FailureKind.OOM:
+            return False
+        return not (isinstance(backend, SupportsProcessGroup) and backend.in_process_group())
+
+    def start_again(self) -> None:
+        """Forget the limit, which was learned beside others, and give back what they cached."""
+        self.limit = None
+        self.alone = True
+        self._backend.reclaim()
+        self._reclaimed = False
 
     def _in_parts(self, batch: Batch, failed: Failed | None, nested: bool = True) -> Any:
         """Run `batch` in parts no larger than what may still fit; `failed` is its own failure, if it was tried."""
@@ -146,11 +175,12 @@ class Recovery:
     def _note_failure(self, batch: Batch, failed: Failed) -> None:
         rows = batch.shape.num_tokens
         self.sizes.append(rows)
-        if rows < 2:
+        if rows < 2 and (self._reclaimed or failed.kind is FailureKind.SIZE):
             raise StepOutOfMemoryError(self._advice(failed)) from failed.error
         self.limit = min(self.limit or rows, rows) // 2 or 1
-        if len(self.sizes) > 1 and failed.kind is not FailureKind.SIZE:
+        if (len(self.sizes) > 1 or rows < 2) and failed.kind is not FailureKind.SIZE:
             self._backend.reclaim()
+            self._reclaimed = True
 
     def _give_up_if_shared(self, failed: Failed) -> None:
         """Other ranks may be inside a collective now; to run different parts than they do would hang them."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["make_report", "watched_report"]
 
+ALONE = "one part at a time, as memory ran out beside others"
+"""Reason of a step whose unfinished ubatches had to be run again so."""
+
 
 def make_report(
     setting: Setting,
@@ -42,7 +45,7 @@ def make_report(
         backend=setting.backend.name,
         schedule=setting.schedule if cut else "whole",
         policy=policy,
-        reason=_reason(plan.reason, setting.note if cut else ""),
+        reason=_reason(_reason(plan.reason, setting.note if cut else ""), ALONE if recovery.alone else ""),
         limit=plan.limit,
         workers=plan.workers if cut else 1,
         memory_before=setting.memory,

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import microbatch
+from microbatch.batch.rules import Layout, collect, reduce, tokens
+from microbatch.batch.slicing import UBatchSlice
 from microbatch.errors import StepOutOfMemoryError
 from microbatch.sizing.recovery import strip_tracebacks
 
@@ -107,3 +109,32 @@ def test_a_chain_that_contains_itself_is_stripped() -> None:
         pass
     strip_tracebacks(group)
     assert group.__traceback__ is None
+
+
+def mean(values: list[Any], weights: list[int]) -> Any:
+    return sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
+
+
+COLLECT = Layout(inputs={"0": tokens()}, outputs={"rows": tokens(), "sizes": collect(), "mean": reduce(mean)})
+
+
+@given(rows=st.integers(2, 60), capacity=st.integers(1, 60), count=st.integers(1, 5))
+def test_what_is_collected_or_reduced_is_that_of_the_parts_that_ran(
+    rows: int, capacity: int, count: int
+) -> None:
+    device = Device(capacity)
+
+    def f(x: Any) -> dict[str, Any]:
+        return {"rows": device(x), "sizes": len(x), "mean": x.mean()}
+
+    x = np.arange(rows)
+    slices = [UBatchSlice.from_range(0, rows, 0, rows)] if count == 1 else None
+    with microbatch.wrap(
+        f, layout=COLLECT, policy="fixed", num_ubatches=count, schedule="sequential"
+    ) as wrapped:
+        result = wrapped(x, ubatch_slices=slices)
+    np.testing.assert_array_equal(result["rows"], x * 2)
+    assert result["mean"] == pytest.approx(x.mean())
+    sizes = result["sizes"]
+    assert all(type(size) is int and size <= capacity for size in sizes)
+    assert sum(sizes) == rows
