@@ -86,6 +86,12 @@ class Batch:
         return ";".join(_row_text(self._leaves[cut.index], cut.rule) for cut in self._cuts)
 
     @property
+    def other_axis(self) -> int:
+        """The first axis other than 0 along which an input is cut; 0 when all are cut along their rows."""
+        axes = (cut.rule.axis for cut in self._cuts if cut.rule.kind in ("tokens", "requests"))
+        return next((axis for axis in axes if axis), 0)
+
+    @property
     def bytes_per_unit(self) -> int:
         """Bytes of all leaves that are cut, per token; per padded token where requests have lengths."""
         return -(-sum(self._sizes()) // self._units())

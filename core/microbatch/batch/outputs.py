@@ -24,11 +24,12 @@ __all__ = ["Sinks"]
 class Sinks:
     """Makes the sinks of one step."""
 
-    __slots__ = ("_backend", "_cut", "_nested", "_requests", "_shape", "_tokens", "_width")
+    __slots__ = ("_axis", "_backend", "_cut", "_nested", "_requests", "_shape", "_tokens", "_width")
 
     def __init__(self, batch: Batch, cut: Cut, backend: Backend, *, nested: bool = False) -> None:
         self._shape = batch.shape
         self._width = batch.width
+        self._axis = batch.other_axis
         self._cut = cut
         self._backend = backend
         self._nested = nested
@@ -90,6 +91,11 @@ class Sinks:
     def _inferred(self, leaf: Any, index: int, name: str, allocate: Allocate | None) -> Sink:
         if not is_array(leaf) or len(leaf.shape) == 0:
             return ConstantSink(name, len(self._cut.slices))
+        if self._axis:
+            raise OutputMismatchError(
+                f"inputs are cut along axis {self._axis}, so which axis of {name} has their rows cannot be told; declare "
+                f"the output, such as tokens({self._axis}), replicate(), reduce(fn) or collect()"
+            )
         self._check_trimmed(leaf, index, name)
         piece, size = self._cut.slices[index], leaf.shape[0]
         apart = self._shape.query_start_loc is not None or self._shape.num_tokens != self._shape.num_requests

@@ -203,7 +203,7 @@ class Planner:
             return limit
         if limit is None and self._memory_share >= 1:
             return None
-        share = int(memory.capacity * self._memory_share)
+        share = max(1, int(memory.capacity * self._memory_share) - memory.in_use)
         return share if limit is None else min(limit, share)
 
     def _splitter_for(self, batch: Batch) -> str:

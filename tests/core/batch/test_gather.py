@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import microbatch
 from microbatch.batch.gather import Gather
 from microbatch.batch.layout import (
     Layout,
@@ -336,3 +337,18 @@ def test_replicated_arrays_must_agree_in_dtype_too(run_cut: Run) -> None:
     kinds = iter(["f4", "f8"])
     with pytest.raises(OutputMismatchError, match="constant output"):
         run_cut(lambda p: np.ones((), next(kinds)), np.arange(4), splitter="even", num_ubatches=2)
+
+
+def test_an_output_of_inputs_cut_along_another_axis_must_be_declared() -> None:
+    """Of x [1, 2] cut along axis 1, a part [1, 1] looks as if its row were on axis 0; the answer would be [2, 1]."""
+    x = np.array([[0.0, 1.0]])
+    with (
+        microbatch.wrap(
+            np.copy, layout=microbatch.Layout(inputs={"0": microbatch.tokens(1)}), num_ubatches=2
+        ) as f,
+        pytest.raises(OutputMismatchError, match="cut along axis 1"),
+    ):
+        f(x)
+    layout = microbatch.Layout(inputs={"0": microbatch.tokens(1)}, outputs={"": microbatch.tokens(1)})
+    with microbatch.wrap(np.copy, layout=layout, num_ubatches=2) as f:
+        np.testing.assert_array_equal(f(x), x)
