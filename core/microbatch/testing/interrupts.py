@@ -6,12 +6,16 @@ number `at` of our own frames does the same, and can be moved over all of them.
 
 from __future__ import annotations
 
+import functools
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self
 
-__all__ = ["Interrupt"]
+__all__ = ["Interrupt", "in_thread_of_its_own"]
+
+P = ParamSpec("P")
 
 OURS = ("microbatch/turns/", "microbatch/schedules/", "microbatch/dbo.py")
 """Frames that are interrupted, by a part of their file name."""
@@ -52,3 +56,29 @@ class Interrupt:
             if self.seen == self.at:
                 raise KeyboardInterrupt
         return self._local
+
+
+def in_thread_of_its_own(test: Callable[P, None]) -> Callable[P, None]:
+    """Run a test that uses `Interrupt` in a new thread, and raise what it raised.
+
+    A trace function can strike where no signal handler runs: between an exception's being pushed as "handled" and the
+    bytecodes that guard it. The thread then keeps that exception as the context of all later ones; so the thread ends.
+    """
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        raised: list[BaseException] = []
+
+        def body() -> None:
+            try:
+                test(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+                raised.append(error)
+
+        thread = threading.Thread(target=body, name="interrupted test")
+        thread.start()
+        thread.join()
+        if raised:
+            raise raised[0]
+
+    return run

@@ -14,7 +14,7 @@ import pytest
 from microbatch import dbo
 from microbatch.errors import WaitTimeoutError
 from microbatch.schedules import pingpong
-from microbatch.testing.interrupts import Interrupt
+from microbatch.testing.interrupts import Interrupt, in_thread_of_its_own
 from microbatch.testing.taking_turns import TurnsProgram, make_step
 from microbatch.testing.threads import no_thread_left
 from microbatch.turns.context import UBatchContext, current_ubatch
@@ -50,6 +50,7 @@ def where_it_may_run() -> set[int]:
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["sound step", "step that fails"])
+@in_thread_of_its_own
 def test_interrupt_at_every_bytecode_of_the_caller(fails: bool, driver: str, pool: WorkerPool) -> None:
     entered, unwound = [0], [0]
 
@@ -92,6 +93,7 @@ def test_interrupt_at_every_bytecode_of_the_caller(fails: bool, driver: str, poo
     assert pool.num_threads <= 3, "interrupted steps left threads that nobody uses"
 
 
+@in_thread_of_its_own
 def test_interrupt_at_every_bytecode_of_a_first_step() -> None:
     """The threads are started in the interrupted step itself."""
 
@@ -118,6 +120,7 @@ def test_interrupt_at_every_bytecode_of_a_first_step() -> None:
                 assert "waited" not in str(getattr(error, "ubatch_errors", ""))
 
 
+@in_thread_of_its_own
 def test_a_second_interrupt_while_unwinding_is_bounded(pool: WorkerPool) -> None:
     def compute(context: UBatchContext, ubatch: int) -> None:
         try:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.errors import ClosedError
-from microbatch.testing.interrupts import Interrupt
+from microbatch.testing.interrupts import Interrupt, in_thread_of_its_own
 from microbatch.turns.runtime import EventGate, Gate, LockGate, ThreadRuntime, default_runtime
 
 KINDS: list[Callable[[], Gate]] = [LockGate, *([EventGate] if hasattr(os, "eventfd") else [])]
@@ -134,6 +134,7 @@ def test_a_wait_on_the_common_core_frees_the_thread_again() -> None:
 
 
 @needs_cores
+@in_thread_of_its_own
 def test_an_interrupt_of_such_a_wait_at_any_bytecode_frees_the_thread() -> None:
     allowed = os.sched_getaffinity(0)
     try:
