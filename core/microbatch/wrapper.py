@@ -20,7 +20,7 @@ from microbatch.extend.plugins import Plugins, default_plugins, register_contain
 from microbatch.extend.records import StepReport
 from microbatch.options import resolve
 from microbatch.sizing.planning import Planner
-from microbatch.sizing.policies import policy_for
+from microbatch.sizing.policies import policy_for, policy_names
 from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime, default_runtime
@@ -69,6 +69,7 @@ class UBatchWrapper:
             layout=layout,
             names=parameter_names(runnable),
             progress=progress,
+            policy=",".join(policy_names(resolved)),
         )
         self._barrier: UBatchBarrier | None = None
         weakref.finalize(self, self._engine.retire)

@@ -136,7 +136,7 @@ def test_the_report_tells_what_was_done() -> None:
     assert (report.schedule, report.backend, report.policy, report.num_tokens) == (
         "sequential",
         "cpu",
-        "auto",
+        "fixed",
         10,
     )
     assert len(report.ubatch_seconds) == 3
