@@ -26,6 +26,7 @@ COMMANDS = MappingProxyType(
     {
         "run": "microbatch.cli.run:run",
         "check": "microbatch.cli.check:check",
+        "tune": "microbatch.cli.tune:tune",
         "backends": "microbatch.cli.listings:backends",
         "policies": "microbatch.cli.listings:policies",
         "plugins": "microbatch.cli.listings:plugins",

@@ -118,7 +118,7 @@ def perform(case: Case) -> str:
         except FaultError:
             assert case.fault is not None and not case.fault[1]
             end = "fault"
-        except MemoryError as error:
+        except MemoryError:
             # one at a time, a part of a row needs LIVE rows, and what its ubatch has put together is kept
             assert case.room < LIVE + 2 * -(-case.rows // case.ubatches) or case.rows == 1
             end = "does not fit"

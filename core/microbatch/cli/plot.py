@@ -1,0 +1,82 @@
+"""The picture of `microbatch tune`: throughput and peak memory against size.
+
+Invariant: whether it can be drawn (matplotlib, folder, kind of file) is found before anything is measured.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from microbatch.errors import OutputFileError
+from microbatch.sizing.tuning import TuneReport
+
+__all__ = ["check_plot", "draw"]
+
+KINDS = (".png", ".svg")
+MIB = 1 << 20
+BLUE, RED, GREY = "#2060a0", "#c03020", "#888888"
+
+
+def check_plot(path: Path) -> None:
+    """Raise OutputFileError if no picture can be written to `path`."""
+    if path.suffix.lower() not in KINDS:
+        raise OutputFileError(f"{path} is of no kind that can be drawn; name one of {', '.join(KINDS)}")
+    if not path.resolve().parent.is_dir():
+        raise OutputFileError(f"the folder of {path} does not exist; make it first")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise OutputFileError("--plot needs matplotlib, which is not installed; pip install microbatch[plot]")
+
+
+def draw(report: TuneReport, title: str, path: Path) -> None:
+    """Write the picture; raises OutputFileError where the system refuses."""
+    figure = import_module("matplotlib.figure").Figure(figsize=(7, 6.5), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    sizes = [point.size for point in report.points]
+    _throughput(above, report, sizes)
+    _memory(below, report, sizes)
+    above.set_title(title)
+    below.set_xlabel(f"size of a part ({report.unit})")
+    below.set_xscale("log", base=2)
+    for axes in (above, below):
+        axes.axvline(report.chosen, color=GREY, linestyle=":")
+        axes.grid(alpha=0.3)
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False)
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise OutputFileError(
+            f"{path} cannot be written: {error.strerror}; name a file in a folder of yours"
+        ) from None
+
+
+def _throughput(axes: Any, report: TuneReport, sizes: list[int]) -> None:
+    axes.plot(sizes, [point.rows_per_second for point in report.points], "o-", color=BLUE, label="measured")
+    chosen = next(point for point in report.points if point.size == report.chosen)
+    label = f"chosen: {chosen.size:,} {report.unit}"
+    axes.plot(
+        [chosen.size], [chosen.rows_per_second], "o", color=RED, markersize=11, fillstyle="none", label=label
+    )
+    axes.set_ylabel("rows per second")
+
+
+def _memory(axes: Any, report: TuneReport, sizes: list[int]) -> None:
+    peaks = [(point.size, point.peak_bytes / MIB) for point in report.points if point.peak_bytes is not None]
+    bounds = [
+        (point.size, point.predicted_bytes / MIB)
+        for point in report.points
+        if point.predicted_bytes is not None
+    ]
+    if peaks:
+        axes.plot(*zip(*peaks, strict=True), "o-", color=BLUE, label="measured peak")
+    if bounds:
+        axes.plot(*zip(*bounds, strict=True), "--", color=RED, label="predicted bound")
+    highest = max([value for _, value in (*peaks, *bounds)], default=0.0)
+    if report.budget_bytes / MIB < 4 * highest:
+        axes.axhline(report.budget_bytes / MIB, color=RED, linewidth=1, label="memory there is")
+    else:
+        axes.plot([], [], " ", label=f"{report.budget_bytes / MIB:,.0f} MiB may be used")
+    axes.set_ylabel("peak memory (MiB)")

@@ -1,0 +1,164 @@
+"""`microbatch tune`: what it prints, draws and writes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from microbatch.cli.app import main
+from microbatch.cli.config_writer import write_config
+from microbatch.cli.tune import parse_sizes
+from microbatch.errors import ArgumentValueError, ConfigError, OutputFileError
+
+SOURCE = """
+import numpy as np
+
+calls = []
+
+def wide(x):
+    calls.append(len(x))
+    return (x[:, :1] + np.zeros(20_000)).sum(1)
+
+def length(texts):
+    calls.append(len(texts))
+    return np.array([len(text) for text in texts])
+
+def fail(x):
+    raise ValueError("no such model")
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a target and inputs, and the current one."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "tuned_steps.py").write_text(SOURCE)
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((600, 3)))
+    (tmp_path / "x.txt").write_text("".join("a" * (index % 7) + "\n" for index in range(200)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name in [name for name in sys.modules if "tuned_steps" in name]:
+        monkeypatch.delitem(sys.modules, name)
+    return tmp_path
+
+
+def tune(function: str, *more: str, source: str = "x.npy") -> int:
+    """The command in this process."""
+    return main(["tune", f"tuned_steps.py:{function}", "--input", source, *more])
+
+
+def called() -> list[int]:
+    return next(module.calls for name, module in sys.modules.items() if "tuned_steps" in name)
+
+
+def test_the_report_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tune("wide", "--sizes", "64,1,8", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [point["size"] for point in said["points"]] == [1, 8, 64]
+    assert said["chosen"] in (1, 8, 64)
+    assert said["unit"] == "rows"
+    assert all(point["rows_per_second"] > 0 for point in said["points"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the peak of a process can be measured")
+def test_a_memory_limit_ends_the_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    """512 rows need 80 MiB."""
+    assert tune("wide", "--memory-limit", "32MiB") == 0
+    said = capsys.readouterr().out
+    assert "may need" in said and "chosen" in said
+    assert max(called()) <= 256
+
+
+def test_texts_are_measured_in_padded_units(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tune("length", "--json", source="x.txt") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["unit"] == "cost"
+    assert said["points"][0]["size"] == 6
+    assert said["points"][-1]["rows"] > 10
+
+
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs the extra [plot]")
+@pytest.mark.parametrize(("name", "start"), [("p.png", b"\x89PNG"), ("p.svg", b"<?xml")])
+def test_a_picture(folder: Path, name: str, start: bytes) -> None:
+    assert tune("wide", "--sizes", "1,2,4,8", "--plot", name) == 0
+    assert (folder / name).read_bytes().startswith(start)
+
+
+def test_without_matplotlib_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main(["tune", "nothing.py:f", "--input", "none.npy", "--plot", "p.png"]) == 2
+    assert "pip install microbatch[plot]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--plot", "p.jpg"], "of no kind that can be drawn"),
+        (["--plot", "no/p.png"], "folder of no/p.png does not exist"),
+        (["--sizes", "1,two"], "--sizes is '1,two'"),
+        (["--sizes", "0"], "--sizes is '0'"),
+        (["--write", "pyproject.toml"], "name microbatch.toml"),
+        (["--backend", "cup"], "no backend is called 'cup'"),
+        (["--memory-limit", "much"], "memory_limit"),
+    ],
+)
+def test_bad_options_are_found_before_a_call(
+    capsys: pytest.CaptureFixture[str], more: list[str], said: str
+) -> None:
+    assert tune("fail", *more) == 2
+    err = capsys.readouterr().err
+    assert said in err and "no such model" not in err
+
+
+def test_an_error_of_the_function_shows_its_line(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    assert tune("fail", "--write", "microbatch.toml") == 2
+    assert "no such model" in capsys.readouterr().err
+    assert not (folder / "microbatch.toml").exists()
+
+
+def test_the_size_is_written_and_used(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    assert tune("wide", "--sizes", "8,16", "--write", "microbatch.toml") == 0
+    written = tomllib.loads((folder / "microbatch.toml").read_text())
+    assert written == {"policy": "tokens", "max_tokens_per_ubatch": written["max_tokens_per_ubatch"]}
+    capsys.readouterr()
+    assert main(["config", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["max_tokens_per_ubatch"]["value"] == written["max_tokens_per_ubatch"] in (8, 16)
+
+
+def test_an_old_file_keeps_its_other_lines(folder: Path) -> None:
+    path = folder / "microbatch.toml"
+    path.write_text('# ours\nnum_ubatches = 3  # three\npolicy = "auto"\n')
+    path.chmod(0o600)
+    write_config(path, {"policy": "tokens", "max_tokens_per_ubatch": 64})
+    assert path.read_text() == (
+        '# ours\nnum_ubatches = 3  # three\npolicy = "tokens"\nmax_tokens_per_ubatch = 64\n'
+    )
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert sorted(other.name for other in folder.glob("*microbatch.toml*")) == ["microbatch.toml"]
+
+
+@pytest.mark.parametrize(
+    "text", ["[tool]\nx = 1\n", 'polices = "auto"\n', 'policy = """auto\n"""\n', 'policy = "auto\n']
+)
+def test_a_file_of_somebody_else_stays_as_it_is(folder: Path, text: str) -> None:
+    path = folder / "microbatch.toml"
+    path.write_text(text)
+    with pytest.raises((OutputFileError, ConfigError)):
+        write_config(path, {"policy": "tokens", "max_tokens_per_ubatch": 64})
+    assert path.read_text() == text
+
+
+def test_sizes_are_sorted_and_single() -> None:
+    assert parse_sizes("64, 8,8") == (8, 64)
+    with pytest.raises(ArgumentValueError, match="counts from 1 on"):
+        parse_sizes("")
