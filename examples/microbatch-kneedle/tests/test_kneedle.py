@@ -96,3 +96,10 @@ def test_the_readme_is_a_passing_policy_in_under_40_lines(tmp_path: Path) -> Non
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_plugin_is_listed() -> None:
+    command = [sys.executable, "-m", "microbatch", "plugins", "--json"]
+    listed = json.loads(subprocess.run(command, capture_output=True, timeout=120, check=True).stdout)
+    line = next(line for line in listed if line["name"] == "kneedle")
+    assert (line["distribution"], line["available"]) == ("microbatch-kneedle", True)
