@@ -60,20 +60,21 @@ class SizeSearch:
         """Seconds per unit: the least of the samples, since what disturbs a measurement only adds."""
         return min(self.arms[arm])
 
-    def next_arm(self, low: int, high: int, *, whole: bool, units: int) -> int | None:
+    def next_arm(self, low: int, high: int, *, whole: bool, units: int, repeat: bool = True) -> int | None:
         """The arm to measure next for a batch of `units`, or None when enough is known.
 
-        `low` and `high` bound the exponents; `whole` says whether the uncut batch may be tried.
+        `low` and `high` bound the exponents; `whole` says whether the uncut batch may be tried, `repeat` whether
+        contenders that were measured only once are measured again.
         """
-        if self.start == WHOLE and whole and WHOLE not in self.arms and not self._refused(WHOLE):
+        if self.start == WHOLE and whole and WHOLE not in self.arms and not self.refused(WHOLE):
             return WHOLE
         short = bool(self.arms) and self._short(units)
         arm = None if short else self._explore(low, high)
         if arm is not None:
             return arm
-        if whole and WHOLE not in self.arms and not self._refused(WHOLE) and self._whole_may_win(high):
+        if whole and WHOLE not in self.arms and not self.refused(WHOLE) and self._whole_may_win(high):
             return WHOLE if short else self._on_the_way(low, high)
-        return self._again(low, high, whole)
+        return self._again(low, high, whole) if repeat else None
 
     def choice(self, low: int, high: int, *, whole: bool, near: float = NEAR) -> int | None:
         """The arm to settle on among those measured, or None if none of them may run.
@@ -108,7 +109,8 @@ class SizeSearch:
             search.record(_exponent(int(arm)), seconds)
         return search
 
-    def _refused(self, arm: int) -> bool:
+    def refused(self, arm: int) -> bool:
+        """Whether it was asked for in vain too often."""
         return self._bad.get(arm, 0) > 1
 
     def _short(self, units: int) -> bool:
@@ -119,12 +121,12 @@ class SizeSearch:
         parts = sorted(arm for arm in self.arms if low <= arm <= high)
         if not parts:
             first = min(max(self.start, low), high) if self.start != WHOLE else high
-            return None if self._refused(first) else first
+            return None if self.refused(first) else first
         best = min(parts, key=self.value)
         for step, edge in ((2, high), (-2, low)):
             beyond = min(best + step, edge) if step > 0 else max(best + step, edge)
             bracketed = any(arm > best if step > 0 else arm < best for arm in parts)
-            if beyond != best and not bracketed and not self._refused(beyond):
+            if beyond != best and not bracketed and not self.refused(beyond):
                 return beyond
         return self._between(parts, best)
 
@@ -136,7 +138,7 @@ class SizeSearch:
         beside = parts[max(0, at - 1) : at] + parts[at + 1 : at + 2]
         for neighbour in sorted(beside, key=self.value):
             middle = (best + neighbour) // 2 if neighbour > best else -(-(best + neighbour) // 2)
-            if middle not in self.arms and not self._refused(middle):
+            if middle not in self.arms and not self.refused(middle):
                 return middle
         return None
 
@@ -151,7 +153,7 @@ class SizeSearch:
         many times their memory, and a larger part that is slow already says that it need not be tried."""
         largest = max((arm for arm in self.arms if low <= arm <= high), default=high)
         middle = (largest + high + 1) // 2
-        return WHOLE if high - largest < FAR or self._refused(middle) else middle
+        return WHOLE if high - largest < FAR or self.refused(middle) else middle
 
     def _again(self, low: int, high: int, whole: bool) -> int | None:
         """A contender that was measured only once."""
@@ -163,7 +165,7 @@ class SizeSearch:
         for arm in sorted(allowed, key=self.value):
             factor = SECOND_CHANCE if arm == WHOLE else CLOSE
             wanted = 3 if arm in rivals else 2
-            if len(self.arms[arm]) < wanted and self.value(arm) <= best * factor and not self._refused(arm):
+            if len(self.arms[arm]) < wanted and self.value(arm) <= best * factor and not self.refused(arm):
                 return arm
         return None
 

@@ -3,7 +3,9 @@
 The search starts where one live array of a part is near the cache (1 MiB: 0.5 to 2 MiB is best on cores with 1 MiB
 of L2), and with enough parts that intermediates much wider than the input stay small too: a caller with a single
 large step gets a good size at once. What is learned holds for one signature and size class (power of two of the
-batch). Invariant: settled, a step costs two dictionary look-ups; the clock is the number of reports, so the same
+batch). Then the fastest size is tried with one worker, which has all threads of the framework to itself: chains of
+short operations hold the interpreter's lock for so much of their time that two threads are slower than one (measured
+on 2 cores: a chain of 8 torch operations takes 33-40 ms on two workers, 21-30 ms on one). Invariant: settled, a step costs two dictionary look-ups; the clock is the number of reports, so the same
 reports give the same sizes.
 """
 
@@ -14,7 +16,8 @@ from typing import Any
 
 from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
-from microbatch_policies.search import NEAR, WHOLE, SizeSearch
+from microbatch_policies.search import GAIN, NEAR, SHORT, WHOLE, SizeSearch
+from microbatch_policies.solo import solo_arm, solo_choice, solo_wins
 from microbatch_policies.start import start_size
 
 __all__ = ["Throughput"]
@@ -41,10 +44,11 @@ Key = tuple[str, int, int]
 class _Kind:
     """One kind of batch: its search and, once settled, how its time develops."""
 
-    __slots__ = ("age", "calls", "expected", "patience", "recent", "recheck", "search")
+    __slots__ = ("age", "calls", "expected", "patience", "recent", "recheck", "search", "solo")
 
-    def __init__(self, search: SizeSearch) -> None:
+    def __init__(self, search: SizeSearch, solo: SizeSearch | None = None) -> None:
         self.search = search
+        self.solo = solo or SizeSearch(search.start)
         self.calls = 0
         self.age = 0
         self.recheck = RECHECK
@@ -73,6 +77,7 @@ class Throughput:
         self._settled: dict[tuple[str, int], Settled] = {}
         self._current: _Kind | None = None
         self._arm: int | None = None
+        self._alone = False
         self._limit: int | None = None
 
     def propose(self, request: SizingRequest) -> Proposal:
@@ -101,7 +106,7 @@ class Throughput:
 
     def state(self) -> Mapping[str, Any]:
         """Times per unit of each kind and size."""
-        kinds = [[list(key), kind.search.as_json()] for key, kind in self._kinds.items()]
+        kinds = [[list(key), kind.search.as_json(), kind.solo.as_json()] for key, kind in self._kinds.items()]
         return {"policy": "throughput", "version": 1, "kinds": kinds}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -110,10 +115,11 @@ class Throughput:
         try:
             if state["policy"] != "throughput" or state["version"] != 1:
                 raise ValueError("it was written by another policy or version")
-            for (signature, size_class, workers), data in state["kinds"][-KINDS:]:
+            for (signature, size_class, workers), data, *alone in state["kinds"][-KINDS:]:
                 if type(signature) is not str or type(size_class) is not int or type(workers) is not int:
                     raise ValueError("a kind is not named by signature, class and workers")
-                kinds[signature, size_class, workers] = _Kind(SizeSearch.from_json(data))
+                solo = SizeSearch.from_json(alone[0]) if alone else None
+                kinds[signature, size_class, workers] = _Kind(SizeSearch.from_json(data), solo)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"not the state of policy 'throughput': {error}") from error
         self._kinds = kinds
@@ -125,10 +131,19 @@ class Throughput:
         units = request.num_tokens
         low, high, whole = _range(request)
         tiny = _tiny_and_short(kind.search, units)
-        arm = None if tiny else kind.search.next_arm(low, high, whole=whole, units=units)
-        self._current, self._arm = kind, arm
+        search = kind.search
+        arm = None if tiny else search.next_arm(low, high, whole=whole, units=units, repeat=False)
+        alone = None if tiny or arm is not None else _solo_arm(kind, request, low, high, whole)
+        if arm is None and alone is None and not tiny and not solo_wins(search, kind.solo, low, high):
+            arm = search.next_arm(low, high, whole=whole, units=units)
+        self._alone = alone is not None
+        self._current, self._arm = kind, arm if alone is None else alone
         if arm is not None:
             proposal = _proposal(arm, request, f"measuring {_name(arm, request.unit)}")
+        elif alone is not None:
+            proposal = _proposal_alone(
+                alone, request, f"measuring {_name(alone, request.unit)} on one worker"
+            )
         else:
             proposal = self._settle(kind, request, low, high, whole)
         self._limit = proposal.limit
@@ -141,6 +156,11 @@ class Throughput:
             return _proposal(arm, request, "no measured size may run")
         proposal = _proposal(arm, request, _reason(kind.search, arm, request.unit, self._near))
         kind.expected = kind.recent = kind.search.value(arm)
+        alone = None if request.workers < 2 else solo_choice(kind.solo, low, high, self._near)
+        if alone is not None and kind.solo.value(alone) * GAIN < kind.expected:
+            reason = f"{_name(alone, request.unit)} on one worker is faster than on {request.workers}"
+            proposal = _proposal_alone(alone, request, reason)
+            kind.expected = kind.recent = kind.solo.value(alone)
         kind.age = 0
         if len(self._settled) >= ANSWERS:
             self._settled.clear()
@@ -172,13 +192,14 @@ class Throughput:
         return WHOLE if size is None else size.bit_length() - 1
 
     def _learn(self, kind: _Kind, arm: int, report: StepReport) -> None:
+        search = kind.solo if self._alone else kind.search
         ran = report.limit if report.split else None
-        if ran != (None if arm == WHOLE else self._limit):
-            kind.search.refuse(arm)
+        if ran != (None if arm == WHOLE else self._limit) or (self._alone and report.workers > 1):
+            search.refuse(arm)
             return
         kind.calls += 1
         if kind.calls > 1 or report.seconds >= WARM:
-            kind.search.record(arm, report.seconds / max(1, report.num_tokens))
+            search.record(arm, report.seconds / max(1, report.num_tokens))
 
     def _drift(self, kind: _Kind, report: StepReport) -> None:
         kind.age += 1
@@ -192,9 +213,11 @@ class Throughput:
         if moved:
             kind.patience *= 2
             kind.search.arms.clear()
+            kind.solo.arms.clear()
         else:
             kind.recheck *= 4
             kind.search.recheck()
+            kind.solo.recheck()
 
     def _foreign(self, report: StepReport) -> None:
         """A time of one part measured elsewhere: it counts for every kind with that signature."""
@@ -230,6 +253,24 @@ def _proposal(arm: int, request: SizingRequest, reason: str) -> Proposal:
     if arm == WHOLE:
         return Proposal(split=False, reason=reason)
     return Proposal(limit=_limit(arm, request, units), reason=reason)
+
+
+def _proposal_alone(arm: int, request: SizingRequest, reason: str) -> Proposal:
+    """Parts of that size one after another; their number need not be a multiple of the workers."""
+    units = max(1, request.num_tokens)
+    count = -(-units // (1 << arm))
+    return Proposal(
+        limit=min(units, max(-(-units // count), request.longest_request)), workers=1, reason=reason
+    )
+
+
+def _solo_arm(kind: _Kind, request: SizingRequest, low: int, high: int, whole: bool) -> int | None:
+    """The size to try with one worker; steps too short to tell are left as they are."""
+    if request.workers < 2 or not kind.search.arms or request.failed_at is not None:
+        return None
+    if min(map(kind.search.value, kind.search.arms)) * request.num_tokens < SHORT:
+        return None
+    return solo_arm(kind.search, kind.solo, low, high, whole=whole)
 
 
 def _limit(arm: int, request: SizingRequest, units: int) -> int:
