@@ -24,6 +24,7 @@ from microbatch.extend.records import MemoryReading, StepReport
 from microbatch.schedules.choose import choose_schedule, load_schedule
 from microbatch.schedules.safety import StateWatch
 from microbatch.schedules.step import Step
+from microbatch.schedules.streamed import SLOTS
 from microbatch.setting import Setting
 from microbatch.sizing.cores import usable_cores
 from microbatch.sizing.guard import MemoryGuard, Watch
@@ -91,7 +92,7 @@ class Engine:
         ubatches: Ubatches | None = None
         watch = self._guard.watch(setting, given_result=out is not None)
         try:
-            if setting.plan.cut is None and out is None:
+            if setting.plan.cut is None and out is None and setting.schedule != "streamed":
                 result = (
                     recovery.call(args, kwargs) if watch is None else _watched(recovery, watch, args, kwargs)
                 )
@@ -158,12 +159,13 @@ class Engine:
         number: int,
     ) -> Plan:
         workers = min(self.config.thread_pool_size, self._cores) if schedule == "parallel" else 1
+        in_flight = SLOTS if schedule == "streamed" else workers
         if slices is not None:
             return self.planner.explicit(batch, tuple(slices), workers)
         whole = self._watch.why_whole()
         if whole:
             return self.planner.whole(batch, whole)
-        return self.planner.plan(batch, memory, workers, number)
+        return self.planner.plan(batch, memory, workers, number, in_flight)
 
     def _ubatches(self, setting: Setting, recovery: Recovery, out: Any, watch: Watch | None) -> Ubatches:
         cut = setting.plan.cut or whole_cut(setting)
@@ -177,28 +179,26 @@ class Engine:
         if ubatches.watch is not None and ubatches.watch.pilot:
             self._schedule(setting, ubatches, contexts[:1])
             contexts = contexts[1:]
-        if contexts or not ubatches.contexts:
-            try:
-                self._schedule(setting, ubatches, contexts)
-            except Exception as error:
-                if (
-                    len(contexts) < 2
-                    or setting.schedule == "sequential"
-                    or not ubatches.recovery.may_alone(error)
-                ):
-                    raise
-                strip_tracebacks(error)
-                alone = True
-            else:
-                alone = False
-            if alone:
-                self._schedule(setting, ubatches, ubatches.alone(), "sequential")
+        if (contexts or not ubatches.contexts) and not self._together(setting, ubatches, contexts):
+            for context in ubatches.alone():
+                self._schedule(setting, ubatches, [context])
         return ubatches.result()
 
-    def _schedule(
-        self, setting: Setting, ubatches: Ubatches, contexts: list[UBatchContext], name: str | None = None
-    ) -> None:
-        schedule = load_schedule(name or (setting.schedule if len(contexts) > 1 else "sequential"))
+    def _together(self, setting: Setting, ubatches: Ubatches, contexts: list[UBatchContext]) -> bool:
+        """Run them as planned; False if they took each other's memory, and what is left shall run one at a time."""
+        try:
+            self._schedule(setting, ubatches, contexts)
+        except Exception as error:
+            together = len(contexts) > 1 and setting.schedule != "sequential"
+            if not (together and ubatches.recovery.may_alone(error)):
+                raise
+            strip_tracebacks(error)
+            return False
+        return True
+
+    def _schedule(self, setting: Setting, ubatches: Ubatches, contexts: list[UBatchContext]) -> None:
+        several = len(contexts) > 1 or setting.schedule == "streamed"  # streamed also moves a single part
+        schedule = load_schedule(setting.schedule if several else "sequential")
         schedule(
             Step(
                 contexts=contexts,

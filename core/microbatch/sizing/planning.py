@@ -69,9 +69,19 @@ class Planner:
         """The policy, or the chain of them."""
         return self._policy
 
-    def plan(self, batch: Batch, memory: MemoryReading | None, workers: int, step: int) -> Plan:
-        """Plan one step; raises PolicyError when the policy breaks its contract."""
-        request = self.request(batch, memory, workers, step)
+    def plan(
+        self,
+        batch: Batch,
+        memory: MemoryReading | None,
+        workers: int,
+        step: int,
+        in_flight: int | None = None,
+    ) -> Plan:
+        """Plan one step; `in_flight` ubatches are alive at the same time, as many as workers if it is not given.
+
+        Raises PolicyError when the policy breaks its contract.
+        """
+        request = self.request(batch, memory, workers, step, in_flight)
         if batch.shape.num_requests < 2 and batch.shape.num_tokens < 2:
             return _whole(request, "nothing to cut: one row" if batch.shape.num_tokens else "empty batch")
         proposal = self._propose(request)
@@ -118,7 +128,14 @@ class Planner:
         finally:
             self._busy.append(None)
 
-    def request(self, batch: Batch, memory: MemoryReading | None, workers: int, step: int) -> SizingRequest:
+    def request(
+        self,
+        batch: Batch,
+        memory: MemoryReading | None,
+        workers: int,
+        step: int,
+        in_flight: int | None = None,
+    ) -> SizingRequest:
         """The numbers a policy sees for `batch`; those of the step before where they are still true (5 us saved)."""
         shape, last = batch.shape, self._last_request
         signature = batch.signature
@@ -148,7 +165,7 @@ class Planner:
             memory=memory,
             memory_limit=self._memory_limit(memory),
             workers=workers,
-            in_flight=workers,
+            in_flight=in_flight or workers,
             num_ubatches=config.num_ubatches,
             max_tokens=config.max_tokens_per_ubatch,
             decode=shape.query_start_loc is not None and shape.num_tokens == shape.num_requests,
