@@ -198,7 +198,7 @@ class OpenClBackend:
             self._peak = max(self._peak, self._in_use)
 
 
-class CountedBuffer(cl.Buffer):  # type: ignore[misc]
+class CountedBuffer(cl.Buffer):
     """A buffer that can be referred to weakly, which pyopencl's own cannot."""
 
 

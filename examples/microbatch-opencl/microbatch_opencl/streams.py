@@ -125,7 +125,7 @@ def streams_of(context: Any) -> ClStreams:
 
 
 def _finished(mark: Any) -> bool:
-    return mark.command_execution_status <= COMPLETE
+    return bool(mark.command_execution_status <= COMPLETE)
 
 
 def _wait(mark: Any, timeout: float | None) -> bool:

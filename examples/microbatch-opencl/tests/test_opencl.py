@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -149,3 +152,14 @@ def test_the_plugin_is_listed() -> None:
     listed = json.loads(subprocess.run(command, capture_output=True, timeout=120, check=True).stdout)
     line = next(line for line in listed if line["name"] == "opencl")
     assert (line["distribution"], line["available"]) == ("microbatch-opencl", True)
+
+
+def test_the_readme_runs_as_written(tmp_path: Path) -> None:
+    shutil.copy(HERE / "kernels.py", tmp_path)
+    blocks = re.findall(r"^```sh\n(.*?)^```", (HERE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    for line in blocks[1].splitlines():
+        program, *words = shlex.split(line)
+        command = [sys.executable, *(["-m", "microbatch"] if program == "microbatch" else []), *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), np.log1p(np.exp(1)), rtol=1e-5)
