@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 from microbatch.extend.hookspecs import hookimpl
 from microbatch.extend.records import BackendInfo
-from microbatch_backends.probes import probe_cuda, probe_numpy, probe_torch
+from microbatch_backends.probes import probe_cuda, probe_cupy, probe_numpy, probe_torch
 
 __all__ = ["microbatch_register_backends"]
 
 
 @hookimpl
 def microbatch_register_backends() -> Sequence[BackendInfo]:
-    """Announce `cpu`, `torch-cpu` and `torch-cuda`."""
+    """Announce `cpu`, `torch-cpu`, `torch-cuda` and `cupy`."""
     return (
         BackendInfo(
             name="cpu",
@@ -45,5 +45,14 @@ def microbatch_register_backends() -> Sequence[BackendInfo]:
             modules=("torch",),
             install="install a PyTorch build with CUDA (pytorch.org) on a machine with an NVIDIA driver",
             summary="PyTorch tensors on NVIDIA devices: streams, events, graphs, pinned copies",
+        ),
+        BackendInfo(
+            name="cupy",
+            load="microbatch_backends.cupy_device.backend:CupyBackend",
+            probe=probe_cupy,
+            priority=15,
+            modules=("cupy",),
+            install="pip install microbatch[cupy] on a machine with an NVIDIA driver",
+            summary="CuPy arrays on NVIDIA devices: streams, events, graphs, pinned copies",
         ),
     )

@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["module_missing", "probe_cuda", "probe_numpy", "probe_torch"]
+__all__ = ["module_missing", "probe_cuda", "probe_cupy", "probe_numpy", "probe_torch"]
 
 
 def probe_numpy() -> str | None:
@@ -34,13 +34,17 @@ def probe_cuda(root: Path = Path("/")) -> str | None:
     missing = probe_torch()
     if missing is not None:
         return missing
-    if _visible_devices() == "":
-        return "CUDA_VISIBLE_DEVICES is empty, so no device is visible"
-    if not _has_driver(root):
-        return "no NVIDIA driver was found (neither libcuda nor a device node)"
+    unreachable = _no_device(root)
+    if unreachable is not None:
+        return unreachable
     if not _built_with_cuda():
         return "the installed PyTorch was built without CUDA"
     return None
+
+
+def probe_cupy(root: Path = Path("/")) -> str | None:
+    """Why CuPy cannot reach an NVIDIA device here, or None."""
+    return module_missing("cupy") or _no_device(root)
 
 
 def module_missing(name: str) -> str | None:
@@ -57,6 +61,14 @@ def module_missing(name: str) -> str | None:
 def _visible_devices() -> str | None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return None if visible is None else visible.strip().replace("-1", "")
+
+
+def _no_device(root: Path) -> str | None:
+    if _visible_devices() == "":
+        return "CUDA_VISIBLE_DEVICES is empty, so no device is visible"
+    if not _has_driver(root):
+        return "no NVIDIA driver was found (neither libcuda nor a device node)"
+    return None
 
 
 def _has_driver(root: Path) -> bool:

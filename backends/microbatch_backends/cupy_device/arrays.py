@@ -1,0 +1,79 @@
+"""Reading and writing rows of CuPy arrays; arrays of the host beside them (a function may return NumPy).
+
+Invariant: a copy never converts values, and every operation is launched on the calling thread's current stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from microbatch.errors import ArgumentTypeError
+from microbatch_backends.cpu import arrays as host
+from microbatch_backends.cupy_device.namespace import CupyNamespace
+
+__all__ = ["CupyArrays"]
+
+
+class CupyArrays:
+    """Rows of arrays of one namespace."""
+
+    __slots__ = ("_cupy", "_ndarray")
+
+    def __init__(self, namespace: CupyNamespace) -> None:
+        self._cupy = namespace.cupy
+        self._ndarray: Any = namespace.ndarray
+
+    def empty(self, shape: Sequence[int], like: Any) -> Any:
+        """An uninitialised array with the dtype and axis order of `like`, from the current stream's memory."""
+        if not isinstance(like, self._ndarray):
+            return host.empty(shape, like)
+        flags = like.flags
+        order = "F" if flags.f_contiguous and not flags.c_contiguous else "C"
+        return self._cupy.empty(tuple(shape), dtype=like.dtype, order=order)
+
+    def copy(self, destination: Any, source: Any) -> None:
+        """Write `source` into `destination` of the same shape and dtype."""
+        if not isinstance(destination, self._ndarray):
+            host.copy(destination, source)
+            return
+        if destination.dtype != source.dtype:
+            raise ArgumentTypeError(
+                f"a copy from {source.dtype} to {destination.dtype} would convert values; convert the output in the"
+                " function, or pass a result of its dtype"
+            )
+        self._cupy.copyto(destination, source)
+
+    def concatenate(self, parts: Sequence[Any], axis: int) -> Any:
+        """Join `parts` along `axis`."""
+        if not isinstance(parts[0], self._ndarray):
+            return host.concatenate(parts, axis)
+        return self._cupy.concatenate(list(parts), axis=axis)
+
+    def take(self, array: Any, indices: Sequence[int], axis: int) -> Any:
+        """Rows of `array` at `indices` along `axis`, as a new array."""
+        if not isinstance(array, self._ndarray):
+            return host.take(array, indices, axis)
+        return self._cupy.take(array, self._positions(indices), axis=axis)
+
+    def scatter(self, destination: Any, indices: Sequence[int], source: Any, axis: int) -> None:
+        """Write rows of `source` to `destination` at `indices` along `axis`."""
+        if not isinstance(destination, self._ndarray):
+            host.scatter(destination, indices, source, axis)
+            return
+        where: list[Any] = [slice(None)] * destination.ndim
+        where[axis] = self._positions(indices)
+        destination[tuple(where)] = source
+
+    def unsupported(self, array: Any) -> str | None:
+        """Why rows of `array` cannot be cut, or None."""
+        if type(array).__module__.startswith("cupyx.scipy.sparse"):
+            return (
+                f"a {type(array).__name__} is sparse and has no rows to slice as views; pass its .toarray()"
+            )
+        return None if isinstance(array, self._ndarray) else host.unsupported(array)
+
+    def _positions(self, indices: Sequence[int]) -> Any:
+        return self._cupy.asarray(np.asarray(indices, dtype=np.int64))

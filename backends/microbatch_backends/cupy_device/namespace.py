@@ -1,0 +1,107 @@
+"""The seam to CuPy: all that the backend asks of it about devices, streams, pools and pinned memory.
+
+Invariant: CuPy is reached only through the namespace object that is given here, so a test puts another one in its
+place, and a contract test compares the names and signatures used with those of the installed package. Importing CuPy
+succeeds without a driver; whether there is a device is asked of it, never concluded from the import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
+from typing import Any
+
+from microbatch.errors import BackendUnavailableError
+
+__all__ = ["CupyNamespace", "load_cupy"]
+
+
+def load_cupy() -> Any:
+    """The `cupy` module; BackendUnavailableError where it finds no device."""
+    cupy = import_module("cupy")
+    if not cupy.cuda.is_available():
+        raise BackendUnavailableError(
+            "CuPy is installed but finds no usable CUDA device; "
+            "check that the driver is as new as the wheel asks for, and CUDA_VISIBLE_DEVICES"
+        )
+    return cupy
+
+
+class CupyNamespace:
+    """`cupy`, or what stands in for it."""
+
+    __slots__ = ("cuda", "cupy", "ndarray", "runtime")
+
+    def __init__(self, cupy: Any) -> None:
+        self.cupy = cupy
+        self.cuda = cupy.cuda
+        self.runtime = cupy.cuda.runtime
+        self.ndarray: type = cupy.ndarray
+
+    def index(self) -> int:
+        """The calling thread's device."""
+        return int(self.runtime.getDevice())
+
+    def use_device(self, index: int) -> None:
+        """Make device `index` the calling thread's."""
+        self.cuda.Device(index).use()
+
+    def new_stream(self, priority: int) -> Any:
+        """A stream of the current device that the legacy default stream does not order."""
+        return self.cuda.Stream(non_blocking=True, priority=priority)
+
+    def new_event(self) -> Any:
+        """An event without timing, which would make waits slower."""
+        return self.cuda.Event(disable_timing=True)
+
+    def current_stream(self) -> Any:
+        """The stream the calling thread launches on, on its current device."""
+        return self.cuda.get_current_stream()
+
+    @contextmanager
+    def activate(self, stream: Any, index: int) -> Iterator[None]:
+        """Make device and stream the calling thread's, and put both back as absolute values on exit.
+
+        CuPy's own `with stream` keeps a stack for each thread, which greenlets that interleave would mix up.
+        """
+        own = self.index()
+        if own != index:
+            self.use_device(index)
+        before = self.current_stream()
+        stream.use()
+        try:
+            yield
+        finally:
+            if self.index() != index:
+                self.use_device(index)
+            before.use()
+            if own != index:
+                self.use_device(own)
+
+    def free_and_total(self) -> tuple[int, int]:
+        """Bytes the driver has free on the current device, all processes, and its size."""
+        free, total = self.runtime.memGetInfo()
+        return int(free), int(total)
+
+    def pool(self) -> Any | None:
+        """The memory pool behind the calling thread's allocator; None behind one that keeps no such counters."""
+        owner = getattr(self.allocator(), "__self__", None)
+        return owner if hasattr(owner, "used_bytes") else None
+
+    def allocator(self) -> Any:
+        """What the calling thread allocates device memory with."""
+        return self.cuda.get_allocator()
+
+    def using_allocator(self, allocator: Any) -> AbstractContextManager[None]:
+        """Allocate with `allocator` in the calling thread."""
+        context: AbstractContextManager[None] = self.cuda.using_allocator(allocator)
+        return context
+
+    def pinned(self, address: int) -> bool:
+        """Whether the host memory at `address` is known to the driver, and so copied without a stop."""
+        return int(self.runtime.pointerGetAttributes(address).type) == HOST_MEMORY
+
+
+HOST_MEMORY = 1
+"""cudaMemoryTypeHost: page-locked, or registered."""

@@ -1,0 +1,45 @@
+"""What CuPy keeps per thread (device, stream, allocator) beside Python's context variables.
+
+Invariant: inside `apply` the thread launches where the caller did at capture and allocates from the same pool; after it
+the thread is as before. CuPy's random generators and error configuration (`cupyx.errstate`) are not carried.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from microbatch_backends.cpu.state import EnteredContext
+from microbatch_backends.cupy_device.namespace import CupyNamespace
+
+__all__ = ["CupyState"]
+
+
+class CupyState:
+    """A snapshot of the calling thread."""
+
+    __slots__ = ("_allocator", "_context", "_index", "_namespace", "_stream")
+
+    def __init__(self, namespace: CupyNamespace) -> None:
+        self._namespace = namespace
+        self._context = contextvars.copy_context()
+        self._index = namespace.index()
+        self._stream = namespace.current_stream()
+        self._allocator = namespace.allocator()
+
+    @contextmanager
+    def apply(self) -> Iterator[None]:
+        """Set it in the thread that enters, undo on exit."""
+        with (
+            EnteredContext(self._context),
+            self._namespace.activate(self._stream, self._index),
+            self._pool(),
+        ):
+            yield
+
+    def _pool(self) -> AbstractContextManager[Any]:
+        if self._namespace.allocator() == self._allocator:
+            return nullcontext()
+        return self._namespace.using_allocator(self._allocator)

@@ -1,0 +1,97 @@
+"""The names and signatures the `cupy` backend uses, asked of the installed package; needs no device."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+from microbatch.errors import BackendUnavailableError
+from microbatch_backends.cupy_device.backend import CupyBackend
+
+cupy = pytest.importorskip("cupy", reason="CuPy is not installed; `tox -e cupy-contract` installs it")
+
+CALLS: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = (
+    ("cuda.Stream.__init__", (None,), {"non_blocking": True, "priority": -1}),
+    ("cuda.Stream.use", (None,), {}),
+    ("cuda.Stream.wait_event", (None, None), {}),
+    ("cuda.Stream.synchronize", (None,), {}),
+    ("cuda.Stream.begin_capture", (None,), {"mode": 1}),
+    ("cuda.Stream.end_capture", (None,), {}),
+    ("cuda.Event.__init__", (None,), {"disable_timing": True}),
+    ("cuda.Event.record", (None, None), {}),
+    ("cuda.Event.synchronize", (None,), {}),
+    ("cuda.using_allocator", (None,), {}),
+    ("concatenate", ([],), {"axis": 0}),
+    ("take", (None, None), {"axis": 0}),
+    ("empty", ((1,),), {"dtype": "f4", "order": "C"}),
+    ("asarray", (None,), {}),
+    ("ascontiguousarray", (None,), {}),
+    ("copyto", (None, None), {}),
+)
+
+NAMES = (
+    "cuda.Event.done",
+    "cuda.Device.use",
+    "cuda.Graph.launch",
+    "cuda.MemoryPool.malloc",
+    "cuda.MemoryPool.used_bytes",
+    "cuda.MemoryPool.total_bytes",
+    "cuda.MemoryPool.get_limit",
+    "cuda.MemoryPool.free_all_blocks",
+    "cuda.get_current_stream",
+    "cuda.get_allocator",
+    "cuda.alloc_pinned_memory",
+    "cuda.runtime.getDevice",
+    "cuda.runtime.memGetInfo",
+    "cuda.runtime.pointerGetAttributes",
+    "cuda.runtime.streamCaptureModeThreadLocal",
+    "cuda.nvtx.RangePush",
+    "cuda.nvtx.RangePop",
+)
+
+
+def find(path: str) -> Any:
+    found = cupy
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
+
+
+@pytest.mark.parametrize(("path", "args", "kwargs"), CALLS, ids=[call[0] for call in CALLS])
+def test_signature(path: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    inspect.signature(find(path)).bind(*args, **kwargs)
+
+
+@pytest.mark.parametrize("path", NAMES)
+def test_name(path: str) -> None:
+    assert find(path) is not None
+
+
+def test_array_methods_take_what_is_passed() -> None:
+    """They have no signature; CuPy's documentation of them begins with one."""
+    assert "get(self, stream=None, order='C', out=None, blocking=True)" in cupy.ndarray.get.__doc__
+    assert "set(self, arr, stream=None)" in cupy.ndarray.set.__doc__
+
+
+def test_the_allocator_is_a_method_of_its_pool() -> None:
+    assert hasattr(cupy.cuda.get_allocator().__self__, "used_bytes")
+    assert cupy.cuda.get_allocator() == cupy.get_default_memory_pool().malloc
+
+
+def test_pointer_attributes_have_a_type() -> None:
+    assert "type" in cupy.cuda.runtime.PointerAttributes.__doc__
+
+
+def test_out_of_memory_is_a_memory_error() -> None:
+    assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
+
+
+def test_without_a_device_the_backend_is_unavailable() -> None:
+    if cupy.cuda.is_available():
+        pytest.skip("there is a device here; tests/gpu covers it")
+    with pytest.raises(BackendUnavailableError, match="finds no usable CUDA device"):
+        CupyBackend()
+    assert not isinstance(np.zeros(1), cupy.ndarray)
