@@ -1,13 +1,13 @@
 """Whether one worker with all threads of the framework is faster than several with a share each.
 
-Invariant: costs one step where it is not (its first time is then more than 10 % above the best), at most six where it
-is. Neighbouring sizes are tried too, since a part that all cores share may be larger than one that a core has for
+Invariant: costs one step where it is not (its first time is then more than 10 % above the best; two where nothing
+has started the framework's threads before), at most six where it is. Neighbouring sizes are tried too, since a part that all cores share may be larger than one that a core has for
 itself.
 """
 
 from __future__ import annotations
 
-from microbatch_policies.search import WHOLE, SizeSearch
+from microbatch_policies.search import SECOND_CHANCE, WHOLE, SizeSearch
 
 __all__ = ["solo_arm", "solo_choice", "solo_wins"]
 
@@ -33,7 +33,8 @@ def solo_arm(search: SizeSearch, solo: SizeSearch, low: int, high: int, *, whole
     if whole and WHOLE in search.arms:
         limit = min(limit, search.value(WHOLE))
     if solo.value(best) > PROMISING * limit:
-        return None
+        cold = WHOLE not in search.arms and len(known) == len(solo.arms[best]) == 1
+        return best if cold and solo.value(best) <= SECOND_CHANCE * limit else None
     for beside in (best + 1, best - 1) if len(known) < MOST_SOLO else ():
         if low <= beside <= high and beside not in solo.arms and not solo.refused(beside):
             return beside

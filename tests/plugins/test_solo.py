@@ -79,6 +79,21 @@ def test_work_that_two_threads_share_stays_on_two_and_costs_one_step_to_see() ->
     assert seen[-1][1] == 2
 
 
+def test_a_cold_first_time_gets_a_second_chance() -> None:
+    """The first step on one worker starts the framework's threads, where the whole batch was not run before."""
+    policy, alone = Throughput(), []
+
+    def speed(part: int, workers: int) -> float:
+        if workers == 1 and part:
+            alone.append(part)
+        cold = 2.2 if len(alone) == 1 and workers == 1 else 1.0
+        return 1.3 * bowl(512, part) if workers > 1 else cold * bowl(512, max(part, 1))
+
+    for _ in range(30):
+        _, workers, _ = step(policy, speed, limit=4096)
+    assert workers == 1
+
+
 def test_it_settles_after_ten_measured_steps_and_a_cold_one() -> None:
     for speed in (python_heavy, numpy_heavy):
         policy = Throughput()
