@@ -1,0 +1,50 @@
+"""The Python code of the documents runs as printed, and what they name exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import microbatch
+
+ROOT = Path(__file__).parents[2]
+
+
+def blocks(document: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+
+
+def centred(x: Any) -> Any:
+    return x * 2
+
+
+def test_the_code_of_the_testing_page_runs() -> None:
+    names: dict[str, Any] = {"__name__": "testing_page"}
+    for code in blocks("docs/testing.md"):
+        exec(compile(code, "docs/testing.md", "exec"), names)  # noqa: S102 - our own page
+    assert {"TestFixed", "race", "double"} <= set(names)
+
+
+def test_the_code_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {"f": centred, "x": np.arange(2000.0).reshape(1000, 2)}
+    for code in blocks("README.md"):
+        exec(compile(code, "README.md", "exec"), names)  # noqa: S102 - our own page
+    np.testing.assert_array_equal(names["y"], names["x"] * 2)
+    assert "must not be cut" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md", "docs/testing.md"])
+def test_files_that_a_document_names_exist(document: str) -> None:
+    text = (ROOT / document).read_text()
+    named = set(re.findall(r"`((?:core|backends|plugins|examples|benchmarks|docs|specs|tests)/[\w./-]*)", text))
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert not missing
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in microbatch.__all__:
+        assert getattr(microbatch, name) is not None
