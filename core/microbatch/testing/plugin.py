@@ -17,6 +17,10 @@ DEVICES = ("recording", "adversarial")
 """Test devices that may be named too."""
 
 
+# A suite that fails shall say what was compared, as tests of one's own do.
+pytest.register_assert_rewrite("microbatch.testing.suites", "microbatch.testing.policies")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option."""
     parser.getgroup("microbatch").addoption(
