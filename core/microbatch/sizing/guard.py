@@ -136,8 +136,8 @@ class Watch:
         self._least = max(1, least)
         self._largest = 0
 
-    def ran(self, rows: int, output: Any) -> int:
-        """Take note of a part that ran alone; returns the most rows that may run next.
+    def ran(self, size: int, rows: int, output: Any) -> int:
+        """Take note of `rows` that ran, no more than `size` at a time; returns the most that may run next.
 
         The first call of a function also loads and starts what it needs, once; memory held after it is not a row's.
         """
@@ -146,7 +146,7 @@ class Watch:
             self._kind.result_per_row = 0.0 if self._given_result else result_bytes(output) / rows
             self._later = self._backend.peak_mark() or self._mark
             return 1
-        self._largest = max(self._largest, rows)
+        self._largest = max(self._largest, size)
         self._kind.per_row = max(self._used() / self._largest, float(self._least))
         return self._most(1)
 

@@ -106,10 +106,10 @@ class Recovery:
         gather = Gather(batch, pieces, self._layout, self._backend, nested=nested)
         self.bound = watch.bound
         for index, piece in enumerate(pieces.slices):
-            rows = min(piece.num_tokens, self._most() or piece.num_tokens)
+            before = len(self.ran)
             output = self._attempt(*batch.part(piece, None, index), piece.num_tokens)
             gather.store(index, output)
-            self.bound = watch.ran(rows, output)
+            self.bound = watch.ran(max(self.ran[before:]), piece.num_tokens, output)
         self.bound = watch.settle()
         return gather.result()
 
