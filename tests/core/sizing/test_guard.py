@@ -75,14 +75,14 @@ def wrapped(function: Any, memory: Memory, limit: int, **options: Any) -> microb
 
 
 @given(
-    rows=st.integers(2, 500), fixed=st.integers(0, 1 << 16), slope=st.integers(64, 1 << 20),
-    limit=st.integers(1 << 20, 1 << 28), policy=st.sampled_from(["auto", "fixed", "tokens", "throughput"]),
+    rows=st.integers(2, 500), fixed=st.integers(0, 1 << 16), slope=st.integers(1 << 12, 1 << 20),
+    fits=st.integers(2, 40), policy=st.sampled_from(["auto", "fixed", "tokens", "throughput"]),
     calls=st.integers(1, 3),
 )  # fmt: skip
 def test_a_limit_that_a_row_fits_is_kept_and_each_row_runs_once(
-    rows: int, fixed: int, slope: int, limit: int, policy: str, calls: int
+    rows: int, fixed: int, slope: int, fits: int, policy: str, calls: int
 ) -> None:
-    memory = Memory()
+    memory, limit = Memory(), fixed + slope * fits
     function = Function(memory, fixed, slope)
     x = np.arange(rows)[:, None].repeat(64, 1)
     with wrapped(function, memory, limit, policy=policy) as step:
