@@ -15,7 +15,7 @@ from typing import Any
 from microbatch.byte_sizes import parse_bytes
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
 
-__all__ = ["choice", "count", "flag", "label", "names", "path", "seconds", "size"]
+__all__ = ["choice", "count", "flag", "increasing", "label", "names", "path", "seconds", "size"]
 
 LONGEST_WAIT = 10**9
 """Seconds; locks of some platforms overflow beyond."""
@@ -95,6 +95,22 @@ def size(name: str, value: Any) -> int | None:
         except ArgumentValueError as error:
             raise ArgumentValueError(f"{name}: {error}") from None
     return count(name, value)
+
+
+def increasing(name: str, value: Any) -> tuple[int, ...] | None:
+    """Whole numbers from 1 on, sorted and each once, from a sequence or text such as `8,16,32`; None for none."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = [int(part) for part in value.split(",")]
+        except ValueError:
+            raise ArgumentValueError(f"{name} is {value[:80]!r}; give numbers, such as '8,16,32'") from None
+    if isinstance(value, (bytes, bool, int, float)) or not isinstance(value, Sequence):
+        raise ArgumentTypeError(f"{name} is {_given(value)}; give a sequence of whole numbers, or None")
+    if not value:
+        raise ArgumentValueError(f"{name} is empty; give at least one size, or None")
+    return tuple(sorted({count(name, number) for number in value}))
 
 
 def _whole(name: str, value: Any) -> int:

@@ -21,6 +21,7 @@ from microbatch.errors import ClosedError
 from microbatch.extend.plugins import Plugins
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import MemoryReading, StepReport
+from microbatch.graphs.runner import Graphs, StepGraphs
 from microbatch.schedules.choose import choose_schedule, load_schedule
 from microbatch.schedules.safety import StateWatch
 from microbatch.schedules.step import Step
@@ -75,6 +76,7 @@ class Engine:
         self._guard = MemoryGuard(config.memory_limit)
         self._listened = plugins.listeners()
         self._remembering = Remembering(planner.policy, config, function)
+        self._graphs = Graphs(function, config.graph_sizes, uniform=layout is None) if config.graphs else None
         self._process = os.getpid()
         self._closed = False
 
@@ -88,7 +90,7 @@ class Engine:
         """Run one step; see `UBatchWrapper.__call__`."""
         setting = self._prepare(args, kwargs, slices)
         snapshot = self._watch.before()
-        recovery = Recovery(self.function, setting.backend, self._layout, self._names)
+        recovery = Recovery(self._called(setting), setting.backend, self._layout, self._names)
         ubatches: Ubatches | None = None
         watch = self._guard.watch(setting, given_result=out is not None)
         try:
@@ -142,6 +144,14 @@ class Engine:
         schedule, note = choose_schedule(self.config, backend, self._watch, self._cores)
         plan = self._plan(batch, slices, memory, schedule, number)
         return Setting(number, started, backend, batch, memory, schedule, note, plan)
+
+    def _called(self, setting: Setting) -> Callable[..., Any]:
+        """The function, or what replays it."""
+        if self._graphs is None:
+            return self.function
+        return self._graphs.step(
+            setting.backend, "sequential" if setting.plan.cut is None else setting.schedule
+        )
 
     def _check_open(self) -> None:
         if self._closed:
@@ -225,6 +235,8 @@ class Engine:
         report = make_report(setting, ubatches, recovery, seconds, self._policy, error)
         if watch is not None:
             report = watched_report(report, setting, recovery, watch)
+        if isinstance(recovery.function, StepGraphs):
+            report = recovery.function.counted(report)
         self.last_report = report
         self.planner.observe(report)
         self._remembering.after(report.step)

@@ -134,7 +134,7 @@ def _from_text(name: str, text: str, hint: Any) -> Any:
     lowered = text.lower()
     if name in OPTIONAL and lowered == "none":
         return None
-    if name == "memory_limit" or hint in (str, str | None):
+    if name in ("memory_limit", "graph_sizes") or hint in (str, str | None):
         return text
     if hint is bool:
         lowered = {"on": "true", "yes": "true", "off": "false", "no": "false"}.get(lowered, lowered)

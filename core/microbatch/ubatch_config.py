@@ -59,6 +59,10 @@ class UBatchConfig:
     """Id of the model in the history; None takes the module and name of the function."""
     thread_safe: bool = True
     """False says that two calls of the function must never overlap."""
+    graphs: bool = False
+    """Capture calls as graphs and replay them, where the backend can and the results are the plain call's."""
+    graph_sizes: tuple[int, ...] | None = None
+    """Rows to capture, in increasing order; calls are padded up to the next one. None captures sizes as they come."""
     max_ubatches: int = 65536
     """Most ubatches in one step; a guard against a wrong count."""
 
@@ -95,6 +99,8 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
         "history": checks.path,
         "model": checks.label,
         "thread_safe": checks.flag,
+        "graphs": checks.flag,
+        "graph_sizes": checks.increasing,
         "max_ubatches": partial(checks.count, highest=2**31 - 1),
     }
 )

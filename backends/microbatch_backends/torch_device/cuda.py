@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -21,7 +21,7 @@ from microbatch_backends.torch_device import graphs, transfer
 from microbatch_backends.torch_device.backend import TorchArrays
 from microbatch_backends.torch_device.device_module import DeviceModule
 from microbatch_backends.torch_device.memory import DeviceMemory
-from microbatch_backends.torch_device.modes import autocast_types
+from microbatch_backends.torch_device.modes import autocast_types, read_modes
 from microbatch_backends.torch_device.state import TorchState
 from microbatch_backends.torch_device.streams import DeviceEvent, DevicePlaces, DeviceStream
 
@@ -120,6 +120,10 @@ class TorchCudaBackend(TorchArrays):
         """A pool for graphs that are replayed one after the other, never at the same time."""
         pool: object = self._module.graph_pool()
         return pool
+
+    def graph_state(self) -> Hashable:
+        """Modes of this thread that decide what a call launches: grad, inference, autocast, user modes."""
+        return read_modes(self._types)
 
     def capture_refused(self, error: BaseException) -> bool:
         """Whether `error` says that the work cannot be captured."""

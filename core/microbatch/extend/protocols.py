@@ -8,7 +8,7 @@ it beforehand what it can do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -23,6 +23,7 @@ __all__ = [
     "SizingPolicy",
     "Stream",
     "StreamPurpose",
+    "SupportsGraphState",
     "SupportsGraphs",
     "SupportsPeak",
     "SupportsPriority",
@@ -198,6 +199,15 @@ class SupportsGraphs(Protocol):
 
     def capture_refused(self, error: BaseException) -> bool:
         """Whether `error` says that the work cannot be captured (so eager is right), not that it is wrong."""
+        ...
+
+
+@runtime_checkable
+class SupportsGraphState(Protocol):
+    """Backends whose thread has modes that decide which work a call launches."""
+
+    def graph_state(self) -> Hashable:
+        """A comparable value of those modes; a graph is replayed only under those it was captured with."""
         ...
 
 

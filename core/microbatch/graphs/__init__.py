@@ -1,0 +1,1 @@
+"""Captured calls: which graph fits a call, how many are kept, and how a call is replayed."""

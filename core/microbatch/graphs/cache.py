@@ -1,0 +1,95 @@
+"""The graphs of one wrapper, least recently used ones dropped first.
+
+Invariant: the bytes of all kept graphs never exceed the budget of the last `keep`; a graph is dropped only after its
+last replay has finished. What cannot be captured is remembered with its reason, so it is tried once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from microbatch.extend.protocols import Graph
+from microbatch.graphs.key import GraphKey
+
+__all__ = ["Entry", "GraphCache"]
+
+MOST_REFUSED = 1024
+"""Reasons remembered; the oldest goes first."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One captured call, with the arrays it reads and writes."""
+
+    graph: Graph
+    """What is replayed."""
+    inputs: list[Any]
+    """Leaves of the arguments it was captured with; arrays among them are written before each replay."""
+    outputs: list[Any]
+    """Leaves of what it returned; the next replay overwrites them."""
+    spec: Any
+    """Structure of the outputs."""
+    size: int
+    """Bytes it keeps alive."""
+    rows: dict[int | None, tuple[bool, ...]] = field(default_factory=dict)
+    """Numbers of real rows that were compared with the plain call, and which outputs have rows to trim."""
+
+
+class GraphCache:
+    """Graphs by key; `drain` waits until the last replay has finished."""
+
+    __slots__ = ("_drain", "_entries", "_refused")
+
+    def __init__(self, drain: Callable[[], object]) -> None:
+        self._drain = drain
+        self._entries: OrderedDict[GraphKey, Entry] = OrderedDict()
+        self._refused: OrderedDict[GraphKey, str] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def held(self) -> int:
+        """Bytes of all kept graphs."""
+        return sum(entry.size for entry in self._entries.values())
+
+    def find(self, key: GraphKey) -> Entry | None:
+        """The graph of `key`, which becomes the most recently used."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+        return entry
+
+    def keep(self, key: GraphKey, entry: Entry, budget: int) -> bool:
+        """Keep `entry` and drop the oldest until all fit `budget` bytes; False if it alone does not."""
+        if entry.size > budget:
+            self._drain()
+            self.refuse(key, f"its graph takes {entry.size} bytes, above the budget of {budget}")
+            return False
+        self._entries[key] = entry
+        self._entries.move_to_end(key)
+        if self.held > budget:
+            self._drain()
+            while self.held > budget:
+                self._entries.popitem(last=False)
+        return True
+
+    def refuse(self, key: GraphKey, reason: str) -> None:
+        """Remember that `key` is not to be captured."""
+        self._entries.pop(key, None)
+        self._refused[key] = reason
+        if len(self._refused) > MOST_REFUSED:
+            self._refused.popitem(last=False)
+
+    def refused(self, key: GraphKey) -> str | None:
+        """Why `key` is not captured, or None."""
+        return self._refused.get(key)
+
+    def clear(self) -> None:
+        """Drop all graphs, to give their memory back."""
+        if self._entries:
+            self._drain()
+            self._entries.clear()

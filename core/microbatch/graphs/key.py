@@ -1,0 +1,80 @@
+"""What a captured call depends on, as a value that can be looked up.
+
+Invariant: two calls with one key launch the same work on arrays of the same shapes, dtypes and device, under the same
+modes of the framework. A call with an argument that has no such value has no key and is run as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import optree
+
+from microbatch.batch.inputs import is_array
+from microbatch.extend.protocols import Backend, SupportsGraphState
+
+__all__ = ["GraphKey", "Refused", "describe"]
+
+PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a call is not replayed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GraphKey:
+    """One captured call."""
+
+    spec: Any
+    """Structure of the arguments."""
+    leaves: tuple[Hashable, ...]
+    """Row shape, dtype and device of each array; type and value of everything else."""
+    rows: int | None
+    """Rows that all arrays have along axis 0; None where they differ, so that nothing may be padded."""
+    state: Hashable
+    """Modes of the framework."""
+
+    def of_rows(self, rows: int | None) -> GraphKey:
+        """The key of the same call with other rows."""
+        return replace(self, rows=rows)
+
+
+def describe(spec: Any, leaves: Sequence[Any], backend: Backend, *, uniform: bool) -> GraphKey | Refused:
+    """The key of a call; `uniform` says that all arrays are cut along axis 0, as without a layout."""
+    arrays = [leaf for leaf in leaves if is_array(leaf)]
+    if not arrays:
+        return Refused("there is no array among the arguments")
+    if backend.differentiable(arrays):
+        return Refused("autograd records this call")
+    rows = _common_rows(arrays) if uniform else None
+    parts: list[Hashable] = []
+    for leaf in leaves:
+        if is_array(leaf):
+            if not backend.owns(leaf):
+                return Refused(f"an array is not on the device of {backend.name!r}")
+            shape = tuple(leaf.shape)
+            row = shape[1:] if rows is not None and shape else shape
+            parts.append((row, str(leaf.dtype), str(getattr(leaf, "device", ""))))
+        elif isinstance(leaf, PLAIN):
+            parts.append((type(leaf).__name__, repr(leaf)))
+        else:
+            return Refused(f"an argument of type {type(leaf).__name__} has no value to tell calls apart by")
+    state = backend.graph_state() if isinstance(backend, SupportsGraphState) else None
+    return GraphKey(spec, tuple(parts), rows, state)
+
+
+def _common_rows(arrays: Sequence[Any]) -> int | None:
+    sizes = {int(array.shape[0]) for array in arrays if len(array.shape)}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def flatten(tree: Any) -> tuple[list[Any], Any]:
+    """Leaves and structure."""
+    leaves, spec = optree.tree_flatten(tree)
+    return list(leaves), spec
