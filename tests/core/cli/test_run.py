@@ -82,7 +82,14 @@ def run(function: str, *more: str, source: str = "x.npy", to: str = "y.npy") -> 
 def started(function: str, *more: str) -> subprocess.Popen[str]:
     """The command in a process of its own."""
     command = [sys.executable, "-m", "microbatch", "run", f"steps.py:{function}", "--input", "x.npy"]
-    return subprocess.Popen([*command, "--output", "y.npy", *more], stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [*command, "--output", "y.npy", *more], stderr=subprocess.PIPE, text=True, preexec_fn=_hears_interrupts
+    )
+
+
+def _hears_interrupts() -> None:
+    """A test run started in the background ignores SIGINT, and its children would too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until_ready(process: subprocess.Popen[str]) -> None:
@@ -229,7 +236,7 @@ class TestInterrupts:
         wait_until_ready(process)
         for number in signals:
             process.send_signal(number)
-        _, said = process.communicate()
+        _, said = process.communicate(timeout=120)
         assert process.returncode == code
         assert "interrupted after " in said
         assert said.endswith(" of 100 rows; nothing was written to y.npy\n")
@@ -241,7 +248,7 @@ class TestInterrupts:
         process = started("stuck", "--num-ubatches", "2", "--schedule", "sequential")
         wait_until_ready(process)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate()
+        _, said = process.communicate(timeout=120)
         assert "interrupted after 50 of 100 rows; nothing was written to y.npy" in said
 
     def test_killed(self, folder: Path) -> None:
