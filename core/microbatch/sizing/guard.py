@@ -173,7 +173,10 @@ class Watch:
         hidden = peak < HIDDEN * kind.per_row * flight
         if not self._largest:
             fading = FADING if flight > kind.largest else 1.0
-            kind.per_row = max(peak / flight, fading * kind.per_row, 1.0)
+            rows = (
+                peak - kind.result_per_row * self._total
+            )  # the result grows with the batch, not with a part
+            kind.per_row = max(rows / flight, fading * kind.per_row, 1.0)
         kind.largest = max(kind.largest, flight)
         return None if hidden or peak <= 0 else peak
 
