@@ -1,0 +1,93 @@
+"""`graphs=True` through the front door, on the simulated devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import microbatch
+from microbatch.errors import ArgumentTypeError, ArgumentValueError
+from microbatch.testing import AdversarialBackend, RecordingBackend
+from microbatch.testing.given import GivenBackends
+from microbatch.testing.strategies import work_orders
+
+
+def double(x: Any) -> Any:
+    return x * 2 + 1
+
+
+def wrapped(device: Any, **options: Any) -> Any:
+    options = {"policy": "fixed", "num_ubatches": 2, "schedule": "sequential", "graphs": True, **options}
+    return microbatch.wrap(double, backend=device.name, plugins=GivenBackends(device), **options)
+
+
+def run(device: Any, wrapper: Any, rows: int, start: int) -> None:
+    values = np.arange(start, start + rows * 2.0).reshape(rows, 2)
+    np.testing.assert_array_equal(np.asarray(wrapper(device.array(values))), values * 2 + 1)
+
+
+def test_the_report_counts_captures_and_hits() -> None:
+    device = RecordingBackend()
+    with wrapped(device) as wrapper:
+        counts = []
+        for start in range(3):
+            run(device, wrapper, 8, start)
+            report = wrapper.last_report
+            counts.append((report.graph_captures, report.graph_hits, report.calibration))
+    assert counts == [(1, 1, True), (0, 2, False), (0, 2, False)]
+    device.assert_ordered()
+
+
+@given(rows=st.lists(st.integers(1, 17), min_size=1, max_size=5), padded=st.booleans(), order=work_orders())
+def test_replays_are_right_in_any_order_of_the_device(rows: list[int], padded: bool, order: Any) -> None:
+    device = AdversarialBackend(order)
+    with wrapped(device, graph_sizes=(4, 8) if padded else None) as wrapper:
+        for start, size in enumerate(rows):
+            run(device, wrapper, size, start)
+
+
+def test_replays_on_several_streams_wait_for_each_other() -> None:
+    device = RecordingBackend()
+    with wrapped(device, num_ubatches=1) as wrapper:
+        run(device, wrapper, 4, 0)
+        for start, purpose in enumerate(("compute", "communication", "compute")):
+            with device.stream(purpose).activate():
+                run(device, wrapper, 4, start)
+    device.assert_ordered()
+
+
+def test_a_schedule_that_overlaps_ubatches_runs_without_and_says_why() -> None:
+    device = RecordingBackend()
+    with wrapped(device, schedule="pingpong") as wrapper:
+        run(device, wrapper, 8, 0)
+        assert wrapper.last_report.graph_captures == 0
+        assert "graphs: " in wrapper.last_report.reason
+
+
+@pytest.mark.parametrize(
+    ("given_", "kept"), [((8, 2, 8), (2, 8)), ([4], (4,)), (None, None), (np.array([3]).tolist(), (3,))]
+)
+def test_sizes_are_sorted(given_: Any, kept: Any) -> None:
+    assert microbatch.UBatchConfig(graph_sizes=given_).graph_sizes == kept
+
+
+@pytest.mark.parametrize("wrong", [(), (0,), "a,b", ""])
+def test_wrong_sizes_are_refused(wrong: Any) -> None:
+    with pytest.raises(ArgumentValueError, match="graph_sizes"):
+        microbatch.UBatchConfig(graph_sizes=wrong)
+
+
+@pytest.mark.parametrize("wrong", [8, True, 1.5, (True,), ("4",), {4}])
+def test_sizes_of_a_wrong_kind_are_refused(wrong: Any) -> None:
+    with pytest.raises(ArgumentTypeError, match="graph_sizes"):
+        microbatch.UBatchConfig(graph_sizes=wrong)
+
+
+def test_sizes_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MICROBATCH_GRAPH_SIZES", "8,2")
+    with microbatch.wrap(double) as wrapper:
+        assert wrapper.config.graph_sizes == (2, 8)
