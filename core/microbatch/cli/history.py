@@ -41,5 +41,7 @@ def _path(given: Path | None) -> Path:
     if chosen is None:
         raise ConfigError(f"no history is configured; pass --path, or set {variable('history')}")
     if not Path(chosen).is_file():
-        raise InputFileError(f"history {str(chosen)!r} does not exist; it is made by the first run that uses it")
+        raise InputFileError(
+            f"history {str(chosen)!r} does not exist; it is made by the first run that uses it"
+        )
     return Path(chosen)
