@@ -33,6 +33,7 @@ from microbatch.sizing.planning import Plan, Planner
 from microbatch.sizing.recovery import Recovery, strip_tracebacks
 from microbatch.sizing.remembering import Remembering
 from microbatch.sizing.report import make_report, watched_report
+from microbatch.tracing import traced, tracing
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.workers import WorkerPool
@@ -77,6 +78,7 @@ class Engine:
         self._listened = plugins.listeners()
         self._remembering = Remembering(planner.policy, config, function)
         self._graphs = Graphs(function, config.graph_sizes, uniform=layout is None) if config.graphs else None
+        self._tracing = tracing()
         self._process = os.getpid()
         self._closed = False
 
@@ -209,19 +211,18 @@ class Engine:
     def _schedule(self, setting: Setting, ubatches: Ubatches, contexts: list[UBatchContext]) -> None:
         several = len(contexts) > 1 or setting.schedule == "streamed"  # streamed also moves a single part
         schedule = load_schedule(setting.schedule if several else "sequential")
-        schedule(
-            Step(
-                contexts=contexts,
-                load=ubatches.load,
-                compute=ubatches.compute,
-                store=ubatches.store,
-                backend=setting.backend,
-                config=self.config,
-                runtime=self._runtime,
-                workers=self._workers,
-                parallelism=setting.plan.workers,
-            )
+        step = Step(
+            contexts=contexts,
+            load=ubatches.load,
+            compute=ubatches.compute,
+            store=ubatches.store,
+            backend=setting.backend,
+            config=self.config,
+            runtime=self._runtime,
+            workers=self._workers,
+            parallelism=setting.plan.workers,
         )
+        schedule(traced(step) if self._tracing else step)
 
     def _report(
         self,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from microbatch.extend.protocols import Graph, StreamPurpose, ThreadState
@@ -145,6 +145,16 @@ class CupyBackend:
     def empty_device(self, shape: Sequence[int], like: Any) -> Any:
         """An uninitialised device array with the dtype of `like`."""
         return self._namespace.cupy.empty(tuple(shape), dtype=like.dtype)
+
+    @contextmanager
+    def range(self, name: str) -> Iterator[None]:
+        """A named range for NVIDIA's profilers."""
+        nvtx = self._namespace.cuda.nvtx
+        nvtx.RangePush(name)
+        try:
+            yield
+        finally:
+            nvtx.RangePop()
 
     def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[Graph, Any]:
         """Capture `work`, which runs once before; the graph has a pool of its own whatever `pool` is."""

@@ -112,6 +112,10 @@ class TorchCudaBackend(TorchArrays):
         """An uninitialised tensor on the current device with the dtype of `like`."""
         return transfer.empty_device(shape, like, torch.device(self._module.kind, self._module.index()))
 
+    def range(self, name: str) -> AbstractContextManager[None]:
+        """A named range for NVIDIA's profilers; for torch's own where the device module has none."""
+        return self._module.named_range(name)
+
     def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[Graph, Any]:
         """Capture `work`; returns the graph and its static outputs, which the first replay fills."""
         return graphs.capture(self._module, work, pool)

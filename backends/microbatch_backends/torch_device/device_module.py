@@ -93,6 +93,14 @@ class DeviceModule:
         """Create the BLAS handle of this thread and stream, which may not be created inside a capture."""
         self._call("current_blas_handle")
 
+    def named_range(self, name: str) -> AbstractContextManager[Any]:
+        """A range with a name in the device's profiler, else in torch's."""
+        nvtx = getattr(self._module, "nvtx", None)
+        context: AbstractContextManager[Any] = (
+            torch.profiler.record_function(name) if nvtx is None else nvtx.range(name)
+        )
+        return context
+
     def _call(self, name: str, *args: Any) -> Any:
         """What the function says; None where this version or device has none."""
         function = getattr(self._module, name, None)

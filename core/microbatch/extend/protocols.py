@@ -8,10 +8,11 @@ it beforehand what it can do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from microbatch.extend.graph_protocols import Graph, SupportsGraphs, SupportsGraphState
 from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "SupportsPeak",
     "SupportsPriority",
     "SupportsProcessGroup",
+    "SupportsRanges",
     "SupportsState",
     "SupportsTransfer",
     "SupportsYieldCheck",
@@ -173,45 +175,6 @@ class Backend(Protocol):
 
 
 @runtime_checkable
-class Graph(Protocol):
-    """A captured step."""
-
-    def replay(self) -> None:
-        """Launch the captured work on the current stream."""
-        ...
-
-    def bytes_held(self) -> int:
-        """Device bytes this graph keeps alive beyond the shared pool."""
-        ...
-
-
-@runtime_checkable
-class SupportsGraphs(Protocol):
-    """Backends that can capture and replay."""
-
-    def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[Graph, Any]:
-        """Capture `work` on the current thread; returns the graph and what `work` returned (static outputs)."""
-        ...
-
-    def graph_pool(self) -> object | None:
-        """A memory pool that graphs may share, or None where each has its own."""
-        ...
-
-    def capture_refused(self, error: BaseException) -> bool:
-        """Whether `error` says that the work cannot be captured (so eager is right), not that it is wrong."""
-        ...
-
-
-@runtime_checkable
-class SupportsGraphState(Protocol):
-    """Backends whose thread has modes that decide which work a call launches."""
-
-    def graph_state(self) -> Hashable:
-        """A comparable value of those modes; a graph is replayed only under those it was captured with."""
-        ...
-
-
-@runtime_checkable
 class PeakMark(Protocol):
     """A stretch of work whose memory is measured."""
 
@@ -259,6 +222,15 @@ class SupportsTransfer(Protocol):
 
     def empty_device(self, shape: Sequence[int], like: Array) -> Array:
         """An uninitialised device array for a host array `like`."""
+        ...
+
+
+@runtime_checkable
+class SupportsRanges(Protocol):
+    """Backends whose profiler shows named ranges."""
+
+    def range(self, name: str) -> AbstractContextManager[None]:
+        """Name what the calling thread does inside."""
         ...
 
 

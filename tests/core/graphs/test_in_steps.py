@@ -54,9 +54,18 @@ def test_replays_on_several_streams_wait_for_each_other() -> None:
     device = RecordingBackend()
     with wrapped(device, num_ubatches=1) as wrapper:
         run(device, wrapper, 4, 0)
-        for start, purpose in enumerate(("compute", "communication", "compute")):
+        x, made = device.array(np.ones((4, 2))), device.event()
+        made.record(device.current_stream())
+        results = []
+        for purpose in ("compute", "communication", "copy_in"):
+            device.stream(purpose).wait(made)
             with device.stream(purpose).activate():
-                run(device, wrapper, 4, start)
+                results.append(wrapper(x))
+        assert wrapper.last_report.graph_hits == 1
+        for purpose in ("compute", "communication", "copy_in"):
+            device.stream(purpose).synchronize()
+        for result in results:
+            np.testing.assert_array_equal(np.asarray(result), np.full((4, 2), 3.0))
     device.assert_ordered()
 
 
