@@ -1,0 +1,61 @@
+"""The conformance suite on a device; skipped with a sentence where there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from microbatch.testing import BackendSuite
+
+
+class TestTorchCuda(BackendSuite):
+    registered_name = "torch-cuda"
+    frameworks = ("torch", "cupy")
+
+    def make_backend(self) -> Any:
+        torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+        if not torch.cuda.is_available():
+            pytest.skip("PyTorch finds no CUDA device here")
+        from microbatch_backends.torch_device.cuda import TorchCudaBackend
+
+        return TorchCudaBackend()
+
+    def make_array(self, backend: Any, values: np.ndarray) -> Any:
+        import torch
+
+        array = torch.from_numpy(values.copy()).cuda()
+        torch.cuda.synchronize()
+        return array
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        return np.asarray(array.cpu().numpy())
+
+    def host_array(self, values: np.ndarray, like: object) -> object:
+        import torch
+
+        return torch.from_numpy(values.copy())
+
+
+class TestCupy(BackendSuite):
+    registered_name = "cupy"
+    frameworks = ("torch", "cupy")
+
+    def make_backend(self) -> Any:
+        cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+        if not cupy.cuda.is_available():
+            pytest.skip("CuPy finds no CUDA device here")
+        from microbatch_backends.cupy_device.backend import CupyBackend
+
+        return CupyBackend()
+
+    def make_array(self, backend: Any, values: np.ndarray) -> Any:
+        import cupy
+
+        array = cupy.asarray(values)
+        cupy.cuda.get_current_stream().synchronize()
+        return array
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        return np.asarray(array.get())

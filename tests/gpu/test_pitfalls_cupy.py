@@ -1,0 +1,84 @@
+"""The pitfalls of CuPy on a device: order, reuse of memory, staging, captures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import microbatch
+
+cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+if not cupy.cuda.is_available():
+    pytest.skip("CuPy finds no CUDA device here", allow_module_level=True)
+
+from microbatch_backends.cupy_device.backend import CupyBackend  # noqa: E402
+from microbatch_backends.cupy_device.transfer import is_pinned  # noqa: E402
+
+
+def wrap(function: Any, **options: Any) -> Any:
+    options = {"backend": "cupy", "policy": "fixed", "num_ubatches": 4, **options}
+    return microbatch.wrap(function, **options)
+
+
+@pytest.mark.parametrize("schedule", ["sequential", "pingpong", "streamed"])
+def test_pitfalls_9_and_10_order_with_the_caller_and_reuse_of_dropped_memory(schedule: str) -> None:
+    with wrap(lambda x: cupy.sin(x) * 2, schedule=schedule) as wrapper, cupy.cuda.Stream(non_blocking=True):
+        for turn in range(20):
+            x = cupy.full((1 << 20,), float(turn))
+            result = wrapper(x)
+            del x
+            poison = cupy.full((1 << 20,), cupy.nan)
+            cupy.testing.assert_allclose(result, np.full(1 << 20, np.sin(float(turn)) * 2))
+            del poison
+
+
+def test_pitfalls_11_and_12_host_arrays_go_through_staging() -> None:
+    x = np.arange(1 << 20, dtype="f4").reshape(-1, 16)
+    out = np.full_like(x, np.nan)
+    with wrap(lambda x: x + 1, schedule="streamed", num_ubatches=16) as wrapper:
+        wrapper(x, out=out)
+    np.testing.assert_array_equal(out, x + 1)
+
+
+def test_pitfall_13_staging_is_pinned() -> None:
+    backend = CupyBackend()
+    assert is_pinned(backend._namespace, backend.staging((4, 4), np.zeros(1, "f4")))
+    assert not is_pinned(backend._namespace, np.zeros(4, "f4"))
+
+
+def test_pitfall_28_a_product_is_refused_and_runs_as_it_is() -> None:
+    a = cupy.random.random((64, 64)).astype("f4")
+    with wrap(lambda x: x @ a, graphs=True, num_ubatches=1, schedule="sequential") as wrapper:
+        for _ in range(3):
+            x = cupy.random.random((8, 64)).astype("f4")
+            cupy.testing.assert_allclose(wrapper(x), x @ a, rtol=1e-5)
+        assert wrapper.last_report.graph_hits == 0
+        assert "capturing failed" in wrapper.last_report.reason
+
+
+def test_pitfalls_18_and_28_memory_of_a_capture_is_not_handed_to_others() -> None:
+    with wrap(lambda x: cupy.sin(x * 2 + 1), graphs=True, num_ubatches=1, schedule="sequential") as wrapper:
+        kept = []
+        for value in range(5):
+            x = cupy.full((1 << 16,), float(value))
+            kept.append((value, wrapper(x)))
+            poison = [cupy.full((1 << 16,), cupy.nan) for _ in range(8)]
+            del poison
+        assert wrapper.last_report.graph_hits == 1, wrapper.last_report.reason
+        for value, result in kept:
+            cupy.testing.assert_allclose(result, np.full(1 << 16, np.sin(value * 2.0 + 1)))
+
+
+def test_running_out_of_the_pools_limit_is_survived() -> None:
+    pool = cupy.get_default_memory_pool()
+    pool.free_all_blocks()
+    before = pool.get_limit()
+    pool.set_limit(size=256 << 20)
+    try:
+        with wrap(lambda x: cupy.sin(x.astype("f8")[:, None] * cupy.ones((1, 64))).sum(1)) as wrapper:
+            result = wrapper(cupy.zeros(1 << 20, "f4"))
+            assert result.shape == (1 << 20,)
+    finally:
+        pool.set_limit(size=before)
