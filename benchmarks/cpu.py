@@ -22,9 +22,17 @@ SETTLE = 14
 
 def table() -> list[Row]:
     """All rows of the CPU table."""
-    from benchmarks import costs, knn
+    from benchmarks import costs, knn, machine
 
-    rows = [torch_chain(), black_scholes(), normalise(), *knn.rows(), numpy_mlp(), torch_mlp()]
+    rows = [
+        *machine.rows(),
+        torch_chain(),
+        black_scholes(),
+        normalise(),
+        *knn.rows(),
+        numpy_mlp(),
+        torch_mlp(),
+    ]
     return rows + costs.rows()
 
 
