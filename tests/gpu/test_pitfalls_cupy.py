@@ -13,8 +13,8 @@ cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
 if not cupy.cuda.is_available():
     pytest.skip("CuPy finds no CUDA device here", allow_module_level=True)
 
-from microbatch_backends.cupy_device.backend import CupyBackend  # noqa: E402
-from microbatch_backends.cupy_device.transfer import is_pinned  # noqa: E402
+from microbatch_backends.cupy_device.backend import CupyBackend
+from microbatch_backends.cupy_device.transfer import is_pinned
 
 
 def wrap(function: Any, **options: Any) -> Any:
