@@ -40,7 +40,9 @@ def test_the_code_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize("document", ["README.md", "docs/architecture.md", "docs/testing.md"])
 def test_files_that_a_document_names_exist(document: str) -> None:
     text = (ROOT / document).read_text()
-    named = set(re.findall(r"`((?:core|backends|plugins|examples|benchmarks|docs|specs|tests)/[\w./-]*)", text))
+    named = set(
+        re.findall(r"`((?:core|backends|plugins|examples|benchmarks|docs|specs|tests)/[\w./-]*)", text)
+    )
     missing = [name for name in named if not (ROOT / name).exists()]
     assert not missing
 

@@ -79,17 +79,19 @@ def run(function: str, *more: str, source: str = "x.npy", to: str = "y.npy") -> 
     return main(["run", f"steps.py:{function}", "--input", source, "--output", to, *more])
 
 
+HEARS_INTERRUPTS = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from microbatch.cli.app import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command; a test run started in the background ignores SIGINT, and its children would too."""
+
+
 def started(function: str, *more: str) -> subprocess.Popen[str]:
     """The command in a process of its own."""
-    command = [sys.executable, "-m", "microbatch", "run", f"steps.py:{function}", "--input", "x.npy"]
-    return subprocess.Popen(
-        [*command, "--output", "y.npy", *more], stderr=subprocess.PIPE, text=True, preexec_fn=_hears_interrupts
-    )
-
-
-def _hears_interrupts() -> None:
-    """A test run started in the background ignores SIGINT, and its children would too."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    command = [sys.executable, "-c", HEARS_INTERRUPTS, "run", f"steps.py:{function}", "--input", "x.npy"]
+    return subprocess.Popen([*command, "--output", "y.npy", *more], stderr=subprocess.PIPE, text=True)
 
 
 def wait_until_ready(process: subprocess.Popen[str]) -> None:

@@ -27,7 +27,9 @@ STATES = st.dictionaries(
 
 
 def key(model: str = "m", **fields: Any) -> HistoryKey:
-    return HistoryKey(**{"model": model, "policy": "auto", "backend": "cpu", "capacity": 8, "workers": 2, **fields})
+    return HistoryKey(
+        **{"model": model, "policy": "auto", "backend": "cpu", "capacity": 8, "workers": 2, **fields}
+    )
 
 
 @given(states=st.lists(st.tuples(st.sampled_from("abc"), STATES), max_size=5))
@@ -44,7 +46,8 @@ def test_the_last_state_saved_for_a_key_is_the_one_loaded(
 
 
 @pytest.mark.parametrize(
-    "change", [{"capacity": 9}, {"backend": "x"}, {"workers": 1}, {"graphs": True}, {"versions": "v"}, {"schema": 2}]
+    "change",
+    [{"capacity": 9}, {"backend": "x"}, {"workers": 1}, {"graphs": True}, {"versions": "v"}, {"schema": 2}],
 )
 def test_another_machine_or_version_finds_nothing(change: dict[str, Any], tmp_path: Path) -> None:
     history = History(tmp_path / "sizes.db")
@@ -60,7 +63,9 @@ def test_several_processes_write_one_file(tmp_path: Path) -> None:
         "    key = HistoryKey(model=f'{sys.argv[2]}-{n}', policy='p', backend='cpu', capacity=1, workers=1)\n"
         "    History(sys.argv[1]).save(key, {'n': n})\n"
     )
-    writers = [subprocess.Popen([sys.executable, "-W", "error", "-c", program, str(path), name]) for name in "abc"]
+    writers = [
+        subprocess.Popen([sys.executable, "-W", "error", "-c", program, str(path), name]) for name in "abc"
+    ]
     assert [writer.wait(120) for writer in writers] == [0, 0, 0]
     assert len(History(path).entries()) == 60
 
