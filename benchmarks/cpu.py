@@ -16,7 +16,7 @@ from benchmarks import workloads
 from benchmarks.table import Row, ratio_row
 from benchmarks.timing import best_of, interleave
 
-SETTLE = 14
+SETTLE = 24
 """Calls before measuring: enough for `auto` to have tried its candidates."""
 
 
@@ -146,7 +146,7 @@ def normalise() -> Row:
 def _never_slower(work: str, function: Callable[..., Any], x: Any, close: Callable[[Any, Any], bool]) -> Row:
     wrapped = settled(function, x)
     variants = {"plain": lambda: function(x), "ours": lambda: wrapped(x)}
-    timed = interleave(variants, rounds=31, same=close)
+    timed = interleave(variants, rounds=61, same=close)
     return ratio_row(
         work,
         "the plain call",

@@ -10,6 +10,7 @@ comparison throws the best half away for good), bandits (they never stop paying 
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,9 @@ CLOSE = 1.15
 """Arms within this factor of the best are measured twice."""
 SECOND_CHANCE = 2.5
 """The same for the whole batch, whose first run starts the framework's own threads."""
+HOPE = 1.6
+"""Factor by which the largest part may be slower than the best and the whole batch still be tried: it has the
+framework's own threads, and parts on one thread each say little of it (matrix products: 44, 29 and 29 ms)."""
 FAR = 4
 """Doublings between the largest measured part and the largest possible, from which one between is measured first."""
 SHORT = 3e-4
@@ -79,13 +83,16 @@ class SizeSearch:
     def choice(self, low: int, high: int, *, whole: bool, near: float = NEAR) -> int | None:
         """The arm to settle on among those measured, or None if none of them may run.
 
-        That is the smallest whose time is at most `near` (a fraction) above the best.
+        That is the smallest whose time is at most `near` (a fraction) above the best. Against the whole batch the best
+        part counts with its median: threads side by side are now and then slow, and to cut for nothing is the worse
+        mistake.
         """
         parts = [arm for arm in self.arms if low <= arm <= high]
         if not parts:
             return WHOLE if whole and WHOLE in self.arms else None
         best = min(map(self.value, parts))
-        if whole and WHOLE in self.arms and self.value(WHOLE) <= best * GAIN:
+        rival = statistics.median(self.arms[min(parts, key=self.value)])
+        if whole and WHOLE in self.arms and self.value(WHOLE) <= rival * GAIN:
             return WHOLE
         return min(arm for arm in parts if self.value(arm) <= best * (1 + near))
 
@@ -146,7 +153,7 @@ class SizeSearch:
         parts = [arm for arm in self.arms if arm <= high]
         if not parts:
             return True
-        return self.value(max(parts)) <= CLOSE * min(map(self.value, parts))
+        return self.value(max(parts)) <= HOPE * min(map(self.value, parts))
 
     def _on_the_way(self, low: int, high: int) -> int:
         """WHOLE, or first a size between, where all that were measured are far smaller: the whole batch may need
