@@ -182,3 +182,19 @@ def test_a_reading_is_consistent_whatever_the_files_say(
 def test_this_process_can_be_read() -> None:
     reading = HostMemory().read()
     assert 0 < reading.in_use <= reading.peak and reading.in_use <= reading.capacity
+
+
+def test_a_reading_that_took_long_is_kept_longer(tree: Tree) -> None:
+    tree.process(rss=90, peak=95)
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 0.001  # a reading asks twice: it took 1 ms
+        return now[0]
+
+    memory = HostMemory(tree.root, fresh=0.01, clock=clock)
+    first = memory.read()
+    now[0] += 0.05
+    assert memory.read() is first
+    now[0] += 0.2
+    assert memory.read() is not first

@@ -59,7 +59,7 @@ class Bench:
 
 @given(
     fixed=st.integers(0, 1 << 24), slope=st.integers(1, 1 << 20), budget=st.integers(2 * MIB, 1 << 28),
-    last=st.integers(1, 1 << 16), noise=st.lists(st.floats(-0.04, 0.04), min_size=17, max_size=17),
+    last=st.integers(1, 1 << 16), noise=st.lists(st.floats(-0.04, 0.04), min_size=18, max_size=18),
 )  # fmt: skip
 def test_nothing_runs_that_does_not_fit(
     fixed: int, slope: int, budget: int, last: int, noise: list[float]
@@ -74,7 +74,7 @@ def test_nothing_runs_that_does_not_fit(
     assert report.chosen in bench.ran
     if report.stopped != "every size was measured":  # and not far below what fits
         following = 2 * report.points[-1].size
-        assert 2.6 * peak(min(following, last)) + ALLOWANCE > budget
+        assert 3 * peak(min(following, last)) + ALLOWANCE > budget
 
 
 def test_the_smallest_of_the_good_ones_is_chosen() -> None:
