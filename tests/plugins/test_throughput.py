@@ -194,7 +194,7 @@ def test_a_time_measured_elsewhere_counts() -> None:
         (request(1_000_000, 0), 3906),  # nothing known but rows
         (request(1_000_000, 8, unit="cost"), COST_START),
         (request(COST_START, 8, unit="cost"), None),
-        (request(1_000_000, 8, unit="cost", longest_request=5000), 5000),
+        (request(1_000_000, 8, unit="cost", longest_request=50_000), 50_000),
     ],
 )
 def test_start(asked: SizingRequest, expected: int | None) -> None:
