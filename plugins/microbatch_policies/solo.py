@@ -7,7 +7,7 @@ itself.
 
 from __future__ import annotations
 
-from microbatch_policies.search import WHOLE, SizeSearch
+from microbatch_policies.search import SECOND_CHANCE, WHOLE, SizeSearch
 
 __all__ = ["solo_arm", "solo_choice", "solo_wins"]
 
@@ -17,10 +17,6 @@ MOST_SOLO = 4
 """Sizes measured with one worker."""
 CLEAR = 1.15
 """Factor by which one worker is faster when the others need not be measured again to say so."""
-
-COLD = 4.0
-"""Factor up to which the first time on one worker is taken for a cold one and measured again: the framework's own threads
-were at rest (torch, 64 MiB of short operations: 119 ms the first time, 31 ms from then on)."""
 
 
 def solo_arm(search: SizeSearch, solo: SizeSearch, low: int, high: int, *, whole: bool) -> int | None:
@@ -37,8 +33,8 @@ def solo_arm(search: SizeSearch, solo: SizeSearch, low: int, high: int, *, whole
     if whole and WHOLE in search.arms:
         limit = min(limit, search.value(WHOLE))
     if solo.value(best) > PROMISING * limit:
-        cold = len(known) == len(solo.arms[best]) == 1
-        return best if cold and solo.value(best) <= COLD * limit else None
+        cold = WHOLE not in search.arms and len(known) == len(solo.arms[best]) == 1
+        return best if cold and solo.value(best) <= SECOND_CHANCE * limit else None
     for beside in (best + 1, best - 1) if len(known) < MOST_SOLO else ():
         if low <= beside <= high and beside not in solo.arms and not solo.refused(beside):
             return beside
