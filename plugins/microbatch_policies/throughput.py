@@ -288,4 +288,5 @@ def _reason(search: SizeSearch, arm: int, unit: str, near: float) -> str:
 
 
 def _name(arm: int, unit: str) -> str:
-    return "the whole batch" if arm == WHOLE else f"about {1 << arm} {unit}"
+    what = "padded units" if unit == "cost" else unit
+    return "the whole batch" if arm == WHOLE else f"about {1 << arm} {what}"
