@@ -74,7 +74,7 @@ def test_nothing_runs_that_does_not_fit(
     assert report.chosen in bench.ran
     if report.stopped != "every size was measured":  # and not far below what fits
         following = 2 * report.points[-1].size
-        assert 3 * peak(min(following, last)) + ALLOWANCE > budget
+        assert 8 * peak(min(following, last)) + 2 * ALLOWANCE > budget
 
 
 def test_the_smallest_of_the_good_ones_is_chosen() -> None:
