@@ -89,7 +89,9 @@ def test_interrupt_at_every_bytecode_of_the_caller(fails: bool, driver: str, poo
         assert where_it_may_run() == allowed, f"bytecode {at}: the caller was left confined to a core"
         if at % 50 == 0:
             TurnsProgram((1, 1), driver=driver, timeout=20.0).run(RUNTIME, pool)
-    assert struck >= total * 0.9
+    assert (
+        struck > 300
+    )  # how many there are differs from step to step: a wait that finds its permit is shorter
     assert pool.num_threads <= 3, "interrupted steps left threads that nobody uses"
 
 
