@@ -71,8 +71,11 @@ def test_interrupt_at_every_bytecode_of_the_caller(fails: bool, driver: str, poo
             assert fails
 
     step()
-    total, allowed = bytecodes(step), where_it_may_run()
-    assert total > 300
+    lengths = [
+        bytecodes(step) for _ in range(7)
+    ]  # a wait that finds its permit is shorter than one that sleeps
+    least, total, allowed = min(lengths), max(lengths), where_it_may_run()
+    assert least > 300
     struck = 0
     for at in range(1, total + 1):
         try:
@@ -89,9 +92,7 @@ def test_interrupt_at_every_bytecode_of_the_caller(fails: bool, driver: str, poo
         assert where_it_may_run() == allowed, f"bytecode {at}: the caller was left confined to a core"
         if at % 50 == 0:
             TurnsProgram((1, 1), driver=driver, timeout=20.0).run(RUNTIME, pool)
-    assert (
-        struck > 300
-    )  # how many there are differs from step to step: a wait that finds its permit is shorter
+    assert struck >= least * 0.9
     assert pool.num_threads <= 3, "interrupted steps left threads that nobody uses"
 
 
