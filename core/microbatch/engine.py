@@ -21,6 +21,7 @@ from microbatch.errors import ClosedError
 from microbatch.extend.plugins import Plugins
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import MemoryReading, StepReport
+from microbatch.graphs.overlapped import Overlapped
 from microbatch.graphs.runner import Graphs, StepGraphs
 from microbatch.schedules.choose import choose_schedule, load_schedule
 from microbatch.schedules.safety import StateWatch
@@ -92,7 +93,9 @@ class Engine:
         """Run one step; see `UBatchWrapper.__call__`."""
         setting = self._prepare(args, kwargs, slices)
         snapshot = self._watch.before()
-        recovery = Recovery(self._called(setting), setting.backend, self._layout, self._names)
+        graphs = self._step_graphs(setting)
+        function = self.function if graphs is None or setting.overlaps else graphs
+        recovery = Recovery(function, setting.backend, self._layout, self._names)
         ubatches: Ubatches | None = None
         watch = self._guard.watch(setting, given_result=out is not None)
         try:
@@ -102,11 +105,16 @@ class Engine:
                 )
             else:
                 ubatches = self._ubatches(setting, recovery, out, watch)
-                result = self._run(setting, ubatches)
+                if graphs is not None and setting.overlaps:
+                    result = self._overlapped(
+                        setting, ubatches, graphs, args, kwargs, given_result=out is not None
+                    )
+                else:
+                    result = self._run(setting, ubatches)
         except BaseException as error:
-            self._report(setting, ubatches, recovery, watch, error)
+            self._report(setting, ubatches, recovery, watch, graphs, error)
             raise
-        self._report(setting, ubatches, recovery, watch, None)
+        self._report(setting, ubatches, recovery, watch, graphs, None)
         self._watch.after(snapshot)
         return result
 
@@ -122,6 +130,8 @@ class Engine:
     def shutdown(self) -> None:
         """Stop the workers and wait for them; a later call raises ClosedError. Harmless when called twice."""
         self.retire()
+        if self._graphs is not None:
+            self._graphs.clear()  # before the threads they were captured in
         self._workers.shutdown()
 
     def retire(self) -> None:
@@ -147,13 +157,39 @@ class Engine:
         plan = self._plan(batch, slices, memory, schedule, number)
         return Setting(number, started, backend, batch, memory, schedule, note, plan)
 
-    def _called(self, setting: Setting) -> Callable[..., Any]:
-        """The function, or what replays it."""
+    def _step_graphs(self, setting: Setting) -> StepGraphs | None:
+        """What replays the function, or the step, and counts; None where graphs are off."""
         if self._graphs is None:
-            return self.function
+            return None
         return self._graphs.step(
             setting.backend, "sequential" if setting.plan.cut is None else setting.schedule
         )
+
+    def _overlapped(
+        self,
+        setting: Setting,
+        ubatches: Ubatches,
+        graphs: StepGraphs,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        given_result: bool,
+    ) -> Any:
+        """Replay the whole step where it was captured, else run it, and capture it where that may be."""
+        step = Overlapped(
+            function=self.function,
+            setting=setting,
+            layout=self._layout,
+            names=self._names,
+            config=self.config,
+            runtime=self._runtime,
+            run=self._schedule,
+        )
+        work = step.work(lambda: self._run(setting, ubatches), given_result=given_result)
+        result = graphs.whole(work, args, kwargs)
+        if graphs.hits:
+            ubatches.replayed()
+        return result
 
     def _check_open(self) -> None:
         if self._closed:
@@ -230,14 +266,15 @@ class Engine:
         ubatches: Ubatches | None,
         recovery: Recovery,
         watch: Watch | None,
+        graphs: StepGraphs | None,
         error: BaseException | None,
     ) -> None:
         seconds = self._runtime.monotonic() - setting.started
         report = make_report(setting, ubatches, recovery, seconds, self._policy, error)
         if watch is not None:
             report = watched_report(report, setting, recovery, watch)
-        if isinstance(recovery.function, StepGraphs):
-            report = recovery.function.counted(report)
+        if graphs is not None:
+            report = graphs.counted(report)
         self.last_report = report
         self.planner.observe(report)
         self._remembering.after(report.step)

@@ -32,3 +32,8 @@ class Setting:
     """Why that schedule, where there is something to tell."""
     plan: Plan
     """Where to cut."""
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether its ubatches take turns, so that a graph of it must hold them all."""
+        return self.plan.cut is not None and self.schedule == "pingpong"

@@ -60,7 +60,8 @@ class UBatchConfig:
     thread_safe: bool = True
     """False says that two calls of the function must never overlap."""
     graphs: bool = False
-    """Capture calls as graphs and replay them, where the backend can and the results are the plain call's."""
+    """Capture calls, or whole steps of ubatches that take turns, as graphs and replay them, where the backend can and the
+    results are those without."""
     graph_sizes: tuple[int, ...] | None = None
     """Rows to capture, in increasing order; calls are padded up to the next one. None captures sizes as they come."""
     max_ubatches: int = 65536

@@ -77,6 +77,14 @@ class Ubatches:
         if self._progress is not None:
             self._progress(sum(self._done), self._batch.shape.num_requests)
 
+    def replayed(self) -> None:
+        """Note that a graph did them all at once."""
+        for context in self.contexts:
+            context.state = UBatchState.COMPLETED
+        if self._progress is not None:
+            total = self._batch.shape.num_requests
+            self._progress(total, total)
+
     def alone(self) -> list[UBatchContext]:
         """New contexts for the ubatches that did not finish, to run one at a time: siblings held the memory that
         one of them needed. Nothing of their first attempt is kept; the finished ones are."""

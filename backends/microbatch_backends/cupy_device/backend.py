@@ -35,6 +35,7 @@ class CupyBackend:
     name: str = "cupy"
     asynchronous: bool = True
     parallel: bool = False
+    captures_threads: bool = False
 
     def __init__(self, namespace: Any = None) -> None:
         self._namespace = CupyNamespace(load_cupy() if namespace is None else namespace)
@@ -48,7 +49,10 @@ class CupyBackend:
         return self.priority_stream(purpose, 0 if purpose == "compute" else URGENT)
 
     def priority_stream(self, purpose: StreamPurpose, priority: int) -> CupyStream:
-        """The stream for `purpose` and `priority`; lower numbers are more urgent."""
+        """The stream for `purpose` and `priority`; lower numbers are more urgent. In a capture, one of its own."""
+        lanes = graphs.LANES.get()
+        if lanes is not None and lanes.namespace is self._namespace:
+            return lanes.of(purpose, priority)
         index = self._namespace.index()
         key = (index, purpose, priority)
         with self._lock:

@@ -2,7 +2,9 @@
 
 Invariant: a graph owns the memory pool its work was captured with. CuPy has no pool private to a graph, so arrays freed
 inside a capture would be handed to others while the graph still writes there. Work runs once under that pool before the
-capture, on the capture's stream: a thread-local capture may not ask the driver for memory, and then need not.
+capture, on the capture's own streams: a thread-local capture may not ask the driver for memory, and then need not. The
+pool is set for the capturing thread, so what other threads allocate would not be the graph's: ubatches on threads are
+not captured, those on greenlets are.
 
 CuPy refuses cuBLAS, cuSOLVER, cuRAND and cuSPARSE inside a capture, so a matrix product cannot be captured; that is
 told from a wrong function by its text.
@@ -12,12 +14,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
 from microbatch_backends.cupy_device.namespace import CupyNamespace
+from microbatch_backends.cupy_device.streams import CupyStream
 
-__all__ = ["CupyGraph", "capture", "capture_refused"]
+__all__ = ["LANES", "CupyGraph", "Lanes", "capture", "capture_refused"]
 
 REFUSALS = (
     "during stream capture",
@@ -30,15 +34,40 @@ REFUSAL_CODES = range(900, 909)
 """cudaErrorStreamCaptureUnsupported (900) to cudaErrorStreamCaptureWrongThread (908)."""
 
 
+class Lanes:
+    """The streams of one capture; CuPy makes each anew, so eager work has none of them."""
+
+    __slots__ = ("_lanes", "first", "namespace")
+
+    def __init__(self, namespace: CupyNamespace) -> None:
+        self.namespace = namespace
+        self._lanes: dict[tuple[str, int], CupyStream] = {}
+        self.first: Any = namespace.new_stream(0)
+        """Where the capture begins and ends."""
+
+    def of(self, purpose: str, priority: int) -> CupyStream:
+        """The stream for `purpose` and `priority`, the same each time."""
+        found = self._lanes.get((purpose, priority))
+        if found is None:
+            namespace = self.namespace
+            found = CupyStream(namespace, namespace.new_stream(priority), namespace.index(), purpose)
+            self._lanes[purpose, priority] = found
+        return found
+
+
+LANES: ContextVar[Lanes | None] = ContextVar("microbatch_cupy_capture_lanes", default=None)
+"""The capture that the calling code is part of."""
+
+
 class CupyGraph:
-    """A captured step, with its stream and the pool of its arrays."""
+    """A captured step, with its streams and the pool of its arrays."""
 
-    __slots__ = ("_graph", "_namespace", "_pool", "_stream")
+    __slots__ = ("_graph", "_lanes", "_namespace", "_pool")
 
-    def __init__(self, namespace: CupyNamespace, graph: Any, stream: Any, pool: Any) -> None:
+    def __init__(self, namespace: CupyNamespace, graph: Any, lanes: Lanes, pool: Any) -> None:
         self._namespace = namespace
         self._graph = graph
-        self._stream = stream
+        self._lanes = lanes
         self._pool = pool
 
     def replay(self) -> None:
@@ -53,16 +82,19 @@ class CupyGraph:
 def capture(namespace: CupyNamespace, work: Callable[[], Any]) -> tuple[CupyGraph, Any]:
     """Capture `work`, after running it once; returns the graph and what `work` returned inside the capture."""
     pool = namespace.cuda.MemoryPool()
-    stream = namespace.new_stream(0)
     with _capture_lock():
-        before = namespace.new_event()
+        lanes, before = Lanes(namespace), namespace.new_event()
         before.record(namespace.current_stream())
-        stream.wait_event(before)
-        with namespace.activate(stream, namespace.index()), namespace.using_allocator(pool.malloc):
-            work()
-            stream.synchronize()
-            graph, result = _captured(namespace, stream, work)
-    return CupyGraph(namespace, graph, stream, pool), result
+        lanes.first.wait_event(before)
+        token = LANES.set(lanes)
+        try:
+            with namespace.activate(lanes.first, namespace.index()), namespace.using_allocator(pool.malloc):
+                work()
+                lanes.first.synchronize()
+                graph, result = _captured(namespace, lanes.first, work)
+        finally:
+            LANES.reset(token)
+    return CupyGraph(namespace, graph, lanes, pool), result
 
 
 def capture_refused(error: BaseException) -> bool:

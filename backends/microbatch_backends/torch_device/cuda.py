@@ -29,6 +29,9 @@ __all__ = ["TorchCudaBackend"]
 
 URGENT = -1
 """Priority of communication and copies: they are short, and what waits for them is not."""
+PURPOSES: tuple[StreamPurpose, ...] = ("compute", "communication", "copy_in", "copy_out")
+DRAWS = 64
+"""Two rounds of torch's ring of 32 streams a priority."""
 
 
 class TorchCudaBackend(TorchArrays):
@@ -36,6 +39,7 @@ class TorchCudaBackend(TorchArrays):
 
     asynchronous: bool = True
     parallel: bool = False
+    captures_threads: bool = True
 
     def __init__(self, module: DeviceModule | None = None) -> None:
         self._module = module or DeviceModule("cuda")
@@ -51,7 +55,10 @@ class TorchCudaBackend(TorchArrays):
         return self.priority_stream(purpose, 0 if purpose == "compute" else URGENT)
 
     def priority_stream(self, purpose: StreamPurpose, priority: int) -> DeviceStream:
-        """The stream for `purpose` and `priority`; lower numbers are more urgent."""
+        """The stream for `purpose` and `priority`; lower numbers are more urgent. In a capture, one of its own."""
+        lanes = graphs.LANES.get()
+        if lanes is not None and lanes.module is self._module:
+            return lanes.of(purpose, priority)
         index = self._module.index()
         key = (index, purpose, priority)
         found = self._streams.get(key)
@@ -117,8 +124,10 @@ class TorchCudaBackend(TorchArrays):
         return self._module.named_range(name)
 
     def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[Graph, Any]:
-        """Capture `work`; returns the graph and its static outputs, which the first replay fills."""
-        return graphs.capture(self._module, work, pool)
+        """Run `work`, then capture it; returns the graph and its static outputs, which the first replay fills."""
+        for purpose in PURPOSES:
+            self.stream(purpose)  # made before, so that none is drawn later that the capture has
+        return graphs.capture(self._module, work, pool, self._fresh)
 
     def graph_pool(self) -> object | None:
         """A pool for graphs that are replayed one after the other, never at the same time."""
@@ -132,3 +141,18 @@ class TorchCudaBackend(TorchArrays):
     def capture_refused(self, error: BaseException) -> bool:
         """Whether `error` says that the work cannot be captured."""
         return graphs.capture_refused(error)
+
+    def _fresh(self, priority: int, taken: list[Any]) -> Any:
+        """A stream that neither eager work nor `taken` has."""
+        used = [
+            *taken,
+            self._module.current_stream(),
+            *(stream.raw for stream in list(self._streams.values())),
+        ]
+        for _ in range(DRAWS):
+            made = self._module.new_stream(self._module.index(), priority)
+            if not any(made == other for other in used):
+                return made
+        raise RuntimeError(
+            f"during graph capture: {DRAWS} streams were drawn and all are in use; use fewer streams"
+        )

@@ -2,9 +2,13 @@
 
 Invariant: one capture at a time in the process; whatever happens inside, the capture is ended on the thread that
 began it and the first error is the one that is raised. Captures are `thread_local`: in the `global` mode a pinned
-allocation or an event query on any other thread kills them. Each graph has a capture stream of its own for life:
-cuBLAS keeps a workspace for each stream, and resetting one graph would clear the workspace of another that was
-captured on the same one.
+allocation or an event query on any other thread kills them. What is captured runs once before, on the very streams
+and threads of the capture, so that BLAS handles, workspaces and plans exist.
+
+All streams of a capture are its own, and no stream of eager work is ever among them: a capture takes whatever is
+launched on its streams, by any thread. torch hands out streams from a ring of 32, so one that is in use eagerly is
+drawn past. A graph keeps its streams for life: cuBLAS keeps a workspace for each, and resetting one graph would clear
+the workspace of another that was captured on the same one.
 
 Rejected: `torch.cuda.graph`, which waits for the whole device and empties the cache of everybody at each capture.
 """
@@ -14,12 +18,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
 from microbatch_backends.torch_device.device_module import DeviceModule
+from microbatch_backends.torch_device.streams import DeviceStream
 
-__all__ = ["DeviceGraph", "capture", "capture_refused"]
+__all__ = ["LANES", "DeviceGraph", "Lanes", "capture", "capture_refused"]
 
 REFUSALS = (
     "operation not permitted when stream is capturing",
@@ -39,14 +45,40 @@ REFUSAL_CODES = range(900, 909)
 """cudaErrorStreamCaptureUnsupported (900) to cudaErrorStreamCaptureWrongThread (908)."""
 
 
+class Lanes:
+    """The streams of one capture. `fresh(priority, taken)` makes one that is none of `taken` and in no eager use."""
+
+    __slots__ = ("_fresh", "_lanes", "first", "module")
+
+    def __init__(self, module: DeviceModule, fresh: Callable[[int, list[Any]], Any]) -> None:
+        self.module = module
+        self._fresh = fresh
+        self._lanes: dict[tuple[str, int], DeviceStream] = {}
+        self.first: Any = fresh(0, [])
+        """Where the capture begins and ends."""
+
+    def of(self, purpose: str, priority: int) -> DeviceStream:
+        """The stream for `purpose` and `priority`, the same each time."""
+        found = self._lanes.get((purpose, priority))
+        if found is None:
+            taken = [self.first, *(lane.raw for lane in list(self._lanes.values()))]
+            made = DeviceStream(self.module, self._fresh(priority, taken), purpose)
+            found = self._lanes.setdefault((purpose, priority), made)
+        return found
+
+
+LANES: ContextVar[Lanes | None] = ContextVar("microbatch_capture_lanes", default=None)
+"""The capture that the calling code is part of; a context variable, so it goes into the threads of its ubatches."""
+
+
 class DeviceGraph:
-    """A captured step; holds its capture stream and pool as long as it lives."""
+    """A captured step; holds its streams and pool as long as it lives."""
 
-    __slots__ = ("_bytes", "_graph", "_stream")
+    __slots__ = ("_bytes", "_graph", "_lanes")
 
-    def __init__(self, graph: Any, stream: Any, held: int) -> None:
+    def __init__(self, graph: Any, lanes: Lanes, held: int) -> None:
         self._graph = graph
-        self._stream = stream
+        self._lanes = lanes
         self._bytes = held
 
     def replay(self) -> None:
@@ -59,21 +91,38 @@ class DeviceGraph:
 
 
 def capture(
-    module: DeviceModule, work: Callable[[], Any], pool: object | None = None
+    module: DeviceModule,
+    work: Callable[[], Any],
+    pool: object | None,
+    fresh: Callable[[int, list[Any]], Any],
 ) -> tuple[DeviceGraph, Any]:
-    """Capture `work` on a stream of its own that begins after the current one; (graph, what `work` returned)."""
+    """Run `work` and then capture it, after what the current stream holds; (graph, what the captured call returned).
+
+    Later work of the current stream waits for the first run, which reads what a replay will be given.
+    """
     index = module.index()
-    stream = module.new_stream(index, 0)
     with _one_at_a_time():
-        stream.wait_stream(module.current_stream())
-        before = _reserved(module, index)
-        graph = module.new_graph()
-        with module.activate(stream):
+        lanes, caller = Lanes(module, fresh), module.current_stream()
+        lanes.first.wait_stream(caller)
+        with _inside(lanes), module.activate(lanes.first):
             module.prepare_capture()
+            work()
+            caller.wait_stream(lanes.first)
+            before = _reserved(module, index)
+            graph = module.new_graph()
             with _capturing(graph, pool):
                 result = work()
         held = 0 if pool is not None else max(0, _reserved(module, index) - before)
-    return DeviceGraph(graph, stream, held), result
+    return DeviceGraph(graph, lanes, held), result
+
+
+@contextmanager
+def _inside(lanes: Lanes) -> Iterator[None]:
+    token = LANES.set(lanes)
+    try:
+        yield
+    finally:
+        LANES.reset(token)
 
 
 def capture_refused(error: BaseException) -> bool:

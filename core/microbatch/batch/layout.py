@@ -86,6 +86,12 @@ class Batch:
         return ";".join(_row_text(self._leaves[cut.index], cut.rule) for cut in self._cuts)
 
     @property
+    def by_shape(self) -> bool:
+        """Whether the shapes alone say what each part is given: no offsets, no lengths, no function of the caller's."""
+        counted = self.shape.query_start_loc is not None or self.shape.lengths is not None
+        return not counted and all(cut.rule.kind in ("tokens", "requests", "replicate") for cut in self._cuts)
+
+    @property
     def other_axis(self) -> int:
         """The first axis other than 0 along which an input is cut; 0 when all are cut along their rows."""
         axes = (cut.rule.axis for cut in self._cuts if cut.rule.kind in ("tokens", "requests"))

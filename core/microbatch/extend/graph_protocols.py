@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["Graph", "SupportsGraphState", "SupportsGraphs"]
+__all__ = ["Graph", "SupportsGraphState", "SupportsGraphs", "SupportsThreadedCapture"]
 
 
 @runtime_checkable
@@ -29,7 +29,14 @@ class SupportsGraphs(Protocol):
     """Backends that can capture and replay."""
 
     def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[Graph, Any]:
-        """Capture `work` on the current thread; returns the graph and what `work` returned (static outputs)."""
+        """Call `work` twice: first to run, so that handles, plans and workspaces exist, then to capture what it
+        launches. Returns the graph and what `work` returned the second time (static outputs, filled by a replay).
+
+        Both calls are ordered after the current stream, later work of that after the first. What `stream(purpose)`
+        answers inside `work` belongs to this capture alone, so eager work of other threads never gets into it.
+        Raises what `work` raised, and for what cannot be captured an error that `capture_refused` knows; then all
+        streams have left the capture.
+        """
         ...
 
     def graph_pool(self) -> object | None:
@@ -48,3 +55,11 @@ class SupportsGraphState(Protocol):
     def graph_state(self) -> Hashable:
         """A comparable value of those modes; a graph is replayed only under those it was captured with."""
         ...
+
+
+@runtime_checkable
+class SupportsThreadedCapture(Protocol):
+    """Backends that say which threads a capture is of."""
+
+    captures_threads: bool
+    """Whether a capture holds what other threads launch on its streams, so that ubatches on threads can be captured."""

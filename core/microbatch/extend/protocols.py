@@ -12,7 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from microbatch.extend.graph_protocols import Graph, SupportsGraphs, SupportsGraphState
+from microbatch.extend.graph_protocols import (
+    Graph,
+    SupportsGraphs,
+    SupportsGraphState,
+    SupportsThreadedCapture,
+)
 from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
 
 __all__ = [
@@ -31,6 +36,7 @@ __all__ = [
     "SupportsProcessGroup",
     "SupportsRanges",
     "SupportsState",
+    "SupportsThreadedCapture",
     "SupportsTransfer",
     "SupportsYieldCheck",
     "ThreadState",

@@ -1,4 +1,4 @@
-"""What a captured call depends on, as a value that can be looked up.
+"""What a captured call or step depends on, as a value that can be looked up.
 
 Invariant: two calls with one key launch the same work on arrays of the same shapes, dtypes and device, under the same
 modes of the framework. A call with an argument that has no such value has no key and is run as it is.
@@ -39,6 +39,8 @@ class GraphKey:
     """Rows that all arrays have along axis 0; None where they differ, so that nothing may be padded."""
     state: Hashable
     """Modes of the framework."""
+    cut: Hashable = None
+    """Where a captured step is cut; None for a captured call."""
 
     def of_rows(self, rows: int | None) -> GraphKey:
         """The key of the same call with other rows."""

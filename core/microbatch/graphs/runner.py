@@ -6,8 +6,8 @@ random numbers, or branch on the host. Whatever goes wrong in a capture, the pla
 kept. Graphs share one pool where the backend has one, so replays follow each other: an event after each replay is
 waited for, on the device, by the next; a call that comes while another one is at it runs as it is.
 
-Rejected: one graph for all ubatches of a plan (its key holds every size, so it is hit less; it would pay where ubatches
-overlap inside the graph, which the schedules with threads do not do in captures).
+What is captured is a `Work`: a call of the function where ubatches follow each other (one graph serves all ubatches of
+one size), the whole step where they overlap (the graph is the overlap, and its key holds every size).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from microbatch.extend.records import FailureKind, StepReport
 from microbatch.graphs.cache import Entry, GraphCache
 from microbatch.graphs.key import GraphKey, Refused, describe, flatten
 from microbatch.graphs.padding import bucket_of, fill, outputs_of, resized
+from microbatch.graphs.work import Work, one_call
 
 __all__ = ["BUDGET_SHARE", "Graphs", "StepGraphs"]
 
@@ -31,7 +32,10 @@ BUDGET_SHARE = 4
 
 
 class Graphs:
-    """The captured calls of one function. `budget` in bytes; None takes a share of what is usable."""
+    """The captured calls and steps of one function. `sizes` are rows of a ubatch, in increasing order.
+
+    `budget` in bytes; None takes a share of what is usable. `uniform` says that all arrays are cut along axis 0.
+    """
 
     def __init__(
         self,
@@ -56,74 +60,80 @@ class Graphs:
         """What calls the function in one step, and counts."""
         return StepGraphs(self, backend, schedule)
 
-    def call(self, step: StepGraphs, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def call(self, step: StepGraphs, work: Work, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """The outputs for these arguments."""
+        if work.refused:
+            return step.plain(work, args, kwargs, work.refused)
         try:
             self._turn.pop()  # atomic: one call at a time has it
         except IndexError:
-            return step.plain(args, kwargs, "another call is replaying")
+            return step.plain(work, args, kwargs, "another call is replaying")
         try:
-            return self._call(step, args, kwargs)
+            return self._call(step, work, args, kwargs)
         except Exception as error:
             if step.backend.classify(error) is FailureKind.OOM:
-                self.cache.clear()
-                self._families.clear()
+                self.clear()
             raise
         finally:
             self._turn.append(None)
 
-    def _call(self, step: StepGraphs, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def clear(self) -> None:
+        """Give the memory of all graphs back."""
+        self.cache.clear()
+        self._families.clear()
+
+    def _call(self, step: StepGraphs, work: Work, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         leaves, spec = flatten((args, dict(kwargs)))
-        key = self._key(step.backend, leaves, spec)
+        key = self._key(work, step.backend, leaves, spec)
         if isinstance(key, Refused):
-            return step.plain(args, kwargs, key.reason)
+            return step.plain(work, args, kwargs, key.reason)
         rows = leaves_rows(leaves) if key.rows is not None else None
         family = key.of_rows(None)
-        if self._padded(key) and family not in self._families:
+        if self._padded(work, key) and family not in self._families:
             self._families.add(family)
-            self._capture_all(step, key, leaves)
+            self._capture_all(step, work, key, leaves)
         reason = self.cache.refused(key)
         if reason:
-            return step.plain(args, kwargs, reason)
+            return step.plain(work, args, kwargs, reason)
         entry = self.cache.find(key)
         if entry is not None and rows in entry.rows:
-            step.hits += 1
+            step.hits += work.ubatches
             return self._replay(step.backend, entry, leaves, rows)
-        plain = self.function(*args, **kwargs)
+        plain = work.plain(*args, **kwargs)
         if entry is None:
-            entry = self._capture(step, key, leaves)
+            entry = self._capture(step, work, key, leaves)
         if entry is not None:
             self._check(step, key, entry, leaves, rows, plain)
         return plain
 
-    def _key(self, backend: Backend, leaves: list[Any], spec: Any) -> GraphKey | Refused:
+    def _key(self, work: Work, backend: Backend, leaves: list[Any], spec: Any) -> GraphKey | Refused:
         key = describe(spec, leaves, backend, uniform=self.uniform)
-        if isinstance(key, Refused) or key.rows is None:
+        if isinstance(key, Refused):
             return key
         if key.rows == 0:
             return Refused("there are no rows")
-        if not self._padded(key):
-            return key
-        bucket = bucket_of(key.rows, self.sizes)
+        if key.rows is None or not self._padded(work, key):
+            return replace(key, cut=work.cut)
+        bucket = bucket_of(key.rows, work.sizes)
         if bucket is None:
-            return Refused(f"{key.rows} rows are above the largest captured size of {self.sizes[-1]}")
-        return key.of_rows(bucket)
+            return Refused(f"{key.rows} rows are above the largest captured size of {work.sizes[-1]}")
+        return replace(key, rows=bucket, cut=work.padded_cut)
 
-    def _padded(self, key: GraphKey) -> bool:
-        return bool(self.sizes) and not self._mixes and key.rows is not None
+    def _padded(self, work: Work, key: GraphKey) -> bool:
+        return bool(work.sizes) and not self._mixes and key.rows is not None
 
-    def _capture_all(self, step: StepGraphs, key: GraphKey, leaves: list[Any]) -> None:
+    def _capture_all(self, step: StepGraphs, work: Work, key: GraphKey, leaves: list[Any]) -> None:
         """All sizes, the largest first, so that the smaller ones find room in the pool it made."""
-        for size in sorted(self.sizes, reverse=True):
+        for size in sorted(work.sizes, reverse=True):
             sized = key.of_rows(size)
             if self.cache.find(sized) is None and self.cache.refused(sized) is None:
-                self._capture(step, sized, leaves)
+                self._capture(step, work, sized, leaves)
 
-    def _capture(self, step: StepGraphs, key: GraphKey, leaves: list[Any]) -> Entry | None:
+    def _capture(self, step: StepGraphs, work: Work, key: GraphKey, leaves: list[Any]) -> Entry | None:
         """The graph of `key`, kept; None where it could not be made."""
         backend = step.backend
         try:
-            entry = self._captured(step, key, leaves)
+            entry = self._captured(step, work, key, leaves)
         except Exception as error:
             if backend.classify(error) is FailureKind.DEAD:
                 raise
@@ -137,16 +147,15 @@ class Graphs:
         step.note = reason
         return None
 
-    def _captured(self, step: StepGraphs, key: GraphKey, leaves: list[Any]) -> Entry:
+    def _captured(self, step: StepGraphs, work: Work, key: GraphKey, leaves: list[Any]) -> Entry:
         backend: Any = step.backend
         static = resized(leaves, key.rows, backend)
         args, kwargs = key.spec.unflatten(static)
-        self.function(*args, **kwargs)  # warm-up at this size: handles, plans and workspaces exist afterwards
         if backend.name not in self._pools:
             self._pools[backend.name] = backend.graph_pool()
         self._wait(backend)
         graph, output = backend.capture(
-            lambda: self.function(*args, **kwargs), pool=self._pools[backend.name]
+            lambda: work.captured(*args, **kwargs), pool=self._pools[backend.name]
         )
         outputs, spec = flatten(output)
         held = graph.bytes_held() + sum(_bytes(leaf) for leaf in (*static, *outputs))
@@ -213,28 +222,40 @@ class Graphs:
         return (backend.memory().usable + self.cache.held) // BUDGET_SHARE
 
 
-class StepGraphs:
-    """Stands for the function in one step."""
+ONE_AFTER_THE_OTHER = ("sequential", "streamed")
+"""Schedules whose calls of the function follow each other on one stream."""
 
-    __slots__ = ("_allowed", "_graphs", "backend", "captures", "hits", "note")
+
+class StepGraphs:
+    """Stands for the function in one step, or for the step itself."""
+
+    __slots__ = ("_call", "_graphs", "_refused", "backend", "captures", "hits", "note")
 
     def __init__(self, graphs: Graphs, backend: Backend, schedule: str) -> None:
         self._graphs = graphs
+        self._call = one_call(graphs.function, graphs.sizes)
         self.backend = backend
         self.hits = 0
         self.captures = 0
         self.note = ""
-        self._allowed = ""
         if not isinstance(backend, SupportsGraphs):
-            self._allowed = f"the backend {backend.name!r} cannot capture graphs"
-        elif schedule != "sequential":
-            self._allowed = f"graphs are replayed one after the other, and the schedule is {schedule}"
+            self._refused = f"the backend {backend.name!r} cannot capture graphs"
+        elif schedule in ONE_AFTER_THE_OTHER:
+            self._refused = ""
+        else:
+            self._refused = f"graphs are replayed one after the other, and the schedule is {schedule}"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's outputs, replayed or not."""
-        if self._allowed:
-            return self.plain(args, kwargs, self._allowed)
-        return self._graphs.call(self, args, kwargs)
+        if self._refused:
+            return self.plain(self._call, args, kwargs, self._refused)
+        return self._graphs.call(self, self._call, args, kwargs)
+
+    def whole(self, work: Work, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The outputs of a whole step, replayed or not."""
+        if not isinstance(self.backend, SupportsGraphs):
+            return self.plain(work, args, kwargs, self._refused)
+        return self._graphs.call(self, work, args, kwargs)
 
     def counted(self, report: StepReport) -> StepReport:
         """`report` with what was replayed and captured, and why not; a step that captured is no measure of time."""
@@ -245,12 +266,13 @@ class StepGraphs:
             graph_captures=self.captures,
             reason=reason,
             calibration=report.calibration or self.captures > 0,
+            ubatch_seconds=report.ubatch_seconds if any(report.ubatch_seconds) else (),
         )
 
-    def plain(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], reason: str) -> Any:
-        """Call the function as it is."""
+    def plain(self, work: Work, args: tuple[Any, ...], kwargs: Mapping[str, Any], reason: str) -> Any:
+        """Run `work` as it is."""
         self.note = reason
-        return self._graphs.function(*args, **kwargs)
+        return work.plain(*args, **kwargs)
 
 
 def leaves_rows(leaves: Sequence[Any]) -> int:

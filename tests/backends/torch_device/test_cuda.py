@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+import itertools
 import threading
 from typing import Any
 
@@ -18,6 +20,7 @@ from microbatch.extend.protocols import (
     SupportsGraphs,
     SupportsPriority,
     SupportsProcessGroup,
+    SupportsThreadedCapture,
     SupportsTransfer,
     SupportsYieldCheck,
 )
@@ -40,6 +43,7 @@ def test_protocols(backend: TorchCudaBackend) -> None:
         SupportsGraphs,
         SupportsPriority,
         SupportsProcessGroup,
+        SupportsThreadedCapture,
         SupportsTransfer,
         SupportsYieldCheck,
     )
@@ -204,23 +208,81 @@ def test_capture_is_thread_local_and_on_a_stream_of_its_own(backend: TorchCudaBa
 
     def work() -> str:
         used.append(cuda.current_stream())
-        cuda.stats = {"reserved_bytes.all.current": 140}
-        return "static output"
+        cuda.calls.append("work")
+        if len(used) > 1:
+            cuda.stats = {"reserved_bytes.all.current": 140}
+        return f"output {len(used)}"
 
     caller = cuda.current_stream()
     graph, output = backend.capture(work)
-    assert isinstance(graph, Graph) and output == "static output" and graph.bytes_held() == 40
-    assert cuda.calls == ["blas", "begin {'capture_error_mode': 'thread_local'}", "end"]
-    assert used[0] is not caller and used[0].launched == ["wait stream 0"] and cuda.current_stream() is caller
+    assert isinstance(graph, Graph) and output == "output 2" and graph.bytes_held() == 40
+    begin = "begin {'capture_error_mode': 'thread_local'}"
+    assert cuda.calls == ["blas", "work", begin, "work", "end"]
+    assert used[0] is used[1] is not caller and used[0].launched == ["wait stream 0"]
+    assert cuda.current_stream() is caller and caller.launched == ["wait stream 1"]
     backend.capture(work)
-    assert used[1] is not used[0]
+    assert used[2] is not used[0]
     graph.replay()
     assert cuda.calls[-1] == "replay"
+
+
+def test_streams_inside_a_capture_are_its_own_in_every_thread_of_it(
+    backend: TorchCudaBackend, cuda: Any
+) -> None:
+    eager, seen = backend.stream("compute"), list[Any]()
+
+    def work() -> None:
+        inside = contextvars.copy_context()
+        threads = [
+            threading.Thread(target=lambda: seen.append(inside.run(backend.stream, "compute"))),
+            threading.Thread(target=lambda: seen.append(backend.stream("compute"))),
+        ]
+        for thread in threads:
+            thread.start()
+            thread.join()
+        seen.append(backend.stream("compute"))
+
+    backend.capture(work)
+    carried, foreign, own = seen[:3]
+    assert carried is own is seen[3] and foreign is eager and own != eager
+    assert own.raw is not cuda.current_stream() and backend.stream("compute") is eager
+
+
+def test_a_stream_that_is_in_use_is_drawn_past(backend: TorchCudaBackend, cuda: Any) -> None:
+    ring = [cuda.Stream() for _ in range(8)]
+    drawn = itertools.count()
+    cuda.Stream = lambda priority=0: ring[next(drawn) % len(ring)]
+    seen: list[Any] = []
+    for _ in range(5):
+        backend.capture(lambda: seen.append((cuda.current_stream(), backend.stream("compute").raw)))
+    eager = {id(stream.raw) for stream in backend._streams.values()}
+    for first, lane in seen:
+        assert first is not lane and not {id(first), id(lane)} & eager
+
+
+def test_where_all_streams_are_in_use_nothing_is_captured(backend: TorchCudaBackend, cuda: Any) -> None:
+    only = cuda.Stream()
+    cuda.Stream = lambda priority=0: only
+    with pytest.raises(RuntimeError, match="all are in use") as caught:
+        backend.capture(lambda: None)
+    assert backend.capture_refused(caught.value)
 
 
 def test_a_shared_pool_is_used_and_not_counted(backend: TorchCudaBackend, cuda: Any) -> None:
     graph, _ = backend.capture(lambda: None, pool=backend.graph_pool())
     assert graph.bytes_held() == 0 and "'pool': (0, 1)" in cuda.calls[1]
+
+
+def failing_in_the_capture() -> Any:
+    """Work whose second run fails."""
+    runs = itertools.count()
+    return lambda: 1 / 0 if next(runs) else None
+
+
+def test_an_error_of_the_first_run_begins_no_capture(backend: TorchCudaBackend, cuda: Any) -> None:
+    with pytest.raises(ZeroDivisionError):
+        backend.capture(lambda: 1 / 0)
+    assert cuda.calls == ["blas"] and backend.stream("compute") is backend.stream("compute")
 
 
 @pytest.mark.parametrize("broken_end", [True, False])
@@ -229,7 +291,7 @@ def test_the_error_of_the_work_survives_the_end_of_the_capture(
 ) -> None:
     cuda.broken_end = broken_end
     with pytest.raises(ZeroDivisionError):
-        backend.capture(lambda: 1 / 0)
+        backend.capture(failing_in_the_capture())
     assert cuda.calls[-1] == "end"
     cuda.broken_end = False
     assert backend.capture(lambda: 7)[1] == 7

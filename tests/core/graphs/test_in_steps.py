@@ -69,12 +69,25 @@ def test_replays_on_several_streams_wait_for_each_other() -> None:
     device.assert_ordered()
 
 
-def test_a_schedule_that_overlaps_ubatches_runs_without_and_says_why() -> None:
+def test_a_streamed_step_replays_the_calls_of_its_ubatches() -> None:
     device = RecordingBackend()
-    with wrapped(device, schedule="pingpong") as wrapper:
-        run(device, wrapper, 8, 0)
-        assert wrapper.last_report.graph_captures == 0
-        assert "graphs: " in wrapper.last_report.reason
+    host = np.arange(16.0).reshape(8, 2)
+    with wrapped(device, schedule="streamed", num_ubatches=4) as wrapper:
+        for start in range(3):
+            np.testing.assert_array_equal(
+                wrapper(host + start, out=np.empty_like(host)), (host + start) * 2 + 1
+            )
+        assert (wrapper.last_report.graph_captures, wrapper.last_report.graph_hits) == (0, 4)
+    device.assert_ordered()
+
+
+@given(rows=st.lists(st.integers(1, 9), min_size=1, max_size=4), order=work_orders())
+def test_streamed_replays_are_right_in_any_order_of_the_device(rows: list[int], order: Any) -> None:
+    device = AdversarialBackend(order)
+    with wrapped(device, schedule="streamed", num_ubatches=3, graph_sizes=(2, 4)) as wrapper:
+        for start, size in enumerate(rows):
+            values = np.arange(start, start + size * 2.0).reshape(size, 2)
+            np.testing.assert_array_equal(wrapper(values, out=np.empty_like(values)), values * 2 + 1)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class AdversarialBackend(SimulatedBackend):
     ) -> None:
         self.order = order or WorkOrder()
         self.trace = trace
-        self._queues = LazyExecutor(self.order, self._purpose)
+        self._queues = LazyExecutor(self.order, lambda number: self.device.purposes[number])
         super().__init__(self._queues, model, trace, lazy=True)
 
     @property
@@ -37,6 +37,3 @@ class AdversarialBackend(SimulatedBackend):
     def races(self) -> tuple[Race, ...]:
         """Conflicting accesses that nothing orders; empty without a trace."""
         return check(tuple(self.trace.entries)).races if self.trace is not None else ()
-
-    def _purpose(self, number: int) -> str:
-        return next(purpose for purpose, stream in self.device.streams.items() if stream.number == number)

@@ -18,7 +18,8 @@ from microbatch.extend.protocols import StreamPurpose
 from microbatch.extend.records import FailureKind, MemoryReading
 from microbatch.testing.recording.trace import Trace
 from microbatch.testing.simulated.array import DeviceArray
-from microbatch.testing.simulated.device import Capture, CaptureRefusedError, SimulatedDevice
+from microbatch.testing.simulated.capture import Capture, CaptureRefusedError
+from microbatch.testing.simulated.device import SimulatedDevice
 from microbatch.testing.simulated.executor import Executor
 from microbatch.testing.simulated.launching import put_all
 from microbatch.testing.simulated.memory import DeviceMemory, MemoryModel
@@ -35,6 +36,7 @@ class SimulatedBackend:
     name: str = "simulated"
     asynchronous: bool = True
     parallel: bool = False
+    captures_threads: bool = True
 
     def __init__(
         self,
@@ -182,10 +184,8 @@ class SimulatedBackend:
         return self.device.empty(shape, like.dtype)
 
     def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[SimulatedGraph, Any]:
-        """Collect what `work` launches; nothing of it runs before `replay`."""
-        capture = Capture(object() if pool is None else pool)
-        with self.device.capturing(capture):
-            outputs = work()
+        """Run `work` once, then collect what it launches; nothing of that runs before `replay`."""
+        capture, outputs = self.device.capture(work, object() if pool is None else pool)
         return SimulatedGraph(self.device, capture), outputs
 
     def graph_pool(self) -> object:

@@ -1,7 +1,7 @@
 """Streams and events of a simulated device.
 
 Invariant: the host never waits in `record` or `wait`; only `synchronize` and reads of values do. What is launched in
-a thread goes to the stream that is active there.
+a thread goes to the stream that is active there, and into a capture where that stream captures.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from microbatch.extend.protocols import Event, Stream
 from microbatch.testing.simulated.executor import Mark
 
 if TYPE_CHECKING:
+    from microbatch.testing.simulated.capture import Capture, CapturedMark
     from microbatch.testing.simulated.device import SimulatedDevice
 
 __all__ = ["SimulatedEvent", "SimulatedStream"]
@@ -23,12 +24,14 @@ __all__ = ["SimulatedEvent", "SimulatedStream"]
 class SimulatedStream:
     """An ordered queue of the device."""
 
-    __slots__ = ("_device", "number", "purpose")
+    __slots__ = ("_device", "capture", "number", "purpose")
 
     def __init__(self, device: SimulatedDevice, number: int, purpose: str) -> None:
         self._device = device
         self.number = number
         self.purpose = purpose
+        self.capture: Capture | None = None
+        """The capture this stream takes part in."""
 
     def submit(self, work: Callable[[], object]) -> None:
         """Call `work` now, so that what it launches is ordered here."""
@@ -61,12 +64,14 @@ class SimulatedStream:
 class SimulatedEvent:
     """A point in the work of a stream; never recorded counts as done."""
 
-    __slots__ = ("_device", "mark", "number")
+    __slots__ = ("_device", "captured", "mark", "number")
 
     def __init__(self, device: SimulatedDevice, number: int) -> None:
         self._device = device
         self.number = number
         self.mark: Mark | None = None
+        self.captured: CapturedMark | None = None
+        """The point of a capture that it was last recorded at."""
 
     def record(self, stream: Stream) -> None:
         """Mark the work launched on `stream` so far."""
