@@ -29,6 +29,7 @@ __all__ = [
     "SliceError",
     "StateTransitionError",
     "StepOutOfMemoryError",
+    "StreamsExhaustedError",
     "ThreadStateError",
     "UncoveredArrayError",
     "UnequalYieldsError",
@@ -116,6 +117,10 @@ class ThreadStateError(MicrobatchError, RuntimeError):
 
 class StepOutOfMemoryError(MicrobatchError, MemoryError):
     """A step ran out of memory at the smallest size; sizes tried, bytes and advice are in the text."""
+
+
+class StreamsExhaustedError(MicrobatchError, RuntimeError):
+    """All streams that the framework hands out for a device are in use."""
 
 
 class ClosedError(MicrobatchError, RuntimeError):

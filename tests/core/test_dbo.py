@@ -10,6 +10,7 @@ import pytest
 
 from microbatch import dbo
 from microbatch.errors import ThreadStateError
+from microbatch.extend.lanes import LanePool
 from microbatch.schedules import pingpong
 from microbatch.testing.taking_turns import HostState, make_step
 from microbatch.testing.threads import no_thread_left
@@ -88,6 +89,30 @@ class LoggingDevice:
         return HostState()
 
 
+class LendingDevice(LoggingDevice):
+    """One whose ubatches get streams of their own, named by purpose and number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = 0
+        self._numbers = {"compute": 0, "communication": 0}
+        self._pool = LanePool(self._make)  # type: ignore[arg-type]
+
+    def _make(self, purpose: str) -> LoggedStream:
+        made = LoggedStream(self, f"{purpose} {self._numbers[purpose]}")
+        self._numbers[purpose] += 1
+        self._streams[made.purpose] = made
+        return made
+
+    @contextmanager
+    def lanes(self, count: int) -> Iterator[Any]:
+        try:
+            with self._pool.lend(count) as pairs:
+                yield pairs
+        finally:
+            self.free = len(self._pool._free[None])
+
+
 @pytest.fixture(params=["threads", "greenlets"])
 def driver(request: pytest.FixtureRequest) -> str:
     if request.param == "greenlets":
@@ -143,10 +168,11 @@ def test_event_is_recorded_before_the_turn_is_passed_and_waited_for_after_it_is_
 
     run(compute, driver, device=device)
     assert device.log == [
-        (None, "record 1 on caller"), (None, "compute waits for 1"), (None, "communication waits for 1"),
-        (0, "compute"), (0, "record 2 on compute"),
+        (None, "record 1 on caller"),
+        (0, "compute waits for 1"), (0, "compute"), (0, "record 2 on compute"),
         (1, "compute"), (1, "record 3 on compute"),
-        (0, "communication waits for 2"), (0, "send on communication"), (0, "record 4 on communication"),
+        (0, "communication waits for 1"), (0, "communication waits for 2"), (0, "send on communication"),
+        (0, "record 4 on communication"),
         (1, "communication waits for 3"), (1, "send on communication"), (1, "record 5 on communication"),
         (0, "compute waits for 4"), (0, "combine on compute"),
         (1, "compute waits for 5"), (1, "combine on compute"),
@@ -154,6 +180,45 @@ def test_event_is_recorded_before_the_turn_is_passed_and_waited_for_after_it_is_
         (None, "record 7 on communication"), (None, "caller waits for 7"),
     ]  # fmt: skip
     assert set(device.active.values()) == {"caller"}
+
+
+def test_on_streams_of_its_own_a_ubatch_goes_on_after_the_one_before_on_that_lane(driver: str) -> None:
+    device = LendingDevice()
+
+    def compute(context: UBatchContext, ubatch: int) -> None:
+        dbo.dbo_yield_and_switch_from_compute_to_comm()
+        dbo.dbo_yield_and_switch_from_comm_to_compute()
+
+    run(compute, driver, device=device)
+    assert device.log == [
+        (None, "record 1 on caller"),
+        (0, "compute 0 waits for 1"), (0, "record 2 on compute 0"),
+        (1, "compute 1 waits for 2"), (1, "record 3 on compute 1"),
+        (0, "communication 0 waits for 1"), (0, "communication 0 waits for 2"), (0, "record 4 on communication 0"),
+        (1, "communication 1 waits for 4"), (1, "communication 1 waits for 3"), (1, "record 5 on communication 1"),
+        (0, "compute 0 waits for 3"), (0, "compute 0 waits for 4"),
+        (1, "record 6 on compute 0"), (1, "compute 1 waits for 6"), (1, "compute 1 waits for 5"),
+        (None, "record 7 on compute 0"), (None, "caller waits for 7"),
+        (None, "record 8 on compute 1"), (None, "caller waits for 8"),
+        (None, "record 9 on communication 0"), (None, "caller waits for 9"),
+        (None, "record 10 on communication 1"), (None, "caller waits for 10"),
+        (None, "compute 0 waits for 9"), (None, "communication 0 waits for 7"),
+        (None, "compute 1 waits for 10"), (None, "communication 1 waits for 8"),
+    ]  # fmt: skip
+    assert set(device.active.values()) == {"caller"} and device.free == 2
+
+
+def test_streams_are_given_back_after_a_failure(driver: str) -> None:
+    device = LendingDevice()
+
+    def compute(context: UBatchContext, ubatch: int) -> None:
+        dbo.dbo_yield()
+        raise ValueError("failed")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="failed"):
+            run(compute, driver, device=device)
+        assert device.free == 2
 
 
 def test_caller_is_joined_after_a_failure_too(driver: str) -> None:
@@ -202,7 +267,9 @@ def test_ordered_switches_record_on_one_stream_and_wait_on_the_other(driver: str
 
     run(compute, driver, device=device)
     assert [text for ubatch, text in device.log if ubatch == 0] == [
-        "record 2 on compute", "communication waits for 2", "record 3 on communication", "compute waits for 3",
+        "compute waits for 1",
+        "record 2 on compute", "communication waits for 1", "communication waits for 2",
+        "record 3 on communication", "compute waits for 3",
     ]  # fmt: skip
 
 

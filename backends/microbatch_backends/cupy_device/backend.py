@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+from microbatch.extend.lanes import LanePool, Pair
 from microbatch.extend.protocols import Graph, StreamPurpose, ThreadState
 from microbatch.extend.records import FailureKind, MemoryReading
 from microbatch_backends.cupy_device import graphs, transfer
@@ -42,6 +43,7 @@ class CupyBackend:
         self._arrays = CupyArrays(self._namespace)
         self._memory = CupyMemory(self._namespace)
         self._streams: dict[tuple[int, str, int], CupyStream] = {}
+        self._lanes = LanePool(self._lane)
         self._lock = threading.Lock()
 
     def stream(self, purpose: StreamPurpose) -> CupyStream:
@@ -50,9 +52,9 @@ class CupyBackend:
 
     def priority_stream(self, purpose: StreamPurpose, priority: int) -> CupyStream:
         """The stream for `purpose` and `priority`; lower numbers are more urgent. In a capture, one of its own."""
-        lanes = graphs.LANES.get()
-        if lanes is not None and lanes.namespace is self._namespace:
-            return lanes.of(purpose, priority)
+        inside = self._inside()
+        if inside is not None:
+            return inside.of(purpose, priority)
         index = self._namespace.index()
         key = (index, purpose, priority)
         with self._lock:
@@ -61,6 +63,13 @@ class CupyBackend:
                 found = CupyStream(self._namespace, self._namespace.new_stream(priority), index, purpose)
                 self._streams[key] = found
         return found
+
+    def lanes(self, count: int) -> AbstractContextManager[Sequence[Pair]]:
+        """Pairs of streams for the ubatches of one step; in a capture, its own."""
+        inside = self._inside()
+        if inside is not None:
+            return nullcontext(inside.pairs(count, URGENT))
+        return self._lanes.lend(count, self._namespace.index())
 
     def current_stream(self) -> CupyStream:
         """The stream the calling thread launches on."""
@@ -171,3 +180,14 @@ class CupyBackend:
     def capture_refused(self, error: BaseException) -> bool:
         """Whether `error` says that the work cannot be captured (a matrix product cannot)."""
         return graphs.capture_refused(error)
+
+    def _inside(self) -> graphs.Lanes | None:
+        """The capture that the calling code is part of."""
+        lanes = graphs.LANES.get()
+        return lanes if lanes is not None and lanes.namespace is self._namespace else None
+
+    def _lane(self, purpose: StreamPurpose) -> CupyStream:
+        """A stream that is nobody else's."""
+        namespace = self._namespace
+        raw = namespace.new_stream(0 if purpose == "compute" else URGENT)
+        return CupyStream(namespace, raw, namespace.index(), purpose)

@@ -54,6 +54,13 @@ class Lanes:
             self._lanes[purpose, priority] = found
         return found
 
+    def pairs(self, count: int, urgent: int) -> list[tuple[CupyStream, CupyStream]]:
+        """Pairs for the ubatches of a captured step, the same each time."""
+        return [
+            (self.of(f"compute {number}", 0), self.of(f"communication {number}", urgent))
+            for number in range(count)
+        ]
+
 
 LANES: ContextVar[Lanes | None] = ContextVar("microbatch_cupy_capture_lanes", default=None)
 """The capture that the calling code is part of."""

@@ -81,7 +81,7 @@ class TorchCpuBackend(TorchArrays):
     """The `torch-cpu` backend; `memory` is there for tests."""
 
     name: str = "torch-cpu"
-    asynchronous: bool = True
+    asynchronous: bool = False
     parallel: bool = True
 
     def __init__(self, memory: HostMemory | None = None) -> None:

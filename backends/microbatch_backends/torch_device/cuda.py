@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from microbatch.errors import StreamsExhaustedError
+from microbatch.extend.lanes import LanePool, Pair
 from microbatch.extend.protocols import Graph, StreamPurpose, ThreadState
 from microbatch.extend.records import MemoryReading
 from microbatch_backends.torch_device import graphs, transfer
@@ -48,6 +50,8 @@ class TorchCudaBackend(TorchArrays):
         self._types = autocast_types(self._module.kind)
         self._places = DevicePlaces(self._module)
         self._streams: dict[tuple[int, str, int], DeviceStream] = {}
+        self._lanes = LanePool(self._lane)
+        self._lent: list[DeviceStream] = []
         self._lock = threading.Lock()
 
     def stream(self, purpose: StreamPurpose) -> DeviceStream:
@@ -56,9 +60,9 @@ class TorchCudaBackend(TorchArrays):
 
     def priority_stream(self, purpose: StreamPurpose, priority: int) -> DeviceStream:
         """The stream for `purpose` and `priority`; lower numbers are more urgent. In a capture, one of its own."""
-        lanes = graphs.LANES.get()
-        if lanes is not None and lanes.module is self._module:
-            return lanes.of(purpose, priority)
+        inside = self._inside()
+        if inside is not None:
+            return inside.of(purpose, priority)
         index = self._module.index()
         key = (index, purpose, priority)
         found = self._streams.get(key)
@@ -67,6 +71,13 @@ class TorchCudaBackend(TorchArrays):
                 made = DeviceStream(self._module, self._module.new_stream(index, priority), purpose)
                 found = self._streams.setdefault(key, made)
         return found
+
+    def lanes(self, count: int) -> AbstractContextManager[Sequence[Pair]]:
+        """Pairs of streams for the ubatches of one step; in a capture, its own. 28 or more in use are refused."""
+        inside = self._inside()
+        if inside is not None:
+            return nullcontext(inside.pairs(count, URGENT))
+        return self._lanes.lend(count, self._module.index())
 
     def current_stream(self) -> DeviceStream:
         """The stream the calling thread launches on."""
@@ -142,17 +153,27 @@ class TorchCudaBackend(TorchArrays):
         """Whether `error` says that the work cannot be captured."""
         return graphs.capture_refused(error)
 
+    def _inside(self) -> graphs.Lanes | None:
+        """The capture that the calling code is part of."""
+        lanes = graphs.LANES.get()
+        return lanes if lanes is not None and lanes.module is self._module else None
+
+    def _lane(self, purpose: StreamPurpose) -> DeviceStream:
+        """A stream that is nobody else's."""
+        raw = self._fresh(0 if purpose == "compute" else URGENT, [])
+        made = DeviceStream(self._module, raw, purpose)
+        self._lent.append(made)
+        return made
+
     def _fresh(self, priority: int, taken: list[Any]) -> Any:
         """A stream that neither eager work nor `taken` has."""
-        used = [
-            *taken,
-            self._module.current_stream(),
-            *(stream.raw for stream in list(self._streams.values())),
-        ]
+        ours = [stream.raw for stream in (*list(self._streams.values()), *list(self._lent))]
+        used = [*taken, self._module.current_stream(), *ours]
         for _ in range(DRAWS):
             made = self._module.new_stream(self._module.index(), priority)
             if not any(made == other for other in used):
                 return made
-        raise RuntimeError(
-            f"during graph capture: {DRAWS} streams were drawn and all are in use; use fewer streams"
+        raise StreamsExhaustedError(
+            f"{DRAWS} streams were drawn and all are in use, as torch has 32 a priority; take turns between fewer"
+            " ubatches, or capture fewer graphs"
         )

@@ -22,6 +22,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
+from microbatch.errors import StreamsExhaustedError
 from microbatch_backends.torch_device.device_module import DeviceModule
 from microbatch_backends.torch_device.streams import DeviceStream
 
@@ -65,6 +66,13 @@ class Lanes:
             made = DeviceStream(self.module, self._fresh(priority, taken), purpose)
             found = self._lanes.setdefault((purpose, priority), made)
         return found
+
+    def pairs(self, count: int, urgent: int) -> list[tuple[DeviceStream, DeviceStream]]:
+        """Pairs for the ubatches of a captured step, the same each time."""
+        return [
+            (self.of(f"compute {number}", 0), self.of(f"communication {number}", urgent))
+            for number in range(count)
+        ]
 
 
 LANES: ContextVar[Lanes | None] = ContextVar("microbatch_capture_lanes", default=None)
@@ -132,7 +140,8 @@ def capture_refused(error: BaseException) -> bool:
     while link is not None and id(link) not in seen:
         seen.add(id(link))
         text = str(link).casefold()
-        if getattr(link, "error_code", None) in REFUSAL_CODES or any(phrase in text for phrase in REFUSALS):
+        known = getattr(link, "error_code", None) in REFUSAL_CODES or isinstance(link, StreamsExhaustedError)
+        if known or any(phrase in text for phrase in REFUSALS):
             return True
         link = link.__cause__ or link.__context__
     return False

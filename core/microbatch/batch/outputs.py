@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from microbatch.batch.home import Home
 from microbatch.batch.inputs import is_array
 from microbatch.batch.layout import Batch
 from microbatch.batch.places import Places, request_places, token_places
@@ -22,9 +23,9 @@ __all__ = ["Sinks"]
 
 
 class Sinks:
-    """Makes the sinks of one step."""
+    """Makes the sinks of one step; made in the thread and on the stream of the caller."""
 
-    __slots__ = ("_axis", "_backend", "_cut", "_nested", "_requests", "_shape", "_tokens", "_width")
+    __slots__ = ("_axis", "_backend", "_cut", "_home", "_nested", "_requests", "_shape", "_tokens", "_width")
 
     def __init__(self, batch: Batch, cut: Cut, backend: Backend, *, nested: bool = False) -> None:
         self._shape = batch.shape
@@ -32,6 +33,7 @@ class Sinks:
         self._axis = batch.other_axis
         self._cut = cut
         self._backend = backend
+        self._home = Home(backend)
         self._nested = nested
         self._tokens: Places | None = None
         self._requests: Places | None = None
@@ -132,4 +134,4 @@ class Sinks:
     def _rows(
         self, leaf: Any, index: int, axis: int, places: Places, name: str, allocate: Allocate | None
     ) -> RowsSink:
-        return RowsSink(leaf, index, axis, places, name, self._backend, allocate)
+        return RowsSink(leaf, index, axis, places, name, self._backend, self._home, allocate)

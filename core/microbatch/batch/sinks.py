@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
+from microbatch.batch.home import Home
 from microbatch.batch.inputs import is_array
 from microbatch.batch.parts import along
 from microbatch.batch.places import Places
 from microbatch.errors import ArgumentValueError, OutputMismatchError
 from microbatch.extend.protocols import Backend
-from microbatch.extend.records import FailureKind
 
 __all__ = ["Allocate", "RowsSink", "Sink", "describe_value", "kind_of", "mismatch"]
 
@@ -56,6 +55,7 @@ class RowsSink:
         places: Places,
         name: str,
         backend: Backend,
+        home: Home,
         allocate: Allocate | None = None,
     ) -> None:
         shape = part.shape
@@ -67,7 +67,7 @@ class RowsSink:
         self._places = places
         self._name = name
         self._backend = backend
-        self._allocate = allocate or partial(with_room, backend)
+        self._allocate = allocate or home.empty
         self._given = allocate is not None
         self._kept: dict[int, Any] = {}
         self._target: Any = None
@@ -176,20 +176,6 @@ class RowsSink:
         return OutputMismatchError(
             f"{self._name} has rows of shape {tail} in ubatch {index} and {self._tail} in ubatch {first}{hint}"
         )
-
-
-def with_room(backend: Backend, shape: tuple[int, ...], like: Any) -> Any:
-    """An array for a result; where it does not fit, cached memory is given back and it is tried once more.
-
-    The parts before it filled the cache with blocks of their own size, which no result fits into.
-    """
-    try:
-        return backend.empty(shape, like)
-    except Exception as error:
-        if backend.classify(error) is not FailureKind.OOM:
-            raise
-    backend.reclaim()
-    return backend.empty(shape, like)
 
 
 def on_host(part: Any) -> np.ndarray[Any, Any]:

@@ -31,6 +31,7 @@ __all__ = [
     "StreamPurpose",
     "SupportsGraphState",
     "SupportsGraphs",
+    "SupportsLanes",
     "SupportsPeak",
     "SupportsPriority",
     "SupportsProcessGroup",
@@ -198,6 +199,19 @@ class SupportsPeak(Protocol):
 
     def peak_mark(self) -> PeakMark | None:
         """Start a stretch of work; None where it cannot be measured here."""
+        ...
+
+
+@runtime_checkable
+class SupportsLanes(Protocol):
+    """Backends whose freed memory goes to later work of the stream it was allocated on, waited for or not."""
+
+    def lanes(self, count: int) -> AbstractContextManager[Sequence[tuple[Stream, Stream]]]:
+        """`count` pairs of a compute and a communication stream on the current device, nobody else's until exit.
+
+        Pairs may be lent again afterwards; whoever has them joins both streams at the end. `LanePool` of
+        `microbatch.extend.lanes` does this for a function that makes streams.
+        """
         ...
 
 

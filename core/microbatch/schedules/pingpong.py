@@ -22,7 +22,7 @@ from microbatch.turns.context import enter
 from microbatch.turns.failure import Failures
 from microbatch.turns.handoff import Ring, ThreadRing
 from microbatch.turns.seat import Seat, seats_of
-from microbatch.turns.streams import joined
+from microbatch.turns.streams import StepLanes, lanes_of
 
 
 def run(step: Step) -> None:
@@ -33,8 +33,8 @@ def run(step: Step) -> None:
     failures = Failures()
     carry = _on_greenlets if step.config.driver == "greenlets" else _on_threads
     try:
-        with joined(step.backend):
-            ring = carry(step, failures)
+        with lanes_of(step.backend, len(step.contexts)) as lanes:
+            ring = carry(step, failures, lanes)
         if step.config.strict_yields and not failures.any():
             ring.check_equal()
     except BaseException as error:  # noqa: BLE001 - raised below, after what came first
@@ -45,11 +45,11 @@ def run(step: Step) -> None:
     failures.raise_first()
 
 
-def _on_threads(step: Step, failures: Failures) -> Ring:
+def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring:
     """The caller carries ubatch 0, a pooled thread each of the others."""
     limit = step.config.barrier_timeout
     ring = ThreadRing(step.runtime, [context.cpu_wait_event for context in step.contexts], limit)
-    seats = seats_of(step.contexts, ring, step.backend)
+    seats = seats_of(step.contexts, ring, step.backend, lanes)
     state = step.backend.thread_state()
 
     def interrupted(error: BaseException) -> None:
@@ -68,14 +68,14 @@ def _isolated(body: Callable[[], None]) -> Callable[[], None]:
     return lambda: variables.run(body)
 
 
-def _on_greenlets(step: Step, failures: Failures) -> Ring:
+def _on_greenlets(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring:
     """The caller's thread carries them all."""
     from microbatch.turns.greenlets import GreenletRing
 
     state = step.backend.thread_state()
     parking = _parking(step.backend, state)
     ring = GreenletRing(len(step.contexts), parking)
-    seats = seats_of(step.contexts, ring, step.backend, one_thread=True)
+    seats = seats_of(step.contexts, ring, step.backend, lanes, one_thread=True)
     applied = nullcontext if parking is None else state.apply
     bodies = [partial(_ride, step, seat, failures, applied) for seat in seats]
     try:
@@ -96,7 +96,9 @@ def _ride(
             try:
                 ring.start(index)
                 seat.streams.resume()
-                step.execute(context)
+                outputs = step.compute(context, step.load(context))
+                seat.switch_ordered("compute")  # results are written in the order of one lane
+                step.store(context, outputs)
                 seat.run_hooks()
             finally:
                 seat.streams.end()

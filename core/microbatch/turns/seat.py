@@ -13,7 +13,7 @@ from typing import Any
 from microbatch.extend.protocols import Backend
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.handoff import Ring
-from microbatch.turns.streams import OTHER, Activation, Lane, StreamSide
+from microbatch.turns.streams import OTHER, Activation, Lane, StepLanes, StreamSide
 
 __all__ = ["Seat", "seats_of"]
 
@@ -55,7 +55,7 @@ class Seat:
         self.streams.require(OTHER[lane])
         event = self.streams.record()
         self.context.gpu_wait_event = event
-        self.hand_over(label)
+        self.ring.hand_over(self.index, label)
         self.streams.switch(lane)
         self.streams.wait(event)
 
@@ -74,12 +74,18 @@ class Seat:
 
 
 def seats_of(
-    contexts: Sequence[UBatchContext], ring: Ring, backend: Backend, *, one_thread: bool = False
+    contexts: Sequence[UBatchContext],
+    ring: Ring,
+    backend: Backend,
+    lanes: StepLanes | None,
+    *,
+    one_thread: bool = False,
 ) -> list[Seat]:
     """Give each context its seat; with `one_thread`, all share what is current in it."""
-    shared = Activation(backend, shared=True) if one_thread else None
+    shared = Activation(shared=True) if one_thread else None
     seats: list[Seat] = []
     for index, context in enumerate(contexts):
-        context.seat = Seat(context, index, ring, StreamSide(backend, shared), seats)
+        streams = StreamSide(backend, lanes, index, shared or Activation())
+        context.seat = Seat(context, index, ring, streams, seats)
         seats.append(context.seat)
     return seats

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -105,10 +107,111 @@ def test_pitfall_8_an_event_recorded_after_the_hand_over_would_order_too_much() 
     for entry in device.trace.entries:
         agent, clock, _ = clocks.advance(entry)
         if entry.kind == "launch" and entry.ubatch is not None:
-            seen.setdefault((entry.ubatch, entry.stream, entry.label), (agent, clock[agent], dict(clock)))
+            lane = str(entry.stream).partition(" ")[0]
+            seen.setdefault((entry.ubatch, lane, entry.label), (agent, clock[agent], dict(clock)))
     computing, tick, _ = seen[1, "compute", "multiply"]
     communicating = seen[0, "communication", "add"][2]
     assert communicating.get(computing, 0) < tick
+
+
+def dropping(x: Any) -> Any:
+    """Arrays of each lane are dropped while the other lane still reads them, and more are made than were dropped."""
+    h = x * 2
+    dbo.dbo_yield_and_switch_from_compute_to_comm("dispatch")
+    h = h + 1
+    h = h * 2 - h
+    dbo.dbo_yield_and_switch_from_comm_to_compute("combine")
+    h = h * 3 + h * 0
+    dbo.dbo_yield_and_switch_from_compute_to_comm("dispatch")
+    h = h + 1
+    dbo.dbo_yield_and_switch_from_comm_to_compute("combine")
+    return (h - 1) + h * 0 + h * 0
+
+
+@pytest.mark.parametrize("driver", ["threads", "greenlets"])
+@pytest.mark.parametrize("ubatches", [2, 3, 4])
+def test_pitfall_10_what_one_ubatch_drops_is_not_given_to_another(ubatches: int, driver: str) -> None:
+    device = RecordingBackend()
+    rows = np.arange(64.0).reshape(16, 4)
+    with microbatch.wrap(
+        dropping, backend=device.name, plugins=GivenBackends(device), schedule="pingpong",
+        num_ubatches=ubatches, policy="fixed", driver=driver,
+    ) as wrapped:  # fmt: skip
+        for start in range(3):
+            x = device.array(rows + start)
+            np.testing.assert_array_equal(np.asarray(wrapped(x)), (2 * (rows + start) + 1) * 3)
+    device.assert_ordered()
+
+
+@pytest.mark.parametrize("schedule", ["pingpong", "streamed", "sequential"])
+def test_pitfall_10_a_dropped_result_is_not_given_to_a_step_of_another_stream(schedule: str) -> None:
+    """Two callers on streams of their own: neither is given what the other dropped and still reads."""
+    device = RecordingBackend()
+    rows = np.arange(64.0).reshape(16, 4)
+    with microbatch.wrap(
+        dropping, backend=device.name, plugins=GivenBackends(device), schedule=schedule,
+        num_ubatches=2, policy="fixed",
+    ) as wrapped:  # fmt: skip
+        results = []
+        for name in ("first", "second", "third"):
+            with device.device.named(name).activate():
+                x = device.array(rows)
+                y = wrapped(x)
+                results.append(y + 1)
+                del x, y
+        for result in results:
+            np.testing.assert_array_equal(result.view, (2 * rows + 1) * 3 + 1)
+    device.assert_ordered()
+
+
+def from_comm(x: Any) -> Any:
+    """Begins on the communication stream without waiting for anything; what it makes there is read by compute."""
+    dbo.dbo_switch_to_comm()
+    h = x + 1
+    dbo.dbo_switch_to_compute_sync()
+    return h * 2
+
+
+def ending_anywhere(x: Any) -> Any:
+    """The first ubatch returns what it communicated, the others what they computed."""
+    if dbo.dbo_current_ubatch_id() == 0:
+        dbo.dbo_switch_to_comm_sync()
+    return x * 2
+
+
+class FailingInComm:
+    """Fails in every other step, while its communication still reads what it computed."""
+
+    def __init__(self) -> None:
+        self.fails = False
+
+    def __call__(self, x: Any) -> Any:
+        h = x * 2
+        dbo.dbo_switch_to_comm_sync()
+        g = h + 1
+        if self.fails:
+            raise KeyError("row")
+        dbo.dbo_switch_to_compute_sync()
+        return g * 1
+
+
+@pytest.mark.parametrize("callers", [("first", "second"), ("first", "first", "second", "third", "third")])
+@pytest.mark.parametrize("function", [from_comm, ending_anywhere, FailingInComm()])
+def test_streams_of_a_step_go_to_another_caller_with_nothing_pending(function: Any, callers: Any) -> None:
+    device = RecordingBackend()
+    with microbatch.wrap(
+        function, backend=device.name, plugins=GivenBackends(device), schedule="pingpong", num_ubatches=2, policy="fixed"
+    ) as wrapped:  # fmt: skip
+        for step, caller in enumerate(callers):
+            if isinstance(function, FailingInComm):
+                function.fails = step % 2 == 0
+            with device.device.named(caller).activate():
+                x = device.array(np.ones((16, 4)))
+                with pytest.raises(KeyError) if getattr(function, "fails", False) else nullcontext():
+                    wrapped(x) + 0
+                del x
+            gc.collect()  # what failed is dropped now, not some time later
+    device.assert_ordered()
 
 
 def test_streamed_leaves_nothing_pending() -> None:

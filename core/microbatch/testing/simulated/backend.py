@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from microbatch.extend.lanes import LanePool, Pair
 from microbatch.extend.protocols import StreamPurpose
 from microbatch.extend.records import FailureKind, MemoryReading
 from microbatch.testing.recording.trace import Trace
@@ -48,6 +49,7 @@ class SimulatedBackend:
     ) -> None:
         memory = DeviceMemory(model or MemoryModel(), "block")
         self.device = SimulatedDevice(self.name, executor, memory, trace, lazy=lazy)
+        self._lanes = LanePool(self.device.lane)
         self._pinned = DeviceMemory(MemoryModel(caching=False), "staging")
 
     def array(self, values: Any, dtype: Any = None) -> DeviceArray:
@@ -58,6 +60,19 @@ class SimulatedBackend:
     def stream(self, purpose: StreamPurpose) -> SimulatedStream:
         """The stream for `purpose`."""
         return self.device.stream(purpose)
+
+    def lanes(self, count: int) -> AbstractContextManager[Sequence[Pair]]:
+        """Pairs of streams for the ubatches of one step; in a capture, its own."""
+        inside = self.device.inside()
+        if inside is None:
+            return self._lanes.lend(count)
+        named = self.device.named
+        return nullcontext(
+            [
+                (named(f"compute {number} of {inside}"), named(f"communication {number} of {inside}"))
+                for number in range(count)
+            ]
+        )
 
     def current_stream(self) -> SimulatedStream:
         """The stream that is active in the calling thread; the device's default stream where none is."""

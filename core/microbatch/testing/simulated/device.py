@@ -50,6 +50,7 @@ class SimulatedDevice:
         self._numbers = itertools.count()
         self._events = itertools.count()
         self._captures = itertools.count()
+        self._lanes = itertools.count()
         self.streams: dict[str, SimulatedStream] = {}
         self.purposes: dict[int, str] = {}
         self._lock = threading.Lock()
@@ -57,9 +58,17 @@ class SimulatedDevice:
 
     def stream(self, purpose: str) -> SimulatedStream:
         """The stream for `purpose`, the same each time; inside a capture the one that the capture has for itself."""
+        inside = self.inside()
+        return self.named(purpose if inside is None else f"{purpose} of {inside}")
+
+    def lane(self, purpose: str) -> SimulatedStream:
+        """A new stream for `purpose`."""
+        return self.named(f"{purpose} lane {next(self._lanes)}")
+
+    def inside(self) -> str | None:
+        """Name of the capture that the calling code is part of."""
         lanes = LANES.get()
-        inside = lanes is not None and lanes[0] is self
-        return self.named(f"{purpose} of {lanes[1]}" if lanes is not None and inside else purpose)
+        return lanes[1] if lanes is not None and lanes[0] is self else None
 
     def named(self, name: str) -> SimulatedStream:
         """The stream of that very name."""
@@ -68,7 +77,7 @@ class SimulatedDevice:
             with self._lock:
                 made = SimulatedStream(self, next(self._numbers), name)
                 found = self.streams.setdefault(name, made)
-                self.purposes[found.number] = name.partition(" of ")[0]
+                self.purposes[found.number] = name.partition(" ")[0]
         return found
 
     def current(self) -> SimulatedStream:
