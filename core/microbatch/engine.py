@@ -78,7 +78,10 @@ class Engine:
         self._guard = MemoryGuard(config.memory_limit)
         self._listened = plugins.listeners()
         self._remembering = Remembering(planner.policy, config, function)
-        self._graphs = Graphs(function, config.graph_sizes, uniform=layout is None) if config.graphs else None
+        self._graphs: Graphs | None = None
+        if config.graphs:
+            uniform, modes = layout is None, self._watch.modes
+            self._graphs = Graphs(function, config.graph_sizes, uniform=uniform, modes=modes)
         self._tracing = tracing()
         self._process = os.getpid()
         self._closed = False

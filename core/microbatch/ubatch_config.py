@@ -61,7 +61,8 @@ class UBatchConfig:
     """False says that two calls of the function must never overlap."""
     graphs: bool = False
     """Capture calls, or whole steps of ubatches that take turns, as graphs and replay them, where the backend can and the
-    results are those without."""
+    results are those without. A replay reads weights where they were at the capture (updates in place are seen, other
+    arrays in their place are not) and repeats no host code; wrap again after replacing weights."""
     graph_sizes: tuple[int, ...] | None = None
     """Rows to capture, in increasing order; calls are padded up to the next one. None captures sizes as they come."""
     max_ubatches: int = 65536

@@ -23,7 +23,7 @@ from microbatch_backends.torch_device import graphs, transfer
 from microbatch_backends.torch_device.backend import TorchArrays
 from microbatch_backends.torch_device.device_module import DeviceModule
 from microbatch_backends.torch_device.memory import DeviceMemory
-from microbatch_backends.torch_device.modes import autocast_types, read_modes
+from microbatch_backends.torch_device.modes import autocast_types, read_modes, read_settings
 from microbatch_backends.torch_device.state import TorchState
 from microbatch_backends.torch_device.streams import DeviceEvent, DevicePlaces, DeviceStream
 
@@ -146,8 +146,8 @@ class TorchCudaBackend(TorchArrays):
         return pool
 
     def graph_state(self) -> Hashable:
-        """Modes of this thread that decide what a call launches: grad, inference, autocast, user modes."""
-        return read_modes(self._types)
+        """What decides which work a call launches: modes of this thread, and settings of the process."""
+        return read_modes(self._types), read_settings()
 
     def capture_refused(self, error: BaseException) -> bool:
         """Whether `error` says that the work cannot be captured."""

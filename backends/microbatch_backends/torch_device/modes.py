@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-__all__ = ["Modes", "autocast_types", "read_modes", "write_modes"]
+__all__ = ["Modes", "autocast_types", "read_modes", "read_settings", "write_modes"]
 
 
 class Modes(NamedTuple):
@@ -62,6 +62,15 @@ def write_modes(wanted: Modes, types: tuple[str, ...]) -> None:
         _write_functions(wanted.functions)
     if not _same(now.dispatch, wanted.dispatch):
         _write_dispatch(wanted.dispatch)
+
+
+def read_settings() -> tuple[Any, ...]:
+    """What is set for the whole process and decides which kernels a call launches: precision, determinism, dtype."""
+    return (
+        torch.get_float32_matmul_precision(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_default_dtype(),
+    )
 
 
 def _read_autocast(types: tuple[str, ...]) -> tuple[tuple[bool, torch.dtype], ...]:

@@ -214,6 +214,8 @@ class StepReport:
     """How the step failed, None when it succeeded."""
     graph_hits: int = 0
     """Ubatches replayed from a captured graph."""
+    graph_misses: int = 0
+    """Ubatches that ran as they are although graphs were asked for; `reason` says why where that will not change."""
     graph_captures: int = 0
     """Graphs captured in this step."""
     calibration: bool = False

@@ -38,7 +38,7 @@ class GraphKey:
     rows: int | None
     """Rows that all arrays have along axis 0; None where they differ, so that nothing may be padded."""
     state: Hashable
-    """Modes of the framework."""
+    """Modes of the framework and of the function."""
     cut: Hashable = None
     """Where a captured step is cut; None for a captured call."""
 
@@ -47,8 +47,13 @@ class GraphKey:
         return replace(self, rows=rows)
 
 
-def describe(spec: Any, leaves: Sequence[Any], backend: Backend, *, uniform: bool) -> GraphKey | Refused:
-    """The key of a call; `uniform` says that all arrays are cut along axis 0, as without a layout."""
+def describe(
+    spec: Any, leaves: Sequence[Any], backend: Backend, *, uniform: bool, modes: Hashable = None
+) -> GraphKey | Refused:
+    """The key of a call; `uniform` says that all arrays are cut along axis 0, as without a layout.
+
+    `modes` of the function count like those of the framework.
+    """
     arrays = [leaf for leaf in leaves if is_array(leaf)]
     if not arrays:
         return Refused("there is no array among the arguments")
@@ -68,7 +73,7 @@ def describe(spec: Any, leaves: Sequence[Any], backend: Backend, *, uniform: boo
         else:
             return Refused(f"an argument of type {type(leaf).__name__} has no value to tell calls apart by")
     state = backend.graph_state() if isinstance(backend, SupportsGraphState) else None
-    return GraphKey(spec, tuple(parts), rows, state)
+    return GraphKey(spec, tuple(parts), rows, (state, modes))
 
 
 def _common_rows(arrays: Sequence[Any]) -> int | None:

@@ -12,7 +12,7 @@ one size), the whole step where they overlap (the graph is the overlap, and its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +34,8 @@ BUDGET_SHARE = 4
 class Graphs:
     """The captured calls and steps of one function. `sizes` are rows of a ubatch, in increasing order.
 
-    `budget` in bytes; None takes a share of what is usable. `uniform` says that all arrays are cut along axis 0.
+    `budget` in bytes; None takes a share of what is usable. `uniform` says that all arrays are cut along axis 0, `modes()`
+    what of the function itself decides which work it launches (whether a module trains).
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class Graphs:
         *,
         uniform: bool = True,
         budget: int | None = None,
+        modes: Callable[[], Hashable] = lambda: None,
     ) -> None:
         self.function = function
+        self._modes = modes
         self.sizes = tuple(sizes or ())
         self.uniform = uniform
         self.cache = GraphCache(self._drain)
@@ -99,7 +102,7 @@ class Graphs:
         if entry is not None and rows in entry.rows:
             step.hits += work.ubatches
             return self._replay(step.backend, entry, leaves, rows)
-        plain = work.plain(*args, **kwargs)
+        plain = step.plain(work, args, kwargs, step.note)
         if entry is None:
             entry = self._capture(step, work, key, leaves)
         if entry is not None:
@@ -107,7 +110,7 @@ class Graphs:
         return plain
 
     def _key(self, work: Work, backend: Backend, leaves: list[Any], spec: Any) -> GraphKey | Refused:
-        key = describe(spec, leaves, backend, uniform=self.uniform)
+        key = describe(spec, leaves, backend, uniform=self.uniform, modes=self._modes())
         if isinstance(key, Refused):
             return key
         if key.rows == 0:
@@ -229,13 +232,14 @@ ONE_AFTER_THE_OTHER = ("sequential", "streamed")
 class StepGraphs:
     """Stands for the function in one step, or for the step itself."""
 
-    __slots__ = ("_call", "_graphs", "_refused", "backend", "captures", "hits", "note")
+    __slots__ = ("_call", "_graphs", "_refused", "backend", "captures", "hits", "misses", "note")
 
     def __init__(self, graphs: Graphs, backend: Backend, schedule: str) -> None:
         self._graphs = graphs
         self._call = one_call(graphs.function, graphs.sizes)
         self.backend = backend
         self.hits = 0
+        self.misses = 0
         self.captures = 0
         self.note = ""
         if not isinstance(backend, SupportsGraphs):
@@ -263,6 +267,7 @@ class StepGraphs:
         return replace(
             report,
             graph_hits=self.hits,
+            graph_misses=self.misses,
             graph_captures=self.captures,
             reason=reason,
             calibration=report.calibration or self.captures > 0,
@@ -270,8 +275,9 @@ class StepGraphs:
         )
 
     def plain(self, work: Work, args: tuple[Any, ...], kwargs: Mapping[str, Any], reason: str) -> Any:
-        """Run `work` as it is."""
+        """Run `work` as it is; `reason` is empty where it may be replayed next time."""
         self.note = reason
+        self.misses += work.ubatches
         return work.plain(*args, **kwargs)
 
 

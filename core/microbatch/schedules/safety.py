@@ -92,6 +92,10 @@ class StateWatch:
         self._changed = False
         self._trained_whole = False
 
+    def modes(self) -> tuple[bool, ...]:
+        """Whether each module is in training mode."""
+        return tuple([bool(module.training) for module in self._modules])
+
     def before(self) -> tuple[int, ...] | None:
         """Snapshot to hand to `after`; None when there is nothing left to watch."""
         return buffer_versions(self._modules) if self._calls_left > 0 else None

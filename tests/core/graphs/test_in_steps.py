@@ -113,3 +113,42 @@ def test_sizes_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("MICROBATCH_GRAPH_SIZES", "8,2")
     with microbatch.wrap(double) as wrapper:
         assert wrapper.config.graph_sizes == (2, 8)
+
+
+class Scaling:
+    """Looks like a module; adds one while it trains."""
+
+    training = False
+
+    def buffers(self) -> list[Any]:
+        return []
+
+    def __call__(self, x: Any) -> Any:
+        return x * 2 + (2 if self.training else 1)
+
+
+def test_a_module_that_begins_to_train_is_not_replayed_as_it_was() -> None:
+    device, module = RecordingBackend(), Scaling()
+    with microbatch.wrap(
+        module, backend=device.name, plugins=GivenBackends(device), policy="fixed", num_ubatches=2,
+        schedule="sequential", graphs=True,
+    ) as wrapper:  # fmt: skip
+        for training in (False, False, True, True, False):
+            module.training = training
+            result = wrapper(device.array(np.ones((8, 2))))
+            np.testing.assert_array_equal(np.asarray(result), np.full((8, 2), 4.0 if training else 3.0))
+        assert wrapper.last_report.graph_hits == 2
+
+
+def test_misses_are_counted() -> None:
+    device = RecordingBackend()
+    with wrapped(device) as wrapper:
+        for start, expected in ((0, (1, 1, 1)), (1, (2, 0, 0))):
+            run(device, wrapper, 8, start)
+            report = wrapper.last_report
+            assert (report.graph_hits, report.graph_misses, report.graph_captures) == expected
+    with wrapped(device, schedule="pingpong", num_ubatches=4) as wrapper:
+        for start, expected in ((0, (0, 4, 1)), (1, (4, 0, 0))):
+            run(device, wrapper, 8, start)
+            report = wrapper.last_report
+            assert (report.graph_hits, report.graph_misses, report.graph_captures) == expected
