@@ -139,6 +139,7 @@ def test_buckets_are_captured_at_once_the_largest_first_and_then_always_hit() ->
     assert (step.hits, step.captures) == (8, 0)
 
 
+@pytest.mark.pitfall(18)
 def test_a_result_is_not_overwritten_by_the_next_replay() -> None:
     graphs, backend = Graphs(rowwise), GraphBackend()
     step = graphs.step(backend, "sequential")
@@ -149,6 +150,7 @@ def test_a_result_is_not_overwritten_by_the_next_replay() -> None:
     np.testing.assert_array_equal(first["y"], kept)
 
 
+@pytest.mark.pitfall(19)
 def test_a_function_that_mixes_rows_is_never_padded() -> None:
     graphs, backend = Graphs(mixing, (8,)), GraphBackend()
     step = graphs.step(backend, "sequential")
@@ -159,6 +161,7 @@ def test_a_function_that_mixes_rows_is_never_padded() -> None:
     assert step.hits == 1
 
 
+@pytest.mark.pitfall(20)
 def test_random_numbers_are_not_frozen() -> None:
     generator = np.random.default_rng(0)
     graphs, backend = Graphs(lambda x: {"y": x + generator.normal(size=x.shape)}), GraphBackend()
@@ -169,6 +172,7 @@ def test_random_numbers_are_not_frozen() -> None:
     assert step.hits == 0
 
 
+@pytest.mark.pitfall(15)
 @pytest.mark.parametrize(
     "error", [RuntimeError("capturing stream has unjoined work"), MemoryError("no room")]
 )

@@ -18,7 +18,8 @@ from microbatch.extend.protocols import StreamPurpose
 from microbatch.extend.records import FailureKind, MemoryReading
 from microbatch.testing.recording.trace import Trace
 from microbatch.testing.simulated.array import DeviceArray
-from microbatch.testing.simulated.device import Capture, CaptureRefusedError, SimulatedDevice
+from microbatch.testing.simulated.capture import Capture, CaptureRefusedError
+from microbatch.testing.simulated.device import SimulatedDevice
 from microbatch.testing.simulated.executor import Executor
 from microbatch.testing.simulated.launching import put_all
 from microbatch.testing.simulated.memory import DeviceMemory, MemoryModel
@@ -182,8 +183,11 @@ class SimulatedBackend:
         return self.device.empty(shape, like.dtype)
 
     def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[SimulatedGraph, Any]:
-        """Collect what `work` launches; nothing of it runs before `replay`."""
-        capture = Capture(object() if pool is None else pool)
+        """Collect what `work` launches; nothing of it runs before `replay`.
+
+        CaptureRefusedError where it asks for a wait of the host, or leaves a stream that took part unjoined.
+        """
+        capture = Capture(object() if pool is None else pool, self.device.current().purpose)
         with self.device.capturing(capture):
             outputs = work()
         return SimulatedGraph(self.device, capture), outputs

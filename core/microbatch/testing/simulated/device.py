@@ -16,24 +16,12 @@ import numpy as np
 
 from microbatch.testing.recording.trace import Access, Kind, Trace
 from microbatch.testing.simulated.array import DeviceArray, Memory
+from microbatch.testing.simulated.capture import Capture, CaptureRefusedError
 from microbatch.testing.simulated.executor import Executor, Work
 from microbatch.testing.simulated.memory import POISON, DeviceMemory
 from microbatch.testing.simulated.streams import SimulatedEvent, SimulatedStream
 
-__all__ = ["Capture", "CaptureRefusedError", "SimulatedDevice"]
-
-
-class CaptureRefusedError(RuntimeError):
-    """Something that cannot be captured was asked for during a capture."""
-
-
-class Capture:
-    """What was launched between the begin and the end of a capture."""
-
-    def __init__(self, pool: object) -> None:
-        self.pool = pool
-        self.works: list[Work] = []
-        self.accesses: list[Access] = []
+__all__ = ["SimulatedDevice"]
 
 
 class _Local(threading.local):
@@ -82,14 +70,21 @@ class SimulatedDevice:
 
     def record(self, event: SimulatedEvent, stream: SimulatedStream) -> None:
         """Mark the work launched on `stream` so far."""
-        if self.in_capture:
+        captured = self.local.capture
+        covered = None if captured is None else captured.recorded(stream.purpose)
+        event.captured = None if covered is None or captured is None else (captured, covered)
+        if event.captured is not None:
             return  # a graph keeps the order of its capture
         self._note("record", stream.purpose, token=event.number)
         event.mark = self.executor.mark(stream.number)
 
     def wait(self, stream: SimulatedStream, event: SimulatedEvent) -> None:
         """Order later work of `stream` after the latest record of `event`."""
-        if self.in_capture:
+        captured = self.local.capture
+        if captured is not None and event.captured is not None and event.captured[0] is captured:
+            captured.join(stream.purpose, event.captured[1])
+            return
+        if captured is not None and captured.takes(stream.purpose):
             return
         self._note("wait", stream.purpose, token=event.number)
         if event.mark is not None:
@@ -170,13 +165,17 @@ class SimulatedDevice:
 
     @contextmanager
     def capturing(self, capture: Capture) -> Iterator[None]:
-        """Collect what the calling thread launches in `capture` instead of launching it."""
+        """Collect what the calling thread launches in `capture` instead of launching it.
+
+        CaptureRefusedError at the end if a stream that took part was not joined.
+        """
         self._refuse_in_capture("begin another capture")
         self.local.capture = capture
         try:
             yield
         finally:
             self.local.capture = None
+        capture.require_joined()
 
     @property
     def in_capture(self) -> bool:
@@ -184,12 +183,10 @@ class SimulatedDevice:
         return self.local.capture is not None
 
     def _launch(self, work: Work, accesses: Sequence[Access], label: str, kind: Kind) -> None:
-        captured = self.local.capture
-        if captured is not None:
-            captured.works.append(work)
-            captured.accesses += accesses
+        captured, stream = self.local.capture, self.current()
+        if captured is not None and captured.takes(stream.purpose):
+            captured.add(stream.purpose, work, list(accesses))
             return
-        stream = self.current()
         self._note(kind, stream.purpose, accesses=accesses, label=label)
         self.executor.launch(stream.number, work)
 

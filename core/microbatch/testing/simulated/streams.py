@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from microbatch.errors import ArgumentTypeError
 from microbatch.extend.protocols import Event, Stream
+from microbatch.testing.simulated.capture import Capture, Covered
 from microbatch.testing.simulated.executor import Mark
 
 if TYPE_CHECKING:
@@ -61,12 +62,14 @@ class SimulatedStream:
 class SimulatedEvent:
     """A point in the work of a stream; never recorded counts as done."""
 
-    __slots__ = ("_device", "mark", "number")
+    __slots__ = ("_device", "captured", "mark", "number")
 
     def __init__(self, device: SimulatedDevice, number: int) -> None:
         self._device = device
         self.number = number
         self.mark: Mark | None = None
+        self.captured: tuple[Capture, Covered] | None = None
+        """The capture it was last recorded in, and the work it stands for there."""
 
     def record(self, stream: Stream) -> None:
         """Mark the work launched on `stream` so far."""
