@@ -73,6 +73,7 @@ CASES = [
 ]
 
 
+@pytest.mark.pitfall(9, 10, 11, 12)
 @pytest.mark.parametrize(("function", "schedule", "host", "driver"), CASES)
 def test_nothing_is_unordered(function: Any, schedule: str, host: bool, driver: str) -> None:
     device = RecordingBackend()
@@ -81,6 +82,7 @@ def test_nothing_is_unordered(function: Any, schedule: str, host: bool, driver: 
     assert not device.findings().waits_for_nothing
 
 
+@pytest.mark.pitfall(9, 10, 11, 12)
 @pytest.mark.parametrize("order", WORST_ORDERS, ids=lambda order: str(order.starved))
 @pytest.mark.parametrize(("function", "schedule", "host", "driver"), CASES)
 def test_the_result_is_right_in_the_worst_orders(
@@ -96,6 +98,7 @@ def test_the_result_is_right_in_any_order(order: Any, ubatches: int, case: Any) 
     run(AdversarialBackend(order), function, schedule, ubatches, host=host, driver=driver)
 
 
+@pytest.mark.pitfall(8)
 def test_pitfall_8_an_event_recorded_after_the_hand_over_would_order_too_much() -> None:
     """What ubatch 0 communicates must not wait for what ubatch 1 computes meanwhile: they are there to overlap."""
     device = RecordingBackend()
