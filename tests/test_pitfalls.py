@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,14 +23,15 @@ def pitfalls_of(source: str) -> Iterator[tuple[str, int]]:
                     yield from ((node.name, ast.literal_eval(argument)) for argument in mark.args)
 
 
-def marks(*, device: bool) -> list[tuple[str, str, int]]:
+@cache
+def marks(*, device: bool) -> tuple[tuple[str, str, int], ...]:
     """(file, test, number) of the tests in tests/gpu, or of all others."""
     found = []
     for path in sorted(TESTS.rglob("test_*.py")):
         where = path.relative_to(TESTS)
         if (where.parts[0] == "gpu") == device:
             found += [(str(where), test, number) for test, number in pitfalls_of(path.read_text())]
-    return found
+    return tuple(found)
 
 
 def test_pitfalls_are_numbered_from_1_to_30() -> None:

@@ -128,6 +128,7 @@ def test_a_second_call_of_a_size_is_a_hit() -> None:
     assert counts == [(1, 0), (0, 1), (0, 1)]
 
 
+@pytest.mark.pitfall(19)
 def test_buckets_are_captured_at_once_the_largest_first_and_then_always_hit() -> None:
     graphs, backend = Graphs(rowwise, (2, 4, 8)), GraphBackend()
     for seed, rows in enumerate((1, 2, 3, 4, 5, 6, 7, 8)):

@@ -74,7 +74,7 @@ def test_three_ubatches_under_drawn_schedules(fault: Fault) -> None:
     explore(lambda r: TurnsProgram(YIELDS, fault)(r), range(100), carrier=fastest_carrier()).check()
 
 
-@pytest.mark.pitfall(5)
+@pytest.mark.pitfall(5, 23)
 @pytest.mark.parametrize("yields", [(2, 2), (1, 0, 2), (1, 1, 1)])
 def test_without_a_fault_under_every_schedule_with_two_preemptions(yields: tuple[int, ...]) -> None:
     explore_all(lambda r: TurnsProgram(yields)(r), preemptions=2, carrier=fastest_carrier()).check()
