@@ -8,11 +8,7 @@ whose removal no test notices is a missing test or a needless operation; the exi
 from __future__ import annotations
 
 import ast
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +16,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-import microbatch
+from benchmarks.damage import copied, first_failure, replaced
 
-ROOT = Path(__file__).parents[1]
 TESTS = "tests/core/schedules/test_on_devices.py"
 DEVICES = {"recording": "unordered", "adversarial": "not unordered"}
 """Which of the tests run on which device, as pytest's `-k` says it."""
-PLACES = ("schedules/*.py", "turns/streams.py", "turns/seat.py")
-"""Where core orders device work; `turns/seat.py` and `turns/streams.py` do it for pingpong."""
-RECEIVERS = ("event", "entry", "slot.fetched", "slot.computed", "slot.sent", "stream", "later", "self.streams",
-             "self._copy_in", "self._compute", "self._copy_out")  # fmt: skip
+PLACES = ("schedules/*.py", "turns/streams.py", "turns/seat.py", "batch/home.py")
+"""Where core orders device work; `turns/` does it for pingpong, `batch/home.py` for results."""
+RECEIVERS = (
+    "event", "entry", "mark", "end", "ready", "slot.fetched", "slot.computed", "slot.sent", "stream", "here",
+    "self.streams", "self._caller", "self._streams[self.lane]", "self._copy_in", "self._compute", "self._copy_out",
+)  # fmt: skip
 """What an ordering operation is called on; other `wait` and `record` methods are of gates and errors."""
 
 
@@ -81,50 +78,18 @@ def without(source: bytes, operation: Operation) -> bytes:
     return source[: operation.start] + answer + source[operation.end :]
 
 
-def first_failure(package_root: Path, chosen: str) -> str:
-    """Name of the first of the `chosen` tests that fails with the package in `package_root`; empty if all pass."""
-    environment = {**os.environ, "PYTHONPATH": str(package_root), "HYPOTHESIS_PROFILE": "dev"}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--no-header",
-        "-k",
-        chosen,
-        TESTS,
-    ]
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return "did not end within 120 s"
-    if done.returncode == 0:
-        return ""
-    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return failed[0].split("::")[-1].split(" - ")[0] if failed else f"exit status {done.returncode}"
-
-
 def main() -> int:
     """Print the table; returns the number of operations whose removal nothing notices."""
-    package = Path(microbatch.__file__).parent
     rows, survivors = [], 0
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "microbatch"
-        shutil.copytree(package, copy)
-        unharmed = first_failure(Path(folder), "")
+    with copied() as packages:
+        package = packages / "microbatch"
+        unharmed = first_failure(packages, TESTS)
         if unharmed:
             raise SystemExit(f"{unharmed} fails on the undamaged package; repair that first")
-        for operation in operations(package):
-            damaged = copy / operation.path
-            source = damaged.read_bytes()
-            damaged.write_bytes(without(source, operation))
-            killed = [first_failure(Path(folder), chosen) for chosen in DEVICES.values()]
-            damaged.write_bytes(source)
+        for operation in list(operations(package)):
+            path = package / operation.path
+            with replaced(path, without(path.read_bytes(), operation)):
+                killed = [first_failure(packages, "-k", chosen, TESTS) for chosen in DEVICES.values()]
             survivors += not any(killed)
             rows.append(
                 (f"{operation.path}:{operation.line}", operation.text, *(name or "-" for name in killed))

@@ -32,6 +32,7 @@ def test_what_works_by_rows_may_be_cut(rows: int, seed: int, dtype: str) -> None
     assert str(report).startswith("may be cut")
 
 
+@pytest.mark.pitfall(19)
 @given(rows=st.integers(2, 40), seed=st.integers(0, 99))
 def test_a_row_that_depends_on_the_others_is_found(rows: int, seed: int) -> None:
     x = np.random.default_rng(seed).normal(size=(rows, 3))
@@ -189,6 +190,7 @@ def test_the_same_seed_tries_the_same_cuts(tokens_: int, seed: int, drawn: int) 
         assert len(trial.cut.slices) <= 17
 
 
+@pytest.mark.pitfall(19)
 def test_batch_norm_in_training_is_found_and_in_evaluation_is_fine() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     norm = torch.nn.BatchNorm1d(4)

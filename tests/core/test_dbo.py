@@ -156,6 +156,7 @@ def test_in_a_schedule_without_turns_nothing_happens_either() -> None:
             assert not getattr(dbo, name)()
 
 
+@pytest.mark.pitfall(8)
 def test_event_is_recorded_before_the_turn_is_passed_and_waited_for_after_it_is_back(driver: str) -> None:
     device = LoggingDevice()
 

@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import microbatch
+from microbatch import Proposal, SizingRequest, StepReport
 from microbatch.errors import ArgumentTypeError, ClosedError, LayoutError, SliceError, UnknownNameError
+from microbatch.extend.plugins import Plugins
 
 SCHEDULES = ("sequential", "parallel")
 
@@ -38,6 +40,44 @@ def test_a_wrapped_call_returns_what_the_plain_call_returns(
         result = wrapped(x)
     assert result.dtype == x.dtype
     np.testing.assert_array_equal(result, x)
+
+
+class LeavesItOpen(Plugins):
+    """Plugins whose only policy says "cut" and not how, so that the planner decides."""
+
+    def policy(self, name: str, **options: Any) -> Any:
+        class Open:
+            def propose(self, request: SizingRequest) -> Proposal:
+                return Proposal()
+
+            def observe(self, report: StepReport) -> None:
+                pass
+
+        return Open()
+
+
+@pytest.mark.pitfall(22)
+@pytest.mark.parametrize("plugins", [Plugins, LeavesItOpen])
+@pytest.mark.parametrize("schedule", [*SCHEDULES, "pingpong", "streamed"])
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_batches_as_small_as_their_number_of_parts(count: int, schedule: str, plugins: type[Plugins]) -> None:
+    """Sizes 0, 1, n - 1, n and n + 1 for n parts, by a policy that says how many and by one that leaves it open."""
+    sizes: list[int] = []
+
+    def watch(x: Any) -> Any:
+        sizes.append(len(x))
+        return x + 1
+
+    with microbatch.wrap(watch, num_ubatches=count, schedule=schedule, plugins=plugins()) as wrapped:
+        for rows in sorted({0, 1, count - 1, count, count + 1}):
+            sizes.clear()
+            x = np.arange(rows * 2.0).reshape(rows, 2)
+            np.testing.assert_array_equal(wrapped(x), x + 1)
+            assert sum(sizes) == rows
+            assert max(sizes) - min(sizes) <= 1
+            assert 0 not in sizes or sizes == [0]
+            if plugins is LeavesItOpen:
+                assert len(sizes) == max(1, min(count, rows))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -234,6 +274,7 @@ def test_unknown_names_get_the_near_match(options: dict[str, Any], text: str) ->
         microbatch.wrap(double, **options)
 
 
+@pytest.mark.pitfall(22)
 def test_an_empty_batch_is_one_call_with_the_empty_batch() -> None:
     calls: list[int] = []
 

@@ -22,6 +22,7 @@ def wrap(function: Any, **options: Any) -> Any:
     return microbatch.wrap(function, **options)
 
 
+@pytest.mark.pitfall(9, 10)
 @pytest.mark.parametrize("schedule", ["sequential", "pingpong", "streamed"])
 def test_pitfalls_9_and_10_order_with_the_caller_and_reuse_of_dropped_memory(schedule: str) -> None:
     with wrap(lambda x: cupy.sin(x) * 2, schedule=schedule) as wrapper, cupy.cuda.Stream(non_blocking=True):
@@ -34,6 +35,7 @@ def test_pitfalls_9_and_10_order_with_the_caller_and_reuse_of_dropped_memory(sch
             del poison
 
 
+@pytest.mark.pitfall(11, 12)
 def test_pitfalls_11_and_12_host_arrays_go_through_staging() -> None:
     x = np.arange(1 << 20, dtype="f4").reshape(-1, 16)
     out = np.full_like(x, np.nan)
@@ -42,12 +44,14 @@ def test_pitfalls_11_and_12_host_arrays_go_through_staging() -> None:
     np.testing.assert_array_equal(out, x + 1)
 
 
+@pytest.mark.pitfall(13)
 def test_pitfall_13_staging_is_pinned() -> None:
     backend = CupyBackend()
     assert is_pinned(backend._namespace, backend.staging((4, 4), np.zeros(1, "f4")))
     assert not is_pinned(backend._namespace, np.zeros(4, "f4"))
 
 
+@pytest.mark.pitfall(28)
 def test_pitfall_28_a_product_is_refused_and_runs_as_it_is() -> None:
     a = cupy.random.random((64, 64)).astype("f4")
     with wrap(lambda x: x @ a, graphs=True, num_ubatches=1, schedule="sequential") as wrapper:
@@ -58,6 +62,7 @@ def test_pitfall_28_a_product_is_refused_and_runs_as_it_is() -> None:
         assert "capturing failed" in wrapper.last_report.reason
 
 
+@pytest.mark.pitfall(18, 28)
 def test_pitfalls_18_and_28_memory_of_a_capture_is_not_handed_to_others() -> None:
     with wrap(lambda x: cupy.sin(x * 2 + 1), graphs=True, num_ubatches=1, schedule="sequential") as wrapper:
         kept = []

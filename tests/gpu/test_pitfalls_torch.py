@@ -29,6 +29,7 @@ def wrap(function: Any, **options: Any) -> Any:
     return microbatch.wrap(function, **options)
 
 
+@pytest.mark.pitfall(9)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_pitfall_9_the_step_waits_for_the_caller_and_the_caller_for_the_step(schedule: str) -> None:
     with wrap(lambda x: x * 2, schedule=schedule) as wrapper, torch.cuda.stream(torch.cuda.Stream()):
@@ -39,6 +40,7 @@ def test_pitfall_9_the_step_waits_for_the_caller_and_the_caller_for_the_step(sch
         assert bool((result + 1 == 7).all())
 
 
+@pytest.mark.pitfall(10)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_pitfall_10_memory_of_a_dropped_input_is_not_reused_while_it_is_read(schedule: str) -> None:
     def slow(x: Any) -> Any:
@@ -54,6 +56,7 @@ def test_pitfall_10_memory_of_a_dropped_input_is_not_reused_while_it_is_read(sch
         del poison
 
 
+@pytest.mark.pitfall(11, 12)
 @pytest.mark.parametrize("pinned", [False, True])
 def test_pitfalls_11_and_12_host_results_are_complete_and_staging_is_not_refilled_early(pinned: bool) -> None:
     def slow(x: Any) -> Any:
@@ -68,6 +71,7 @@ def test_pitfalls_11_and_12_host_results_are_complete_and_staging_is_not_refille
         assert torch.equal(out, x + 1)
 
 
+@pytest.mark.pitfall(13)
 def test_pitfall_13_staging_is_pinned() -> None:
     backend = TorchCudaBackend()
     assert backend.staging((4, 4), torch.zeros(1)).is_pinned()
@@ -80,6 +84,7 @@ def captured(backend: Any, function: Any) -> tuple[Any, Any]:
     return graph, output
 
 
+@pytest.mark.pitfall(14)
 def test_pitfall_14_another_thread_does_not_kill_a_capture() -> None:
     backend, stop = TorchCudaBackend(), threading.Event()
     failed: list[BaseException] = []
@@ -108,6 +113,7 @@ def test_pitfall_14_another_thread_does_not_kill_a_capture() -> None:
     assert not failed
 
 
+@pytest.mark.pitfall(15)
 def test_pitfall_15_an_unjoined_stream_is_refused_and_streams_leave_the_capture() -> None:
     backend, side = TorchCudaBackend(), torch.cuda.Stream()
     x = torch.ones(16, device="cuda")
@@ -124,6 +130,7 @@ def test_pitfall_15_an_unjoined_stream_is_refused_and_streams_leave_the_capture(
     assert bool((x + 1 == 2).all())
 
 
+@pytest.mark.pitfall(16)
 def test_pitfall_16_a_graph_outlives_the_workspaces_of_ended_threads() -> None:
     backend = TorchCudaBackend()
     a = torch.randn(256, 256, device="cuda")
@@ -140,6 +147,7 @@ def test_pitfall_16_a_graph_outlives_the_workspaces_of_ended_threads() -> None:
     torch.testing.assert_close(output, a @ a)
 
 
+@pytest.mark.pitfall(17)
 def test_pitfall_17_graphs_that_overlap_do_not_share_memory() -> None:
     backend = TorchCudaBackend()
     x = torch.randn(1 << 20, device="cuda")
@@ -155,6 +163,7 @@ def test_pitfall_17_graphs_that_overlap_do_not_share_memory() -> None:
     assert torch.equal(one, (x * 2).sin().cos()) and torch.equal(two, (x + 2).cos().sin())
 
 
+@pytest.mark.pitfall(18)
 def test_pitfall_18_a_result_survives_the_next_replay() -> None:
     with wrap(lambda x: x * 2, graphs=True, schedule="sequential") as wrapper, torch.no_grad():
         inputs = [torch.full((8, 4), float(value), device="cuda") for value in range(4)]
@@ -164,6 +173,7 @@ def test_pitfall_18_a_result_survives_the_next_replay() -> None:
             assert bool((result == 2 * value).all())
 
 
+@pytest.mark.pitfall(19)
 def test_pitfall_19_padded_rows_never_reach_a_result() -> None:
     def mixing(x: Any) -> Any:
         return x - x.mean(0)
@@ -174,12 +184,14 @@ def test_pitfall_19_padded_rows_never_reach_a_result() -> None:
             torch.testing.assert_close(wrapper(x), mixing(x))
 
 
+@pytest.mark.pitfall(27)
 def test_pitfall_27_optional_inputs_have_no_truth_value() -> None:
     with wrap(lambda x, y=None: x if y is None else x + y, schedule="sequential") as wrapper:
         x = torch.ones(8, 2, device="cuda")
         assert bool((wrapper(x, y=x) == 2).all()) and bool((wrapper(x, y=None) == 1).all())
 
 
+@pytest.mark.pitfall(29)
 @pytest.mark.skipif(
     torch.cuda.device_count() < 2, reason="there is one CUDA device here, and two are compared"
 )

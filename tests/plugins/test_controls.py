@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.extend.records import FailureKind, MemoryReading, SizingRequest, StepReport
+from microbatch.testing.strategies import memory_traces
 from microbatch_policies.buckets import LADDER, Buckets, round_down
 from microbatch_policies.latency import GROWTH, Latency
 from microbatch_policies.pressure import Pressure
@@ -46,6 +50,17 @@ def test_pressure_changes_by_bounded_steps_and_never_to_nothing() -> None:
     found = sizes(policy, [1.5] * 30)
     assert all(after >= before // 2 for before, after in zip([1000, *found], found, strict=False))
     assert found[-1] == 1
+
+
+@given(trace=memory_traces(max_size=30))
+def test_pressure_over_a_trace_never_grows_while_memory_fills_up(trace: list[MemoryReading]) -> None:
+    """And never leaves the batch: at least one unit, at most all of them."""
+    policy = Pressure()
+    answers = [policy.propose(replace(request(), memory=reading)).limit or 0 for reading in trace]
+    assert all(1 <= answer <= 1000 for answer in answers)
+    for (before, after), (earlier, later) in zip(pairwise(answers), pairwise(trace), strict=True):
+        if later.pressure >= max(0.85, earlier.pressure):
+            assert after <= before
 
 
 def test_a_failed_reading_keeps_the_last_value() -> None:

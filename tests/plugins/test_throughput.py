@@ -80,6 +80,7 @@ def test_matrix_products_end_whole_or_as_fast() -> None:
     assert matrix_product(last, 2048) <= matrix_product(0, 2048) / 0.97
 
 
+@pytest.mark.pitfall(30)
 def test_tiny_work_is_never_cut() -> None:
     policy = Throughput()
     assert {step(policy, request(100, 100), trivial) for _ in range(200)} == {0}

@@ -81,15 +81,17 @@ class StateWatch:
 
     A step of a module in training mode runs whole once: if that changed buffers (running statistics), the module
     mixes rows and is never cut while it trains; else it is cut and run one part after another. A module in
-    evaluation mode whose buffers changed keeps state, and its parts run one after another.
+    evaluation mode whose buffers changed keeps state, and its parts run one after another; so does the first step
+    of one that has buffers, since side by side its parts would have lost writes by the time that this is seen.
     """
 
-    __slots__ = ("_calls_left", "_changed", "_modules", "_trained_whole")
+    __slots__ = ("_calls_left", "_changed", "_modules", "_seen", "_trained_whole")
 
     def __init__(self, function: Any, calls: int = 3) -> None:
         self._modules = modules_of(function)
         self._calls_left = calls if self._modules else 0
         self._changed = False
+        self._seen = False
         self._trained_whole = False
 
     def modes(self) -> tuple[bool, ...]:
@@ -105,6 +107,7 @@ class StateWatch:
         if snapshot is None:
             return
         self._calls_left -= 1
+        self._seen = True
         self._trained_whole = self._trained_whole or self._training()
         self._changed = self._changed or buffer_versions(self._modules) != snapshot
 
@@ -123,7 +126,11 @@ class StateWatch:
             return ""
         if self._training():
             return "a module is in training mode"
-        return "its buffers change from call to call" if self._changed else ""
+        if self._changed:
+            return "its buffers change from call to call"
+        if not self._seen and buffer_versions(self._modules):
+            return "first step of a module with buffers, to see whether they change"
+        return ""
 
     def _training(self) -> bool:
         return any(module.training for module in self._modules)

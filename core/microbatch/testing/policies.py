@@ -19,9 +19,10 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from microbatch.extend.protocols import SizingPolicy, SupportsState
-from microbatch.extend.records import MemoryReading, Proposal, SizingRequest
+from microbatch.extend.records import MemoryReading, Proposal, SizingRequest, StepReport
 from microbatch.testing.properties import PropertySuite, prop
 from microbatch.testing.scenes import MemoryDevice, Scene, histories, perform, requests, scenes, sizes_of
+from microbatch.testing.strategies.numbers import step_outcomes
 
 __all__ = ["PolicySuite"]
 
@@ -65,6 +66,15 @@ class PolicySuite(PropertySuite):
         other.propose(replace(scene.request, step=len(history)))
         probe = [Scene(request=scene.request)]
         assert perform(policy, probe, first=len(history) + 1) == perform(other, probe, first=len(history) + 1)
+
+    @prop(outcomes=st.lists(step_outcomes(), max_size=6), request=requests())
+    def check_any_report_may_be_observed(self, outcomes: list[StepReport], request: SizingRequest) -> None:
+        """Reports of steps it was never asked about (a cut the caller gave) raise nothing and leave it usable."""
+        policy = self.make()
+        for outcome in outcomes:
+            policy.observe(outcome)
+        (answer,) = perform(policy, [Scene(request=request)])
+        assert 1 <= max(sizes_of(request, answer)) <= request.num_tokens
 
     @prop(history=histories(), request=requests())
     def check_shrinks_below_a_failure(self, history: list[Scene], request: SizingRequest) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 from hypothesis import strategies as st
 
 from microbatch.batch.ranges import BatchShape, UBatchSlice
+from microbatch.batch.rules import Layout
 from microbatch.extend.records import MemoryReading, SizingRequest, StepReport
 
 __all__: list[str] = []
 
 _STRATEGIES: dict[type, str] = {
     BatchShape: "batch_shapes",
+    Layout: "layouts",
     MemoryReading: "memory_readings",
     SizingRequest: "sizing_requests",
     StepReport: "step_outcomes",

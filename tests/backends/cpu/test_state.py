@@ -77,6 +77,7 @@ def test_it_may_be_entered_again_inside_itself() -> None:
         ONE.set(5)
 
 
+@pytest.mark.pitfall(3)
 def test_the_error_state_of_numpy_is_carried() -> None:
     with np.errstate(over="raise"):
         state = HostState()

@@ -227,6 +227,7 @@ def test_rows_taken_apart_and_joined_are_the_same_rows(rows: int, parts: int) ->
     np.testing.assert_array_equal(backend.concatenate(pieces, 0), values)
 
 
+@pytest.mark.pitfall(29)
 def test_activation_puts_back_a_stream_of_another_device() -> None:
     fake = FakeCupy()
     backend = CupyBackend(fake)
@@ -293,6 +294,7 @@ def test_an_allocator_without_counters_leaves_the_driver_to_ask() -> None:
     assert (reading.in_use, reading.usable, reading.pressure) == (400, 600, 0.4)
 
 
+@pytest.mark.pitfall(13)
 def test_only_a_pinned_buffer_lets_the_host_go_on() -> None:
     fake = FakeCupy()
     backend, source = CupyBackend(fake), fake.asarray(np.arange(4.0))
@@ -320,6 +322,7 @@ def test_a_copy_never_converts() -> None:
         CupyBackend(fake).copy(fake.asarray(np.zeros(2)), fake.asarray(np.zeros(2, "f4")))
 
 
+@pytest.mark.pitfall(14)
 def test_a_capture_is_thread_local_and_has_its_own_pool() -> None:
     fake = FakeCupy()
     backend = CupyBackend(fake)
@@ -331,6 +334,7 @@ def test_a_capture_is_thread_local_and_has_its_own_pool() -> None:
     assert fake.log[-1] == ("launch", fake.current_stream())
 
 
+@pytest.mark.pitfall(28)
 def test_a_refused_capture_ends_and_says_why() -> None:
     fake = FakeCupy()
     fake.fail_end = True

@@ -52,6 +52,7 @@ def test_protocols(backend: TorchCudaBackend) -> None:
     assert backend.name == "torch-cuda" and backend.asynchronous and not backend.parallel
 
 
+@pytest.mark.pitfall(29)
 def test_a_purpose_has_one_stream_a_device(backend: TorchCudaBackend, cuda: Any) -> None:
     first = backend.stream("compute")
     assert backend.stream("compute") is first
@@ -78,6 +79,7 @@ def test_what_is_launched_inside_is_on_the_stream(backend: TorchCudaBackend, cud
     assert backend.current_stream() == caller and hash(caller) == hash(backend.current_stream())
 
 
+@pytest.mark.pitfall(29)
 def test_the_former_stream_and_device_come_back_when_the_work_raises(
     backend: TorchCudaBackend, cuda: Any
 ) -> None:
@@ -183,6 +185,7 @@ class Pinned(torch.Tensor):
         return True
 
 
+@pytest.mark.pitfall(13)
 @pytest.mark.parametrize("pinned", [True, False])
 def test_a_copy_is_asynchronous_only_where_the_host_side_is_pinned(
     backend: TorchCudaBackend, monkeypatch: pytest.MonkeyPatch, pinned: bool
@@ -202,6 +205,7 @@ def test_a_copy_is_asynchronous_only_where_the_host_side_is_pinned(
     assert seen[:2] == [pinned, pinned] and host.tolist() == [2, 2, 2]
 
 
+@pytest.mark.pitfall(14, 16)
 def test_capture_is_thread_local_and_on_a_stream_of_its_own(backend: TorchCudaBackend, cuda: Any) -> None:
     cuda.stats = {"reserved_bytes.all.current": 100}
     used: list[Any] = []
@@ -285,6 +289,7 @@ def test_an_error_of_the_first_run_begins_no_capture(backend: TorchCudaBackend, 
     assert cuda.calls == ["blas"] and backend.stream("compute") is backend.stream("compute")
 
 
+@pytest.mark.pitfall(15)
 @pytest.mark.parametrize("broken_end", [True, False])
 def test_the_error_of_the_work_survives_the_end_of_the_capture(
     backend: TorchCudaBackend, cuda: Any, broken_end: bool
@@ -297,6 +302,7 @@ def test_the_error_of_the_work_survives_the_end_of_the_capture(
     assert backend.capture(lambda: 7)[1] == 7
 
 
+@pytest.mark.pitfall(15)
 def test_a_capture_that_cannot_be_ended_says_so(backend: TorchCudaBackend, cuda: Any) -> None:
     cuda.broken_end = True
     with pytest.raises(RuntimeError, match="previous error") as caught:
@@ -304,6 +310,7 @@ def test_a_capture_that_cannot_be_ended_says_so(backend: TorchCudaBackend, cuda:
     assert backend.capture_refused(caught.value)
 
 
+@pytest.mark.pitfall(15)
 @pytest.mark.parametrize(
     ("text", "refused"),
     [

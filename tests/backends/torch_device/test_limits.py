@@ -30,6 +30,7 @@ def fresh(function: Callable[[], int]) -> int:
         return pool.submit(function).result()
 
 
+@pytest.mark.pitfall(4)
 @given(workers=st.integers(1, 6))
 def test_shares_inside_and_the_full_number_after(workers: int) -> None:
     backend, meeting, inside = TorchCpuBackend(), threading.Barrier(workers), list[int]()
@@ -49,6 +50,7 @@ def test_shares_inside_and_the_full_number_after(workers: int) -> None:
     assert torch.get_num_threads() == 4 and fresh(torch.get_num_threads) == 4
 
 
+@pytest.mark.pitfall(4)
 def test_a_late_worker_learns_the_full_number() -> None:
     threads = IntraOpThreads()
 

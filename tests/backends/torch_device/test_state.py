@@ -105,6 +105,7 @@ def entered(names: list[str]) -> ExitStack:
     return stack
 
 
+@pytest.mark.pitfall(1, 2)
 @pytest.mark.filterwarnings(
     "ignore:In CPU autocast|User provided device_type of 'cuda'|CUDA is not available:UserWarning"
 )
@@ -138,6 +139,7 @@ LEAKS: dict[str, Callable[[], object]] = {
 }
 
 
+@pytest.mark.pitfall(2)
 @pytest.mark.filterwarnings(
     "ignore:In CPU autocast|User provided device_type of 'cuda'|CUDA is not available:UserWarning"
 )
@@ -181,6 +183,7 @@ def test_several_threads_may_be_inside_at_once(caller: list[str]) -> None:
     assert seen == [True, True]
 
 
+@pytest.mark.pitfall(1)
 def test_the_default_device_is_the_callers() -> None:
     torch.set_default_device("meta")
     try:
@@ -249,6 +252,7 @@ def test_written_modes_read_back(wanted: list[str]) -> None:
     in_thread(work)
 
 
+@pytest.mark.pitfall(2)
 def test_greenlets_may_enter_and_leave_in_any_order() -> None:
     greenlet = pytest.importorskip("greenlet", reason="the greenlet driver is an optional extra")
     base = TorchState(TYPES)

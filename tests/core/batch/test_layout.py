@@ -23,6 +23,7 @@ from microbatch.batch.layout import (
     tokens,
 )
 from microbatch.batch.slicing import UBatchSlice, cut
+from microbatch.errors import LayoutError
 
 Run = Callable[..., Any]
 
@@ -84,6 +85,30 @@ def test_constants_reach_every_ubatch_as_they_are(backend: Any) -> None:
     assert rest[5] is config
     assert rest[:4] == ["text", b"raw", 5, None]
     assert rest[6] == [1, "a"]
+
+
+@pytest.mark.pitfall(21)
+@given(rows=st.integers(2, 9), count=st.integers(1, 9))
+def test_a_leaf_with_as_many_rows_by_accident_is_whole_where_declared(
+    backend: Any, rows: int, count: int
+) -> None:
+    """A square weight, a mask that is broadcast, a table and a list, each as long as the batch."""
+    x, weight, mask = np.arange(rows * rows * 1.0).reshape(rows, rows), np.eye(rows) * 3, np.ones((rows, 1))
+    table = list(range(rows))
+    layout = Layout(inputs={"x": tokens(), "weight": replicate(), "mask": replicate()})
+    batch = bind(layout, (), {"x": x, "weight": weight, "mask": mask, "table": table}, backend=backend)
+    done = []
+    for piece in cut(batch.shape, num_ubatches=min(count, rows)).slices:
+        _, given_ = part(batch, piece.token_slice.start, piece.token_slice.stop)
+        assert given_["weight"] is weight and given_["mask"] is mask and given_["table"] == table
+        done.append(given_["x"] @ given_["weight"])
+    np.testing.assert_array_equal(np.concatenate(done), x @ weight)
+
+
+@pytest.mark.pitfall(21)
+def test_a_broadcast_leaf_that_no_rule_covers_is_an_error_and_not_cut(backend: Any) -> None:
+    with pytest.raises(LayoutError, match="mask"):
+        bind(None, (), {"x": np.ones((6, 4)), "mask": np.ones((1, 4))}, backend=backend)
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,7 @@ def test_even_for_all_small_sizes() -> None:
                 assert max(by_count) - min(by_count) <= 1
 
 
+@pytest.mark.pitfall(22)
 def test_even_leaves_no_small_rest() -> None:
     assert sizes(cut(rows(65), splitter="even", limit=64)) == [33, 32]
     assert sizes(cut(rows(1000), splitter="even", limit=256)) == [250] * 4
@@ -267,6 +268,7 @@ def test_empty_explicit_parts_of_padded_rows_have_width_one() -> None:
     assert made.trims == (1, 5, 1, 1)
 
 
+@pytest.mark.pitfall(22)
 @pytest.mark.parametrize("splitter", SPLITTERS[:4])
 @pytest.mark.parametrize("shape", [rows(0), tokens([]), padded([])])
 def test_an_empty_batch_has_no_ubatches(splitter: str, shape: BatchShape) -> None:
@@ -275,6 +277,7 @@ def test_an_empty_batch_has_no_ubatches(splitter: str, shape: BatchShape) -> Non
     assert validate_slices((), shape) == ()
 
 
+@pytest.mark.pitfall(22)
 @pytest.mark.parametrize("splitter", SPLITTERS[:4])
 def test_one_row_is_one_ubatch(splitter: str) -> None:
     for shape in (rows(1), tokens([1]), padded([7])):

@@ -128,6 +128,7 @@ def test_a_second_call_of_a_size_is_a_hit() -> None:
     assert counts == [(1, 0), (0, 1), (0, 1)]
 
 
+@pytest.mark.pitfall(19)
 def test_buckets_are_captured_at_once_the_largest_first_and_then_always_hit() -> None:
     graphs, backend = Graphs(rowwise, (2, 4, 8)), GraphBackend()
     for seed, rows in enumerate((1, 2, 3, 4, 5, 6, 7, 8)):
@@ -139,6 +140,7 @@ def test_buckets_are_captured_at_once_the_largest_first_and_then_always_hit() ->
     assert (step.hits, step.captures) == (8, 0)
 
 
+@pytest.mark.pitfall(18)
 def test_a_result_is_not_overwritten_by_the_next_replay() -> None:
     graphs, backend = Graphs(rowwise), GraphBackend()
     step = graphs.step(backend, "sequential")
@@ -149,6 +151,7 @@ def test_a_result_is_not_overwritten_by_the_next_replay() -> None:
     np.testing.assert_array_equal(first["y"], kept)
 
 
+@pytest.mark.pitfall(19)
 def test_a_function_that_mixes_rows_is_never_padded() -> None:
     graphs, backend = Graphs(mixing, (8,)), GraphBackend()
     step = graphs.step(backend, "sequential")
@@ -159,6 +162,7 @@ def test_a_function_that_mixes_rows_is_never_padded() -> None:
     assert step.hits == 1
 
 
+@pytest.mark.pitfall(20)
 def test_random_numbers_are_not_frozen() -> None:
     generator = np.random.default_rng(0)
     graphs, backend = Graphs(lambda x: {"y": x + generator.normal(size=x.shape)}), GraphBackend()
@@ -169,6 +173,7 @@ def test_random_numbers_are_not_frozen() -> None:
     assert step.hits == 0
 
 
+@pytest.mark.pitfall(15)
 @pytest.mark.parametrize(
     "error", [RuntimeError("capturing stream has unjoined work"), MemoryError("no room")]
 )

@@ -15,6 +15,8 @@ from microbatch.testing import AdversarialBackend, RecordingBackend
 from microbatch.testing.given import GivenBackends
 from microbatch.testing.strategies import work_orders
 
+ROWS = np.arange(8.0).reshape(4, 2)
+
 
 def double(x: Any) -> Any:
     return x * 2 + 1
@@ -50,6 +52,7 @@ def test_replays_are_right_in_any_order_of_the_device(rows: list[int], padded: b
             run(device, wrapper, size, start)
 
 
+@pytest.mark.pitfall(17)
 def test_replays_on_several_streams_wait_for_each_other() -> None:
     device = RecordingBackend()
     with wrapped(device, num_ubatches=1) as wrapper:
@@ -67,6 +70,54 @@ def test_replays_on_several_streams_wait_for_each_other() -> None:
         for result in results:
             np.testing.assert_array_equal(np.asarray(result), np.full((4, 2), 3.0))
     device.assert_ordered()
+
+
+@pytest.mark.pitfall(15)
+@pytest.mark.parametrize("joins", [True, False])
+@pytest.mark.parametrize("make", [RecordingBackend, AdversarialBackend])
+def test_a_stream_that_was_not_joined_is_refused_and_the_step_runs_without_a_graph(
+    make: Any, joins: bool
+) -> None:
+    device, kept = make(), []
+
+    def forking(x: Any) -> Any:
+        main, side, event = device.current_stream(), device.stream("communication"), device.event()
+        event.record(main)
+        side.wait(event)
+        with side.activate():
+            kept.append(x + 3)
+        if joins:
+            event.record(side)
+            main.wait(event)
+        return x * 2
+
+    with microbatch.wrap(
+        forking, backend=device.name, plugins=GivenBackends(device), graphs=True, num_ubatches=1, policy="fixed",
+        schedule="sequential",
+    ) as wrapper:  # fmt: skip
+        for start in range(3):
+            np.testing.assert_array_equal(np.asarray(wrapper(device.array(ROWS + start))), (ROWS + start) * 2)
+        report = wrapper.last_report
+    assert report.graph_hits == joins
+    assert ("unjoined work on communication" in report.reason) != joins
+    assert not device.device.in_capture
+    assert device.capture(lambda: device.array(ROWS))[0].bytes_held() == 0
+
+
+@pytest.mark.pitfall(18)
+def test_a_graph_keeps_its_inputs_to_itself() -> None:
+    """It was captured on arrays of its own: it writes into no caller's, and reads none that has been freed."""
+    device = AdversarialBackend()
+    with wrapped(device, num_ubatches=1) as wrapper:
+        first = device.array(ROWS)
+        wrapper(first)
+        run(device, wrapper, len(ROWS), 100)
+        assert wrapper.last_report.graph_hits == 1
+        np.testing.assert_array_equal(np.asarray(first), ROWS)
+        del first
+        poison = device.array(np.full_like(ROWS, np.nan))
+        run(device, wrapper, len(ROWS), 200)
+        assert np.isnan(np.asarray(poison)).all()
 
 
 def test_a_streamed_step_replays_the_calls_of_its_ubatches() -> None:

@@ -75,6 +75,7 @@ CASES = [
 ]
 
 
+@pytest.mark.pitfall(9, 10, 11, 12)
 @pytest.mark.parametrize(("function", "schedule", "host", "driver"), CASES)
 def test_nothing_is_unordered(function: Any, schedule: str, host: bool, driver: str) -> None:
     device = RecordingBackend()
@@ -83,6 +84,7 @@ def test_nothing_is_unordered(function: Any, schedule: str, host: bool, driver: 
     assert not device.findings().waits_for_nothing
 
 
+@pytest.mark.pitfall(9, 10, 11, 12)
 @pytest.mark.parametrize("order", WORST_ORDERS, ids=lambda order: str(order.starved))
 @pytest.mark.parametrize(("function", "schedule", "host", "driver"), CASES)
 def test_the_result_is_right_in_the_worst_orders(
@@ -98,6 +100,7 @@ def test_the_result_is_right_in_any_order(order: Any, ubatches: int, case: Any) 
     run(AdversarialBackend(order), function, schedule, ubatches, host=host, driver=driver)
 
 
+@pytest.mark.pitfall(8)
 def test_pitfall_8_an_event_recorded_after_the_hand_over_would_order_too_much() -> None:
     """What ubatch 0 communicates must not wait for what ubatch 1 computes meanwhile: they are there to overlap."""
     device = RecordingBackend()
@@ -128,9 +131,12 @@ def dropping(x: Any) -> Any:
     return (h - 1) + h * 0 + h * 0
 
 
+@pytest.mark.pitfall(10)
 @pytest.mark.parametrize("driver", ["threads", "greenlets"])
 @pytest.mark.parametrize("ubatches", [2, 3, 4])
-def test_pitfall_10_what_one_ubatch_drops_is_not_given_to_another(ubatches: int, driver: str) -> None:
+def test_nothing_is_unordered_where_a_ubatch_drops_what_another_lane_reads(
+    ubatches: int, driver: str
+) -> None:
     device = RecordingBackend()
     rows = np.arange(64.0).reshape(16, 4)
     with microbatch.wrap(
@@ -143,8 +149,9 @@ def test_pitfall_10_what_one_ubatch_drops_is_not_given_to_another(ubatches: int,
     device.assert_ordered()
 
 
+@pytest.mark.pitfall(10)
 @pytest.mark.parametrize("schedule", ["pingpong", "streamed", "sequential"])
-def test_pitfall_10_a_dropped_result_is_not_given_to_a_step_of_another_stream(schedule: str) -> None:
+def test_nothing_is_unordered_between_callers_on_streams_of_their_own(schedule: str) -> None:
     """Two callers on streams of their own: neither is given what the other dropped and still reads."""
     device = RecordingBackend()
     rows = np.arange(64.0).reshape(16, 4)
@@ -195,9 +202,12 @@ class FailingInComm:
         return g * 1
 
 
+@pytest.mark.pitfall(10)
 @pytest.mark.parametrize("callers", [("first", "second"), ("first", "first", "second", "third", "third")])
 @pytest.mark.parametrize("function", [from_comm, ending_anywhere, FailingInComm()])
-def test_streams_of_a_step_go_to_another_caller_with_nothing_pending(function: Any, callers: Any) -> None:
+def test_nothing_is_unordered_where_streams_of_a_step_go_to_another_caller(
+    function: Any, callers: Any
+) -> None:
     device = RecordingBackend()
     with microbatch.wrap(
         function, backend=device.name, plugins=GivenBackends(device), schedule="pingpong", num_ubatches=2, policy="fixed"

@@ -41,6 +41,7 @@ def driver(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.pitfall(5)
 @given(yields=st.lists(st.integers(0, 4), min_size=1, max_size=5), name=st.sampled_from(DRIVERS))
 def test_any_numbers_of_yields_run_in_ring_order(yields: list[int], name: str) -> None:
     if name == "greenlets":
@@ -48,6 +49,7 @@ def test_any_numbers_of_yields_run_in_ring_order(yields: list[int], name: str) -
     TurnsProgram(yields, driver=name)(RUNTIME)
 
 
+@pytest.mark.pitfall(5)
 @pytest.mark.parametrize("yields", [(1, 3), (3, 1), (0, 2), (2, 1, 2), (2, 2, 3)])
 def test_the_numbers_on_which_event_rings_hang(yields: tuple[int, ...], driver: str) -> None:
     TurnsProgram(yields, driver=driver)(RUNTIME)
@@ -166,6 +168,7 @@ def test_one_ubatch_takes_no_turns(pool: WorkerPool, driver: str) -> None:
     assert pool.num_threads == 0
 
 
+@pytest.mark.pitfall(3)
 def test_each_ubatch_knows_itself_and_sees_the_callers_variables(pool: WorkerPool, driver: str) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
     variable.set("caller")

@@ -62,16 +62,19 @@ def driver(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.pitfall(6)
 @pytest.mark.parametrize("fault", faults((1, 1)), ids=named)
 def test_two_ubatches_under_every_schedule_with_two_preemptions(fault: Fault) -> None:
     explore_all(lambda r: TurnsProgram((1, 1), fault)(r), preemptions=2, carrier=fastest_carrier()).check()
 
 
+@pytest.mark.pitfall(6)
 @pytest.mark.parametrize("fault", faults(YIELDS), ids=named)
 def test_three_ubatches_under_drawn_schedules(fault: Fault) -> None:
     explore(lambda r: TurnsProgram(YIELDS, fault)(r), range(100), carrier=fastest_carrier()).check()
 
 
+@pytest.mark.pitfall(5, 23)
 @pytest.mark.parametrize("yields", [(2, 2), (1, 0, 2), (1, 1, 1)])
 def test_without_a_fault_under_every_schedule_with_two_preemptions(yields: tuple[int, ...]) -> None:
     explore_all(lambda r: TurnsProgram(yields)(r), preemptions=2, carrier=fastest_carrier()).check()
@@ -80,11 +83,13 @@ def test_without_a_fault_under_every_schedule_with_two_preemptions(yields: tuple
 ERRORS = (ValueError, KeyboardInterrupt, SystemExit, GeneratorExit, StopIteration, FalsyError, BaseException)
 
 
+@pytest.mark.pitfall(6)
 @pytest.mark.parametrize("fault", faults(YIELDS, ERRORS), ids=named)
 def test_every_kind_of_error_on_real_threads(fault: Fault, pool: WorkerPool) -> None:
     TurnsProgram(YIELDS, fault, timeout=30.0).run(RUNTIME, pool)
 
 
+@pytest.mark.pitfall(6)
 @pytest.mark.parametrize("fault", [f for f in faults(YIELDS, ERRORS) if f.place != "setup"], ids=named)
 def test_every_kind_of_error_on_greenlets(fault: Fault, pool: WorkerPool) -> None:
     pytest.importorskip("greenlet", reason="the greenlet driver needs the greenlet package")
@@ -184,6 +189,7 @@ def test_an_error_in_a_receive_hook_is_the_steps_error(where: str, pool: WorkerP
     assert any("in ubatch 1 of 2" in note for note in caught.value.__notes__)
 
 
+@pytest.mark.pitfall(7)
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_a_thread_that_cannot_be_started_leaves_nobody_parked(
     at: int, monkeypatch: pytest.MonkeyPatch
@@ -206,6 +212,14 @@ def test_a_thread_that_cannot_be_started_leaves_nobody_parked(
         pool.shutdown()
 
     explore(program, range(50), carrier=fastest_carrier()).check()
+
+
+@pytest.mark.pitfall(7)
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_an_error_before_a_ubatch_has_begun_leaves_nobody_at_the_start_line(at: int) -> None:
+    """In a thread's set-up, as where a device cannot be selected: its ubatch never arrives, and the others know."""
+    fault = Fault(at, "setup", RuntimeError)
+    explore(lambda r: TurnsProgram((1, 1, 1, 1), fault)(r), range(50), carrier=fastest_carrier()).check()
 
 
 def test_all_raise_and_the_first_in_time_is_the_one(pool: WorkerPool, driver: str) -> None:

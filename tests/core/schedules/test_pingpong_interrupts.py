@@ -49,6 +49,7 @@ def where_it_may_run() -> set[int]:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 
+@pytest.mark.pitfall(26)
 @pytest.mark.parametrize("fails", [False, True], ids=["sound step", "step that fails"])
 @in_thread_of_its_own
 def test_interrupt_at_every_bytecode_of_the_caller(fails: bool, driver: str, pool: WorkerPool) -> None:

@@ -73,6 +73,7 @@ def test_a_wrapper_inside_a_wrapper(turns: Callable[..., Any]) -> None:
     np.testing.assert_array_equal(turns(outer)(ROWS), layer(layer(ROWS)))
 
 
+@pytest.mark.pitfall(24)
 def test_a_wrapper_that_calls_itself(turns: Callable[..., Any]) -> None:
     def deeper(x: Array) -> Array:
         dbo.dbo_yield()
@@ -84,6 +85,7 @@ def test_a_wrapper_that_calls_itself(turns: Callable[..., Any]) -> None:
     np.testing.assert_array_equal(wrapped(ROWS), layer(ROWS))
 
 
+@pytest.mark.pitfall(24)
 def test_two_wrappers_at_once_and_one_wrapper_from_several_threads(turns: Callable[..., Any]) -> None:
     first, second = turns(layer, 2), turns(layer, 4)
     wrong: list[Any] = []
@@ -121,6 +123,7 @@ def test_an_error_of_the_inner_wrapper_reaches_the_outermost_caller(turns: Calla
     np.testing.assert_array_equal(outer(small), layer(layer(small)))
 
 
+@pytest.mark.pitfall(3)
 def test_callers_floating_point_rules_hold_in_every_ubatch(turns: Callable[..., Any]) -> None:
     def overflow(x: Array) -> Array:
         dbo.dbo_yield()

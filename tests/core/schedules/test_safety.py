@@ -81,6 +81,7 @@ def test_training_runs_whole_once_then_one_after_another() -> None:
     assert "training" in watch.why_sequential()
 
 
+@pytest.mark.pitfall(19)
 def test_training_that_changes_buffers_is_never_cut() -> None:
     module = Module(training=True)
     watch = StateWatch(module)
@@ -92,14 +93,25 @@ def test_training_that_changes_buffers_is_never_cut() -> None:
     assert watch.why_whole() == ""
 
 
+@pytest.mark.pitfall(23)
 def test_buffers_that_change_in_evaluation_forbid_overlap() -> None:
     module = Module()
     watch = StateWatch(module)
+    assert "first step" in watch.why_sequential()
+    watch.after(watch.before())
     assert watch.why_sequential() == ""
     snapshot = watch.before()
     module.buffer._version += 1
     watch.after(snapshot)
     assert "buffers change" in watch.why_sequential()
+
+
+def test_a_module_without_buffers_may_overlap_from_the_first_step() -> None:
+    class Bare(Module):
+        def buffers(self) -> list[Buffer]:
+            return []
+
+    assert StateWatch(Bare()).why_sequential() == ""
 
 
 def test_watching_ends_after_a_few_calls() -> None:

@@ -31,6 +31,7 @@ def check_guard(program: Any) -> None:
     assert not all(without)
 
 
+@pytest.mark.pitfall(9)
 def test_pitfall_9_a_missing_wait_on_the_callers_stream_at_entry() -> None:
     def program(backend: AdversarialBackend, guard: bool) -> bool:
         x = backend.array(ONES)
@@ -45,6 +46,7 @@ def test_pitfall_9_a_missing_wait_on_the_callers_stream_at_entry() -> None:
     check_guard(program)
 
 
+@pytest.mark.pitfall(9)
 def test_pitfall_9_a_missing_wait_of_the_caller_at_exit() -> None:
     def program(backend: AdversarialBackend, guard: bool) -> bool:
         with backend.stream("compute").activate():
@@ -58,6 +60,7 @@ def test_pitfall_9_a_missing_wait_of_the_caller_at_exit() -> None:
     check_guard(program)
 
 
+@pytest.mark.pitfall(10)
 def test_pitfall_10_a_block_is_used_again_while_another_stream_reads_it() -> None:
     def program(backend: AdversarialBackend, guard: bool) -> bool:
         copy_in, compute, event = backend.stream("copy_in"), backend.stream("compute"), backend.event()
@@ -82,6 +85,7 @@ def test_pitfall_10_a_block_is_used_again_while_another_stream_reads_it() -> Non
     check_guard(program)
 
 
+@pytest.mark.pitfall(11)
 def test_pitfall_11_a_host_read_before_the_copy_is_done() -> None:
     def program(backend: AdversarialBackend, guard: bool) -> bool:
         x, event = backend.array(ONES), backend.event()
@@ -97,6 +101,7 @@ def test_pitfall_11_a_host_read_before_the_copy_is_done() -> None:
     assert not any(without)
 
 
+@pytest.mark.pitfall(12)
 def test_pitfall_12_a_staging_buffer_is_filled_too_early() -> None:
     def program(backend: AdversarialBackend, guard: bool) -> bool:
         host, event, parts = backend.staging(ONES.shape, ONES), backend.event(), []
@@ -202,3 +207,51 @@ def test_a_graph_reads_its_inputs_at_the_replay() -> None:
         x[:] = value
         graph.replay()
         assert (np.asarray(y) == 2 * value).all()
+
+
+@pytest.mark.pitfall(15)
+@pytest.mark.parametrize("through", [None, "copy_in"])
+@pytest.mark.parametrize("joins", [True, False])
+def test_a_capture_must_be_joined_directly_or_through_another_stream(joins: bool, through: Any) -> None:
+    backend = AdversarialBackend()
+    x, event = backend.array(ONES), backend.event()
+    kept: list[Any] = []
+
+    def work() -> None:
+        main, side = backend.current_stream(), backend.stream("communication")
+        event.record(main)
+        side.wait(event)
+        with side.activate():
+            kept.append(x * 2)
+        event.record(side)
+        if through is not None:
+            backend.stream(through).wait(event)
+            event.record(backend.stream(through))
+        if joins:
+            main.wait(event)
+
+    if not joins:
+        with pytest.raises(RuntimeError, match="unjoined work on communication") as caught:
+            backend.capture(work)
+        assert backend.capture_refused(caught.value)
+        backend.capture(lambda: None)
+        return
+    graph, _ = backend.capture(work)
+    graph.replay()
+    assert (np.asarray(kept[1]) == 2).all()
+
+
+def test_work_of_a_stream_outside_the_capture_is_no_part_of_the_graph() -> None:
+    backend = AdversarialBackend()
+    x, kept, aside = backend.array(np.zeros(4)), [], backend.stream("communication")
+
+    def work() -> Any:
+        with aside.activate():
+            kept.append(backend.array(ONES))
+        return x + 1
+
+    graph, y = backend.capture(work)
+    with aside.activate():
+        assert all((np.asarray(array) == 1).all() for array in kept) and len(kept) == 2
+    graph.replay()
+    assert (np.asarray(y) == 1).all()

@@ -20,6 +20,7 @@ from microbatch.testing.deterministic import (
     fastest_carrier,
     replay,
 )
+from microbatch.testing.strategies import switch_lists
 from microbatch.testing.taking_turns import Fault, TurnsProgram, order_of_work
 from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.failure import UBatchCancelled
@@ -127,7 +128,7 @@ def test_seeded_bug_is_found_by_bounded_search_and_its_schedule_replays(bug: str
 
 @given(
     yields=st.lists(st.integers(0, 3), min_size=2, max_size=4),
-    switches=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 4)), max_size=4),
+    switches=switch_lists(tasks=5),
     spurious=st.integers(0, 4),
 )
 def test_ring_follows_the_model_under_drawn_preemptions(

@@ -88,6 +88,7 @@ step()
 }
 
 
+@pytest.mark.pitfall(25)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_process(name: str) -> None:
     if "fork" in name and not hasattr(os, "fork"):

@@ -9,8 +9,16 @@ from microbatch.testing.strategies.batches import (
     query_start_locs,
     row_functions,
 )
-from microbatch.testing.strategies.cuts import DrawnCut, cuts
-from microbatch.testing.strategies.devices import Fault, faults, traces, turn_lists, work_orders
+from microbatch.testing.strategies.cuts import DrawnCut, cuts, plans
+from microbatch.testing.strategies.devices import (
+    Fault,
+    faults,
+    switch_lists,
+    traces,
+    turn_lists,
+    work_orders,
+)
+from microbatch.testing.strategies.layouts import layouts
 from microbatch.testing.strategies.numbers import (
     memory_readings,
     memory_traces,
@@ -28,13 +36,16 @@ __all__ = [
     "batches",
     "cuts",
     "faults",
+    "layouts",
     "memory_readings",
     "memory_traces",
+    "plans",
     "pytrees",
     "query_start_locs",
     "row_functions",
     "sizing_requests",
     "step_outcomes",
+    "switch_lists",
     "traces",
     "turn_lists",
     "ubatch_slices",

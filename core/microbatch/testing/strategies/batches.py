@@ -14,8 +14,9 @@ import numpy as np
 import optree
 from hypothesis import strategies as st
 
-from microbatch.batch.layout import Layout, query_start_loc, replicate, requests, seq_lens, tokens
+from microbatch.batch.layout import Layout, Rule
 from microbatch.batch.ranges import BatchShape
+from microbatch.testing.strategies.layouts import layouts
 
 __all__ = ["DrawnBatch", "arrays", "batch_shapes", "batches", "pytrees", "query_start_locs", "row_functions"]
 
@@ -92,28 +93,20 @@ def pytrees(
 
 
 @st.composite
-def batches(draw: st.DrawFn, *, max_requests: int = 6, max_length: int = 5) -> DrawnBatch:
-    """Arguments with rows by token, by request, or by both with query_start_loc, and constants beside them."""
+def batches(
+    draw: st.DrawFn,
+    *,
+    layout: st.SearchStrategy[Layout] | None = None,
+    max_requests: int = 6,
+    max_length: int = 5,
+) -> DrawnBatch:
+    """Arguments for one of `layout` (any of `layouts()`): rows, or tokens of requests, and constants beside them."""
+    chosen = draw(layouts() if layout is None else layout)
+    starts = _starts(draw, chosen, max_requests, max_length)
+    inputs = {name: _argument(draw, rule, starts) for name, rule in chosen.inputs.items()}
     if draw(st.booleans()):
-        return draw(_rows(max_requests))
-    starts = draw(query_start_locs(max_requests=max_requests, max_length=max_length))
-    total, count = int(starts[-1]), len(starts) - 1
-    inputs: dict[str, Any] = {
-        "hidden": draw(pytrees(leaves=arrays(rows=total), max_leaves=2, lists=False)),
-        "query_start_loc": starts,
-        "seq_lens": np.diff(starts),
-    }
-    rules = {"hidden": tokens(), "query_start_loc": query_start_loc(), "seq_lens": seq_lens()}
-    if draw(st.booleans()):
-        inputs["per_request"] = draw(arrays(rows=count))
-        rules["per_request"] = requests()
-    _add_constants(draw, inputs, rules)
-    return DrawnBatch(
-        inputs=inputs,
-        layout=Layout(inputs=rules, outputs={"*": tokens()}),
-        num_tokens=total,
-        num_requests=count,
-    )
+        inputs["scale"] = draw(st.sampled_from([None, 2, 0.5, "text", np.float32(3)]))
+    return DrawnBatch(inputs=inputs, layout=chosen, num_tokens=int(starts[-1]), num_requests=len(starts) - 1)
 
 
 @st.composite
@@ -136,21 +129,24 @@ def row_functions(draw: st.DrawFn) -> Callable[..., Any]:
     return {"same": same, "doubled": doubled, "renamed": renamed, "nested": nested}[kind]
 
 
-@st.composite
-def _rows(draw: st.DrawFn, max_rows: int) -> DrawnBatch:
-    rows = draw(st.integers(0, max_rows))
-    axis = draw(st.integers(0, 1))
-    inputs = {"hidden": draw(pytrees(leaves=arrays(rows=rows, axis=axis), max_leaves=3, lists=False))}
-    rules = {"hidden": tokens(axis)}
-    _add_constants(draw, inputs, rules)
-    layout = Layout(inputs=rules, outputs={"*": tokens(axis)})
-    return DrawnBatch(inputs=inputs, layout=layout, num_tokens=rows, num_requests=rows)
+def _starts(draw: st.DrawFn, layout: Layout, max_requests: int, max_length: int) -> np.ndarray:
+    """Where each request begins; without `query_start_loc` in the layout, requests of one row."""
+    if any(rule.kind == "query_start_loc" for rule in layout.inputs.values()):
+        return draw(query_start_locs(max_requests=max_requests, max_length=max_length))
+    return np.arange(draw(st.integers(0, max_requests)) + 1)
 
 
-def _add_constants(draw: st.DrawFn, inputs: dict[str, Any], rules: dict[str, Any]) -> None:
-    """Things that every ubatch gets whole."""
-    if draw(st.booleans()):
-        inputs["scale"] = draw(st.sampled_from([None, 2, 0.5, "text", np.float32(3)]))
-    if draw(st.booleans()):
-        inputs["weight"] = draw(arrays(rows=draw(st.integers(0, 4))))
-        rules["weight"] = replicate()
+def _argument(draw: st.DrawFn, rule: Rule, starts: np.ndarray) -> Any:
+    """A value that `rule` fits."""
+    if rule.kind == "query_start_loc":
+        return starts
+    if rule.kind == "seq_lens":
+        return np.diff(starts)
+    if rule.kind == "computed_tokens":
+        return np.arange(len(starts) - 1)
+    if rule.kind == "replicate":
+        return draw(arrays(rows=draw(st.integers(0, 4))))
+    if rule.kind == "requests":
+        return draw(arrays(rows=len(starts) - 1, axis=rule.axis))
+    leaves = arrays(rows=int(starts[-1]), axis=rule.axis)
+    return draw(pytrees(leaves=leaves, max_leaves=3, lists=False))

@@ -1,6 +1,7 @@
-"""Ways to cut a batch: a splitter with what it needs, and the cut that comes of it.
+"""Ways to cut a batch: a splitter with what it needs, the cut that comes of it, and the plan of a step.
 
-Invariant: a drawn cut is one that `cut` makes of that batch; ways it refuses are not drawn.
+Invariant: a drawn cut is one that `cut` makes of that batch; ways it refuses are not drawn. A plan is one that the
+planner may make, whatever the policy says.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from microbatch.batch.ranges import BatchShape, Cut
 from microbatch.batch.slicing import cut
+from microbatch.sizing.planning import Plan
 
-__all__ = ["DrawnCut", "cuts"]
+__all__ = ["DrawnCut", "cuts", "plans"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,3 +46,19 @@ def cuts(draw: st.DrawFn, *, shapes: st.SearchStrategy[BatchShape]) -> DrawnCut:
     else:
         options["limit"] = draw(st.integers(1, most + 1))
     return DrawnCut(shape=shape, options=options, cut=cut(shape, **options))
+
+
+@st.composite
+def plans(draw: st.DrawFn, *, shapes: st.SearchStrategy[BatchShape], max_workers: int = 3) -> Plan:
+    """A plan for one of `shapes`: a cut and the workers for it, or that the batch stays whole."""
+    drawn = draw(cuts(shapes=shapes))
+    whole = len(drawn.cut.slices) < 2 or not draw(st.booleans())
+    return Plan(
+        cut=None if whole else drawn.cut,
+        reason="drawn",
+        limit=None if whole else max(piece.num_tokens for piece in drawn.cut.slices),
+        workers=1 if whole else draw(st.integers(1, max_workers)),
+        num_units=drawn.shape.num_tokens,
+        unit="rows" if drawn.shape.query_start_loc is None else "tokens",
+        fixed=True,
+    )
