@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.damage import copied, first_failure, replaced
@@ -96,7 +97,7 @@ def main() -> int:
             )
     table = Table("place", "removed", *(f"noticed by the {device} device" for device in DEVICES))
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(escape(cell) for cell in row))
     console = Console(width=180)
     console.print(table)
     console.print(f"{len(rows) - survivors} of {len(rows)} noticed")

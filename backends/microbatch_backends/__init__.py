@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 from microbatch.extend.hookspecs import hookimpl
 from microbatch.extend.records import BackendInfo
-from microbatch_backends.probes import probe_cuda, probe_cupy, probe_numpy, probe_torch
+from microbatch_backends.probes import probe_cuda, probe_cupy, probe_numpy, probe_torch, probe_xpu
 
 __all__ = ["microbatch_register_backends"]
 
 
 @hookimpl
 def microbatch_register_backends() -> Sequence[BackendInfo]:
-    """Announce `cpu`, `torch-cpu`, `torch-cuda` and `cupy`."""
+    """Announce `cpu`, `torch-cpu`, `torch-cuda`, `torch-xpu` and `cupy`."""
     return (
         BackendInfo(
             name="cpu",
@@ -45,6 +45,15 @@ def microbatch_register_backends() -> Sequence[BackendInfo]:
             modules=("torch",),
             install="install a PyTorch build with CUDA (pytorch.org) on a machine with an NVIDIA driver",
             summary="PyTorch tensors on NVIDIA devices: streams, events, graphs, pinned copies",
+        ),
+        BackendInfo(
+            name="torch-xpu",
+            load="microbatch_backends.torch_device.xpu:TorchXpuBackend",
+            probe=probe_xpu,
+            priority=20,
+            modules=("torch",),
+            install="install a PyTorch build for XPU (pytorch.org) on a machine with an Intel GPU and its driver",
+            summary="PyTorch tensors on Intel GPUs: streams, events, pinned copies",
         ),
         BackendInfo(
             name="cupy",

@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["module_missing", "probe_cuda", "probe_cupy", "probe_numpy", "probe_torch"]
+__all__ = ["module_missing", "probe_cuda", "probe_cupy", "probe_numpy", "probe_torch", "probe_xpu"]
 
 
 def probe_numpy() -> str | None:
@@ -26,19 +26,35 @@ def probe_torch() -> str | None:
 
 
 def probe_cuda(root: Path = Path("/")) -> str | None:
-    """Why PyTorch cannot reach an NVIDIA device here, or None.
+    """Why PyTorch cannot reach an NVIDIA device (or, built for ROCm, an AMD one) here, or None.
 
     A driver library or a device node is enough (a Jetson has no `/dev/nvidiactl`, WSL only the library); a
-    PyTorch without CUDA is told by its local version, which package metadata gives without an import.
+    PyTorch without CUDA is told by its `version.py`, read without an import.
     """
     missing = probe_torch()
     if missing is not None:
         return missing
+    platforms = _platforms()
+    if platforms is not None and "hip" in platforms:
+        return None if (root / "dev/kfd").exists() else "no AMD device node was found (dev/kfd)"
     unreachable = _no_device(root)
     if unreachable is not None:
         return unreachable
-    if not _built_with_cuda():
+    if platforms is not None and "cuda" not in platforms:
         return "the installed PyTorch was built without CUDA"
+    return None
+
+
+def probe_xpu(root: Path = Path("/")) -> str | None:
+    """Why PyTorch cannot reach an Intel GPU here, or None."""
+    missing = probe_torch()
+    if missing is not None:
+        return missing
+    if not any((root / "dev/dri").glob("renderD*")) and not (root / "dev/dxg").exists():
+        return "no GPU device node was found (dev/dri/renderD*)"
+    platforms = _platforms()
+    if platforms is None or "xpu" not in platforms:
+        return "the installed PyTorch was built without XPU"
     return None
 
 
@@ -78,14 +94,21 @@ def _has_driver(root: Path) -> bool:
     return root == Path("/") and ctypes.util.find_library("cuda") is not None
 
 
-def _built_with_cuda() -> bool:
-    """False only where PyTorch's package folder says so; its `version.py` has a line `cuda: ... = None`."""
+def _platforms() -> frozenset[str] | None:
+    """What PyTorch was built for (`cuda`, `hip`, `xpu`), by the lines of its `version.py`; None where that does not say."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
-        return True
+        return None
     try:
         text = (Path(spec.origin).parent / "version.py").read_text(encoding="utf-8")
     except OSError:
-        return True
-    lines = [line for line in text.splitlines() if line.startswith(("cuda:", "cuda ="))]
-    return not lines or not lines[-1].rstrip().endswith("None")
+        return None
+    found = {name: value for line in text.splitlines() for name, value in _platform_of(line)}
+    return frozenset(name for name, value in found.items() if value != "None") if found else None
+
+
+def _platform_of(line: str) -> list[tuple[str, str]]:
+    """(platform, version) if `line` is such as `cuda: Optional[str] = None`."""
+    name, _, value = line.partition("=")
+    name = name.partition(":")[0].strip()
+    return [(name, value.strip())] if name in ("cuda", "hip", "xpu") else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,14 +57,59 @@ def test_no_driver_and_no_device_are_reasons(tmp_path: Path, monkeypatch: pytest
     assert "no NVIDIA driver" in str(probes.probe_cuda(tmp_path))
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/nvidiactl").touch()
-    monkeypatch.setattr(probes, "_built_with_cuda", lambda: True)
-    assert probes.probe_cuda(tmp_path) is None
-    monkeypatch.setattr(probes, "_built_with_cuda", lambda: False)
+    for platforms in (frozenset({"cuda"}), None):
+        monkeypatch.setattr(probes, "_platforms", lambda platforms=platforms: platforms)
+        assert probes.probe_cuda(tmp_path) is None
+    monkeypatch.setattr(probes, "_platforms", frozenset)
     assert "without CUDA" in str(probes.probe_cuda(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert "CUDA_VISIBLE_DEVICES" in str(probes.probe_cuda(tmp_path))
 
 
+def test_a_build_for_amd_asks_for_an_amd_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "probe_torch", lambda: None)
+    monkeypatch.setattr(probes, "_platforms", lambda: frozenset({"hip"}))
+    assert "AMD" in str(probes.probe_cuda(tmp_path))
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/kfd").touch()
+    assert probes.probe_cuda(tmp_path) is None
+
+
+def test_an_intel_device_needs_a_node_and_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "probe_torch", lambda: None)
+    monkeypatch.setattr(probes, "_platforms", lambda: frozenset({"xpu"}))
+    assert "renderD" in str(probes.probe_xpu(tmp_path))
+    (tmp_path / "dev/dri").mkdir(parents=True)
+    (tmp_path / "dev/dri/renderD128").touch()
+    assert probes.probe_xpu(tmp_path) is None
+    for platforms in (frozenset({"cuda"}), None):
+        monkeypatch.setattr(probes, "_platforms", lambda platforms=platforms: platforms)
+        assert "without XPU" in str(probes.probe_xpu(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "platforms"),
+    [
+        ("cuda: Optional[str] = None\nhip: Optional[str] = None\n", frozenset()),
+        ("cuda = '13.0'\nhip = None\n", frozenset({"cuda"})),
+        ("cuda: Optional[str] = None\nhip: Optional[str] = '7.1'\nxpu = None\n", frozenset({"hip"})),
+        ("__version__ = '2.13.0'\n", None),
+    ],
+)
+def test_what_torch_was_built_for_is_read_and_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, platforms: frozenset[str] | None
+) -> None:
+    (tmp_path / "version.py").write_text(text)
+    found = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(probes.importlib.util, "find_spec", lambda name: found)
+    assert probes._platforms() == platforms
+
+
 def test_without_torch_its_backends_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "module_missing", lambda name: f"the module {name} is not installed")
-    assert probes.probe_torch() == probes.probe_cuda() == "the module torch is not installed"
+    assert (
+        probes.probe_torch()
+        == probes.probe_cuda()
+        == probes.probe_xpu()
+        == "the module torch is not installed"
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import microbatch
+from microbatch import dbo
 
 cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
 if not cupy.cuda.is_available():
@@ -74,6 +75,28 @@ def test_pitfalls_18_and_28_memory_of_a_capture_is_not_handed_to_others() -> Non
         assert wrapper.last_report.graph_hits == 1, wrapper.last_report.reason
         for value, result in kept:
             cupy.testing.assert_allclose(result, np.full(1 << 16, np.sin(value * 2.0 + 1)))
+
+
+@pytest.mark.pitfall(10, 17)
+@pytest.mark.parametrize("graphs", [False, True])
+@pytest.mark.parametrize("driver", ["threads", "greenlets"])
+def test_pitfalls_10_and_17_ubatches_that_take_turns(driver: str, graphs: bool) -> None:
+    if driver == "greenlets":
+        pytest.importorskip("greenlet", reason="the greenlet driver needs the greenlet package")
+
+    def layer(x: Any) -> Any:
+        h = cupy.sin(x)
+        dbo.dbo_yield_and_switch_from_compute_to_comm()
+        h = h + 1
+        dbo.dbo_yield_and_switch_from_comm_to_compute()
+        return h * 3 + h * 0
+
+    with wrap(layer, schedule="pingpong", num_ubatches=3, driver=driver, graphs=graphs) as wrapper:
+        for turn in range(6):
+            x = cupy.full((3 << 16,), float(turn))
+            cupy.testing.assert_allclose(wrapper(x), (cupy.sin(x) + 1) * 3)
+        replays = graphs and driver == "greenlets"
+        assert (wrapper.last_report.graph_hits == 3) == replays, wrapper.last_report.reason
 
 
 def test_running_out_of_the_pools_limit_is_survived() -> None:

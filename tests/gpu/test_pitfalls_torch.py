@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import microbatch
+from microbatch import dbo
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 if not torch.cuda.is_available():
@@ -171,6 +172,65 @@ def test_pitfall_18_a_result_survives_the_next_replay() -> None:
         assert wrapper.last_report.graph_hits > 0
         for value, result in enumerate(results):
             assert bool((result == 2 * value).all())
+
+
+def dropping(x: Any) -> Any:
+    """Arrays of each lane are dropped while the other lane, held back, still reads them."""
+    h = x * 2
+    dbo.dbo_yield_and_switch_from_compute_to_comm()
+    torch.cuda._sleep(LONG // 20)
+    h = h + 1
+    dbo.dbo_yield_and_switch_from_comm_to_compute()
+    h = h * 3 + h * 0
+    dbo.dbo_yield_and_switch_from_compute_to_comm()
+    torch.cuda._sleep(LONG // 20)
+    h = h + 1
+    dbo.dbo_yield_and_switch_from_comm_to_compute()
+    return (h - 1) + h * 0 + h * 0
+
+
+@pytest.mark.pitfall(10)
+@pytest.mark.parametrize("graphs", [False, True])
+@pytest.mark.parametrize("driver", ["threads", "greenlets"])
+def test_pitfall_10_what_one_ubatch_drops_is_not_given_to_another(driver: str, graphs: bool) -> None:
+    if driver == "greenlets":
+        pytest.importorskip("greenlet", reason="the greenlet driver needs the greenlet package")
+    with (
+        torch.inference_mode(),
+        wrap(dropping, schedule="pingpong", num_ubatches=3, driver=driver, graphs=graphs) as wrapper,
+    ):
+        for turn in range(6):
+            x = torch.randn(3 << 18, device="cuda")
+            torch.testing.assert_close(wrapper(x), (x * 2 + 1) * 3)
+        assert (wrapper.last_report.graph_hits == 3) == graphs, wrapper.last_report.reason
+
+
+@pytest.mark.pitfall(15, 16, 17)
+@pytest.mark.parametrize("driver", ["threads", "greenlets"])
+def test_pitfalls_15_to_17_a_step_on_several_streams_is_captured_and_replayed(driver: str) -> None:
+    """Products on worker threads too: their BLAS handles and workspaces exist before the capture and outlive it."""
+    if driver == "greenlets":
+        pytest.importorskip("greenlet", reason="the greenlet driver needs the greenlet package")
+    weight = torch.randn(256, 256, device="cuda")
+
+    def layer(x: Any) -> Any:
+        h = x @ weight
+        dbo.dbo_yield_and_switch_from_compute_to_comm()
+        h = h.clone()
+        dbo.dbo_yield_and_switch_from_comm_to_compute()
+        return torch.relu(h) @ weight
+
+    with (
+        torch.inference_mode(),
+        wrap(
+            layer, schedule="pingpong", num_ubatches=2, driver=driver, graphs=True, graph_sizes=(32, 64)
+        ) as step,
+    ):
+        for rows in (64, 100, 128, 33, 64, 100, 128, 33):
+            x = torch.randn(rows, 256, device="cuda")
+            torch.testing.assert_close(step(x), torch.relu(x @ weight) @ weight, rtol=1e-3, atol=1e-2)
+        assert step.last_report.graph_hits == 2, step.last_report.reason
+    assert not torch.cuda.is_current_stream_capturing()
 
 
 @pytest.mark.pitfall(19)

@@ -1,11 +1,22 @@
-"""Optional abilities: transfer and graphs."""
+"""Optional abilities: transfer, streams lent to a step, and graphs."""
 
 from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from contextvars import copy_context
 
 import numpy as np
 from hypothesis import strategies as st
 
-from microbatch.extend.protocols import SupportsGraphs, SupportsTransfer
+from microbatch.extend.protocols import (
+    Backend,
+    SupportsGraphs,
+    SupportsLanes,
+    SupportsThreadedCapture,
+    SupportsTransfer,
+)
 from microbatch.testing.properties import prop
 from microbatch.testing.suites.base import BackendChecks
 
@@ -41,6 +52,59 @@ class AbilityChecks(BackendChecks):
         assert event.synchronize()
         np.testing.assert_array_equal(np.asarray(coming), values)
 
+    @prop(counts=st.lists(st.integers(1, 3), min_size=1, max_size=3))
+    def check_streams_are_lent_to_one_step_at_a_time(self, counts: list[int]) -> None:
+        """Pairs that are held at the same time share no stream; all of them are streams like any other."""
+        backend = self.make_backend()
+        lender: SupportsLanes = self.require(backend, SupportsLanes)
+        with ExitStack() as held:
+            pairs = [pair for count in counts for pair in held.enter_context(lender.lanes(count))]
+            streams = [stream for pair in pairs for stream in pair]
+            assert len(pairs) == sum(counts)
+            assert len({id(stream) for stream in streams}) == len(streams)
+            assert all(one != other for index, one in enumerate(streams) for other in streams[:index])
+            array, event = self.make_array(backend, self.numbers(2)), backend.event()
+            event.record(backend.current_stream())
+            for stream in streams:
+                stream.wait(event)
+                stream.submit(lambda: self.add_one(array))
+                event.record(stream)
+            assert event.synchronize()
+            np.testing.assert_array_equal(self.to_numpy(array), self.numbers(2) + len(streams))
+
+    def check_a_graph_holds_several_streams(self) -> None:
+        """Work of a stream that is forked from the captured one and joined again is replayed in its place."""
+        backend = self.make_backend()
+        graphs: SupportsGraphs = self.require(backend, SupportsGraphs)
+        values = self.numbers(3)
+        source, target = self.make_array(backend, values), self.make_array(backend, values * 0)
+        graph, _ = graphs.capture(
+            lambda: self._on_two_streams(backend, source, target), pool=graphs.graph_pool()
+        )
+        for more in (1, 2):
+            self.add_one(source)
+            graph.replay()
+            backend.current_stream().synchronize()
+            np.testing.assert_array_equal(self.to_numpy(target), values + more + 2)
+
+    def check_streams_of_a_capture_are_its_own(self) -> None:
+        """Else eager work of another thread would get into the graph; in the threads of the capture they are the same."""
+        backend = self.make_backend()
+        graphs: SupportsGraphs = self.require(backend, SupportsGraphs)
+        eager, seen = backend.stream("compute"), list[object]()
+
+        def work() -> None:
+            context, own = copy_context(), backend.stream("compute")
+            seen.extend((own, in_thread(lambda: context.run(backend.stream, "compute"))))
+            seen.append(in_thread(lambda: backend.stream("compute")))
+
+        graphs.capture(work)
+        for own, carried, foreign in (seen[:3], seen[3:]):
+            assert own != eager
+            assert foreign == eager
+            assert carried == own or not _of_threads(backend)
+        assert backend.stream("compute") == eager
+
     def check_a_graph_replays_with_new_values(self) -> None:
         """A replay computes from what its inputs hold then; what it writes stays where it was captured."""
         backend = self.make_backend()
@@ -67,3 +131,28 @@ class AbilityChecks(BackendChecks):
         """Else a wrong function would silently run uncaptured."""
         backend = self.make_backend()
         assert not self.require(backend, SupportsGraphs).capture_refused(KeyError("row"))
+
+    def _on_two_streams(self, backend: Backend, source: object, target: object) -> None:
+        first, second, event = backend.current_stream(), backend.stream("communication"), backend.event()
+        backend.copy(target, source)
+        event.record(first)
+        second.wait(event)
+        with second.activate():
+            self.add_one(target)
+        back = backend.event()
+        back.record(second)
+        first.wait(back)
+        self.add_one(target)
+
+
+def in_thread(function: Callable[[], object]) -> object:
+    """What `function` returns in a new thread."""
+    answers: list[object] = []
+    thread = threading.Thread(target=lambda: answers.append(function()))
+    thread.start()
+    thread.join()
+    return answers[0]
+
+
+def _of_threads(backend: Backend) -> bool:
+    return isinstance(backend, SupportsThreadedCapture) and backend.captures_threads
