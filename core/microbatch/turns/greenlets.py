@@ -106,4 +106,7 @@ class GreenletRing(Ring):
         carrier = self._greenlets[self.holder]
         if not carrier.dead:
             return carrier
-        return next((carrier for carrier in self._greenlets if not carrier.dead), None)
+        for carrier in self._greenlets:
+            if not carrier.dead:
+                return carrier
+        return None

@@ -18,7 +18,7 @@ Backends that finish work before they return need none of this: there only the n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 from microbatch.errors import ThreadStateError
@@ -88,15 +88,19 @@ class StepLanes:
                     stream.wait(other)
 
 
-@contextmanager
-def lanes_of(backend: Backend, count: int) -> Iterator[StepLanes | None]:
+def lanes_of(backend: Backend, count: int) -> AbstractContextManager[StepLanes | None]:
     """Around a step of `count` ubatches: their streams, joined with the caller's at both ends, errors or not.
 
     None on a backend whose work is done on return. One pair for all where the backend lends none.
     """
-    if not backend.asynchronous:
-        yield None
-        return
+    return _lanes(backend, count) if backend.asynchronous else NO_LANES
+
+
+NO_LANES: AbstractContextManager[None] = nullcontext()
+
+
+@contextmanager
+def _lanes(backend: Backend, count: int) -> Iterator[StepLanes]:
     if isinstance(backend, SupportsLanes):
         with backend.lanes(count) as pairs, _closing(StepLanes(backend, pairs, lent=True)) as lanes:
             yield lanes
@@ -165,7 +169,8 @@ class StreamSide:
 
     def end(self) -> None:
         """Put back what was current before the step; twice is once."""
-        self._activation.use(None)
+        if self._lanes is not None:
+            self._activation.use(None)
 
     def switch(self, lane: Lane) -> None:
         """Go to another lane; device work of the two is not ordered by this."""
