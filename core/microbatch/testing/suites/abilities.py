@@ -1,11 +1,19 @@
-"""Optional abilities: transfer and graphs."""
+"""Optional abilities: transfer, graphs, peaks, named ranges and modes."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
-from microbatch.extend.protocols import SupportsGraphs, SupportsTransfer
+from microbatch.extend.protocols import (
+    SupportsGraphs,
+    SupportsGraphState,
+    SupportsPeak,
+    SupportsRanges,
+    SupportsTransfer,
+    SupportsYieldCheck,
+)
 from microbatch.testing.properties import prop
 from microbatch.testing.suites.base import BackendChecks
 
@@ -67,3 +75,33 @@ class AbilityChecks(BackendChecks):
         """Else a wrong function would silently run uncaptured."""
         backend = self.make_backend()
         assert not self.require(backend, SupportsGraphs).capture_refused(KeyError("row"))
+
+    def check_a_peak_is_never_below_what_was_in_use(self) -> None:
+        """Nor does it fall while more is measured."""
+        backend = self.make_backend()
+        mark = self.require(backend, SupportsPeak).peak_mark()
+        if mark is None:
+            pytest.skip(f"{backend.name!r} cannot measure a peak on this machine")
+        first = mark.peak()
+        kept = self.make_array(backend, self.numbers(1 << 10))
+        assert 0 <= mark.in_use <= first <= mark.peak()
+        del kept
+
+    def check_named_ranges_nest_and_end_with_an_error(self) -> None:
+        """A range is for a profiler: it changes nothing, and lets errors pass."""
+        backend = self.make_backend()
+        ranges: SupportsRanges = self.require(backend, SupportsRanges)
+        with pytest.raises(KeyError), ranges.range("step"), ranges.range("ubatch 0"):
+            raise KeyError("row")
+        with ranges.range("step"):
+            pass
+
+    def check_modes_that_did_not_change_compare_equal(self) -> None:
+        """`mode_depth` at yields, and `graph_state` as part of a key."""
+        backend = self.make_backend()
+        if not isinstance(backend, (SupportsYieldCheck, SupportsGraphState)):
+            pytest.skip(f"{backend.name!r} has neither mode_depth() nor graph_state(), which are optional")
+        if isinstance(backend, SupportsYieldCheck):
+            assert backend.mode_depth() == backend.mode_depth()
+        if isinstance(backend, SupportsGraphState):
+            assert {backend.graph_state(): "graph"}[backend.graph_state()] == "graph"
