@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from microbatch.testing import AdversarialBackend, BackendSuite, RecordingBackend, WorkOrder
+from microbatch.testing import AdversarialBackend, BackendSuite, MemoryModel, RecordingBackend, WorkOrder
 from microbatch.testing.adversarial.order import WORST_ORDERS
 
 
@@ -40,9 +40,17 @@ class TestTorchCpu(BackendSuite):
         return np.asarray(array.numpy())
 
 
+ROOM = MemoryModel(capacity=1 << 16)
+
+
 class TestRecording(BackendSuite):
     def make_backend(self) -> Any:
-        return RecordingBackend()
+        return RecordingBackend(ROOM)
+
+    def run_out_of_memory(self, backend: Any) -> None:
+        kept: list[Any] = []
+        while True:
+            kept.append(backend.array(np.zeros(64)))
 
     def make_array(self, backend: Any, values: np.ndarray) -> Any:
         array = backend.array(values)
@@ -57,7 +65,7 @@ class TestAdversarial(TestRecording):
     order = WorkOrder()
 
     def make_backend(self) -> Any:
-        return AdversarialBackend(self.order)
+        return AdversarialBackend(self.order, ROOM)
 
 
 class TestAdversarialStarvingCompute(TestAdversarial):

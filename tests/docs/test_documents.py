@@ -37,7 +37,9 @@ def test_the_code_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None
     assert "must not be cut" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md", "docs/testing.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/architecture.md", "docs/plugins.md", "docs/testing.md"]
+)
 def test_files_that_a_document_names_exist(document: str) -> None:
     text = (ROOT / document).read_text()
     named = set(

@@ -37,6 +37,17 @@ class TestTorchCuda(BackendSuite):
 
         return torch.from_numpy(values.copy())
 
+    def run_out_of_memory(self, backend: Any) -> None:
+        import torch
+
+        kept: list[Any] = []
+        torch.cuda.set_per_process_memory_fraction(0.02)
+        try:
+            while True:
+                kept.append(torch.empty(1 << 26, device="cuda"))
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+
 
 class TestCupy(BackendSuite):
     registered_name = "cupy"
@@ -59,3 +70,16 @@ class TestCupy(BackendSuite):
 
     def to_numpy(self, array: Any) -> np.ndarray:
         return np.asarray(array.get())
+
+    def run_out_of_memory(self, backend: Any) -> None:
+        import cupy
+
+        kept: list[Any] = []
+        pool = cupy.get_default_memory_pool()
+        before = pool.get_limit()
+        pool.set_limit(size=pool.used_bytes() + (1 << 28))
+        try:
+            while True:
+                kept.append(cupy.empty(1 << 24, "f4"))
+        finally:
+            pool.set_limit(size=before)

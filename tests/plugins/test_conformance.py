@@ -62,7 +62,10 @@ class TestPressure(PolicySuite):
 
 
 class TestLatency(PolicySuite):
-    not_promised: ClassVar = NO_READING
+    not_promised: ClassVar = {
+        **NO_READING,
+        "no_growth_without_evidence": "looks at times only, and a second size, however small, shows it their slope",
+    }
 
     def make(self) -> SizingPolicy:
         return Latency(deadline=0.01)

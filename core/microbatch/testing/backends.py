@@ -18,11 +18,12 @@ from __future__ import annotations
 
 from microbatch.testing.suites.abilities import AbilityChecks
 from microbatch.testing.suites.arrays import ArrayChecks
+from microbatch.testing.suites.graphs import GraphChecks
 from microbatch.testing.suites.streams import StreamChecks
 from microbatch.testing.suites.surroundings import SurroundingChecks
 
 __all__ = ["BackendSuite"]
 
 
-class BackendSuite(ArrayChecks, StreamChecks, AbilityChecks, SurroundingChecks):
+class BackendSuite(ArrayChecks, StreamChecks, AbilityChecks, GraphChecks, SurroundingChecks):
     """Conformance of one backend; see `microbatch.testing.suites.base` for the hooks."""

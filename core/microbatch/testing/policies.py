@@ -117,6 +117,28 @@ class PolicySuite(PropertySuite):
         assert _flight(deepcopy(policy), high) <= _flight(policy, low)
 
     @prop(
+        examples=40,
+        history=histories(4),
+        request=requests(),
+        shares=st.lists(st.floats(0, 1), min_size=1, max_size=4),
+    )
+    def check_no_growth_without_evidence(
+        self, history: list[Scene], request: SizingRequest, shares: list[float]
+    ) -> None:
+        """Batches far smaller than what it allows, of unknown peak, raise nothing while memory is full."""
+        policy = self.make()
+        full = replace(
+            request, unit="rows", longest_request=1, memory=_reading(1 << 34, pressure=1.0), failed_at=None
+        )
+        perform(policy, [*history, Scene(request=full, outcome="ran, peak unknown")])
+        before = _flight(deepcopy(policy), full)
+        sizes = [max(1, int(before // 4 * share)) for share in shares]
+        small = [replace(full, num_tokens=size, num_requests=size) for size in sizes if 4 * size <= before]
+        scenes = [Scene(request=one, outcome="ran, peak unknown") for one in small]
+        perform(policy, scenes, first=len(history) + 1)
+        assert _flight(policy, full) <= before
+
+    @prop(
         fixed=st.integers(0, 1 << 20),
         slope=st.integers(32, 1 << 16),
         fits=st.integers(8, 512),

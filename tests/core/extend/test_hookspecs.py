@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
+import re
+from pathlib import Path
 from typing import Any
 
+import optree
+import pluggy
 import pytest
 
 from microbatch.extend import hookspecs
+from microbatch.extend.plugins import register_containers
 from microbatch.extend.records import StepReport
 from microbatch.extend.registry import HOOKS
 
@@ -24,8 +31,45 @@ def example(hook: str) -> str:
     return inspect.cleandoc(text.split("A complete plugin::")[1])
 
 
+def signature(hook: str) -> str:
+    """As one writes it: annotations are text in the source."""
+    spec = inspect.signature(getattr(hookspecs, hook))
+    parameters = ", ".join(f"{name}: {one.annotation}" for name, one in spec.parameters.items())
+    return f"{hook}({parameters}) -> {spec.return_annotation}"
+
+
 def test_there_are_these_hooks() -> None:
     assert set(HOOKS) == set(ANNOUNCED)
+
+
+def test_every_hook_of_the_group_is_one_of_them() -> None:
+    """`pluggy` knows no other, and none is named so without being one."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    assert {name for name in vars(manager.hook) if not name.startswith("_")} == set(HOOKS)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_the_page_has_the_exact_signature(hook: str) -> None:
+    page = (Path(__file__).parents[3] / "docs/plugins.md").read_text()
+    assert f"`{signature(hook)}`" in page
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_the_example_takes_what_the_hook_gives(hook: str) -> None:
+    (written,) = [
+        node
+        for node in ast.walk(ast.parse(example(hook)))
+        if isinstance(node, ast.FunctionDef) and node.name == hook
+    ]
+    assert [argument.arg for argument in written.args.args] == list(
+        inspect.signature(getattr(hookspecs, hook)).parameters
+    )
+
+
+def test_the_page_names_no_hook_that_is_none() -> None:
+    page = (Path(__file__).parents[3] / "docs/plugins.md").read_text()
+    assert set(re.findall(r"microbatch_\w+(?=\()", page)) == set(HOOKS)
 
 
 @pytest.mark.parametrize("hook", HOOKS)
@@ -51,3 +95,16 @@ def test_the_observer_of_the_example_prints(site: Any, capsys: pytest.CaptureFix
     report = StepReport(step=7, num_tokens=4, num_requests=4, sizes=(2, 2), seconds=0.5)
     site.plugins().step_finished(report)
     assert capsys.readouterr().err == "step 7: (2, 2) in 0.500 s\n"
+
+
+def test_the_container_of_the_example_is_taken_apart_and_put_together(site: Any) -> None:
+    site.install("acme", example("microbatch_register_containers"))
+    site.module(
+        "acme_pairs",
+        "class Pair:\n    def __init__(self, left, right): self.left, self.right = left, right\n",
+    )
+    pair = importlib.import_module("acme_pairs").Pair([1], 2)
+    register_containers(site.plugins())
+    doubled: Any = optree.tree_map(lambda leaf: leaf * 2, pair, namespace="microbatch")
+    assert type(doubled) is type(pair)
+    assert (doubled.left, doubled.right) == ([2], 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from microbatch.extend.records import FailureKind
 from microbatch.testing import AdversarialBackend, DeviceOutOfMemoryError, MemoryModel, WorkOrder
 from microbatch.testing.adversarial.order import WORST_ORDERS
+from microbatch.testing.simulated.memory import DeviceMemory
 from microbatch.testing.strategies import work_orders
 
 ONES = np.ones(16)
@@ -160,6 +162,63 @@ def test_memory_never_exceeds_its_capacity(caching: bool, fragmentation: bool, s
             kept = kept[1:]
     kept.clear()
     assert backend.memory().in_use == 0
+
+
+def holes(blocks: list[tuple[int, int]], capacity: int) -> list[int]:
+    """Sizes of the gaps between (address, size) blocks."""
+    edges = [(0, 0), *sorted(blocks), (capacity, 0)]
+    return [right - left - size for (left, size), (right, _) in pairwise(edges)]
+
+
+@given(steps=st.lists(st.tuples(st.booleans(), st.integers(1, 40)), max_size=30))
+def test_fragmented_memory_fails_exactly_where_no_hole_is_large_enough(steps: list[tuple[bool, int]]) -> None:
+    """Against the list of gaps: blocks are disjoint, within the device, and a failure is never too early or late."""
+    memory = DeviceMemory(MemoryModel(capacity=96, caching=False, fragmentation=True, granularity=1), "block")
+    kept: list[Any] = []
+    for frees, number in steps:
+        if frees and kept:
+            del kept[number % len(kept)]
+            continue
+        room = holes([(block.address, block.size) for block in kept], 96)
+        assert min(room) >= 0
+        assert memory.reading().usable == max(room)
+        try:
+            kept.append(memory.allocate(number, "compute").block)
+        except DeviceOutOfMemoryError:
+            assert max(room) < number
+        else:
+            assert max(room) >= number
+
+
+@given(steps=st.lists(st.tuples(st.sampled_from(["one", "other", "free"]), st.integers(1, 40)), max_size=30))
+def test_a_cache_serves_its_own_stream_only_and_counts_against_the_device(
+    steps: list[tuple[str, int]],
+) -> None:
+    """Against a model of two pools; without fragmentation, only the sum counts."""
+    memory = DeviceMemory(MemoryModel(capacity=96, granularity=1), "block")
+    kept: list[tuple[str, Any]] = []
+    pools: dict[str, list[int]] = {"one": [], "other": []}
+    for what, number in steps:
+        if what == "free":
+            if kept:
+                owner, block = kept.pop(number % len(kept))
+                pools[owner].append(block.size)
+                del block
+            continue
+        fitting = [size for size in pools[what] if number <= size <= 2 * number]
+        held = sum(block.size for _, block in kept) + sum(map(sum, pools.values()))
+        try:
+            allocation = memory.allocate(number, what)
+        except DeviceOutOfMemoryError:
+            assert not fitting and held + number > 96
+            continue
+        assert allocation.reused == bool(fitting)
+        if fitting:
+            pools[what].remove(min(fitting))
+        else:
+            assert held + number <= 96
+        kept.append((what, allocation.block))
+        del allocation
 
 
 def test_out_of_memory_is_raised_at_the_launch_and_told_apart() -> None:

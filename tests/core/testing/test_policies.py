@@ -82,6 +82,44 @@ class NeverBack(Good):
         return Proposal(limit=max(1, min(request.num_tokens, self.least // per_unit)))
 
 
+class Fussy(Good):
+    """Wants to be told only of what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        self.asked = request.num_tokens
+        return super().propose(request)
+
+    def observe(self, report: StepReport) -> None:
+        if report.num_tokens != self.asked:
+            raise LookupError("who is that?")
+
+
+class Optimist(Good):
+    """Takes any step that ran, however small, as a sign that twice as much will."""
+
+    def __init__(self) -> None:
+        self.limit = 16
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        return Proposal(limit=min(self.limit, request.num_tokens))
+
+    def observe(self, report: StepReport) -> None:
+        self.limit *= 2
+
+
+class Unwritable(Good):
+    """Keeps what JSON cannot say."""
+
+    def state(self) -> dict[str, Any]:
+        return {"sizes": {1, 2}}
+
+    def restore(self, state: Any) -> None:
+        raise ValueError("not ours")
+
+
 class Careless(Good):
     """Takes any state."""
 
@@ -109,23 +147,34 @@ def run(policy: type[Any], test: str) -> None:
     quick(getattr(type(made), f"test_{test}"))(made)
 
 
-@pytest.mark.parametrize(
-    ("policy", "test"),
-    [
-        (TooLarge, "answers_are_valid"),
-        (Shared, "deterministic"),
-        (Stubborn, "shrinks_below_a_failure"),
-        (Stubborn, "never_runs_out_of_memory"),
-        (Contrary, "less_memory_never_gives_more"),
-        (Contrary, "more_pressure_never_gives_more"),
-        (LearnsFromErrors, "a_failed_step_teaches_nothing"),
-        (Swings, "settles"),
-        (NeverBack, "recovers_when_memory_returns"),
-        (Careless, "foreign_state_is_refused"),
-    ],
-)
+BROKEN = [
+    (TooLarge, "answers_are_valid"),
+    (Shared, "deterministic"),
+    (Stubborn, "shrinks_below_a_failure"),
+    (Stubborn, "never_runs_out_of_memory"),
+    (Contrary, "less_memory_never_gives_more"),
+    (Contrary, "more_pressure_never_gives_more"),
+    (LearnsFromErrors, "a_failed_step_teaches_nothing"),
+    (Swings, "settles"),
+    (NeverBack, "recovers_when_memory_returns"),
+    (Careless, "foreign_state_is_refused"),
+    (Fussy, "any_report_may_be_observed"),
+    (Optimist, "no_growth_without_evidence"),
+    (Unwritable, "state_survives_json"),
+]
+"""A policy, and a check that must notice what is wrong with it."""
+
+
+def test_each_check_has_a_policy_that_it_notices() -> None:
+    checks = {name.removeprefix("check_") for name in dir(PolicySuite) if name.startswith("check_")}
+    assert {test for _, test in BROKEN} == checks
+
+
+@pytest.mark.parametrize(("policy", "test"), BROKEN)
 def test_a_policy_that_breaks_a_promise_fails(policy: type[Any], test: str) -> None:
-    with pytest.raises((AssertionError, PolicyError, pytest.fail.Exception, ExceptionGroup)):
+    with pytest.raises(
+        (AssertionError, PolicyError, LookupError, TypeError, pytest.fail.Exception, ExceptionGroup)
+    ):
         run(policy, test)
 
 

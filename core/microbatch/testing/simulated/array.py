@@ -100,6 +100,26 @@ class DeviceArray(NDArrayOperatorsMixin, Memory, OnDevice):
         """The transposed view."""
         return self.viewed(self.view.T)
 
+    @property
+    def mT(self) -> DeviceArray:
+        """The view with its last two axes swapped."""
+        return self.viewed(self.view.mT)
+
+    @property
+    def real(self) -> DeviceArray:
+        """The view of the real parts."""
+        return self.viewed(np.real(self.view))
+
+    @property
+    def imag(self) -> Any:
+        """The view of the imaginary parts; zeros where the numbers have none."""
+        return self.viewed(np.imag(self.view)) if self.dtype.kind == "c" else np.zeros_like(self)
+
+    @property
+    def flags(self) -> Any:
+        """As of NumPy: how the bytes lie."""
+        return self.view.flags
+
     def viewed(self, view: np.ndarray) -> DeviceArray:
         """Another view of the same block."""
         return type(self)(view, self.block, self.owner)

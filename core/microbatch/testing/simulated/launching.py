@@ -29,7 +29,7 @@ def apply(device: SimulatedDevice, function: Any, args: Any, kwargs: Any, label:
     if device.lazy or device.in_capture:
         try:
             shapes = _on_zeros(function, seen, options)
-        except np.linalg.LinAlgError:  # zeros are singular: only the values can tell
+        except (np.linalg.LinAlgError, ZeroDivisionError):  # zeros are singular: only the values can tell
             return put_all(device, function(*fetched(args), **fetched(kwargs)))
         outs: list[DeviceArray] = []
         result = _mapped(shapes, lambda like: _new(device, like, outs))
@@ -57,10 +57,13 @@ def apply_into(
     reads = _arrays((args, kwargs))
     seen, options = _mapped(args, _operand), _mapped(kwargs, _operand)
     targets: tuple[np.ndarray, ...] = tuple([out.view for out in outs])
-    into: Any = targets if len(outs) > 1 else targets[0]
-    _check_shape(_on_zeros(function, seen, options), targets[0], label)
+    several = len(outs) > 1
+    into: Any = targets if several else targets[0]
+    results = _on_zeros(function, seen, {**options, "out": (None,) * len(outs) if several else None})
+    for result, target in zip(results if several else (results,), targets, strict=True):
+        _check_shape(result, target, label)
     device.launch(lambda: function(*seen, out=into, **options), reads, outs, label)
-    return outs[0] if len(outs) == 1 else tuple(outs)
+    return tuple(outs) if several else outs[0]
 
 
 def update(

@@ -56,6 +56,13 @@ class BackendChecks(PropertySuite):
             (KeyError("row"), FailureKind.OTHER),
         )
 
+    def run_out_of_memory(self, backend: Backend) -> None:
+        """Make arrays until the device has no room; skips the test unless you define it.
+
+        Do it within a limit of the framework's pool, so that nothing else on the machine suffers.
+        """
+        pytest.skip(f"the suite does not say how {backend.name!r} runs out of memory: run_out_of_memory()")
+
     def require(self, backend: Backend, ability: type) -> Any:
         """`backend` if it has the optional ability; skips the test where it has not."""
         if not isinstance(backend, ability):

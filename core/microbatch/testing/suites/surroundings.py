@@ -13,6 +13,7 @@ import pytest
 
 from microbatch.extend.loading import missing_members
 from microbatch.extend.protocols import Backend
+from microbatch.extend.records import FailureKind
 from microbatch.testing.suites.base import BackendChecks
 
 __all__ = ["SurroundingChecks"]
@@ -36,6 +37,22 @@ class SurroundingChecks(BackendChecks):
         assert 0 <= reading.usable <= reading.capacity
         assert 0 <= reading.in_use <= reading.peak
         assert 0 <= reading.pressure <= 1
+
+    def check_running_out_of_memory_is_told_and_survived(self) -> None:
+        """What the device raises without room is OOM, takes nothing from live arrays, and is over after `reclaim`."""
+        backend = self.make_backend()
+        array = self.make_array(backend, self.numbers(4))
+        with pytest.raises(Exception) as caught:
+            self.run_out_of_memory(backend)
+        assert backend.classify(caught.value) is FailureKind.OOM
+        del caught
+        backend.reclaim()
+        made = backend.empty((4, 2), array)
+        backend.copy(made, array)
+        self.add_one(array)
+        backend.current_stream().synchronize()
+        np.testing.assert_array_equal(self.to_numpy(made), self.numbers(4))
+        np.testing.assert_array_equal(self.to_numpy(array), self.numbers(4) + 1)
 
     def check_failures_are_told_apart(self) -> None:
         """`classify` says what each error of `failures()` means."""
@@ -72,7 +89,7 @@ class SurroundingChecks(BackendChecks):
                 raise KeyError("row")
             seen.append(VARIABLE.get())
 
-        _in_thread(body)
+        in_threads(body)
         assert seen == ["unset", "caller", "unset", "unset"]
 
     def check_a_state_may_be_applied_by_several_threads_at_once(self) -> None:
@@ -81,14 +98,14 @@ class SurroundingChecks(BackendChecks):
         meeting = threading.Barrier(2, timeout=30)
 
         def body() -> None:
-            with state.apply():
-                meeting.wait()
+            try:
+                with state.apply():
+                    meeting.wait()
+            except BaseException:
+                meeting.abort()
+                raise
 
-        other = threading.Thread(target=body)
-        other.start()
-        body()
-        other.join(30)
-        assert not other.is_alive()
+        in_threads(body, body)
 
     def check_limits_may_be_entered(self) -> None:
         """`parallel_limits` and `worker_limits` around an empty step, nested."""
@@ -113,18 +130,21 @@ class SurroundingChecks(BackendChecks):
         assert done.returncode == 0, done.stderr
 
 
-def _in_thread(body: Callable[[], None]) -> None:
+def in_threads(*bodies: Callable[[], None]) -> None:
+    """Run each in a thread of its own; raises the first error once all have ended."""
     errors: list[BaseException] = []
 
-    def guarded() -> None:
+    def guarded(body: Callable[[], None]) -> None:
         try:
             body()
         except BaseException as error:  # noqa: BLE001 - raised in the test
             errors.append(error)
 
-    thread = threading.Thread(target=guarded)
-    thread.start()
-    thread.join(30)
-    assert not thread.is_alive()
+    threads = [threading.Thread(target=guarded, args=(body,)) for body in bodies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
     if errors:
         raise errors[0]
