@@ -76,7 +76,7 @@ class Engine:
         self._cores = usable_cores()
         self._guard = MemoryGuard(config.memory_limit)
         self._listened = plugins.listeners()
-        self._remembering = Remembering(planner.policy, config, function)
+        self.remembering = Remembering(planner.policy, config, function)
         self._graphs = Graphs(function, config.graph_sizes, uniform=layout is None) if config.graphs else None
         self._tracing = tracing()
         self._process = os.getpid()
@@ -120,18 +120,11 @@ class Engine:
         return self._backends.last()
 
     def shutdown(self) -> None:
-        """Stop the workers and wait for them; a later call raises ClosedError. Harmless when called twice."""
-        self.retire()
-        self._workers.shutdown()
-
-    def retire(self) -> None:
-        """Keep what was learned and take no more steps; waits for nobody, so the garbage collector may call it.
-
-        The workers end by themselves when the pool is collected.
-        """
+        """Keep what was learned, stop the workers and wait for them; a later call raises ClosedError. Twice is once."""
         if not self._closed:
             self._closed = True
-            self._remembering.keep()
+            self.remembering.close()
+        self._workers.shutdown()
 
     def _prepare(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], slices: Sequence[UBatchSlice] | None
@@ -142,7 +135,7 @@ class Engine:
         batch = bind(self._layout, args, dict(kwargs), backend=backend, names=self._names)
         number = next(self._steps)
         memory = backend.memory()
-        self._remembering.before(backend, memory.capacity)
+        self.remembering.before(backend, memory.capacity)
         schedule, note = choose_schedule(self.config, backend, self._watch, self._cores)
         plan = self._plan(batch, slices, memory, schedule, number)
         return Setting(number, started, backend, batch, memory, schedule, note, plan)
@@ -240,7 +233,7 @@ class Engine:
             report = recovery.function.counted(report)
         self.last_report = report
         self.planner.observe(report)
-        self._remembering.after(report.step)
+        self.remembering.after(report.step)
         if self._listened:
             self._plugins.step_finished(report)
 

@@ -105,6 +105,9 @@ def entered(names: list[str]) -> ExitStack:
     return stack
 
 
+@pytest.mark.case(45)
+@pytest.mark.case(45)
+@pytest.mark.case(45)
 @pytest.mark.filterwarnings(
     "ignore:In CPU autocast|User provided device_type of 'cuda'|CUDA is not available:UserWarning"
 )
@@ -138,6 +141,9 @@ LEAKS: dict[str, Callable[[], object]] = {
 }
 
 
+@pytest.mark.case(45)
+@pytest.mark.case(45)
+@pytest.mark.case(45)
 @pytest.mark.filterwarnings(
     "ignore:In CPU autocast|User provided device_type of 'cuda'|CUDA is not available:UserWarning"
 )

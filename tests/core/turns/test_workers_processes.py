@@ -88,6 +88,9 @@ step()
 }
 
 
+@pytest.mark.case(33, 34, 35, 36, 37, 38)
+@pytest.mark.case(33, 34, 35, 36, 37, 38)
+@pytest.mark.case(33, 34, 35, 36, 37, 38)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_process(name: str) -> None:
     if "fork" in name and not hasattr(os, "fork"):
