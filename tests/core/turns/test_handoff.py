@@ -242,21 +242,23 @@ def test_a_scattered_ring_answers_every_call_at_once() -> None:
 
 
 class LyingGate:
-    """Says of its first three timed waits that the limit has passed: at once, or in the moment when the signal came.
+    """Says three times that the limit of a wait has passed: at once, or in the moment when the signal came.
 
-    It takes no permit for a lie, as trio's lying lock does not take the lock.
+    It takes no permit for a lie, as trio's lying lock does not take the lock; so the wait after one finds it.
     """
 
     def __init__(self, gate: Gate, *, at_once: bool) -> None:
         self._gate = gate
         self._at_once = at_once
         self._lies = 3
+        self._lied = False
 
     def open(self) -> None:
         self._gate.open()
 
     def wait(self, timeout: float | None = None) -> bool:
-        if timeout is None or not self._lies:
+        self._lied = timeout is not None and self._lies > 0 and not self._lied
+        if not self._lied:
             return self._gate.wait(timeout)
         self._lies -= 1
         if not self._at_once:
