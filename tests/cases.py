@@ -90,7 +90,7 @@ MEMORY = {
     67: "Only what the frameworks raise counts as out of memory, not an error of the function that mentions it.",
     68: "Rows that finished are not computed again, and a function that writes into its inputs is found by `check`.",
     69: "Running out in one ubatch while siblings are parked hangs nobody, and pending work ends before memory is given back.",
-    70: "The size that recovery found is used by the next step, and forgotten after a while.",
+    70: "A size that failed is not tried again in the next steps, and forgotten after a while.",
 }
 
 MERGE = {
