@@ -185,13 +185,14 @@ def test_a_broken_barrier_answers_every_call_at_once() -> None:
     """Nothing here may wait: with nobody else there, the deterministic runtime would call it a deadlock."""
 
     def program(runtime: DetRuntime) -> None:
-        barrier = UBatchBarrier(3, runtime, timeout=5.0)
+        acted: list[int] = []
+        barrier = UBatchBarrier(3, runtime, timeout=5.0, action=lambda: acted.append(1))
         barrier.abort("first reason")
         barrier.abort("second reason")
         for limit in (None, 0, 10.0):
             with pytest.raises(BarrierBrokenError, match="first reason"):
                 barrier.wait(limit)
-        assert (barrier.broken, barrier.n_waiting, barrier.generation) == (True, 0, 0)
+        assert (barrier.broken, barrier.n_waiting, barrier.generation, acted) == (True, 0, 0, [])
         barrier.reset()
         assert (barrier.broken, barrier.n_waiting, barrier.generation) == (False, 0, 1)
         assert runtime.monotonic() == 0
