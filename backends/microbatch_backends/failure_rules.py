@@ -2,7 +2,7 @@
 
 Invariant: the first rule that fits decides, so the order is: dead devices, then texts that say less than their type
 (a torch out-of-memory error that names an exhausted resource), then memory, then size. Texts are compared without
-case and punctuation, on whole words.
+case and punctuation, on whole words, and only where the type is one that a framework would raise.
 """
 
 from __future__ import annotations
@@ -54,8 +54,13 @@ class Rule:
         )
 
 
-def _texts(kind: FailureKind, *phrases: str) -> tuple[Rule, ...]:
-    return tuple(Rule(kind=kind, text=(phrase,)) for phrase in phrases)
+RAISED = ("RuntimeError", "MemoryError", "CudaAPIError")
+"""What frameworks raise with only a text to tell (numba's CudaAPIError is neither of the others). A ValueError of the
+function that speaks of memory is the function's own, and retrying it would hide it."""
+
+
+def _texts(kind: FailureKind, *phrases: str, types: tuple[str, ...] = RAISED) -> tuple[Rule, ...]:
+    return tuple(Rule(kind=kind, text=(phrase,), types=types) for phrase in phrases)
 
 
 _RUNTIMES = ("CUDARuntimeError", "CUDADriverError", "torch.AcceleratorError", "HIPRuntimeError")
@@ -79,7 +84,7 @@ DEAD = (
     # 214 ECC, 700 illegal address, 709 context destroyed, 710 assert, 714-718 hardware and address faults, 719 launch
     Rule(kind=FailureKind.DEAD, types=_RUNTIMES, status=(214, 700, 709, 710, 714, 715, 716, 717, 718, 719)),
     # the other ranks may be inside a collective: no one rank may retry
-    Rule(kind=FailureKind.DEAD, text=("ncclunhandledcudaerror",)),
+    Rule(kind=FailureKind.DEAD, text=("ncclunhandledcudaerror",), types=RAISED),
     Rule(kind=FailureKind.DEAD, types=("DistBackendError",), text=("out of memory",)),
 )
 
@@ -98,13 +103,13 @@ DISGUISED = (
         "invalid configuration argument",
         "cudaerrorinvalidconfiguration",
     ),
-    Rule(kind=FailureKind.SUSPECT, text=("curand", "failed to create")),
-    Rule(kind=FailureKind.SUSPECT, text=("run func", "model container runner")),
+    Rule(kind=FailureKind.SUSPECT, text=("curand", "failed to create"), types=RAISED),
+    Rule(kind=FailureKind.SUSPECT, text=("run func", "model container runner"), types=RAISED),
 )
 
 MEMORY = (
-    Rule(kind=FailureKind.OOM, text=("std bad alloc out of memory",)),
-    Rule(kind=FailureKind.SUSPECT, text=("std bad alloc",)),
+    Rule(kind=FailureKind.OOM, text=("std bad alloc out of memory",), types=RAISED),
+    Rule(kind=FailureKind.SUSPECT, text=("std bad alloc",), types=RAISED),
     Rule(
         kind=FailureKind.OOM,
         types=("MemoryError", "torch.OutOfMemoryError", "cupy.OutOfMemoryError", "ResourceExhaustedError"),
@@ -146,6 +151,7 @@ SIZE = _texts(
     "storage size calculation overflowed",
     "more than int max elements",
     "canuse32bitindexmath",
+    types=(*RAISED, "ValueError"),  # NumPy's
 )
 
 RULES: tuple[Rule, ...] = (*DEAD, *DISGUISED, *MEMORY, *SIZE)

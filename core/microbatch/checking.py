@@ -17,6 +17,7 @@ from microbatch.batch.gather import Gather
 from microbatch.batch.layout import Batch, Layout, bind
 from microbatch.batch.paths import declared_rules, flatten
 from microbatch.batch.slicing import Cut, UBatchSlice
+from microbatch.batch.values import same
 from microbatch.comparing import Comparison, Difference, Tolerance, compare
 from microbatch.errors import ArgumentValueError, OutputMismatchError
 from microbatch.extend.plugins import default_plugins, register_containers
@@ -43,6 +44,8 @@ class CheckReport:
     """The first difference of each output in each cut that has one."""
     reason: str
     """Why it may not be cut, or to which difference it may."""
+    writes_inputs: bool = False
+    """Whether it wrote into arrays it was given; a part that runs out of memory is called again with what it left."""
 
     def __bool__(self) -> bool:
         return self.cuttable
@@ -50,6 +53,11 @@ class CheckReport:
     def __str__(self) -> str:
         verdict = "may be cut" if self.cuttable else "must not be cut"
         lines = [f"{verdict}: {self.reason}"]
+        if self.writes_inputs:
+            lines.append(
+                "  it writes into its inputs: a part that runs out of memory is run again on what was left there,"
+                " so let it write into a copy"
+            )
         first = {difference.path: difference for difference in reversed(self.differences)}
         lines += [f"  {difference}" for difference in reversed(first.values())]
         if len(self.differences) > len(first):
@@ -125,6 +133,7 @@ class Checking:
         self.layout = layout
         self.tolerance = tolerance
         self.seen = Comparison()
+        self.writes_inputs = False
         self.whole, self.spec = flatten(self.call_whole(), layout, "outputs", ())
         rules = declared_rules(self.spec, layout, "outputs", ()) or ()
         collected = (
@@ -155,7 +164,17 @@ class Checking:
         shape = self.batch.shape
         everything = UBatchSlice.from_range(0, shape.num_tokens, 0, shape.num_requests)
         args, kwargs = self.batch.permuted(range(shape.num_requests), self.backend).part(everything)
-        return self.f(*args, **kwargs)
+        arrays = [leaf for leaf in flatten((args, kwargs), None, "inputs", ())[0] if self.backend.owns(leaf)]
+        before = [self.copied(array) for array in arrays]
+        output = self.f(*args, **kwargs)
+        self.writes_inputs |= not all(same(was, now) for was, now in zip(before, arrays, strict=True))
+        return output
+
+    def copied(self, array: Any) -> Any:
+        """A copy of `array`."""
+        copy = self.backend.empty(array.shape, array)
+        self.backend.copy(copy, array)
+        return copy
 
     def tried(self, trial: Trial) -> list[Difference]:
         """Differences that one cut makes; an error of a part is one too."""
@@ -195,6 +214,7 @@ class Checking:
             cuts=cuts,
             differences=tuple(differences),
             reason=reason,
+            writes_inputs=self.writes_inputs,
         )
 
 

@@ -77,7 +77,7 @@ class Engine:
         self._cores = usable_cores()
         self._guard = MemoryGuard(config.memory_limit)
         self._listened = plugins.listeners()
-        self._remembering = Remembering(planner.policy, config, function)
+        self.remembering = Remembering(planner.policy, config, function)
         self._graphs: Graphs | None = None
         if config.graphs:
             uniform, modes = layout is None, self._watch.modes
@@ -131,20 +131,13 @@ class Engine:
         return self._backends.last()
 
     def shutdown(self) -> None:
-        """Stop the workers and wait for them; a later call raises ClosedError. Harmless when called twice."""
-        self.retire()
+        """Keep what was learned, stop the workers and wait for them; a later call raises ClosedError. Twice is once."""
+        if not self._closed:
+            self._closed = True
+            self.remembering.close()
         if self._graphs is not None:
             self._graphs.clear()  # before the threads they were captured in
         self._workers.shutdown()
-
-    def retire(self) -> None:
-        """Keep what was learned and take no more steps; waits for nobody, so the garbage collector may call it.
-
-        The workers end by themselves when the pool is collected.
-        """
-        if not self._closed:
-            self._closed = True
-            self._remembering.keep()
 
     def _prepare(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], slices: Sequence[UBatchSlice] | None
@@ -155,7 +148,7 @@ class Engine:
         batch = bind(self._layout, args, dict(kwargs), backend=backend, names=self._names)
         number = next(self._steps)
         memory = backend.memory()
-        self._remembering.before(backend, memory.capacity)
+        self.remembering.before(backend, memory.capacity)
         schedule, note = choose_schedule(self.config, backend, self._watch, self._cores)
         plan = self._plan(batch, slices, memory, schedule, number)
         return Setting(number, started, backend, batch, memory, schedule, note, plan)
@@ -280,7 +273,7 @@ class Engine:
             report = graphs.counted(report)
         self.last_report = report
         self.planner.observe(report)
-        self._remembering.after(report.step)
+        self.remembering.after(report.step)
         if self._listened:
             self._plugins.step_finished(report)
 

@@ -56,7 +56,11 @@ class Ubatches:
         self._started[index] = self._clock()
         context.state = UBatchState.PREPARING
         trims = self.cut.trims
-        return self._batch.part(context.slice_info, None if trims is None else trims[index], index)
+        try:
+            return self._batch.part(context.slice_info, None if trims is None else trims[index], index)
+        except Exception as error:
+            error.add_note("while its part of the inputs was cut out, before the function was called")
+            raise
 
     def compute(self, context: UBatchContext, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
         """Call the function on the part; in smaller ones if memory runs out."""

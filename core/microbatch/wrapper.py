@@ -72,7 +72,8 @@ class UBatchWrapper:
             policy=",".join(policy_names(resolved)),
         )
         self._barrier: UBatchBarrier | None = None
-        weakref.finalize(self, self._engine.retire)
+        # not the engine's: it holds the function, and a function that holds its wrapper would live for ever
+        weakref.finalize(self, self._engine.remembering.close)
 
     def __call__(
         self, *args: Any, ubatch_slices: Sequence[UBatchSlice] | None = None, out: Any = None, **kwargs: Any
@@ -82,6 +83,9 @@ class UBatchWrapper:
         `out` takes the result: an array or a tree of arrays of the result's shape (a memory-mapped file too), or a
         function `out(shape, like) -> array` asked once per output leaf. Raises what the function raised, with
         a note that names the ubatch; LayoutError, SliceError and OutputMismatchError before any result is given.
+        Rows whose call ran out of memory are given to the function again, in smaller parts: it must not write into
+        its inputs (`check` tells). Memory that it returns must not be written by its next call, where outputs are
+        kept until the end (collected, reduced, or recorded by autograd) or with schedule="streamed".
         """
         return self._engine.run(args, kwargs, ubatch_slices, out)
 

@@ -158,6 +158,22 @@ def test_row(error: Exception, kind: FailureKind) -> None:
     assert classify(error) is kind
 
 
+@pytest.mark.case(67)
+@pytest.mark.parametrize(
+    "kind", [ValueError, KeyError, AssertionError, foreign("model.BudgetError", Exception)]
+)
+def test_an_error_of_the_function_that_speaks_of_memory_is_its_own(kind: type[Exception]) -> None:
+    for error, meaning in ROWS:
+        numpys = meaning is SIZE and kind is ValueError
+        assert classify(kind(str(error))) is (SIZE if numpys else OTHER), error
+
+
+@pytest.mark.case(67)
+def test_numbas_error_is_known_though_it_is_no_runtime_error() -> None:
+    CudaApi = foreign("numba.cuda.CudaAPIError", Exception)
+    assert classify(CudaApi("[2] Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY")) is OOM
+
+
 def test_every_rule_is_reached_by_some_row() -> None:
     from microbatch_backends.failures import _facts
 

@@ -238,6 +238,7 @@ def test_caller_is_joined_after_a_failure_too(driver: str) -> None:
     assert set(device.active.values()) == {"caller"}
 
 
+@pytest.mark.case(57)
 def test_each_ubatch_finds_its_own_stream_after_a_yield(driver: str) -> None:
     device = LoggingDevice()
     seen: list[tuple[int, str]] = []

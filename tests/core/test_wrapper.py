@@ -275,6 +275,7 @@ def test_unknown_names_get_the_near_match(options: dict[str, Any], text: str) ->
 
 
 @pytest.mark.pitfall(22)
+@pytest.mark.case(74)
 def test_an_empty_batch_is_one_call_with_the_empty_batch() -> None:
     calls: list[int] = []
 

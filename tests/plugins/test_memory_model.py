@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,6 +99,7 @@ def test_fewer_workers_run_where_not_all_get_a_request() -> None:
     assert answer.workers == 2 and answer.limit is not None and answer.limit >= 100
 
 
+@pytest.mark.case(70)
 def test_a_failure_is_a_bound_and_is_forgotten() -> None:
     policy = MemoryModel()
     policy.propose(request(None))

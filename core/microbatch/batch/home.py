@@ -48,4 +48,10 @@ class Home:
             if backend.classify(error) is not FailureKind.OOM:
                 raise
         backend.reclaim()
-        return backend.empty(shape, like)
+        try:
+            return backend.empty(shape, like)
+        except Exception as error:
+            error.add_note(
+                f"while room was made for a result of shape {tuple(shape)}, before any row of it was written"
+            )
+            raise

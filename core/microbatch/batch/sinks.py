@@ -18,6 +18,7 @@ from microbatch.batch.home import Home
 from microbatch.batch.inputs import is_array
 from microbatch.batch.parts import along
 from microbatch.batch.places import Places
+from microbatch.batch.reuse import check_apart, version_of
 from microbatch.errors import ArgumentValueError, OutputMismatchError
 from microbatch.extend.protocols import Backend
 
@@ -43,8 +44,8 @@ class RowsSink:
     """Rows of an array, each written to its place in one result."""
 
     __slots__ = (
-        "_allocate", "_axis", "_backend", "_device", "_dtype", "_first", "_given", "_kept", "_name", "_places",
-        "_tail", "_target", "_token",
+        "_allocate", "_axis", "_backend", "_class", "_device", "_dtype", "_first", "_given", "_kept", "_name", "_places",
+        "_tail", "_target", "_token", "_versions",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +63,7 @@ class RowsSink:
         self._axis = axis
         self._tail = tuple(shape[1:]) if axis == 0 else (*shape[:axis], *shape[axis + 1 :])
         self._dtype = part.dtype
+        self._class = class_of(part)
         self._device = getattr(part, "device", None)
         self._first = index
         self._places = places
@@ -70,6 +72,7 @@ class RowsSink:
         self._allocate = allocate or home.empty
         self._given = allocate is not None
         self._kept: dict[int, Any] = {}
+        self._versions: dict[int, int | None] = {}
         self._target: Any = None
         self._token: deque[None] = deque([None])
 
@@ -90,11 +93,14 @@ class RowsSink:
             raise self._wrong(index, part)
         if getattr(part, "device", None) != self._device:
             raise mismatch(self._name, index, f"on {part.device}", self._first, f"on {self._device}")
+        if type(part) is not self._class and class_of(part) is not self._class:
+            found, expected = f"a {type(part).__name__}", f"a {self._class.__name__}"
+            raise mismatch(self._name, index, found, self._first, expected)
         target = self._target
         if target is None or self._backend.differentiable((part,)):
             target = self._start(part)
         if target is None:
-            self._kept[index] = part
+            self._keep(index, part)
         else:
             self._place(target, index, part)
 
@@ -105,6 +111,17 @@ class RowsSink:
                 self._place(self._target, index, part)
             return self._target
         return self._joined()
+
+    def _keep(self, index: int, part: Any) -> None:
+        """Until the end: as it is where autograd records, else a copy, since the function may use its memory again
+        while another thread is still making the result."""
+        if self._backend.differentiable((part,)):
+            self._versions[index] = version_of(part)
+        else:
+            owned = self._backend.empty(part.shape, part)
+            self._backend.copy(owned, part)
+            part = owned
+        self._kept[index] = part
 
     def _start(self, part: Any) -> Any:
         """The target to write `part` into; None where the part must be kept."""
@@ -144,6 +161,8 @@ class RowsSink:
     def _joined(self) -> Any:
         """Join parts that autograd must see, with those already written taken back out of the target."""
         places, axis, backend = self._places, self._axis, self._backend
+        kept = range(len(places.ranges))
+        check_apart(self._name, [self._kept.get(i) for i in kept], [self._versions.get(i) for i in kept])
         parts = []
         for index, where in enumerate(places.ranges):
             if index in self._kept:
@@ -176,6 +195,11 @@ class RowsSink:
         return OutputMismatchError(
             f"{self._name} has rows of shape {tail} in ubatch {index} and {self._tail} in ubatch {first}{hint}"
         )
+
+
+def class_of(array: Any) -> type:
+    """What its rows are besides numbers (masked, with a unit); a mapped file is an array like others."""
+    return np.ndarray if isinstance(array, np.memmap) else type(array)
 
 
 def on_host(part: Any) -> np.ndarray[Any, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from microbatch.batch.inputs import is_array
 from microbatch.batch.parts import along
 from microbatch.batch.places import Places
+from microbatch.batch.reuse import check_apart, version_of
 from microbatch.batch.rules import Rule
 from microbatch.batch.sinks import RowsSink, describe_value, kind_of, mismatch
 from microbatch.errors import OutputMismatchError
@@ -23,15 +24,18 @@ __all__ = ["ConstantSink", "DoubtfulSink", "KeptSink", "ListSink", "PaddedSink"]
 class Keep:
     """Keeps what each ubatch returned, in row order."""
 
-    __slots__ = ("name", "values")
+    __slots__ = ("name", "values", "versions")
 
     def __init__(self, name: str, count: int) -> None:
         self.name = name
         self.values: list[Any] = [None] * count
+        self.versions: list[int | None] = [None] * count
 
     def write(self, index: int, part: Any) -> None:
         """Take what ubatch `index` returned."""
         self.values[index] = part
+        if is_array(part):
+            self.versions[index] = version_of(part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class KeptParts:
 
     values: tuple[Any, ...]
     """One value per part, in row order."""
+    versions: tuple[int | None, ...]
+    """How often the memory of each had been written when it came."""
     weights: tuple[int, ...]
     """Tokens of each part."""
 
@@ -58,16 +64,16 @@ class KeptSink(Keep):
     def finish(self) -> Any:
         """The list of values, or what the rule's function makes of it."""
         values: list[Any] = []
+        versions: list[int | None] = []
         weights: list[int] = []
-        for value, weight in zip(self.values, self.weights, strict=True):
-            if isinstance(value, KeptParts):
-                values += value.values
-                weights += value.weights
-            else:
-                values.append(value)
-                weights.append(weight)
+        for value, version, weight in zip(self.values, self.versions, self.weights, strict=True):
+            kept = value if isinstance(value, KeptParts) else KeptParts((value,), (version,), (weight,))
+            values += kept.values
+            versions += kept.versions
+            weights += kept.weights
+        check_apart(self.name, values, versions)
         if self.nested:
-            return KeptParts(tuple(values), tuple(weights))
+            return KeptParts(tuple(values), tuple(versions), tuple(weights))
         return values if self.rule.function is None else self.rule.function(values, weights)
 
 
@@ -78,6 +84,7 @@ class ConstantSink(Keep):
 
     def finish(self) -> Any:
         """The value; raises OutputMismatchError where two ubatches disagree."""
+        check_apart(self.name, self.values, self.versions, constant=True)
         first = self.values[0]
         for index, value in enumerate(self.values[1:], 1):
             if value is first:
@@ -142,6 +149,7 @@ class DoubtfulSink(Keep):
             raise OutputMismatchError(
                 f"the rows of {self.name} in the ubatches, {sizes}, fit {fit}; declare the output tokens() or requests()"
             )
+        check_apart(self.name, self.values, self.versions)
         sink = fitting[0](self.values[0], 0)
         for index, value in enumerate(self.values):
             sink.write(index, value)
@@ -172,10 +180,11 @@ class PaddedSink(Keep):
         """Take the rows of ubatch `index`."""
         if not is_array(part) or len(part.shape) <= self.trim:
             raise mismatch(self.name, index, kind_of(part), 0, f"rows with a padded axis {self.trim}")
-        self.values[index] = part
+        super().write(index, part)
 
     def finish(self) -> Any:
         """The rows at full width."""
+        check_apart(self.name, self.values, self.versions)
         widths = [value.shape[self.trim] for value in self.values]
         width = max(self.width or 0, *widths)
         sink: RowsSink | None = None

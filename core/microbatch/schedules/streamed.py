@@ -5,7 +5,8 @@ after the last stage of its former ubatch is done; so no more than `SLOTS` parts
 held by the slot until then: an allocator that gives freed memory to other work at once finds nothing to give. The host
 waits for single events, never for a stream or the device, and has waited for all of them when the step returns.
 
-When copying in runs out of memory, the ubatches before it are let through first and it is tried once more; when the
+The function computes the next ubatch while the outputs of the last one are still being read, so outputs in memory that
+it writes again are refused. When copying in runs out of memory, the ubatches before it are let through first and it is tried once more; when the
 function does, the step's recovery takes smaller parts. Stages record their errors and skip their work once one is recorded, so streams never fail and are never left waiting.
 Rejected: two slots (copying in would have to wait for copying out), and freeing inputs after compute was launched
 (they would need the allocator to know of the other stream, which no protocol here can tell it).
@@ -16,6 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import optree
+
+from microbatch.batch.inputs import is_array
+from microbatch.batch.reuse import reused, start_of
 from microbatch.errors import WaitTimeoutError
 from microbatch.extend.protocols import Backend, Event
 from microbatch.extend.records import FailureKind
@@ -58,6 +63,7 @@ class Slot:
         "loaded",
         "moved",
         "outputs",
+        "returned",
         "sent",
     )
 
@@ -74,8 +80,27 @@ class Slot:
         self.loaded: Any = None
         self.inputs: Any = None
         self.outputs: Any = None
+        self.returned: Returned | None = None
         self.host: Any = None
         self.moved = False
+
+
+class Returned:
+    """Where the rows of a ubatch's outputs are; keeps them alive, so that an equal address is the same memory."""
+
+    __slots__ = ("_leaves", "starts", "ubatch")
+
+    def __init__(self, outputs: Any, context: UBatchContext) -> None:
+        self.ubatch = context.ubatch_id
+        rows = {context.slice_info.num_tokens, context.slice_info.num_reqs}
+        leaves = optree.tree_leaves(outputs, none_is_leaf=True, namespace="microbatch")
+        self._leaves = [leaf for leaf in leaves if is_array(leaf) and rows.intersection(leaf.shape)]
+        self.starts = {start_of(leaf) for leaf in self._leaves}
+
+    def check_apart(self, later: Returned) -> None:
+        """Raise OutputMismatchError if rows of `later` are where rows of this one still have to be read."""
+        if self.starts & later.starts - {None}:
+            raise reused("an output", later.ubatch, self.ubatch)
 
 
 class Pipeline:
@@ -90,6 +115,7 @@ class Pipeline:
         self._copy_in = backend.stream("copy_in")
         self._compute = backend.stream("compute")
         self._copy_out = backend.stream("copy_out")
+        self._last: Returned | None = None
         slots = max(SLOTS, step.parallelism + 1)
         self._ring = [Slot(backend) for _ in range(min(slots, max(1, len(step.contexts))))]
 
@@ -171,7 +197,12 @@ class Pipeline:
         self._step.backend.reclaim()
 
     def _call(self, slot: Slot, context: UBatchContext) -> None:
+        before = [self._last, *(other.returned for other in self._ring)]
         slot.outputs = self._step.compute(context, slot.inputs)
+        slot.returned = self._last = Returned(slot.outputs, context)
+        for earlier in before:
+            if earlier is not None:
+                earlier.check_apart(slot.returned)
 
     def _send(self, slot: Slot, context: UBatchContext) -> None:
         """Write the outputs to the result, or begin to bring them to the host."""

@@ -34,6 +34,7 @@ class Remembering:
         )
         self._key: HistoryKey | None = None
         self._next = 16
+        self._closed = False
 
     def before(self, backend: Backend, capacity: int) -> None:
         """Called before each step; reads the history before the first one."""
@@ -53,6 +54,12 @@ class Remembering:
         """Called after each step."""
         if self._history is not None and step >= self._next:
             self._next *= 4
+            self.keep()
+
+    def close(self) -> None:
+        """`keep` for the last time; twice is once. Holds nothing of the function, so the wrapper's finalizer may call it."""
+        if not self._closed:
+            self._closed = True
             self.keep()
 
     def keep(self) -> None:

@@ -222,5 +222,7 @@ class TurnsProgram:
             assert all(context.state is UBatchState.COMPLETED for context in step.contexts)
             return
         assert self.work_done == expected[: len(self.work_done)], "the failed step did more after its fault"
+        if self.fault is not None and self.fault.place == "setup":
+            assert not self.work_done, "somebody began before all were set up"
         assert len(set(self.stored)) == len(self.stored)
         assert all(context.seat is None for context in step.contexts)

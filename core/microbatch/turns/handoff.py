@@ -147,7 +147,7 @@ class ThreadRing(Ring):
     def leave(self, index: int) -> None:
         """`index` has finished or failed; the turn goes on. Twice is once."""
         self._runtime.point("leave")
-        if self.holder != index:
+        if self.holder != index or self.left[index]:
             return
         following = self._unlink(index)
         if following != index:

@@ -106,6 +106,7 @@ def entered(names: list[str]) -> ExitStack:
 
 
 @pytest.mark.pitfall(1, 2)
+@pytest.mark.case(45)
 @pytest.mark.filterwarnings(
     "ignore:In CPU autocast|User provided device_type of 'cuda'|CUDA is not available:UserWarning"
 )
@@ -140,6 +141,7 @@ LEAKS: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.pitfall(2)
+@pytest.mark.case(45)
 @pytest.mark.filterwarnings(
     "ignore:In CPU autocast|User provided device_type of 'cuda'|CUDA is not available:UserWarning"
 )

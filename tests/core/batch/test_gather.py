@@ -61,6 +61,7 @@ def view_of(array: Any, kind: str) -> Any:
     return array
 
 
+@pytest.mark.case(80)
 @given(
     rows=st.integers(1, 40),
     width=st.integers(1, 3),
@@ -122,6 +123,7 @@ def assert_same(first: Any, second: Any) -> None:
         assert first == second
 
 
+@pytest.mark.case(77)
 @given(tree=TREES, rows=st.integers(1, 12), count=st.integers(1, 5), keyword=st.booleans())
 def test_any_nesting_comes_back_as_it_was(
     run_cut: Run, tree: Any, rows: int, count: int, keyword: bool
@@ -178,6 +180,7 @@ def test_tokens_and_requests_of_a_ragged_batch(run_cut: Run, counts: list[int], 
     np.testing.assert_array_equal(result["last"], np.arange(len(counts)) * 10)
 
 
+@pytest.mark.case(71)
 @given(order=st.permutations(range(3)))
 def test_a_straddling_request_is_taken_from_the_last_ubatch(run_cut: Run, order: list[int]) -> None:
     starts = np.array([0, 3, 8])
@@ -265,6 +268,7 @@ def test_lists_of_strings_are_cut_and_joined(run_cut: Run) -> None:
     assert result == [text.upper() for text in texts]
 
 
+@pytest.mark.case(75, 76)
 def test_constants_agree_and_replicated_arrays_too(run_cut: Run) -> None:
     table = np.array([1.0, np.nan])
     layout = Layout(outputs={"table": replicate()})
@@ -277,6 +281,7 @@ def test_constants_agree_and_replicated_arrays_too(run_cut: Run) -> None:
     assert result["zero"].dtype == np.float32
 
 
+@pytest.mark.case(71)
 def test_every_order_of_threads_gives_the_same_result(backend: Any) -> None:
     x = np.arange(4000).reshape(1000, 4)
     batch = bind(None, (x,), {}, backend=backend)
@@ -333,6 +338,7 @@ def test_a_result_that_could_not_be_made_can_be_asked_for_again(backend: Any) ->
     np.testing.assert_array_equal(place, x)
 
 
+@pytest.mark.case(72, 75)
 def test_replicated_arrays_must_agree_in_dtype_too(run_cut: Run) -> None:
     kinds = iter(["f4", "f8"])
     with pytest.raises(OutputMismatchError, match="constant output"):

@@ -22,6 +22,7 @@ def refused(run_cut: Run, outputs: list[Any], **options: Any) -> str:
     return str(caught.value)
 
 
+@pytest.mark.case(72, 75, 76, 77, 78, 79)
 @pytest.mark.parametrize(
     ("outputs", "told"),
     [

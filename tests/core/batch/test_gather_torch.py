@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from microbatch.batch.layout import Layout, bind, query_start_loc, seq_lens, tokens
+from microbatch.batch.layout import Layout, bind, query_start_loc, reduce, seq_lens, tokens
 from microbatch.errors import ArgumentValueError, LayoutError, OutputMismatchError
 from microbatch_backends.torch_device.backend import TorchCpuBackend
 
@@ -133,3 +133,92 @@ def test_an_output_on_another_device_is_named(run_cut: Run, tensors: Any) -> Non
         run_cut(
             lambda part: part.to(next(devices)), torch.zeros(4), on=tensors, splitter="even", num_ubatches=2
         )
+
+
+@pytest.mark.case(72)
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("pair", [("int64", "float16"), ("float32", "float64"), ("bfloat16", "float16")])
+def test_two_dtypes_are_an_error_and_no_promotion(
+    run_cut: Run, tensors: Any, pair: tuple[str, str], recorded: bool
+) -> None:
+    """torch.cat would make float16 of int64 and float16."""
+    dtypes = iter(pair)
+
+    def function(part: Any) -> Any:
+        made = part.to(getattr(torch, next(dtypes)))
+        return made.requires_grad_() if recorded and made.is_floating_point() else made
+
+    with pytest.raises(OutputMismatchError, match=pair[1]):
+        run_cut(function, torch.ones(4, 2), on=tensors, splitter="even", num_ubatches=2)
+
+
+@pytest.mark.case(73)
+@pytest.mark.parametrize("recorded", [False, True])
+def test_an_empty_vector_beside_a_matrix_is_an_error(run_cut: Run, tensors: Any, recorded: bool) -> None:
+    parts = iter([torch.ones(2, 3, requires_grad=recorded), torch.ones(0, requires_grad=recorded)])
+    with pytest.raises(OutputMismatchError, match="0 rows"):
+        run_cut(lambda part: next(parts), torch.ones(4), on=tensors, splitter="even", num_ubatches=2)
+
+
+@pytest.mark.case(81)
+def test_memory_written_again_is_refused_where_autograd_keeps_the_parts(run_cut: Run, tensors: Any) -> None:
+    buffer = torch.zeros(2, 2, requires_grad=True)
+
+    def overwriting(part: Any) -> Any:
+        with torch.no_grad():
+            buffer.copy_(part)
+        return buffer
+
+    x = torch.arange(12.0).reshape(6, 2)
+    with pytest.raises(
+        OutputMismatchError, match="output of ubatch 1 is in the memory that ubatch 0 returned"
+    ):
+        run_cut(overwriting, x, on=tensors, splitter="even", num_ubatches=3)
+    with torch.no_grad():
+        assert torch.equal(run_cut(overwriting, x, on=tensors, splitter="even", num_ubatches=3), x)
+
+
+@pytest.mark.case(81)
+def test_memory_that_nobody_wrote_may_be_returned_every_time(run_cut: Run, tensors: Any) -> None:
+    bias = torch.ones(3, requires_grad=True)
+    result = run_cut(
+        lambda part: bias.expand(len(part), 3), torch.zeros(6, 2), on=tensors, splitter="even", num_ubatches=3
+    )
+    result.sum().backward()
+    assert bias.grad.tolist() == [6.0] * 3
+    zero = torch.zeros(())
+    layout = Layout(outputs={"loss": reduce(lambda values, weights: sum(values))})
+    made = run_cut(
+        lambda part: {"x": part, "loss": zero}, torch.zeros(6, 2), layout=layout, on=tensors, splitter="even",
+        num_ubatches=3,
+    )  # fmt: skip
+    assert made["loss"] == 0
+
+
+@pytest.mark.case(75, 81)
+def test_a_constant_that_was_written_between_the_calls_is_refused(run_cut: Run, tensors: Any) -> None:
+    step = torch.zeros(())
+
+    def counting(part: Any) -> Any:
+        return {"x": part, "step": step.add_(1)}
+
+    with pytest.raises(OutputMismatchError, match=r"output\['step'\] of ubatch 1"):
+        run_cut(counting, torch.zeros(6, 2), on=tensors, splitter="even", num_ubatches=3)
+
+
+class Metres(torch.Tensor):
+    """A tensor with a unit."""
+
+
+@pytest.mark.case(84)
+@pytest.mark.parametrize("recorded", [False, True])
+def test_tensor_subclasses_survive_and_are_not_mixed(run_cut: Run, tensors: Any, recorded: bool) -> None:
+    x = torch.arange(12.0).reshape(6, 2).requires_grad_(recorded)
+    result = run_cut(
+        lambda part: part.as_subclass(Metres) * 2, x, on=tensors, splitter="even", num_ubatches=3
+    )
+    assert type(result) is Metres
+    assert torch.equal(result.detach().as_subclass(torch.Tensor), x.detach() * 2)
+    kinds = iter([Metres, torch.Tensor])
+    with pytest.raises(OutputMismatchError, match="a Tensor in ubatch 1 but a Metres in ubatch 0"):
+        run_cut(lambda part: part.as_subclass(next(kinds)), x, on=tensors, splitter="even", num_ubatches=2)

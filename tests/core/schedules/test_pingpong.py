@@ -42,6 +42,7 @@ def driver(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.pitfall(5)
+@pytest.mark.case(29, 55, 56)
 @given(yields=st.lists(st.integers(0, 4), min_size=1, max_size=5), name=st.sampled_from(DRIVERS))
 def test_any_numbers_of_yields_run_in_ring_order(yields: list[int], name: str) -> None:
     if name == "greenlets":
@@ -50,11 +51,13 @@ def test_any_numbers_of_yields_run_in_ring_order(yields: list[int], name: str) -
 
 
 @pytest.mark.pitfall(5)
+@pytest.mark.case(29)
 @pytest.mark.parametrize("yields", [(1, 3), (3, 1), (0, 2), (2, 1, 2), (2, 2, 3)])
 def test_the_numbers_on_which_event_rings_hang(yields: tuple[int, ...], driver: str) -> None:
     TurnsProgram(yields, driver=driver)(RUNTIME)
 
 
+@pytest.mark.case(30)
 @pytest.mark.parametrize("count", range(1, 9))
 def test_one_to_eight_ubatches(count: int, driver: str) -> None:
     TurnsProgram([2] * count, driver=driver)(RUNTIME)
@@ -169,6 +172,7 @@ def test_one_ubatch_takes_no_turns(pool: WorkerPool, driver: str) -> None:
 
 
 @pytest.mark.pitfall(3)
+@pytest.mark.case(45, 57)
 def test_each_ubatch_knows_itself_and_sees_the_callers_variables(pool: WorkerPool, driver: str) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
     variable.set("caller")
@@ -187,6 +191,7 @@ def test_each_ubatch_knows_itself_and_sees_the_callers_variables(pool: WorkerPoo
     assert (variable.get(), current_ubatch()) == ("caller", None)
 
 
+@pytest.mark.case(58)
 def test_a_yield_in_a_thread_of_the_functions_own_is_an_error_that_says_so(
     pool: WorkerPool, driver: str
 ) -> None:
@@ -208,6 +213,7 @@ def test_a_yield_in_a_thread_of_the_functions_own_is_an_error_that_says_so(
     assert "that does not carry it" in errors[0]
 
 
+@pytest.mark.case(44)
 def test_nothing_of_a_step_is_kept_alive(pool: WorkerPool, driver: str) -> None:
     class Batch:
         pass
@@ -252,12 +258,45 @@ def test_stray_signals_change_nothing(pool: WorkerPool) -> None:
     assert order == [0, 1, 2] * 3
 
 
+@pytest.mark.case(53)
+@pytest.mark.case(51)
+def test_permits_left_by_a_failed_step_are_no_turns_in_the_next() -> None:
+    """The contexts are used again as they are, with whatever the failed step left in their gates."""
+
+    def program(runtime: DetRuntime) -> None:
+        pool, order, failing = WorkerPool(runtime), [], [True]
+
+        def compute(context: UBatchContext, ubatch: int) -> None:
+            order.append(ubatch)
+            dbo.dbo_yield()
+            if ubatch == 1 and failing[0]:
+                raise ValueError("first step")
+            order.append(ubatch)
+
+        step = make_step(runtime, pool, 3, compute)
+        for context in step.contexts:
+            context.signal_ready()
+        with pytest.raises(ValueError, match="first step"):
+            pingpong.run(step)
+        failing[0] = False
+        for context in step.contexts:
+            context.signal_ready()
+        order.clear()
+        pingpong.run(step)
+        assert order == [0, 1, 2, 0, 1, 2]
+        pool.shutdown()
+
+    explore(program, range(100), carrier=fastest_carrier()).check()
+
+
+@pytest.mark.case(53)
 @pytest.mark.parametrize("options", [{"spurious": 6}, {"spurious": 2}])
 def test_wakes_for_nothing_change_nothing(options: dict[str, int]) -> None:
     program = TurnsProgram
     explore(lambda r: program((2, 1, 2))(r), range(300), carrier=fastest_carrier(), **options).check()
 
 
+@pytest.mark.case(52)
 def test_a_limit_racing_with_the_turn_is_one_or_the_other() -> None:
     """A limit may pass at any time here; nobody ever reports that he waited for himself, and nobody hangs."""
     texts: set[str] = set()

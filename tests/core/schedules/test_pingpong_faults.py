@@ -63,12 +63,14 @@ def driver(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.pitfall(6)
+@pytest.mark.case(20, 21, 22)
 @pytest.mark.parametrize("fault", faults((1, 1)), ids=named)
 def test_two_ubatches_under_every_schedule_with_two_preemptions(fault: Fault) -> None:
     explore_all(lambda r: TurnsProgram((1, 1), fault)(r), preemptions=2, carrier=fastest_carrier()).check()
 
 
 @pytest.mark.pitfall(6)
+@pytest.mark.case(20, 21, 22)
 @pytest.mark.parametrize("fault", faults(YIELDS), ids=named)
 def test_three_ubatches_under_drawn_schedules(fault: Fault) -> None:
     explore(lambda r: TurnsProgram(YIELDS, fault)(r), range(100), carrier=fastest_carrier()).check()
@@ -84,12 +86,14 @@ ERRORS = (ValueError, KeyboardInterrupt, SystemExit, GeneratorExit, StopIteratio
 
 
 @pytest.mark.pitfall(6)
+@pytest.mark.case(20, 21, 25, 26, 27)
 @pytest.mark.parametrize("fault", faults(YIELDS, ERRORS), ids=named)
 def test_every_kind_of_error_on_real_threads(fault: Fault, pool: WorkerPool) -> None:
     TurnsProgram(YIELDS, fault, timeout=30.0).run(RUNTIME, pool)
 
 
 @pytest.mark.pitfall(6)
+@pytest.mark.case(21, 25, 26, 27)
 @pytest.mark.parametrize("fault", [f for f in faults(YIELDS, ERRORS) if f.place != "setup"], ids=named)
 def test_every_kind_of_error_on_greenlets(fault: Fault, pool: WorkerPool) -> None:
     pytest.importorskip("greenlet", reason="the greenlet driver needs the greenlet package")
@@ -171,6 +175,7 @@ def test_code_that_swallows_the_unwinding_is_asked_again(pool: WorkerPool, drive
     assert tries == [0, 0, 0]
 
 
+@pytest.mark.case(24)
 @pytest.mark.parametrize("where", ["maybe_run", "at the end"])
 def test_an_error_in_a_receive_hook_is_the_steps_error(where: str, pool: WorkerPool, driver: str) -> None:
     def broken_hook() -> None:
@@ -190,22 +195,22 @@ def test_an_error_in_a_receive_hook_is_the_steps_error(where: str, pool: WorkerP
 
 
 @pytest.mark.pitfall(7)
+@pytest.mark.case(28)
+@pytest.mark.parametrize("refusal", [RuntimeError, MemoryError])
 @pytest.mark.parametrize("at", [0, 1, 2])
-def test_a_thread_that_cannot_be_started_leaves_nobody_parked(
-    at: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_thread_that_cannot_be_started_leaves_nobody_parked(at: int, refusal: type[Exception]) -> None:
     def program(runtime: DetRuntime) -> None:
         pool, spawned, real = WorkerPool(runtime), [0], runtime.spawn
 
         def refusing(function: Any, *, name: str) -> Any:
             spawned[0] += 1
             if spawned[0] == at + 1:
-                raise RuntimeError("can't start new thread")
+                raise refusal("can't start new thread")
             return real(function, name=name)
 
         runtime.spawn = refusing  # type: ignore[method-assign]
         began: list[int] = []
-        with pytest.raises(RuntimeError, match="can't start new thread"):
+        with pytest.raises(refusal, match="can't start new thread"):
             pingpong.run(make_step(runtime, pool, 4, lambda c, x: began.append(x)))
         assert began == []
         TurnsProgram((1, 1, 1, 1)).run(runtime, pool)
@@ -222,6 +227,7 @@ def test_an_error_before_a_ubatch_has_begun_leaves_nobody_at_the_start_line(at: 
     explore(lambda r: TurnsProgram((1, 1, 1, 1), fault)(r), range(50), carrier=fastest_carrier()).check()
 
 
+@pytest.mark.case(23)
 def test_all_raise_and_the_first_in_time_is_the_one(pool: WorkerPool, driver: str) -> None:
     def compute(context: UBatchContext, ubatch: int) -> None:
         try:

@@ -50,6 +50,7 @@ def where_it_may_run() -> set[int]:
 
 
 @pytest.mark.pitfall(26)
+@pytest.mark.case(31)
 @pytest.mark.parametrize("fails", [False, True], ids=["sound step", "step that fails"])
 @in_thread_of_its_own
 def test_interrupt_at_every_bytecode_of_the_caller(fails: bool, driver: str, pool: WorkerPool) -> None:
@@ -97,6 +98,7 @@ def test_interrupt_at_every_bytecode_of_the_caller(fails: bool, driver: str, poo
     assert pool.num_threads <= 3, "interrupted steps left threads that nobody uses"
 
 
+@pytest.mark.case(31)
 @in_thread_of_its_own
 def test_interrupt_at_every_bytecode_of_a_first_step() -> None:
     """The threads are started in the interrupted step itself."""
@@ -124,6 +126,7 @@ def test_interrupt_at_every_bytecode_of_a_first_step() -> None:
                 assert "waited" not in str(getattr(error, "ubatch_errors", ""))
 
 
+@pytest.mark.case(32)
 @in_thread_of_its_own
 def test_a_second_interrupt_while_unwinding_is_bounded(pool: WorkerPool) -> None:
     def compute(context: UBatchContext, ubatch: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -62,6 +63,7 @@ def test_the_wrapped_call_equals_the_plain_one(num_ubatches: int, turns: Callabl
     assert len(wrapped.last_report.sizes) == num_ubatches
 
 
+@pytest.mark.case(39)
 def test_a_wrapper_inside_a_wrapper(turns: Callable[..., Any]) -> None:
     inner = turns(layer, 2)
 
@@ -74,6 +76,7 @@ def test_a_wrapper_inside_a_wrapper(turns: Callable[..., Any]) -> None:
 
 
 @pytest.mark.pitfall(24)
+@pytest.mark.case(40)
 def test_a_wrapper_that_calls_itself(turns: Callable[..., Any]) -> None:
     def deeper(x: Array) -> Array:
         dbo.dbo_yield()
@@ -86,6 +89,7 @@ def test_a_wrapper_that_calls_itself(turns: Callable[..., Any]) -> None:
 
 
 @pytest.mark.pitfall(24)
+@pytest.mark.case(41, 42)
 def test_two_wrappers_at_once_and_one_wrapper_from_several_threads(turns: Callable[..., Any]) -> None:
     first, second = turns(layer, 2), turns(layer, 4)
     wrong: list[Any] = []
@@ -99,7 +103,7 @@ def test_two_wrappers_at_once_and_one_wrapper_from_several_threads(turns: Callab
             except BaseException as error:  # noqa: BLE001 - shown below
                 wrong.append(error)
 
-    threads = [threading.Thread(target=caller, args=(i,)) for i in range(6)]
+    threads = [threading.Thread(target=caller, args=(i,)) for i in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -149,8 +153,18 @@ def test_unequal_yields_are_told_with_strict_yields(turns: Callable[..., Any]) -
         turns(uneven, 2, strict_yields=True)(rows)
 
 
-def test_a_dropped_wrapper_leaves_no_thread() -> None:
+@pytest.mark.case(43)
+@pytest.mark.parametrize("cycle", [False, True])
+def test_a_dropped_wrapper_leaves_no_thread(cycle: bool) -> None:
+    class Model:
+        def __call__(self, x: Array) -> Array:
+            return layer(x)
+
     for _ in range(10):
-        wrapped = microbatch.wrap(layer, schedule="pingpong", policy="fixed", num_ubatches=3)
+        model: Any = Model()
+        wrapped = microbatch.wrap(model, schedule="pingpong", policy="fixed", num_ubatches=3)
+        if cycle:
+            model.wrapper = wrapped
         wrapped(ROWS)
-        del wrapped
+        del wrapped, model
+    gc.collect()

@@ -34,6 +34,7 @@ class Device:
         return x * 2
 
 
+@pytest.mark.case(63, 68)
 @given(
     rows=st.integers(1, 300),
     capacity=st.integers(1, 300),
@@ -53,6 +54,7 @@ def test_every_row_once_whatever_the_capacity(rows: int, capacity: int, count: i
         assert len(device.failed) <= rows.bit_length() + 1
 
 
+@pytest.mark.case(62, 63)
 def test_one_row_that_does_not_fit_says_what_was_tried() -> None:
     with microbatch.wrap(Device(0), num_ubatches=1) as wrapped, pytest.raises(StepOutOfMemoryError) as caught:
         wrapped(np.arange(8))
@@ -61,6 +63,7 @@ def test_one_row_that_does_not_fit_says_what_was_tried() -> None:
     assert isinstance(caught.value.__cause__, MemoryError)
 
 
+@pytest.mark.case(66)
 @pytest.mark.parametrize("error", [ValueError, RuntimeError, ZeroDivisionError])
 def test_other_errors_are_never_retried(error: type[Exception]) -> None:
     device = Device(3, error)
@@ -69,6 +72,7 @@ def test_other_errors_are_never_retried(error: type[Exception]) -> None:
     assert device.failed == [8]
 
 
+@pytest.mark.case(60)
 @pytest.mark.parametrize("chained", [False, True])
 def test_nothing_of_a_failed_attempt_is_alive_when_the_next_starts(chained: bool) -> None:
     alive: list[weakref.ref[Any]] = []

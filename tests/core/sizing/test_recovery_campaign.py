@@ -136,6 +136,7 @@ def perform(case: Case) -> str:
     return end
 
 
+@pytest.mark.case(68)
 @pytest.mark.parametrize("first", range(0, CASES, CHUNK))
 def test_every_case_ends_right_and_repeats_nothing(first: int) -> None:
     ends: dict[str, int] = {}

@@ -38,10 +38,19 @@ def everywhere(program: Callable[[DetRuntime], None], *, preemptions: int = 2, s
     explore(program, range(seeds), carrier=fastest_carrier()).check()
 
 
+def trying(call: Callable[[], Any]) -> Any:
+    """What `call` returns, or raises, an interrupt included."""
+    try:
+        return call()
+    except BaseException as error:  # noqa: BLE001 - compared by the caller
+        return error
+
+
 def kinds_of(results: list[Any]) -> list[str]:
     return sorted(type(result).__name__ for result in results)
 
 
+@pytest.mark.case(1, 2)
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_lock_step_and_reuse_for_ten_rounds(count: int) -> None:
     def program(runtime: DetRuntime) -> None:
@@ -59,6 +68,7 @@ def test_lock_step_and_reuse_for_ten_rounds(count: int) -> None:
     everywhere(program, preemptions=1, seeds=60)
 
 
+@pytest.mark.case(5)
 @pytest.mark.parametrize("count", [2, 3])
 def test_places_are_a_permutation_and_the_last_to_arrive_is_0(count: int) -> None:
     def program(runtime: DetRuntime) -> None:
@@ -69,6 +79,7 @@ def test_places_are_a_permutation_and_the_last_to_arrive_is_0(count: int) -> Non
     everywhere(program)
 
 
+@pytest.mark.case(19)
 def test_more_threads_than_parties_are_served_in_rounds() -> None:
     def program(runtime: DetRuntime) -> None:
         barrier = UBatchBarrier(2, runtime)
@@ -78,6 +89,7 @@ def test_more_threads_than_parties_are_served_in_rounds() -> None:
     everywhere(program)
 
 
+@pytest.mark.case(16)
 def test_a_fast_party_cannot_lap_a_slow_one() -> None:
     def program(runtime: DetRuntime) -> None:
         barrier, log = UBatchBarrier(2, runtime), []
@@ -93,6 +105,7 @@ def test_a_fast_party_cannot_lap_a_slow_one() -> None:
     everywhere(program)
 
 
+@pytest.mark.case(6)
 def test_action_runs_once_a_round_before_anyone_passes() -> None:
     def program(runtime: DetRuntime) -> None:
         done: list[int] = []
@@ -110,6 +123,7 @@ def test_action_runs_once_a_round_before_anyone_passes() -> None:
     everywhere(program)
 
 
+@pytest.mark.case(7)
 def test_an_action_that_raises_breaks_the_barrier_for_the_others() -> None:
     def program(runtime: DetRuntime) -> None:
         barrier = UBatchBarrier(3, runtime, action=lambda: 1 // 0)  # type: ignore[arg-type,return-value]
@@ -119,6 +133,7 @@ def test_an_action_that_raises_breaks_the_barrier_for_the_others() -> None:
     everywhere(program)
 
 
+@pytest.mark.case(8, 10)
 def test_abort_frees_who_waits_and_refuses_who_comes() -> None:
     def program(runtime: DetRuntime) -> None:
         barrier = UBatchBarrier(3, runtime)
@@ -139,6 +154,39 @@ def test_abort_frees_who_waits_and_refuses_who_comes() -> None:
     everywhere(program)
 
 
+@pytest.mark.case(9)
+def test_an_abort_before_anybody_waits_is_found_by_all_who_come() -> None:
+    def program(runtime: DetRuntime) -> None:
+        barrier = UBatchBarrier(2, runtime)
+        barrier.abort("the model could not be loaded")
+        results = parties(runtime, lambda _: barrier.wait(), 3)
+        assert kinds_of(results) == ["BarrierBrokenError"] * 3
+        assert all("the model could not be loaded" in str(result) for result in results)
+
+    everywhere(program, seeds=40)
+
+
+@pytest.mark.case(10, 19)
+def test_a_broken_barrier_answers_every_call_at_once() -> None:
+    """Nothing here may wait: with nobody else there, the deterministic runtime would call it a deadlock."""
+
+    def program(runtime: DetRuntime) -> None:
+        acted: list[int] = []
+        barrier = UBatchBarrier(3, runtime, timeout=5.0, action=lambda: acted.append(1))
+        barrier.abort("first reason")
+        barrier.abort("second reason")
+        for limit in (None, 0, 10.0):
+            with pytest.raises(BarrierBrokenError, match="first reason"):
+                barrier.wait(limit)
+        assert (barrier.broken, barrier.n_waiting, barrier.generation, acted) == (True, 0, 0, [])
+        barrier.reset()
+        assert (barrier.broken, barrier.n_waiting, barrier.generation) == (False, 0, 1)
+        assert runtime.monotonic() == 0
+
+    everywhere(program, seeds=1)
+
+
+@pytest.mark.case(11)
 def test_a_limit_that_passes_is_told_to_the_late_one_and_breaks_it_for_the_others() -> None:
     def program(runtime: DetRuntime) -> None:
         barrier = UBatchBarrier(3, runtime)
@@ -150,6 +198,7 @@ def test_a_limit_that_passes_is_told_to_the_late_one_and_breaks_it_for_the_other
     everywhere(program)
 
 
+@pytest.mark.case(13)
 def test_limit_of_the_constructor_holds_where_wait_names_none() -> None:
     def program(runtime: DetRuntime) -> None:
         barrier = UBatchBarrier(2, runtime, timeout=5.0)
@@ -160,6 +209,7 @@ def test_limit_of_the_constructor_holds_where_wait_names_none() -> None:
     everywhere(program)
 
 
+@pytest.mark.case(52)
 def test_limit_racing_with_the_last_arrival_is_one_or_the_other_for_all() -> None:
     def program(runtime: DetRuntime) -> None:
         barrier = UBatchBarrier(2, runtime)
@@ -173,6 +223,7 @@ def test_limit_racing_with_the_last_arrival_is_one_or_the_other_for_all() -> Non
     explore(program, range(300), eager_timeouts=True).check()
 
 
+@pytest.mark.case(53)
 def test_wakes_for_nothing_change_nothing() -> None:
     def program(runtime: DetRuntime) -> None:
         barrier = UBatchBarrier(2, runtime)
@@ -182,6 +233,7 @@ def test_wakes_for_nothing_change_nothing() -> None:
     explore(program, range(200), spurious=5).check()
 
 
+@pytest.mark.case(12)
 def test_zero_limit_is_a_poll() -> None:
     barrier = UBatchBarrier(2)
     with pytest.raises(WaitTimeoutError):
@@ -189,11 +241,13 @@ def test_zero_limit_is_a_poll() -> None:
     assert UBatchBarrier(1).wait(0) == 0
 
 
+@pytest.mark.case(3)
 def test_single_party_passes_at_once_twice() -> None:
     barrier = UBatchBarrier(1)
     assert (barrier.wait(), barrier.wait(), barrier.generation) == (0, 0, 2)
 
 
+@pytest.mark.case(14)
 def test_reset_frees_waiters_with_an_error_and_makes_it_usable() -> None:
     outcomes = set()
 
@@ -220,28 +274,36 @@ def test_reset_frees_waiters_with_an_error_and_makes_it_usable() -> None:
     assert outcomes == {"reset", "not"}
 
 
-@pytest.mark.parametrize("how", ["timeout", "abort", "action"])
+@pytest.mark.case(15)
+@pytest.mark.parametrize("how", ["timeout", "abort", "action", "interrupt"])
 def test_reset_makes_a_broken_barrier_usable(how: str) -> None:
     failing = [True]
 
     def action() -> None:
         if how == "action" and failing[0]:
             raise ValueError("action")
+        if how == "interrupt" and failing[0]:
+            raise KeyboardInterrupt
 
-    barrier = UBatchBarrier(1 if how == "action" else 2, action=action)
-    if how == "abort":
-        barrier.abort("test")
-    else:
-        with pytest.raises((WaitTimeoutError, ValueError)):
-            barrier.wait(0)
-    assert barrier.broken
-    failing[0] = False
-    barrier.reset()
-    assert not barrier.broken
-    if how == "action":
-        assert barrier.wait(0) == 0
+    def program(runtime: DetRuntime) -> None:
+        failing[0] = True
+        barrier = UBatchBarrier(2, runtime, action=action)
+        if how == "abort":
+            barrier.abort("test")
+        else:
+            count = 1 if how == "timeout" else 2
+            results = parties(runtime, lambda _: trying(lambda: barrier.wait(1.0)), count)
+            assert all(isinstance(result, BaseException) for result in results)
+        assert barrier.broken
+        failing[0] = False
+        barrier.reset()
+        assert not barrier.broken
+        assert sorted(parties(runtime, lambda _: barrier.wait(), 2)) == [0, 1]
+
+    everywhere(program, seeds=40)
 
 
+@pytest.mark.case(14)
 def test_reset_with_nobody_there_is_harmless() -> None:
     def program(runtime: DetRuntime) -> None:
         barrier = UBatchBarrier(2, runtime)
@@ -252,6 +314,7 @@ def test_reset_with_nobody_there_is_harmless() -> None:
     everywhere(program)
 
 
+@pytest.mark.case(17)
 def test_an_interrupt_of_one_waiter_breaks_it_for_the_others() -> None:
     """CPython's barrier leaves the others parked."""
 
@@ -277,6 +340,7 @@ def test_an_interrupt_of_one_waiter_breaks_it_for_the_others() -> None:
     everywhere(program)
 
 
+@pytest.mark.case(4)
 @pytest.mark.parametrize(
     ("count", "error"),
     [

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from microbatch.errors import WaitTimeoutError
 from microbatch.schedules import pingpong
 from microbatch.testing.deterministic import (
     BoundedSearch,
     DeadlockError,
     DetRuntime,
     Preemptions,
+    RandomWalk,
     explore,
     explore_all,
     fastest_carrier,
@@ -25,6 +27,8 @@ from microbatch.testing.taking_turns import Fault, TurnsProgram, order_of_work
 from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.failure import UBatchCancelled
 from microbatch.turns.handoff import Ring, ThreadRing
+from microbatch.turns.runtime import Gate
+from microbatch.turns.workers import WorkerPool
 
 Program = Callable[[DetRuntime], None]
 
@@ -110,6 +114,7 @@ SMALL: dict[str, Program] = {
 }
 
 
+@pytest.mark.case(16, 49, 50)
 @pytest.mark.parametrize("strategy", ["random", "pct"])
 @pytest.mark.parametrize("bug", BUGS)
 def test_seeded_bug_is_found_within_100_schedules(bug: str, strategy: str) -> None:
@@ -126,6 +131,7 @@ def test_seeded_bug_is_found_by_bounded_search_and_its_schedule_replays(bug: str
             replay(SMALL[bug], outcome.choices, carrier=carrier)
 
 
+@pytest.mark.case(53, 55)
 @given(
     yields=st.lists(st.integers(0, 3), min_size=2, max_size=4),
     switches=switch_lists(tasks=5),
@@ -179,6 +185,144 @@ def test_barrier_is_usable_after_any_history(
 
     runtime = DetRuntime(Preemptions(switches), carrier=fastest_carrier())
     runtime.run(lambda: program(runtime))
+
+
+@pytest.mark.case(18)
+@given(
+    leaver=st.integers(0, 2), switches=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2)), max_size=4)
+)
+def test_who_leaves_the_ring_is_no_longer_waited_for(leaver: int, switches: list[tuple[int, int]]) -> None:
+    """Three parties, one of which leaves at once; the other two go on among themselves, then each alone."""
+
+    def program(runtime: DetRuntime) -> None:
+        ring, order = ThreadRing(runtime, [runtime.gate() for _ in range(3)], None), []
+
+        def party(index: int) -> None:
+            ring.start(index)
+            for _ in range(0 if index == leaver else 2):
+                order.append(index)
+                ring.hand_over(index)
+            order.append(index)
+            ring.leave(index)
+            ring.leave(index)
+
+        tasks = [runtime.spawn(lambda i=i: party(i), name=f"party {i}") for i in range(3)]  # type: ignore[misc]
+        for task in tasks:
+            task.join()
+        yields = [0 if index == leaver else 2 for index in range(3)]
+        assert order == [ubatch for ubatch, _ in order_of_work(yields)]
+        assert ring.left == [True] * 3
+
+    runtime = DetRuntime(Preemptions(switches), carrier=fastest_carrier())
+    runtime.run(lambda: program(runtime))
+
+
+@pytest.mark.case(19)
+def test_a_scattered_ring_answers_every_call_at_once() -> None:
+    """Alone on the deterministic runtime, where waiting would be a deadlock."""
+
+    def program(runtime: DetRuntime) -> None:
+        ring = ThreadRing(runtime, [runtime.gate() for _ in range(3)], None)
+        ring.scatter()
+        ring.scatter()
+        for _ in range(2):
+            with pytest.raises(UBatchCancelled):
+                ring.start(0)
+            with pytest.raises(UBatchCancelled):
+                ring.hand_over(0)
+        ring.fail(1)
+        ring.leave(1)
+        ring.leave(0)
+
+    runtime = DetRuntime()
+    runtime.run(lambda: program(runtime))
+
+
+class LyingGate:
+    """Says three times that the limit of a wait has passed: at once, or in the moment when the signal came.
+
+    It takes no permit for a lie, as trio's lying lock does not take the lock; so the wait after one finds it.
+    """
+
+    def __init__(self, gate: Gate, *, at_once: bool) -> None:
+        self._gate = gate
+        self._at_once = at_once
+        self._lies = 3
+        self._lied = False
+
+    def open(self) -> None:
+        self._gate.open()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._lied = timeout is not None and self._lies > 0 and not self._lied
+        if not self._lied:
+            return self._gate.wait(timeout)
+        self._lies -= 1
+        if not self._at_once:
+            self._gate.wait()
+            self._gate.open()
+        return False
+
+
+def lying(program: Program, *, at_once: bool) -> None:
+    """Run `program` under drawn schedules on gates that lie."""
+    for seed in range(60):
+        runtime = DetRuntime(RandomWalk(seed), carrier=fastest_carrier())
+        honest = runtime.gate
+        runtime.gate = lambda honest=honest: LyingGate(honest(), at_once=at_once)  # type: ignore[method-assign,assignment,misc]
+        runtime.run(lambda runtime=runtime: program(runtime))  # type: ignore[misc]
+
+
+@pytest.mark.case(54)
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_gate_that_lies_loses_no_worker(at_once: bool) -> None:
+    """The caller waits with a limit for a step that is sound: told that it has passed, it asks again."""
+
+    def program(runtime: DetRuntime) -> None:
+        pool, done = WorkerPool(runtime), []
+        for number in range(2):
+            pool.run([lambda: None, lambda n=number: done.append(n)], limit=5.0, give_up=lambda: False)  # type: ignore[misc]
+        assert done == [0, 1]
+        pool.shutdown()
+
+    lying(program, at_once=at_once)
+
+
+@pytest.mark.case(54)
+@pytest.mark.parametrize("yields", [(1, 1), (2, 0, 1)])
+def test_a_gate_that_lies_when_the_turn_has_come_loses_no_turn(yields: tuple[int, ...]) -> None:
+    """Who is told that the limit passed looks whether it has the turn, and then it has."""
+    lying(lambda runtime: TurnsProgram(yields, timeout=30.0)(runtime), at_once=False)
+
+
+@pytest.mark.case(54)
+def test_a_gate_that_lies_before_the_turn_came_is_a_limit_that_passed() -> None:
+    def program(runtime: DetRuntime) -> None:
+        with pytest.raises(WaitTimeoutError, match="waited 30.0 s for"):
+            TurnsProgram((1, 1), timeout=30.0)(runtime)
+
+    lying(program, at_once=True)
+
+
+@pytest.mark.case(54)
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_gate_that_lies_is_one_fate_for_all_at_the_barrier(at_once: bool) -> None:
+    def program(runtime: DetRuntime) -> None:
+        barrier, results = UBatchBarrier(2, runtime, timeout=5.0), []
+
+        def party() -> None:
+            try:
+                results.append(str(barrier.wait()))
+            except Exception as error:  # noqa: BLE001 - only its kind matters
+                results.append(type(error).__name__)
+
+        tasks = [runtime.spawn(party, name="party") for _ in range(2)]
+        for task in tasks:
+            task.join()
+        broken = ["BarrierBrokenError", "WaitTimeoutError"]
+        assert sorted(results) == ["0", "1"] or (at_once and sorted(results) == broken)
+
+    lying(program, at_once=at_once)
 
 
 def test_bounded_search_ends_and_repeats_no_schedule() -> None:

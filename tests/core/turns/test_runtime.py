@@ -19,6 +19,7 @@ KINDS: list[Callable[[], Gate]] = [LockGate, *([EventGate] if hasattr(os, "event
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
+@pytest.mark.case(48)
 @kinds
 @given(operations=st.lists(st.sampled_from(["open", "poll"])))
 def test_gate_is_one_saturating_permit(kind: Callable[[], Gate], operations: list[str]) -> None:
@@ -38,6 +39,7 @@ def test_limit_of_a_wait_passes(kind: Callable[[], Gate]) -> None:
     assert kind().wait(-1.0) is False
 
 
+@pytest.mark.case(47)
 @kinds
 @pytest.mark.parametrize("limit", [None, 30.0, 1e12])
 def test_signal_before_the_wait_is_not_lost(kind: Callable[[], Gate], limit: float | None) -> None:
@@ -65,6 +67,7 @@ def test_one_permit_passes_one_of_two_waiters(kind: Callable[[], Gate]) -> None:
     assert sorted(seen) == [False, True]
 
 
+@pytest.mark.case(33)
 @kinds
 def test_child_of_a_fork_cannot_wait_and_does_not_wake_its_parent(kind: Callable[[], Gate]) -> None:
     if not hasattr(os, "fork"):
@@ -175,6 +178,7 @@ def test_gathered_gates_have_the_callers_core_for_a_home() -> None:
         assert gates[0].home in os.sched_getaffinity(0)
 
 
+@pytest.mark.case(46)
 def test_task_runs_under_its_name_and_can_be_joined() -> None:
     names: list[str] = []
     task = ThreadRuntime().spawn(lambda: names.append(threading.current_thread().name), name="worker 7")

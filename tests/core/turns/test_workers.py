@@ -41,6 +41,7 @@ def test_all_bodies_run_at_the_same_time_the_first_in_the_caller(count: int, poo
     assert sorted(seen) == [(index, index == 0) for index in range(count)]
 
 
+@pytest.mark.case(46)
 def test_threads_are_kept_for_the_next_run(pool: WorkerPool) -> None:
     names: set[str] = set()
     for _ in range(50):
@@ -49,6 +50,7 @@ def test_threads_are_kept_for_the_next_run(pool: WorkerPool) -> None:
     assert names == {"MainThread", "microbatch-1", "microbatch-2"}
 
 
+@pytest.mark.case(39)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=3))
 def test_runs_nest_to_any_depth(widths: list[int]) -> None:
     with no_thread_left():
@@ -68,6 +70,7 @@ def test_runs_nest_to_any_depth(widths: list[int]) -> None:
     assert len(leaves) == expected
 
 
+@pytest.mark.case(41)
 def test_eight_callers_share_a_pool(pool: WorkerPool) -> None:
     done: list[int] = []
 
@@ -151,6 +154,35 @@ def test_an_interrupt_outranks_an_error_that_came_before(pool: WorkerPool) -> No
     with pytest.raises(KeyboardInterrupt) as caught:
         pool.run([interrupted, failing])
     assert any("first in time" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.case(32)
+@pytest.mark.parametrize("interrupts", [1, 2, 3])
+def test_further_interrupts_while_the_first_is_handled_end_the_waiting(interrupts: int) -> None:
+    """One while the others are waited for is taken and the waiting goes on; after the next one nobody is waited for."""
+
+    def program(runtime: DetRuntime) -> None:
+        pool, left, stuck = WorkerPool(runtime), [interrupts], runtime.gate()
+
+        def strike(_: BaseException | None = None) -> None:
+            left[0] -= 1
+            if left[0] >= 0:
+                raise KeyboardInterrupt(f"{interrupts - left[0]}")
+            stuck.open()
+
+        with pytest.raises(KeyboardInterrupt) as caught:
+            pool.run([strike, lambda: stuck.wait() and None], on_interrupt=strike)
+        notes = " ".join(getattr(caught.value, "__notes__", []))
+        assert str(caught.value) == str(interrupts)
+        assert ("while the threads of a step were being stopped" in notes) == (interrupts == 2)
+        assert ("1 threads of the step were still running and are no longer waited for" in notes) == (
+            interrupts == 3
+        )
+        stuck.open()
+        pool.run([lambda: None] * 2)
+        pool.shutdown()
+
+    explore(program, range(40), carrier=fastest_carrier()).check()
 
 
 def test_errors_keep_their_cause_and_context(pool: WorkerPool) -> None:
@@ -245,6 +277,7 @@ def test_shutdown_names_a_thread_that_does_not_end() -> None:
     explore(program, range(30), carrier=fastest_carrier()).check()
 
 
+@pytest.mark.case(43)
 @pytest.mark.parametrize("cycle", [False, True])
 def test_a_collected_pool_leaves_no_thread(cycle: bool) -> None:
     pools = [WorkerPool(RUNTIME) for _ in range(5)]
@@ -258,6 +291,7 @@ def test_a_collected_pool_leaves_no_thread(cycle: bool) -> None:
         gc.collect()
 
 
+@pytest.mark.case(44)
 def test_sleeping_workers_keep_nothing_of_the_last_run_alive(pool: WorkerPool) -> None:
     class Batch:
         pass

@@ -89,6 +89,7 @@ step()
 
 
 @pytest.mark.pitfall(25)
+@pytest.mark.case(33, 34, 35, 36, 37, 38)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_process(name: str) -> None:
     if "fork" in name and not hasattr(os, "fork"):

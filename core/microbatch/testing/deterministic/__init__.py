@@ -3,6 +3,7 @@
 from microbatch.testing.deterministic.carriers import fastest_carrier
 from microbatch.testing.deterministic.explore import Outcome, explore, explore_all, replay
 from microbatch.testing.deterministic.runtime import DeadlockError, DetRuntime, LeftBehindError, LivelockError
+from microbatch.testing.deterministic.stepping import Stepper
 from microbatch.testing.deterministic.strategies import (
     PCT,
     BoundedSearch,
@@ -24,6 +25,7 @@ __all__ = [
     "Preemptions",
     "RandomWalk",
     "Replay",
+    "Stepper",
     "explore",
     "explore_all",
     "fastest_carrier",

@@ -73,9 +73,7 @@ class DetRuntime:
         Raises what it raises; DeadlockError, LeftBehindError or LivelockError with a table and the schedule; an error
         of the strategy itself as it is.
         """
-        main = self._current
-        self.tasks.append(main)
-        self.running = True
+        main = self.enter()
         try:
             try:
                 program()
@@ -86,13 +84,20 @@ class DetRuntime:
         except Killed:
             pass
         finally:
-            self._kill(main)
-            self.running = False
-        if self._verdict is not None:
-            raise self._verdict
-        for task in self.tasks:
-            if task.error is not None:
-                raise task.error
+            self._end()
+        self._raise_first()
+
+    def enter(self) -> DetTask:
+        """Make the caller the main task, for use without `run`; `leave` undoes it."""
+        main = self._current
+        self.tasks.append(main)
+        self.running = True
+        return main
+
+    def leave(self) -> None:
+        """Unwind all other tasks; raises the first error that one of them let through."""
+        self._end()
+        self._raise_first()
 
     @property
     def choices(self) -> list[int]:
@@ -250,8 +255,16 @@ class DetRuntime:
         self._current = following
         return following.place
 
-    def _kill(self, main: DetTask) -> None:
+    def _raise_first(self) -> None:
+        if self._verdict is not None:
+            raise self._verdict
+        for task in self.tasks:
+            if task.error is not None:
+                raise task.error
+
+    def _end(self) -> None:
         """Unwind what is left, so that no thread and no suspended frame survives the run."""
+        main = self.tasks[0]
         self.dead = True
         for task in self.tasks[1:]:
             if task.state is not State.ENDED:
@@ -259,6 +272,7 @@ class DetRuntime:
                 self._carrier.switch(main.place, task.place)
             self._carrier.ended(task.place)
         self._current = main
+        self.running = False
 
     def _story(self) -> str:
         if len(self.decisions) > LONGEST_SCHEDULE:

@@ -79,6 +79,10 @@ class Memory:
         """As of NumPy."""
         return self.view.strides
 
+    def data_ptr(self) -> int:
+        """The address of the first element, as of torch."""
+        return int(self.view.__array_interface__["data"][0])
+
     def __len__(self) -> int:
         return len(self.view)
 
