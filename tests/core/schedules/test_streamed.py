@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +117,90 @@ def test_a_mapped_file_larger_than_the_memory_used(tmp_path: Path) -> None:
     assert peak < 2 * part * (streamed.SLOTS + 1)
     assert peak < mapped.nbytes / 6
     np.testing.assert_array_equal(out[:, 0], np.arange(rows, dtype="f4") + 1)
+
+
+def in_file(array: np.ndarray) -> bool:
+    """Whether its bytes are those of a mapped file."""
+    return isinstance(array, np.memmap)
+
+
+class Watched(CpuBackend):
+    """The cpu backend, telling when rows are read from a mapped file and when they are written to one.
+
+    In the turns 2 to 7 the three stages meet in the middle of their work: were one of them to wait for another to
+    end, nobody would ever go on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[tuple[str, str, int]] = []
+        self._counts = {"read": 0, "compute": 1, "write": 2}
+        self._first = dict(self._counts)
+        self._meeting = threading.Barrier(3, timeout=30)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Note begin and end of the next part of this stage; each stage takes parts in order."""
+        turn = self._counts[name]
+        self._counts[name] += 1
+        part = turn - self._first[name]
+        self.log.append(("begin", name, part))
+        if 2 <= turn < 8:
+            self._meeting.wait()
+        yield
+        self.log.append(("end", name, part))
+
+    def copy(self, destination: Any, source: Any) -> None:
+        """As ever."""
+        stages = [
+            self.stage(name) for name, array in (("read", source), ("write", destination)) if in_file(array)
+        ]
+        with ExitStack() as stack:
+            for stage in stages:
+                stack.enter_context(stage)
+            super().copy(destination, source)
+
+
+def test_a_file_bigger_than_the_memory_limit_is_read_computed_and_written_at_once(tmp_path: Path) -> None:
+    rows, width, limit = 1 << 13, 512, 4 << 20
+    mapped = np.lib.format.open_memmap(tmp_path / "in.npy", "w+", "f4", (rows, width))
+    mapped[:] = np.arange(rows, dtype="f4")[:, None]
+    out = np.lib.format.open_memmap(tmp_path / "out.npy", "w+", "f4", (rows, width))
+    device = Watched()
+
+    def work(x: Any) -> Any:
+        with device.stage("compute"):
+            assert not in_file(x), "the function was left to read the file itself"
+            return x * 2 + 1
+
+    with microbatch.wrap(
+        work, schedule="streamed", plugins=GivenBackends(device), memory_limit=limit, backend="cpu"
+    ) as wrapped:
+        tracemalloc.start()
+        try:
+            assert wrapped(mapped, out=out) is out
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        report = wrapped.last_report
+    assert mapped.nbytes == 4 * limit
+    assert peak < limit
+    np.testing.assert_array_equal(out, mapped * 2 + 1)
+    assert report is not None and report.schedule == "streamed"
+    parts = len(report.sizes)
+    assert parts > 3 * streamed.SLOTS
+    assert sorted(device.log) == sorted(
+        (what, stage, part)
+        for what in ("begin", "end")
+        for stage in ("read", "compute", "write")
+        for part in range(parts)
+    )
+    at = {entry: place for place, entry in enumerate(device.log)}
+    for part in range(1, 6):
+        assert at["begin", "read", part + 1] < at["end", "compute", part]
+        assert at["begin", "write", part - 1] < at["end", "compute", part]
+    for part in range(streamed.SLOTS, parts):
+        assert at["end", "write", part - streamed.SLOTS] < at["begin", "read", part]
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3, 6])
