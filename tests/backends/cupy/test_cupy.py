@@ -141,6 +141,10 @@ class FakeCupy:
             using_allocator=self.using_allocator,
             alloc_pinned_memory=self.alloc_pinned_memory,
             is_available=lambda: devices > 0,
+            nvtx=SimpleNamespace(
+                RangePush=lambda name: self.log.append(("push", name)),
+                RangePop=lambda: self.log.append(("pop",)),
+            ),
             runtime=SimpleNamespace(
                 getDevice=self.device,
                 memGetInfo=lambda: (self.free, self.total),

@@ -25,11 +25,7 @@ class Sound(AdversarialBackend):
 
     def __init__(self) -> None:
         super().__init__(WorkOrder(starved=self.starved), MemoryModel(capacity=1 << 16))
-
-    def stream(self, purpose: Any) -> Any:
-        if purpose not in self.device.streams:
-            self.device.streams[purpose] = self.kind_of_stream(self.device, 1 + len(purpose), purpose)
-        return self.device.streams[purpose]
+        self.device.kind_of_stream = self.kind_of_stream
 
     def priority_stream(self, purpose: Any, priority: int) -> Any:
         return self.stream(purpose)
@@ -46,6 +42,29 @@ class Sound(AdversarialBackend):
 
     def graph_state(self) -> Any:
         return "plain"
+
+
+class LendsTwice(Sound):
+    def lanes(self, count: int) -> Any:
+        return nullcontext([(self.stream("compute"), self.stream("communication"))] * count)
+
+
+class ForgetsTheFork(Sound):
+    """Replays what its first stream did and nothing else."""
+
+    def capture(self, work: Any, *, pool: Any = None) -> Any:
+        graph, output = super().capture(work, pool=pool)
+        capture = graph._capture
+        capture.calls[:] = [
+            call for call in capture.calls if call.stream == capture.origin.number and call.kind != "wait"
+        ]
+        return graph, output
+
+
+class CapturesOnEagerStreams(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.device.inside = lambda: None  # type: ignore[method-assign]
 
 
 class ForgetsWaits(Sound):
@@ -312,6 +331,9 @@ BROKEN = [
     (OneThreadAtATime, "a_state_may_be_applied_by_several_threads_at_once"),
     (LimitsOnce, "limits_may_be_entered"),
     (FreezesGraphs, "a_graph_replays_with_new_values"),
+    (LendsTwice, "streams_are_lent_to_one_step_at_a_time"),
+    (ForgetsTheFork, "a_graph_holds_several_streams"),
+    (CapturesOnEagerStreams, "streams_of_a_capture_are_its_own"),
     (RefusesFunctions, "an_error_of_the_function_is_not_a_refused_capture"),
     (BringsNothingBack, "transfer_goes_there_and_back"),
     (FallingPeak, "a_peak_is_never_below_what_was_in_use"),

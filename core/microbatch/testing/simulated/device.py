@@ -39,6 +39,9 @@ class _Local(threading.local):
 class SimulatedDevice:
     """Streams, memory and arrays of one simulated device."""
 
+    kind_of_stream: type[SimulatedStream] = SimulatedStream
+    """What its streams are; a test may put one that misbehaves here."""
+
     def __init__(
         self, name: str, executor: Executor, memory: DeviceMemory, trace: Trace | None, *, lazy: bool
     ) -> None:
@@ -75,7 +78,7 @@ class SimulatedDevice:
         found = self.streams.get(name)
         if found is None:
             with self._lock:
-                made = SimulatedStream(self, next(self._numbers), name)
+                made = self.kind_of_stream(self, next(self._numbers), name)
                 found = self.streams.setdefault(name, made)
                 self.purposes[found.number] = name.partition(" ")[0]
         return found
