@@ -1,11 +1,11 @@
 """Find the smallest size within 5 % of the fastest, on a grid of powers of two, from few measurements.
 
 Seconds per unit against the logarithm of the size fall, are flat, and rise again (fixed cost per part, then caches
-or memory run out), so climbing in steps of four and refining by two needs at most 8 of 13 sizes. The whole batch is
-an arm of its own: it runs without the schedule, so its time does not follow from those of the parts.
+or memory run out), so a climb needs at most 8 sizes. The whole batch is an arm of its own: it runs without the
+schedule, so its time does not follow from those of the parts.
 
-Invariant: `choice` names only arms that were measured. Rejected: golden section (7 of 13 sizes, but one noisy
-comparison throws the best half away for good), bandits (they never stop paying for bad arms).
+Invariant: `choice` names only arms that were measured. Rejected: golden section that keeps what it once compared (one
+noisy comparison throws the best half away for good), bandits (they never stop paying for bad arms).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 from typing import Any
+
+from microbatch_policies.climb import next_exponent
 
 __all__ = ["WHOLE", "SizeSearch"]
 
@@ -34,8 +36,6 @@ FAR = 4
 """Doublings between the largest measured part and the largest possible, from which one between is measured first."""
 SHORT = 3e-4
 """Seconds of a step below which no more sizes are tried: hand-over to threads costs a tenth of it."""
-MOST = 8
-"""Sizes measured before nothing is tried between two of them any more."""
 KEPT = 5
 """Samples kept per arm."""
 
@@ -125,29 +125,10 @@ class SizeSearch:
 
     def _explore(self, low: int, high: int) -> int | None:
         """The next exponent of the climb, None once the best has a worse one on both sides."""
-        parts = sorted(arm for arm in self.arms if low <= arm <= high)
-        if not parts:
+        if not any(low <= arm <= high for arm in self.arms):
             first = min(max(self.start, low), high) if self.start != WHOLE else high
             return None if self.refused(first) else first
-        best = min(parts, key=self.value)
-        for step, edge in ((2, high), (-2, low)):
-            beyond = min(best + step, edge) if step > 0 else max(best + step, edge)
-            bracketed = any(arm > best if step > 0 else arm < best for arm in parts)
-            if beyond != best and not bracketed and not self.refused(beyond):
-                return beyond
-        return self._between(parts, best)
-
-    def _between(self, parts: list[int], best: int) -> int | None:
-        """A size between the best and its neighbours, the better side first; none once `MOST` were measured."""
-        if len(parts) >= MOST:
-            return None
-        at = parts.index(best)
-        beside = parts[max(0, at - 1) : at] + parts[at + 1 : at + 2]
-        for neighbour in sorted(beside, key=self.value):
-            middle = (best + neighbour) // 2 if neighbour > best else -(-(best + neighbour) // 2)
-            if middle not in self.arms and not self.refused(middle):
-                return middle
-        return None
+        return next_exponent({arm: self.value(arm) for arm in self.arms}, low, high, self.refused)
 
     def _whole_may_win(self, high: int) -> bool:
         parts = [arm for arm in self.arms if arm <= high]
