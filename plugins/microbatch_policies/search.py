@@ -1,11 +1,11 @@
 """Find the smallest size within 5 % of the fastest, on a grid of powers of two, from few measurements.
 
 Seconds per unit against the logarithm of the size fall, are flat, and rise again (fixed cost per part, then caches
-or memory run out), so climbing in steps of four and refining by two needs at most 8 of 13 sizes. The whole batch is
-an arm of its own: it runs without the schedule, so its time does not follow from those of the parts.
+or memory run out), so a climb needs at most 8 sizes. The whole batch is an arm of its own: it runs without the
+schedule, so its time does not follow from those of the parts.
 
-Invariant: `choice` names only arms that were measured. Rejected: golden section (7 of 13 sizes, but one noisy
-comparison throws the best half away for good), bandits (they never stop paying for bad arms).
+Invariant: `choice` names only arms that were measured. Rejected: golden section that keeps what it once compared (one
+noisy comparison throws the best half away for good), bandits (they never stop paying for bad arms).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 from typing import Any
+
+from microbatch_policies.climb import next_exponent
 
 __all__ = ["WHOLE", "SizeSearch"]
 
@@ -32,10 +34,13 @@ HOPE = 1.6
 framework's own threads, and parts on one thread each say little of it (matrix products: 44, 29 and 29 ms)."""
 FAR = 4
 """Doublings between the largest measured part and the largest possible, from which one between is measured first."""
+UNEVEN = 1.15
+"""Factor by which a first time must exceed what its parts say of a steady one to be doubted."""
+COLD = 4.0
+"""Factor of the best time up to which a doubtful first time is measured again. On two workers a chain of 8 torch
+operations took 57 ms; on one 119 ms the first time, 31 from then on."""
 SHORT = 3e-4
 """Seconds of a step below which no more sizes are tried: hand-over to threads costs a tenth of it."""
-MOST = 8
-"""Sizes measured before nothing is tried between two of them any more."""
 KEPT = 5
 """Samples kept per arm."""
 
@@ -43,18 +48,38 @@ KEPT = 5
 class SizeSearch:
     """What is known of one kind of batch. Arms are exponents of two, or WHOLE; values are seconds per unit."""
 
-    __slots__ = ("_bad", "arms", "start")
+    __slots__ = ("_bad", "_hopes", "arms", "start")
 
     def __init__(self, start: int) -> None:
         self.start = start
         self.arms: dict[int, list[float]] = {}
         self._bad: dict[int, int] = {}
+        self._hopes: dict[int, float] = {}
 
-    def record(self, arm: int, seconds_per_unit: float) -> None:
-        """Add a measurement."""
+    def record(self, arm: int, seconds_per_unit: float, steady: float | None = None) -> None:
+        """Add a measurement; `steady` is what it would have been without its slow parts."""
         samples = self.arms.setdefault(arm, [])
         samples.append(seconds_per_unit)
         del samples[:-KEPT]
+        self._hopes[arm] = seconds_per_unit if steady is None else steady
+
+    def hopeful(self, arm: int, best: float) -> bool:
+        """Whether the only time of `arm` is slower than `best` for nothing but its slow parts."""
+        return len(self.arms[arm]) == 1 and self._hopes.get(arm, best) < best < self.value(arm)
+
+    def doubtful(self, arm: int, best: float) -> bool:
+        """Whether the only time of `arm` is slower than `best` perhaps for being the first: it is an upper bound then,
+        and a second time settles it."""
+        if len(self.arms[arm]) != 1:
+            return False
+        value = self.value(arm)
+        uneven = self._hopes.get(arm, value) * UNEVEN < value
+        return self.hopeful(arm, best) or (uneven and value <= COLD * best)
+
+    def forget(self) -> None:
+        """Measure all of it anew."""
+        self.arms.clear()
+        self._hopes.clear()
 
     def refuse(self, arm: int) -> None:
         """The arm was asked for and did not run (a memory bound lowered it); twice, and it is not asked again."""
@@ -74,6 +99,8 @@ class SizeSearch:
             return WHOLE
         short = bool(self.arms) and self._short(units)
         arm = None if short else self._explore(low, high)
+        if arm is None and not short:
+            arm = self.second_chance(low, high)
         if arm is not None:
             return arm
         if whole and WHOLE not in self.arms and not self.refused(WHOLE) and self._whole_may_win(high):
@@ -100,6 +127,7 @@ class SizeSearch:
         """Have the close contenders measured once more."""
         for samples in self.arms.values():
             del samples[:-1]
+        self._hopes.clear()
 
     def as_json(self) -> dict[str, Any]:
         """Start and least times; samples are not kept, so that a loaded arm is measured again."""
@@ -125,28 +153,21 @@ class SizeSearch:
 
     def _explore(self, low: int, high: int) -> int | None:
         """The next exponent of the climb, None once the best has a worse one on both sides."""
-        parts = sorted(arm for arm in self.arms if low <= arm <= high)
-        if not parts:
+        if not any(low <= arm <= high for arm in self.arms):
             first = min(max(self.start, low), high) if self.start != WHOLE else high
             return None if self.refused(first) else first
-        best = min(parts, key=self.value)
-        for step, edge in ((2, high), (-2, low)):
-            beyond = min(best + step, edge) if step > 0 else max(best + step, edge)
-            bracketed = any(arm > best if step > 0 else arm < best for arm in parts)
-            if beyond != best and not bracketed and not self.refused(beyond):
-                return beyond
-        return self._between(parts, best)
+        return next_exponent({arm: self.value(arm) for arm in self.arms}, low, high, self.refused)
 
-    def _between(self, parts: list[int], best: int) -> int | None:
-        """A size between the best and its neighbours, the better side first; none once `MOST` were measured."""
-        if len(parts) >= MOST:
+    def second_chance(self, low: int, high: int) -> int | None:
+        """A neighbour of the best size that may have lost for being cold: beyond one that is slower, all are."""
+        parts = sorted(arm for arm in self.arms if low <= arm <= high)
+        if not parts:
             return None
+        best = min(parts, key=self.value)
         at = parts.index(best)
-        beside = parts[max(0, at - 1) : at] + parts[at + 1 : at + 2]
-        for neighbour in sorted(beside, key=self.value):
-            middle = (best + neighbour) // 2 if neighbour > best else -(-(best + neighbour) // 2)
-            if middle not in self.arms and not self.refused(middle):
-                return middle
+        for arm in parts[at + 1 : at + 2] + parts[max(0, at - 1) : at]:
+            if self.hopeful(arm, self.value(best)) and not self.refused(arm):
+                return arm
         return None
 
     def _whole_may_win(self, high: int) -> bool:

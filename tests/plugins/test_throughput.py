@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.extend.records import SizingRequest, StepReport
+from microbatch_policies.speed_kind import PATIENCE, RECHECK
 from microbatch_policies.start import COST_START, TARGET_BYTES, start_size
-from microbatch_policies.throughput import PATIENCE, RECHECK, Throughput
+from microbatch_policies.throughput import Throughput
 
 Speed = Callable[[int, int], float]
 """(units of a part, or 0 for the whole batch; units of the batch) -> seconds of the step."""
