@@ -57,6 +57,7 @@ class FakeCupy:
         self.log: list[tuple[Any, ...]] = []
         self.blocked: list[bool] = []
         self.pinned_addresses: set[int] = set()
+        self.ranges: list[str] = []
         self.free, self.total, self.limit, self.used, self.held = 600, 1000, 0, 0, 0
         self.capturing: Any = None
         self.fail_end = False
@@ -141,10 +142,7 @@ class FakeCupy:
             using_allocator=self.using_allocator,
             alloc_pinned_memory=self.alloc_pinned_memory,
             is_available=lambda: devices > 0,
-            nvtx=SimpleNamespace(
-                RangePush=lambda name: self.log.append(("push", name)),
-                RangePop=lambda: self.log.append(("pop",)),
-            ),
+            nvtx=SimpleNamespace(RangePush=self.ranges.append, RangePop=self.ranges.pop),
             runtime=SimpleNamespace(
                 getDevice=self.device,
                 memGetInfo=lambda: (self.free, self.total),
@@ -248,6 +246,15 @@ def test_activation_puts_back_a_stream_of_another_device() -> None:
             assert fake.device() == 1 and backend.current_stream() == there
         assert fake.device() == 0 and backend.current_stream() == mine
     assert backend.current_stream() == backend.current_stream() != mine
+
+
+def test_named_ranges_are_closed_in_turn_and_after_an_error() -> None:
+    fake = FakeCupy()
+    backend = CupyBackend(fake)
+    with pytest.raises(KeyError), backend.range("step"), backend.range("ubatch 0"):
+        assert fake.ranges == ["step", "ubatch 0"]
+        raise KeyError("row")
+    assert fake.ranges == []
 
 
 def test_streams_do_not_block_on_the_legacy_stream() -> None:
