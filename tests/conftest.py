@@ -1,9 +1,13 @@
-"""Hypothesis profiles for the whole suite; chosen by HYPOTHESIS_PROFILE (dev, ci, nightly)."""
+"""Hypothesis profiles for the whole suite; chosen by HYPOTHESIS_PROFILE (dev, ci, nightly). And no GIL where there need be none."""
 
 from __future__ import annotations
 
 import os
+import sys
+import sysconfig
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("dev", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -12,3 +16,13 @@ settings.register_profile(
 )
 settings.register_profile("nightly", max_examples=5000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+HAS_GIL = not sysconfig.get_config_var("Py_GIL_DISABLED")
+"""Whether this Python was built with a GIL that cannot be switched off."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_gil_was_switched_on() -> Iterator[None]:
+    """An extension module that is not ready for it switches the GIL on; the tests would then show less than they say."""
+    yield
+    assert HAS_GIL or not sys._is_gil_enabled(), "the GIL was switched on while the tests ran"

@@ -71,7 +71,9 @@ class UBatchWrapper:
             progress=progress,
             policy=",".join(policy_names(resolved)),
         )
-        self._barrier: UBatchBarrier | None = None
+        self._barrier = UBatchBarrier(
+            self.config.num_ubatches, self._runtime
+        )  # made later, two threads make two
         # not the engine's: it holds the function, and a function that holds its wrapper would live for ever
         weakref.finalize(self, self._engine.remembering.close)
 
@@ -119,8 +121,6 @@ class UBatchWrapper:
 
         `timeout` in seconds, None for `config.barrier_timeout`. Raises WaitTimeoutError, BarrierBrokenError.
         """
-        if self._barrier is None:
-            self._barrier = UBatchBarrier(self.config.num_ubatches, self._runtime)
         return self._barrier.wait(self.config.barrier_timeout if timeout is None else timeout)
 
     def unwrap(self) -> Callable[..., Any]:

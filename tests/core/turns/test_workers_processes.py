@@ -78,6 +78,19 @@ def compute(context, ubatch):
 pingpong.run(make_step(runtime, pool, 2, compute, barrier_timeout=20.0))
 step()
 """,
+    "a wrapper in the child of a fork": """
+import numpy, microbatch
+from microbatch import dbo
+def layer(x):
+    dbo.dbo_yield()
+    return x + 1
+for driver in ("threads", "greenlets"):
+    wrapped = microbatch.wrap(layer, schedule="pingpong", driver=driver, policy="fixed", num_ubatches=3)
+    rows = numpy.arange(6.0)
+    assert (wrapped(rows) == rows + 1).all()
+    fork()
+    assert (wrapped(rows) == rows + 1).all()
+""",
     "a process pool beside the wrapper": """
 import multiprocessing
 step()
