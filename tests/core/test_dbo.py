@@ -50,7 +50,9 @@ class LoggedStream:
         try:
             yield
         finally:
-            assert device.thread() == thread, "a stream was left in another thread than it was made current in"
+            assert device.thread() == thread, (
+                "a stream was left in another thread than it was made current in"
+            )
             device.active[thread] = former
 
 
