@@ -28,6 +28,7 @@ __all__ = [
     "SupportsGraphs",
     "SupportsPeak",
     "SupportsPriority",
+    "SupportsProbe",
     "SupportsProcessGroup",
     "SupportsRanges",
     "SupportsState",
@@ -192,6 +193,16 @@ class SupportsPeak(Protocol):
 
     def peak_mark(self) -> PeakMark | None:
         """Start a stretch of work; None where it cannot be measured here."""
+        ...
+
+
+@runtime_checkable
+class SupportsProbe(Protocol):
+    """Backends whose memory may be tried: a part that does not fit raises, and leaves the device as it was."""
+
+    def may_probe(self) -> bool:
+        """Whether that holds for the calling thread's device: not where its memory is the host's, nor where running out
+        may lose the device (XPU) or make the host swap (MPS). Asked once a step, so cheap."""
         ...
 
 
