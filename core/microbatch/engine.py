@@ -34,6 +34,7 @@ from microbatch.sizing.planning import Plan, Planner
 from microbatch.sizing.recovery import Recovery, strip_tracebacks
 from microbatch.sizing.remembering import Remembering
 from microbatch.sizing.report import make_report, watched_report
+from microbatch.sizing.traits import Traits
 from microbatch.tracing import traced, tracing
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
@@ -78,6 +79,7 @@ class Engine:
         self._guard = MemoryGuard(config.memory_limit)
         self._listened = plugins.listeners()
         self.remembering = Remembering(planner.policy, config, function)
+        self._traits = Traits(config.graph_sizes if config.graphs else None)
         self._graphs: Graphs | None = None
         if config.graphs:
             uniform, modes = layout is None, self._watch.modes
@@ -150,7 +152,7 @@ class Engine:
         memory = backend.memory()
         self.remembering.before(backend, memory.capacity)
         schedule, note = choose_schedule(self.config, backend, self._watch, self._cores)
-        plan = self._plan(batch, slices, memory, schedule, number)
+        plan = self._plan(backend, batch, slices, memory, schedule, number)
         return Setting(number, started, backend, batch, memory, schedule, note, plan)
 
     def _step_graphs(self, setting: Setting) -> StepGraphs | None:
@@ -196,6 +198,7 @@ class Engine:
 
     def _plan(
         self,
+        backend: Backend,
         batch: Batch,
         slices: Sequence[UBatchSlice] | None,
         memory: MemoryReading,
@@ -209,7 +212,7 @@ class Engine:
         whole = self._watch.why_whole()
         if whole:
             return self.planner.whole(batch, whole)
-        return self.planner.plan(batch, memory, workers, number, in_flight)
+        return self.planner.plan(batch, memory, workers, number, in_flight, self._traits.of(backend))
 
     def _ubatches(self, setting: Setting, recovery: Recovery, out: Any, watch: Watch | None) -> Ubatches:
         cut = setting.plan.cut or whole_cut(setting)

@@ -28,6 +28,10 @@ and each size it allows makes the next one tighter."""
 EARLY_RISK = 0.1
 SETTLED = 16
 """Peaks from which the model is solved again for every fourth only (25 us), unless one surprises it."""
+SPREAD = 2
+"""Factor between the largest and the smallest size seen, below which the fit says nothing of sizes far below both."""
+SPARE = 1.1
+"""Factor of its peak from which on a size that ran is known to fit again, whatever the fit is unsure of."""
 MISSES = 32
 """Prediction errors kept for the margin."""
 
@@ -41,6 +45,8 @@ class MemoryKind:
         "_misses",
         "_peak",
         "_risk",
+        "_seen",
+        "_silent",
         "_since",
         "bracket",
         "model",
@@ -58,11 +64,14 @@ class MemoryKind:
         self._fit: Fit | None = None
         self._misses: list[float] = []
         self._peak = 0.0
+        self._seen = (0, 0, 0.0)
+        self._silent = 0
         self._since = 0
 
     def note(self, x: int) -> None:
         """Size `x` ran."""
         self.bracket.fit(x)
+        self._silent += 1
         if x > self.ran:
             self.ran = x
             self.version += 1
@@ -76,6 +85,13 @@ class MemoryKind:
             self._misses = [*self._misses, peak / value - 1.0][-MISSES:]
             expected = 0.9 * value <= peak <= fit.bound(x, total)
         self.model.add(x, total, peak)
+        self._silent = 0
+        if x >= self._seen[0]:
+            self._seen = (
+                x,
+                total,
+                max(peak, self._forgetting * self._seen[2]) if x == self._seen[0] else peak,
+            )
         self._peak = max(self._peak * self._forgetting, peak)
         self._since += 1
         if not expected or self._since > 3 or self.model.count < SETTLED:
@@ -105,7 +121,27 @@ class MemoryKind:
         most = min(total, self._trusted(budget))
         size = fit.largest(budget, total, most)
         margin = self._margin(fit, size, total)
-        return max(1, fit.largest(budget - margin, total, size) if margin and size else size)
+        size = fit.largest(budget - margin, total, size) if margin and size else size
+        return max(1, size, min(total, max(self._ran_with_room(budget, total), self._one_size_down(budget))))
+
+    def _ran_with_room(self, budget: float, total: int) -> int:
+        """The largest size seen, if its own peak leaves room; 0 if not.
+
+        The whole batch is not gathered, so its peak is off the line of all others, and makes the fit unsure of everything.
+        """
+        x, seen_total, peak = self._seen
+        return x if peak > 0 and total <= seen_total and peak * SPARE <= budget else 0
+
+    def _one_size_down(self, budget: float) -> int:
+        """Half of all that was seen, or less where so much less memory is left, if what was seen is of one size.
+
+        A fit through sizes 28 and 29 is so unsure of its slope that not even one row fits. A smaller size often shows no
+        peak (a mark of the highest memory does not rise again), so steps of one row would go on for ever.
+        """
+        least, most = self.model.xs
+        if most >= SPREAD * least or self._peak <= 0:
+            return 0
+        return min(least // 2, int(most * budget / self._peak))
 
     def need(self, total: int, bytes_per_unit: int) -> float:
         """Bytes from which the whole batch is known to fit: as `largest`, solved the other way round."""
@@ -120,7 +156,10 @@ class MemoryKind:
         return bound if ratio <= TRUST else max(bound, beyond)
 
     def _from_one(self, budget: float, total: int, probe: bool) -> int:
-        """Proportional growth. Where that goes nowhere, one size down, or up if it may fail, shows the slope."""
+        """Proportional growth. Where that goes nowhere, one size down, or up if it may fail, shows the slope.
+
+        Up is what is left where a smaller size ran and showed no peak: a device has only a mark of the highest memory.
+        """
         x = self.model.xs[1]
         if self._peak > budget:
             return max(1, min(total, x // 2))
@@ -128,7 +167,8 @@ class MemoryKind:
         size = min(total, int(x * grown)) if grown <= TRUST else min(total, self._trusted(budget))
         if size > x or x >= total:
             return size
-        return x + 1 if probe and x < 4 else max(1, x // 2)
+        up = probe and (x < 4 or self._silent)
+        return min(total, x + max(1, x // 8)) if up else max(1, x // 2)
 
     def _trusted(self, budget: float) -> int:
         x = self.model.xs[1]

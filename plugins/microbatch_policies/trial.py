@@ -1,12 +1,14 @@
 """From a size of the search to a proposal, and which sizes a step allows.
 
 Invariant: the number of parts is a multiple of the workers where there are more parts than one, so that none of them
-idles at the end; no part is smaller than the longest request.
+idles at the end, unless sizes are those of captured graphs; no part is smaller than the longest request. A size is
+rounded to a graph here already: were it done by `buckets` alone, what was asked for would not be what ran.
 """
 
 from __future__ import annotations
 
 from microbatch.extend.records import Proposal, SizingRequest
+from microbatch_policies.buckets import round_down
 from microbatch_policies.search import WHOLE
 
 __all__ = ["allowed_sizes", "crew_name", "size_name", "trial"]
@@ -49,4 +51,7 @@ def _limit(arm: int, request: SizingRequest, workers: int) -> int:
     count = -(-units // (1 << arm))
     if count > 1:
         count = -(-count // workers) * workers
-    return min(units, max(-(-units // count), request.longest_request))
+    limit = -(-units // count)
+    if request.graph_sizes:
+        limit = round_down(limit, request.graph_sizes)
+    return min(units, max(limit, request.longest_request))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from microbatch.extend.records import FailureKind, MemoryReading, SizingRequest, StepReport
 from microbatch_policies.auto import Auto
 from microbatch_policies.bracket import LIFE
-from microbatch_policies.memory_kind import TRUST, UNMEASURED, UNSEEN
+from microbatch_policies.memory_kind import TRUST, UNMEASURED, UNSEEN, MemoryKind
 from microbatch_policies.memory_model import MemoryModel
 
 UNITS = 4096
@@ -187,3 +187,39 @@ def test_auto_bounds_the_fastest_size_by_memory() -> None:
 def test_auto_uses_graph_sizes() -> None:
     answer = Auto().propose(request(None, graph_sizes=(7, 30)))
     assert answer.limit in (7, 30) or not answer.split
+
+
+def kind_of(*peaks: tuple[int, float], total: int = 1000) -> MemoryKind:
+    kind = MemoryKind(risk=0.01, forgetting=0.99)
+    for x, peak in peaks:
+        kind.note(x)
+        kind.learn(x, total, peak)
+    return kind
+
+
+def test_close_sizes_are_not_taken_for_a_slope() -> None:
+    """28 and 29 rows were seen, and memory shrank by 1 %: half of them, not one row for ever."""
+    kind = kind_of((28, 904.0), (29, 906.0))
+    assert kind.largest(900.0, 1000, 0) == 14
+    assert kind.largest(90.0, 1000, 0) == 2
+
+
+def test_what_ran_with_room_to_spare_may_run_again() -> None:
+    """The whole batch is not gathered: 627 rows need no more than the line through 35, 105 and 314 says of 314."""
+    kind = kind_of((35, 697.0), (105, 837.0), (314, 1253.0), (627, 1254.0), total=627)
+    assert kind.largest(2360.0, 627, 0) == 627
+    assert kind.largest(1260.0, 627, 0) < 627
+
+
+def test_a_batch_larger_than_the_one_that_ran_has_to_be_predicted() -> None:
+    kind = kind_of((35, 697.0), (105, 837.0), (314, 1253.0), (627, 1254.0), total=627)
+    assert kind.largest(2360.0, 10_000, 0) < 627
+
+
+def test_probing_goes_up_where_a_smaller_size_showed_no_peak() -> None:
+    kind = kind_of((16, 1000.0))
+    assert kind.largest(1010.0, 1000, 0, probe=True) == 8
+    kind.note(8)
+    assert kind.largest(1010.0, 1000, 0, probe=True) == 18
+    assert kind.largest(1010.0, 1000, 0) == 8
+    assert kind.largest(999.0, 1000, 0, probe=True) == 8

@@ -215,3 +215,12 @@ def test_the_start_is_within_the_batch_and_near_the_cache(num_tokens: int, row_b
 def test_a_bad_tolerance_is_named(near: object) -> None:
     with pytest.raises(ValueError, match="near"):
         Throughput(near=near)  # type: ignore[arg-type]
+
+
+def test_sizes_are_those_of_captured_graphs() -> None:
+    """Rounded where the search knows of it, so that what was asked for is what runs and is learned."""
+    policy, graphs = Throughput(), (3, 24, 96, 700)
+    sizes = [step(policy, request(graph_sizes=graphs), chain_of_ops) for _ in range(20)]
+    limits = {policy.propose(request(graph_sizes=graphs)).limit}
+    assert limits <= set(graphs)
+    assert len(set(sizes[14:])) == 1 and sizes[-1] > 0

@@ -44,6 +44,7 @@ class CupyBackend:
         self._memory = CupyMemory(self._namespace)
         self._streams: dict[tuple[int, str, int], CupyStream] = {}
         self._lanes = LanePool(self._lane)
+        self._integrated: dict[int, bool] = {}
         self._lock = threading.Lock()
 
     def stream(self, purpose: StreamPurpose) -> CupyStream:
@@ -83,6 +84,13 @@ class CupyBackend:
     def memory(self) -> MemoryReading:
         """Memory of the current device within the pool's limit; at most 10 ms old."""
         return self._memory.read()
+
+    def may_probe(self) -> bool:
+        """Whether running out of memory raises and harms nothing: on devices with memory of their own."""
+        index = self._namespace.index()
+        if index not in self._integrated:
+            self._integrated[index] = self._namespace.integrated(index)
+        return not self._integrated[index]
 
     def owns(self, array: object) -> bool:
         """Whether `array` is a CuPy array."""

@@ -84,6 +84,10 @@ class CupyNamespace:
         free, total = self.runtime.memGetInfo()
         return int(free), int(total)
 
+    def integrated(self, index: int) -> bool:
+        """Whether device `index` shares its memory with the host."""
+        return bool(self.runtime.deviceGetAttribute(INTEGRATED, index))
+
     def pool(self) -> Any | None:
         """The memory pool behind the calling thread's allocator; None behind one that keeps no such counters."""
         owner = getattr(self.allocator(), "__self__", None)
@@ -103,5 +107,7 @@ class CupyNamespace:
         return int(self.runtime.pointerGetAttributes(address).type) == HOST_MEMORY
 
 
+INTEGRATED = 18
+"""cudaDevAttrIntegrated."""
 HOST_MEMORY = 1
 """cudaMemoryTypeHost: page-locked, or registered."""

@@ -52,6 +52,7 @@ class TorchCudaBackend(TorchArrays):
         self._streams: dict[tuple[int, str, int], DeviceStream] = {}
         self._lanes = LanePool(self._lane)
         self._lent: list[DeviceStream] = []
+        self._integrated: dict[int, bool] = {}
         self._lock = threading.Lock()
 
     def stream(self, purpose: StreamPurpose) -> DeviceStream:
@@ -90,6 +91,16 @@ class TorchCudaBackend(TorchArrays):
     def memory(self) -> MemoryReading:
         """Memory of the current device; at most 10 ms old."""
         return self._memory.read()
+
+    def may_probe(self) -> bool:
+        """Whether running out of memory raises and harms nothing: on CUDA and ROCm devices with memory of their own.
+
+        An XPU device may be lost, a Mac swaps, and an integrated GPU takes the host's memory.
+        """
+        index = self._module.index()
+        if index not in self._integrated:
+            self._integrated[index] = self._module.integrated(index)
+        return self._module.kind == "cuda" and not self._integrated[index]
 
     def owns(self, array: object) -> bool:
         """Whether `array` is a tensor on a device of this type."""

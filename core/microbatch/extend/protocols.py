@@ -34,6 +34,7 @@ __all__ = [
     "SupportsLanes",
     "SupportsPeak",
     "SupportsPriority",
+    "SupportsProbe",
     "SupportsProcessGroup",
     "SupportsRanges",
     "SupportsState",
@@ -212,6 +213,16 @@ class SupportsLanes(Protocol):
         Pairs may be lent again afterwards; whoever has them joins both streams at the end. `LanePool` of
         `microbatch.extend.lanes` does this for a function that makes streams.
         """
+        ...
+
+
+@runtime_checkable
+class SupportsProbe(Protocol):
+    """Backends whose memory may be tried: a part that does not fit raises, and leaves the device as it was."""
+
+    def may_probe(self) -> bool:
+        """Whether that holds for the calling thread's device: not where its memory is the host's, nor where running out
+        may lose the device (XPU) or make the host swap (MPS). Asked once a step, so cheap."""
         ...
 
 

@@ -13,6 +13,7 @@ from microbatch.batch.layout import Batch
 from microbatch.batch.slicing import Cut, UBatchSlice, cut, validate_slices
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import MemoryReading, Proposal, SizingRequest, StepReport
+from microbatch.sizing.traits import NO_TRAITS, DeviceTraits
 from microbatch.ubatch_config import UBatchConfig
 
 __all__ = ["Plan", "Planner"]
@@ -76,12 +77,13 @@ class Planner:
         workers: int,
         step: int,
         in_flight: int | None = None,
+        device: DeviceTraits = NO_TRAITS,
     ) -> Plan:
         """Plan one step; `in_flight` ubatches are alive at the same time, as many as workers if it is not given.
 
         Raises PolicyError when the policy breaks its contract.
         """
-        request = self.request(batch, memory, workers, step, in_flight)
+        request = self.request(batch, memory, workers, step, in_flight, device)
         if batch.shape.num_requests < 2 and batch.shape.num_tokens < 2:
             return _whole(request, "nothing to cut: one row" if batch.shape.num_tokens else "empty batch")
         proposal = self._propose(request)
@@ -135,6 +137,7 @@ class Planner:
         workers: int,
         step: int,
         in_flight: int | None = None,
+        device: DeviceTraits = NO_TRAITS,
     ) -> SizingRequest:
         """The numbers a policy sees for `batch`; those of the step before where they are still true (5 us saved)."""
         shape, last = batch.shape, self._last_request
@@ -146,6 +149,8 @@ class Planner:
             and (last.num_tokens, last.workers, last.unit) == (shape.num_tokens, workers, "rows")
             and last.memory is memory
             and last.signature == signature
+            and last.probe is device.probe
+            and last.graph_sizes is device.graph_sizes
         ):
             return last
         config = self._config
@@ -166,10 +171,12 @@ class Planner:
             memory_limit=self._memory_limit(memory),
             workers=workers,
             in_flight=in_flight or workers,
+            graph_sizes=device.graph_sizes if unit == "rows" else (),
             num_ubatches=config.num_ubatches,
             max_tokens=config.max_tokens_per_ubatch,
             decode=shape.query_start_loc is not None and shape.num_tokens == shape.num_requests,
             step=step,
+            probe=device.probe,
         )
         return last
 

@@ -44,6 +44,7 @@ NAMES = (
     "cuda.get_current_stream",
     "cuda.get_allocator",
     "cuda.alloc_pinned_memory",
+    "cuda.runtime.deviceGetAttribute",
     "cuda.runtime.getDevice",
     "cuda.runtime.memGetInfo",
     "cuda.runtime.pointerGetAttributes",

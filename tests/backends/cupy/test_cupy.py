@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.errors import ArgumentTypeError, BackendUnavailableError
+from microbatch.extend.protocols import SupportsProbe
 from microbatch.extend.records import FailureKind
 from microbatch.testing import BackendSuite
 from microbatch_backends.cupy_device import namespace as seam
@@ -58,6 +59,7 @@ class FakeCupy:
         self.blocked: list[bool] = []
         self.pinned_addresses: set[int] = set()
         self.ranges: list[str] = []
+        self.integrated: set[int] = set()
         self.free, self.total, self.limit, self.used, self.held = 600, 1000, 0, 0, 0
         self.capturing: Any = None
         self.fail_end = False
@@ -145,6 +147,9 @@ class FakeCupy:
             nvtx=SimpleNamespace(RangePush=self.ranges.append, RangePop=self.ranges.pop),
             runtime=SimpleNamespace(
                 getDevice=self.device,
+                deviceGetAttribute=lambda attribute, device: int(
+                    attribute == 18 and device in self.integrated
+                ),
                 memGetInfo=lambda: (self.free, self.total),
                 streamCaptureModeThreadLocal=1,
                 pointerGetAttributes=lambda address: SimpleNamespace(
@@ -402,3 +407,13 @@ def test_the_probe_names_what_is_missing(tmp_path: Any, monkeypatch: pytest.Monk
     assert probe_cupy(tmp_path) == "no NVIDIA driver was found (neither libcuda nor a device node)"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert "no device is visible" in str(probe_cupy(tmp_path))
+
+
+def test_sizes_are_tried_on_devices_with_memory_of_their_own() -> None:
+    cupy = FakeCupy(devices=2)
+    cupy.integrated.add(1)
+    backend = CupyBackend(cupy)
+    assert isinstance(backend, SupportsProbe)
+    assert backend.may_probe() and backend.may_probe()
+    cupy.cuda.Device(1).use()
+    assert not backend.may_probe()

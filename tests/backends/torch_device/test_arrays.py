@@ -15,6 +15,7 @@ from microbatch.errors import ArgumentTypeError
 from microbatch.extend.protocols import (
     Backend,
     SupportsGraphs,
+    SupportsProbe,
     SupportsProcessGroup,
     SupportsTransfer,
     SupportsYieldCheck,
@@ -158,7 +159,7 @@ def test_ownership_is_by_device() -> None:
 def test_protocols() -> None:
     assert isinstance(CPU, Backend) and isinstance(CPU, SupportsYieldCheck)
     assert isinstance(CPU, SupportsProcessGroup) and not CPU.in_process_group()
-    assert not isinstance(CPU, SupportsGraphs | SupportsTransfer)
+    assert not isinstance(CPU, SupportsGraphs | SupportsTransfer | SupportsProbe)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from microbatch.extend.protocols import (
     Stream,
     SupportsGraphs,
     SupportsPriority,
+    SupportsProbe,
     SupportsProcessGroup,
     SupportsThreadedCapture,
     SupportsTransfer,
@@ -336,3 +337,16 @@ def test_a_capture_error_is_known_by_its_number(backend: TorchCudaBackend) -> No
     error = RuntimeError("localised")
     error.error_code = 901  # type: ignore[attr-defined]
     assert backend.capture_refused(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shared", "tried"),
+    [("cuda", False, True), ("cuda", True, False), ("xpu", False, False), ("mps", False, False)],
+)
+def test_sizes_are_tried_where_running_out_of_memory_harms_nothing(
+    cuda: Any, kind: str, shared: bool, tried: bool
+) -> None:
+    cuda.shared_with_host = shared
+    backend = TorchCudaBackend(DeviceModule(kind, cuda))
+    assert isinstance(backend, SupportsProbe)
+    assert backend.may_probe() == tried

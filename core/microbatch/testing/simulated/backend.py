@@ -86,6 +86,10 @@ class SimulatedBackend:
         """Bytes in use and left; cached blocks are not usable before `reclaim`."""
         return self.device.memory.reading()
 
+    def may_probe(self) -> bool:
+        """Always: an array that does not fit raises, and nothing else happens."""
+        return True
+
     def owns(self, array: object) -> bool:
         """Whether `array` is on this very device."""
         return isinstance(array, DeviceArray) and array.owner is self.device

