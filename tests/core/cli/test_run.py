@@ -18,6 +18,7 @@ import pytest
 from microbatch.cli.app import main
 
 SOURCE = r"""
+import operator
 import os
 import threading
 
@@ -40,6 +41,9 @@ def length(texts):
 
 def total(x):
     return float(x.sum())
+
+
+item = operator.itemgetter("no")
 
 
 def leave(x):
@@ -215,6 +219,14 @@ class TestMistakes:
         assert (folder / "y.npy").read_bytes() == b"former"
         assert (folder / "x.npy").read_bytes() == before
         assert not list(folder.glob("*.part-*"))
+
+    def test_an_error_of_compiled_code_has_no_frames_of_ours(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """There is no line of the user's to show."""
+        assert run("item", "--quiet") == 1
+        said = capsys.readouterr().err
+        assert said.startswith("IndexError: ") and "Traceback" not in said and "microbatch/" not in said
 
     def test_the_functions_own_exit(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """Ends the command as it would have ended a script: with its reason."""
