@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import optree
-
+from microbatch.batch.inputs import is_array
+from microbatch.batch.paths import flatten
 from microbatch.extend.plugins import Plugins
 from microbatch.extend.protocols import Backend
 
@@ -32,7 +32,7 @@ class BackendChoice:
         """The backend for these arguments; raises BackendUnavailableError or UnknownNameError."""
         if self._named is not None:
             return self._named
-        first = args[0] if args and hasattr(args[0], "shape") else None
+        first = args[0] if args and is_array(args[0]) else None
         arrays = [first] if first is not None else _arrays(args, kwargs)
         key = (type(arrays[0]), str(getattr(arrays[0], "device", ""))) if arrays else (object, "")
         known = self._known.get(key)
@@ -47,6 +47,5 @@ class BackendChoice:
 
 
 def _arrays(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
-    tree: Any = (args, dict(kwargs))
-    leaves: list[Any] = optree.tree_leaves(tree, none_is_leaf=True, namespace="microbatch")
-    return [leaf for leaf in leaves if hasattr(leaf, "shape") and hasattr(leaf, "dtype")]
+    leaves, _ = flatten((args, dict(kwargs)), None, "inputs", ())
+    return [leaf for leaf in leaves if is_array(leaf)]

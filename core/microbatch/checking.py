@@ -28,6 +28,9 @@ from microbatch.wrapper import UBatchWrapper, check_runnable, parameter_names
 __all__ = ["CheckReport", "check", "check_with"]
 
 
+RAISED = "a part raised"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
     """What a check found; true when the function may be cut."""
@@ -157,7 +160,9 @@ class Checking:
                 labels, [*differences, *after], "calls change state that later calls depend on"
             )
         failed = [trial for trial, several in zip(trials, found, strict=True) if several]
-        return self.report(labels, differences, why_not(trials, failed))
+        raised = all(difference.parts.startswith(RAISED) for difference in differences)
+        reason = why_not(trials, failed, raised=raised)
+        return self.report(labels, differences, reason)
 
     def call_whole(self) -> Any:
         """The function on fresh copies of the whole batch."""
@@ -183,7 +188,7 @@ class Checking:
         except OutputMismatchError as error:
             return [Difference(path="", row=None, whole="", parts=str(error), cut=trial.label)]
         except Exception as error:  # noqa: BLE001  # whatever a part raises is what was looked for
-            text = f"a part raised {type(error).__name__}: {error}"
+            text = f"{RAISED} {type(error).__name__}: {error}"
             return [Difference(path="", row=None, whole="", parts=text, cut=trial.label)]
         return self.compare(output, trial.label, self.skip)
 
@@ -218,8 +223,8 @@ class Checking:
         )
 
 
-def why_not(trials: Sequence[Trial], failed: Sequence[Trial]) -> str:
-    """The likeliest reason, from which cuts differ and which do not."""
+def why_not(trials: Sequence[Trial], failed: Sequence[Trial], *, raised: bool = False) -> str:
+    """The likeliest reason, from which cuts differ and which do not; `raised` says that no output was compared."""
     if failed and all(trial.inside_request for trial in failed) and len(failed) < len(trials):
         return (
             "only cuts inside a request differ; cut between requests (splitter='request-aligned' or 'packed')"
@@ -228,6 +233,8 @@ def why_not(trials: Sequence[Trial], failed: Sequence[Trial]) -> str:
         return "only the cut that reorders requests differs: outputs depend on a row's place in the batch"
     if failed and all(trial.single_rows for trial in failed) and len(failed) < len(trials):
         return "only parts of one row differ: the function treats a batch of 1 in another way"
+    if raised:
+        return "parts fail where the whole batch does not; see what it needs of a batch, or call it whole"
     return (
         "rows depend on each other or on their place (batch statistics, a mean or normalisation over rows), or an "
         "output is not per row; call it whole, or declare that output reduce(fn), collect() or replicate()"

@@ -23,6 +23,7 @@ from microbatch.extend.protocols import Backend
 from microbatch.extend.records import MemoryReading, StepReport
 from microbatch.graphs.overlapped import Overlapped
 from microbatch.graphs.runner import Graphs, StepGraphs
+from microbatch.notices import warn
 from microbatch.schedules.choose import choose_schedule, load_schedule
 from microbatch.schedules.safety import StateWatch
 from microbatch.schedules.step import Step
@@ -87,6 +88,7 @@ class Engine:
         self._tracing = tracing()
         self._process = os.getpid()
         self._closed = False
+        self._told_shared = False
 
     def run(
         self,
@@ -98,6 +100,7 @@ class Engine:
         """Run one step; see `UBatchWrapper.__call__`."""
         setting = self._prepare(args, kwargs, slices)
         snapshot = self._watch.before()
+        shared = None if self._told_shared else setting.batch.shared_rows()
         graphs = self._step_graphs(setting)
         function = self.function if graphs is None or setting.overlaps else graphs
         recovery = Recovery(function, setting.backend, self._layout, self._names)
@@ -121,6 +124,14 @@ class Engine:
             raise
         self._report(setting, ubatches, recovery, watch, graphs, None)
         self._watch.after(snapshot)
+        if shared is not None and shared.written():
+            self._told_shared = True
+            name = setting.batch.name(shared.index, self._names)
+            warn(
+                f"the function writes into {name}, whose rows are one and the same memory, so each ubatch saw what "
+                "those before it wrote; pass a copy of it, such as .clone() or .copy() gives",
+                UserWarning,
+            )
         return result
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
@@ -208,7 +219,7 @@ class Engine:
         workers = min(self.config.thread_pool_size, self._cores) if schedule == "parallel" else 1
         in_flight = SLOTS if schedule == "streamed" else workers
         if slices is not None:
-            return self.planner.explicit(batch, tuple(slices), workers)
+            return self.planner.explicit(batch, slices, workers)
         whole = self._watch.why_whole()
         if whole:
             return self.planner.whole(batch, whole)

@@ -7,11 +7,13 @@ what it raised. Attributes that a wrapper has not are those of the wrapped thing
 
 from __future__ import annotations
 
+import functools
 import inspect
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+from microbatch.batch.coverage import check_within
 from microbatch.batch.layout import Layout
 from microbatch.batch.slicing import BatchShape, UBatchSlice, cut
 from microbatch.engine import Engine
@@ -53,6 +55,7 @@ class UBatchWrapper:
         **options: Any,
     ) -> None:
         check_runnable(runnable)
+        _check_parts(layout, progress)
         self._runnable = runnable
         resolved = resolve(config, **options)
         self.config: UBatchConfig = resolved.config
@@ -111,9 +114,13 @@ class UBatchWrapper:
         return contexts_for(tuple(slices), self._runtime)
 
     def slice_inputs(self, inputs: Any, slice_info: UBatchSlice) -> Any:
-        """The part of `inputs` (any tree that the layout covers) that belongs to `slice_info`, as views."""
-        engine = self._engine
-        args, _ = engine.bind((inputs,), {}).part(slice_info)
+        """The part of `inputs` (any tree that the layout covers) that belongs to `slice_info`, as views.
+
+        Raises ArgumentTypeError for what is no UBatchSlice, SliceError for one that ends beyond the batch.
+        """
+        batch = self._engine.bind((inputs,), {})
+        check_within(slice_info, batch.shape)
+        args, _ = batch.part(slice_info)
         return args[0]
 
     def barrier_sync(self, timeout: float | None = None) -> int:
@@ -165,11 +172,22 @@ def check_runnable(runnable: object) -> None:
         raise ArgumentTypeError(
             f"wrap() needs a callable, got {type(runnable).__name__}; pass a function or module"
         )
+    while isinstance(runnable, functools.partial):
+        runnable = runnable.func
     called = runnable if inspect.isroutine(runnable) else type(runnable).__call__
     if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
         raise ArgumentTypeError("async callables are not supported; wrap the synchronous function inside")
     if inspect.isgeneratorfunction(called):
         raise ArgumentTypeError("generator functions are not supported; return arrays instead of yielding")
+
+
+def _check_parts(layout: object, progress: object) -> None:
+    if layout is not None and not isinstance(layout, Layout):
+        raise ArgumentTypeError(
+            f"layout is {type(layout).__name__}; pass microbatch.Layout(inputs={{'mask': microbatch.tokens()}})"
+        )
+    if progress is not None and not callable(progress):
+        raise ArgumentTypeError(f"progress is {type(progress).__name__}; pass a function of (done, total)")
 
 
 def parameter_names(runnable: Callable[..., Any]) -> tuple[str, ...]:

@@ -99,7 +99,9 @@ def test_an_error_of_a_part_is_a_difference_and_of_the_whole_is_raised() -> None
             raise ValueError("too few rows")
         return x
 
-    assert "a part raised ValueError: too few rows" in str(check(needs_three, X))
+    told = str(check(needs_three, X))
+    assert "a part raised ValueError: too few rows" in told
+    assert "parts fail where the whole batch does not" in told and "depend" not in told
     with pytest.raises(ValueError, match="too few rows"):
         check(needs_three, X[:2])
 

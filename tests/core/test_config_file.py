@@ -78,6 +78,7 @@ def test_our_table_must_be_a_table(root: Path) -> None:
         find(root)
 
 
+@pytest.mark.bad_input(30)
 def test_bad_toml_is_told_with_line_and_column(root: Path) -> None:
     write(root / "microbatch.toml", "a = 1\nb == 2")
     with pytest.raises(ConfigError, match=r"microbatch\.toml is not valid TOML: .*line 2, column 4"):
@@ -90,12 +91,14 @@ def test_a_key_given_twice_is_an_error(root: Path) -> None:
         find(root)
 
 
+@pytest.mark.bad_input(30)
 def test_a_file_that_is_not_utf8_is_told_with_the_place(root: Path) -> None:
     (root / "microbatch.toml").write_bytes(b"backend = '\xff'")
     with pytest.raises(ConfigError, match=r"microbatch\.toml is not UTF-8 at byte 11"):
         find(root)
 
 
+@pytest.mark.bad_input(30)
 def test_a_file_that_is_too_large_is_not_parsed(root: Path) -> None:
     write(root / "microbatch.toml", "#" * (LARGEST + 1))
     with pytest.raises(ConfigError, match=f"is larger than {LARGEST} bytes"):
@@ -108,6 +111,7 @@ def test_a_file_nested_without_end_is_an_error(root: Path) -> None:
         find(root)
 
 
+@pytest.mark.bad_input(30)
 def test_a_directory_in_place_of_the_file_is_an_error(root: Path) -> None:
     (root / "microbatch.toml").mkdir()
     with pytest.raises(ConfigError, match=r"microbatch\.toml is a directory"):

@@ -138,6 +138,7 @@ def test_names_are_those_of_vllm() -> None:
     assert set(dbo.__all__) == NAMES
 
 
+@pytest.mark.bad_input(61)
 def test_outside_a_step_nothing_happens() -> None:
     ran: list[int] = []
     assert dbo.dbo_enabled() is False

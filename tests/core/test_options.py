@@ -223,6 +223,7 @@ def test_a_wrong_variable_is_told_by_its_name(
     assert told in str(caught.value)
 
 
+@pytest.mark.bad_input(28, 29)
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -224,6 +224,7 @@ def test_slice_inputs_gives_views() -> None:
     np.testing.assert_array_equal(part["x"], x[2:4])
 
 
+@pytest.mark.bad_input(63)
 def test_a_call_after_shutdown_says_so() -> None:
     wrapped = microbatch.wrap(double)
     wrapped.shutdown()
@@ -288,6 +289,7 @@ def test_an_empty_batch_is_one_call_with_the_empty_batch() -> None:
     assert calls == [0]
 
 
+@pytest.mark.bad_input(64)
 @pytest.mark.parametrize(
     "make",
     [lambda f: f, lambda f: functools.partial(f), lambda f: lambda x: f(x)],

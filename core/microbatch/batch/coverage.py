@@ -14,10 +14,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from microbatch.batch.ranges import UBatchSlice
-from microbatch.errors import SliceError
+from microbatch.batch.ranges import BatchShape, UBatchSlice, given
+from microbatch.errors import ArgumentTypeError, SliceError
 
-__all__ = ["check_requests", "check_rows", "check_tokens", "equal_requests", "requests_of"]
+__all__ = ["check_requests", "check_rows", "check_tokens", "check_within", "equal_requests", "requests_of"]
 
 
 def requests_of(bounds: Sequence[int], offsets: NDArray[np.int64]) -> list[tuple[int, int]]:
@@ -66,6 +66,18 @@ def check_tokens(slices: Sequence[UBatchSlice], num_tokens: int, allow_empty: bo
         raise SliceError(
             f"tokens {end}:{num_tokens} belong to no slice; the last slice must end at {num_tokens}"
         )
+
+
+def check_within(part: UBatchSlice, shape: BatchShape) -> None:
+    """Raise SliceError for one slice that ends beyond the batch, ArgumentTypeError for what is no UBatchSlice."""
+    if not isinstance(part, UBatchSlice):
+        raise ArgumentTypeError(f"slice_info is {given(part)}; make it with UBatchSlice.from_range")
+    for what, end, there in (
+        ("tokens", part.token_slice.stop, shape.num_tokens),
+        ("requests", part.req_slice.stop, shape.num_requests),
+    ):
+        if end > there:
+            raise SliceError(f"slice_info ends at {end} but there are {there} {what}; end it there")
 
 
 def _check_order(slices: Sequence[UBatchSlice]) -> None:

@@ -75,7 +75,7 @@ class Gather:
         else:
             leaves, spec = flatten(output, self._layout, "outputs", ())
             if spec != agreed.spec:
-                raise self._other_structure(agreed, index, spec)
+                raise self._other_structure(agreed, index, spec, output)
             for sink, leaf in zip(agreed.sinks, leaves, strict=True):
                 sink.write(index, leaf)
         self._stored[index] = True
@@ -110,10 +110,12 @@ class Gather:
             self._destination.check(sinks, leaves, names)
         return Agreed(index, spec, sinks)
 
-    def _other_structure(self, agreed: Agreed, index: int, spec: optree.PyTreeSpec) -> OutputMismatchError:
+    def _other_structure(
+        self, agreed: Agreed, index: int, spec: optree.PyTreeSpec, output: object
+    ) -> OutputMismatchError:
         assert agreed.spec is not None
         return OutputMismatchError(
-            f"ubatch {index} returned {_structure(spec)} but ubatch {agreed.first} returned "
+            f"ubatch {index} returned {'None' if output is None else _structure(spec)} but ubatch {agreed.first} returned "
             f"{_structure(agreed.spec)}; return one structure, or declare the output collect(), or tokens() for a "
             "list with an entry per row"
         )

@@ -42,8 +42,11 @@ class Found:
 
 
 def is_array(leaf: object) -> bool:
-    """Whether `leaf` looks like an array: it has a shape and a dtype."""
-    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+    """Whether `leaf` looks like an array: it has a shape, if only one that cannot be told, and a dtype."""
+    try:
+        return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+    except RuntimeError:  # torch's nested tensors of unequal rows
+        return True
 
 
 def find_batch(
@@ -61,11 +64,13 @@ def find_batch(
     for index, leaf in enumerate(leaves):
         rule, own = declared[index] if declared else (None, False)
         if rule is not None:
+            if is_array(leaf) and rule.kind not in ("replicate", "per_ubatch"):
+                _dimensions(leaf, index, backend, name)
             rule = _settled(leaf, rule, own, index, name)
             if rule is not None:
                 cuts.append(LeafCut(index, rule))
         elif is_array(leaf):
-            if len(leaf.shape):
+            if _dimensions(leaf, index, backend, name):
                 open_leaves.append(index)
         elif type(leaf) not in _CONSTANTS:
             _check_constant(leaf, index, name)
@@ -77,6 +82,15 @@ def find_batch(
         lengths = request_lengths(layout.lengths, leaves, call, shape, matches, name)
         shape = replace(shape, lengths=lengths)
     return Found(shape, tuple(sorted(cuts, key=lambda cut: cut.index)), _width(leaves, cuts))
+
+
+def _dimensions(leaf: Any, index: int, backend: Backend, name: Name) -> int:
+    try:
+        return len(leaf.shape)
+    except RuntimeError as error:
+        raise LayoutError(
+            f"{name(index)} cannot be cut by rows: {backend.unsupported(leaf) or error}"
+        ) from None
 
 
 def _settled(leaf: Any, rule: Rule, own: bool, index: int, name: Name) -> Rule | None:

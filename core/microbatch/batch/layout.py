@@ -30,6 +30,7 @@ from microbatch.batch.rules import (
     seq_lens,
     tokens,
 )
+from microbatch.batch.shared_rows import SharedRows, shared_rows
 from microbatch.batch.slicing import BatchShape, UBatchSlice
 from microbatch.extend.protocols import Backend
 
@@ -90,6 +91,20 @@ class Batch:
         """Whether the shapes alone say what each part is given: no offsets, no lengths, no function of the caller's."""
         counted = self.shape.query_start_loc is not None or self.shape.lengths is not None
         return not counted and all(cut.rule.kind in ("tokens", "requests", "replicate") for cut in self._cuts)
+
+    def shared_rows(self) -> SharedRows | None:
+        """The first leaf that is cut and whose rows are one and the same memory, to see whether it is written."""
+        for cut in self._cuts:
+            if cut.rule.kind in ("tokens", "requests") and not isinstance(self._leaves[cut.index], list):
+                found = shared_rows(self._leaves[cut.index], cut.index, cut.rule.axis)
+                if found is not None:
+                    return found
+        return None
+
+    def name(self, index: int, names: Sequence[str]) -> str:
+        """How a message calls the leaf `index`."""
+        path = (0, 0) if self._spec is None else leaf_paths(self._spec)[index]
+        return input_name(path, names)
 
     @property
     def other_axis(self) -> int:
@@ -160,9 +175,10 @@ def bind(
     they are. `names` are the parameter names, for patterns and messages. An array that fits nothing raises
     UncoveredArrayError; leaves that contradict each other or cannot be cut raise LayoutError.
     """
-    if layout is None and len(args) == 1 and not kwargs and is_array(args[0]) and len(args[0].shape):
+    if layout is None and len(args) == 1 and not kwargs and is_array(args[0]):
         leaf = args[0]
-        if (type(leaf) is np.ndarray or backend.owns(leaf)) and not backend.unsupported(leaf):
+        known = type(leaf) is np.ndarray or backend.owns(leaf)
+        if known and not backend.unsupported(leaf) and len(leaf.shape):
             rows = leaf.shape[0]
             shape = BatchShape(num_tokens=rows, num_requests=rows, query_start_loc=None, lengths=None)
             return Batch(shape, args, SINGLE, None)

@@ -7,11 +7,11 @@ it. Trees are optree's, namespace "microbatch", None is a leaf.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import optree
 
+from microbatch.batch.patterns import Parts, is_wild, match, spellings, tell_unused
 from microbatch.batch.rules import Layout, Rule
 from microbatch.errors import LayoutError
 
@@ -28,8 +28,6 @@ __all__ = [
 
 NAMESPACE = "microbatch"
 Names = Sequence[str]
-Parts = tuple[Any, ...]
-_WILD = "*?["
 _LIST_KINDS = frozenset({"tokens", "requests", "per_ubatch", "collect", "reduce"})
 _NODE_KINDS = frozenset({"per_ubatch", "collect", "reduce"})
 _DEEPEST = 100  # levels searched for declared lists; beyond that a tree most likely contains itself
@@ -69,8 +67,10 @@ def declared_rules(
     key = (spec, side, tuple(names))
     found: tuple[tuple[Rule | None, bool], ...] | None = layout.known.get(key)
     if found is None:
-        found = tuple(_rule_for(path, rules, side, names) for path in leaf_paths(spec))
+        paths = leaf_paths(spec)
+        found = tuple(_rule_for(path, rules, side, names) for path in paths)
         _remember(layout, key, found)
+        tell_unused(layout, paths, found, side, names)
     return found
 
 
@@ -95,7 +95,7 @@ def output_name(path: Parts) -> str:
 
 def matches(pattern: str, path: Parts, names: Names) -> bool:
     """Whether an input `pattern` (such as `Layout.lengths`) names the leaf at `path`."""
-    return _match(pattern, _spellings(path, "inputs", names))
+    return match(pattern, spellings(path, "inputs", names))
 
 
 def _entry(entry: Any) -> Any:
@@ -164,33 +164,11 @@ def _rule_for(
     """The rule for the node at `path`, from itself or its nearest ancestor, and whether it is its own."""
     first = 2 if side == "inputs" else 0
     for depth in range(len(path), first - 1, -1):
-        spellings = _spellings(path[:depth], side, names)
+        spelt = spellings(path[:depth], side, names)
         own = depth == len(path)
         for pattern, rule in rules.items():
-            wild = any(sign in pattern for sign in _WILD)
-            if wild and (container or not own):
+            if is_wild(pattern) and (container or not own):
                 continue
-            if _match(pattern, spellings):
+            if match(pattern, spelt):
                 return rule, own
     return None, False
-
-
-def _spellings(path: Parts, side: str, names: Names) -> list[str]:
-    """All dotted paths that name a node: by position and by parameter name, or with and without `output`."""
-    if side == "outputs":
-        tail = ".".join(map(str, path))
-        return [f"output.{tail}", tail] if path else ["output", ""]
-    place, key, *rest = path
-    heads = [str(key)]
-    if place == 0 and key < len(names):
-        heads.append(str(names[key]))
-    return [".".join([head, *map(str, rest)]) for head in heads]
-
-
-def _match(pattern: str, spellings: Sequence[str]) -> bool:
-    # A number names a position from the root only: "0" must not hit the first element of every inner list.
-    anywhere = pattern != "" and not pattern[0].isdigit()
-    return any(
-        fnmatchcase(spelling, pattern) or (anywhere and fnmatchcase(spelling, f"*.{pattern}"))
-        for spelling in spellings
-    )

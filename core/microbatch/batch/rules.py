@@ -127,7 +127,8 @@ class Layout:
     A pattern is a field name (`mask`), a dotted path (`batch.mask`, `0` for the first positional argument,
     `output` for a result that is one leaf) or has wildcards (`*.mask`). The first match counts. A pattern
     without wildcards may also name a container: the rule then holds for every array in it, and a list so
-    named is cut as a list. Raises ArgumentTypeError for a pattern or rule that cannot be one.
+    named is cut as a list. A pattern without wildcards that names no argument of the first call is warned of, as it
+    may be misspelt. Raises ArgumentTypeError for a pattern or rule that cannot be one.
     """
 
     inputs: Mapping[str, Rule] = field(default_factory=dict)
@@ -139,6 +140,8 @@ class Layout:
     or a function of (args, kwargs); None when rows are equally long."""
     known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Rules found for the structures seen so far; kept by `paths.py`."""
+    settled: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False, compare=False)
+    """(side, pattern) of the patterns that were looked for in a call; kept by `patterns.py`."""
 
     def __post_init__(self) -> None:
         _check_rules("inputs", self.inputs, OUTPUT_ONLY)

@@ -60,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except SystemExit as end:  # how typer ends every run
+        if end.code is not None and not isinstance(end.code, int):  # the user's own sys.exit("why")
+            print(end.code, file=sys.stderr)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
 

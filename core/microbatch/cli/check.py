@@ -13,9 +13,9 @@ import typer
 
 from microbatch.backend_choice import BackendChoice
 from microbatch.checking import CheckReport, check_with
-from microbatch.cli.failures import explain
-from microbatch.cli.output import print_json
-from microbatch.cli.target import Target, load_target
+from microbatch.cli.failures import explain, interrupted
+from microbatch.cli.output import print_json, print_text
+from microbatch.cli.target import Target, check_call, load_target
 from microbatch.errors import ArgumentValueError, MicrobatchError
 from microbatch.extend.plugins import default_plugins, register_containers
 from microbatch.files.inputs import Inputs, read_inputs
@@ -31,14 +31,17 @@ def check(
     backend: Annotated[str, typer.Option(help="Device; see `microbatch backends`.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Say whether TARGET may run as micro-batches, and where its answers differ if not."""
+    """Say whether TARGET may run as micro-batches, and if not, why."""
     if rows < 2:
         raise ArgumentValueError(f"--rows is {rows}; nothing can be cut below 2")
     inputs = read_inputs(input, column=column)
     loaded = load_target(target)
     sample = inputs.bound(loaded.parameters).sample(rows)
+    check_call(target, loaded.runnable, sample)
     try:
         report = _checked(loaded, sample, backend)
+    except KeyboardInterrupt:
+        raise interrupted("there is no answer") from None
     except MicrobatchError:
         raise
     except Exception as error:  # noqa: BLE001 - the function's own, of any kind
@@ -47,7 +50,7 @@ def check(
     if json:
         print_json(report)
     else:
-        typer.echo(f"{target} {report}\ntried on {sample.rows} of {inputs.rows:,} rows")
+        print_text(f"{target} {report}\ntried on {sample.rows} of {inputs.rows:,} rows")
     if not report.cuttable:
         raise typer.Exit(1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,13 +17,25 @@ __all__ = ["history"]
 
 
 def history(
-    action: Annotated[Literal["show", "clear"], typer.Argument(help="show lists it, clear forgets it")],
+    action: Annotated[
+        Literal["show", "clear"], typer.Argument(help="show lists it, clear forgets it")
+    ] = "show",
     path: Annotated[Path | None, typer.Option(help="The file; the configured one if not given.")] = None,
     model: Annotated[str | None, typer.Option(help="Only entries of this model.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")] = False,
 ) -> None:
     """Show or clear the sizes kept across runs."""
-    file = History(_path(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            _history(History(_path(path)), action, model, json=json)
+        except RuntimeWarning as warning:  # in a run a warning; here the file is all there is
+            raise InputFileError(
+                f"{str(warning).partition(';')[0]}; name a file that a run has kept"
+            ) from None
+
+
+def _history(file: History, action: str, model: str | None, *, json: bool) -> None:
     if action == "clear":
         gone = file.clear(model)
         print_json({"forgotten": gone}) if json else typer.echo(f"forgot {gone} entries of {file.path}")
@@ -30,6 +43,9 @@ def history(
     entries = [entry for entry in file.entries() if model in (None, entry.fields.get("model"))]
     if json:
         print_json(entries)
+        return
+    if not entries:
+        typer.echo(f"{file.path} holds nothing{'' if model is None else f' of the model {model!r}'}")
         return
     names = ("model", "policy", "backend", "workers", "versions")
     rows = [(*(str(entry.fields.get(name, "")) for name in names), entry.changed) for entry in entries]

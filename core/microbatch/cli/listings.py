@@ -21,7 +21,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of a ta
 
 
 def backends(json: AsJson = False) -> None:
-    """List the backends: which can run here, and why the others cannot."""
+    """List the backends: which can run here, and why others cannot."""
     _show(known.backends(), json, "runs here")
 
 
@@ -31,7 +31,7 @@ def policies(json: AsJson = False) -> None:
 
 
 def plugins(json: AsJson = False) -> None:
-    """List the plugins, with what each announces and what is wrong with it."""
+    """List the plugins: what each announces, and what is wrong."""
     _show(known.plugins(), json, "in use")
 
 
@@ -40,7 +40,12 @@ def _show(lines: Sequence[Listing], json: bool, usable: str) -> None:
         print_json(lines)
         return
     titles = ("name", usable, "from", "priority", "what it is", "what is wrong", "what to do")
-    print_table(titles, [_row(line) for line in lines])
+    under = (
+        ("what it is", "what is wrong", "what to do")
+        if usable == "in use"
+        else ("what is wrong", "what to do")
+    )
+    print_table(titles, [_row(line) for line in lines], under=under)
 
 
 def _row(line: Listing) -> tuple[str, ...]:

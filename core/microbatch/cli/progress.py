@@ -52,7 +52,9 @@ class Lines(Quiet):
                 return
             self._next = tenth + 1
             rate = self.done / max(time.monotonic() - self._started, 1e-9)
-            self._stream.write(f"{self.done:,} of {total:,} rows ({10 * tenth} %), {rate:,.0f} rows/s\n")
+            self._stream.write(
+                f"{self.done:,} of {total:,} rows ({100 * self.done // max(1, total)} %), {rate:,.0f} rows/s\n"
+            )
             self._stream.flush()
 
 

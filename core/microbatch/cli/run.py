@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import optree
@@ -23,14 +24,20 @@ from microbatch.cli.output import print_json
 from microbatch.cli.progress import Quiet, make_progress
 from microbatch.cli.signals import Interrupts
 from microbatch.cli.summary import Summary, summarise
-from microbatch.cli.target import Target, load_target
-from microbatch.errors import MicrobatchError, OutputFileError
+from microbatch.cli.target import Target, check_call, load_target
+from microbatch.errors import ArgumentTypeError, ArgumentValueError, MicrobatchError, OutputFileError
 from microbatch.files.inputs import Inputs, read_inputs
 from microbatch.files.outputs import OutputFile
 from microbatch.options import resolve
 from microbatch.wrapper import UBatchWrapper
 
 __all__ = ["run"]
+
+
+FLAGS: Mapping[str, str] = MappingProxyType(
+    {"thread_pool_size": "--workers", "max_tokens_per_ubatch": "--max-tokens"}
+)
+"""Options that have another name on the command line."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,7 +97,7 @@ def run(
 
 def execute(job: Job, show: Callable[[Summary], None]) -> int:
     """Do the job; returns the exit code. Raises MicrobatchError for what is wrong with its parts."""
-    resolve(None, **job.options)
+    _check_options(job.options)
     with OutputFile(job.output, job.input) as output:
         interrupts = Interrupts(lambda: _last_words(job, output))
         with interrupts:
@@ -112,10 +119,22 @@ def execute(job: Job, show: Callable[[Summary], None]) -> int:
     return 0
 
 
+def _check_options(options: dict[str, Any]) -> None:
+    """Refuse what cannot be, by the name that it has on the command line."""
+    try:
+        resolve(None, **options)
+    except (ArgumentTypeError, ArgumentValueError) as error:
+        text = str(error)
+        for field_, flag in FLAGS.items():
+            text = text.replace(f"{field_} is", f"{flag} is")
+        raise type(error)(text) from None
+
+
 def _work(job: Job, output: OutputFile, interrupts: Interrupts) -> Summary:
     inputs = read_inputs(job.input, column=job.column)
     target = load_target(job.target)
     inputs = inputs.bound(target.parameters)
+    check_call(job.target, target.runnable, inputs)
     start = resident_bytes()
     with _wrapped(job, target, inputs) as wrapper:
         job.progress = make_progress(inputs.rows, quiet=job.quiet)

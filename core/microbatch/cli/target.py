@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from collections.abc import Callable
@@ -18,10 +19,11 @@ from typing import Any
 
 from microbatch.batch.layout import Layout
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
+from microbatch.files.inputs import Inputs
 from microbatch.ubatch_config import UBatchConfig
 from microbatch.wrapper import UBatchWrapper, check_runnable, parameter_names
 
-__all__ = ["Target", "load_target"]
+__all__ = ["Target", "check_call", "load_target"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,23 @@ def load_target(text: str) -> Target:
     except ArgumentTypeError as error:
         raise ArgumentTypeError(f"target {text} cannot be run: {error}") from None
     return Target(runnable=found, parameters=parameter_names(found))
+
+
+def check_call(text: str, runnable: Callable[..., Any], inputs: Inputs) -> None:
+    """Raise ArgumentValueError where the arguments from a file are not those that the target takes."""
+    try:
+        signature = inspect.signature(runnable)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*inputs.args, **inputs.kwargs)
+    except TypeError as error:
+        count = len(inputs.args) + len(inputs.kwargs)
+        held = f"{count} array{'s' if count > 1 else ''}" if inputs.layout is None else "one list of texts"
+        raise ArgumentValueError(
+            f"target {text}{signature} cannot be called with {held} from {inputs.path}: {error}; several arrays go "
+            "into an .npz, by the names of the parameters"
+        ) from None
 
 
 def _attribute(owner: Any, name: str, text: str) -> Any:

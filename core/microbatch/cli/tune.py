@@ -16,10 +16,10 @@ import typer
 from microbatch.backend_choice import BackendChoice
 from microbatch.batch.layout import bind
 from microbatch.cli.config_writer import check_config, write_config
-from microbatch.cli.failures import explain
+from microbatch.cli.failures import explain, interrupted
 from microbatch.cli.output import print_json, print_table
 from microbatch.cli.plot import check_plot, draw
-from microbatch.cli.target import load_target
+from microbatch.cli.target import check_call, load_target
 from microbatch.cli.workbench import FileBench
 from microbatch.errors import ArgumentValueError, InputFileError, MicrobatchError
 from microbatch.extend.plugins import default_plugins, register_containers
@@ -48,7 +48,7 @@ def tune(
     column: Annotated[str | None, typer.Option(help="Column of a .parquet file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Measure TARGET at growing sizes, safely, and say which size to use."""
+    """Measure TARGET at growing sizes and say which one to use."""
     wanted = None if sizes is None else parse_sizes(sizes)
     if plot is not None:
         check_plot(plot)
@@ -60,11 +60,13 @@ def tune(
     try:
         report = measure(
             bench,
-            wanted or doubling(bench.least, bench.units),
+            _within(wanted, bench.units) if wanted else doubling(bench.least, bench.units),
             time.perf_counter,
             budget=budget,
             unit="cost" if bench.packed else "rows",
         )
+    except KeyboardInterrupt:
+        raise interrupted("nothing was written") from None
     except MicrobatchError:
         raise
     except Exception as error:  # noqa: BLE001 - the function's own, of any kind
@@ -85,6 +87,11 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(word) for word in words}))
 
 
+def _within(sizes: Sequence[int], units: int) -> tuple[int, ...]:
+    """Sizes above what the file has are the whole file, once: a part has no more rows than that."""
+    return tuple(sorted({min(size, units) for size in sizes}))
+
+
 def _bench(
     target: str, path: Path, column: str | None, backend: str, limit: int | None
 ) -> tuple[FileBench, int]:
@@ -94,6 +101,7 @@ def _bench(
         raise InputFileError(f"{path} has no rows; nothing can be measured")
     loaded = load_target(target)
     inputs = inputs.bound(loaded.parameters)
+    check_call(target, loaded.runnable, inputs)
     register_containers()
     device = BackendChoice(backend, default_plugins()).of(inputs.args, inputs.kwargs)
     layout = loaded.layout or inputs.layout

@@ -7,6 +7,7 @@ its longest request or larger than the batch. A bad policy may be slow, never wr
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from microbatch.batch.layout import Batch
@@ -95,9 +96,7 @@ class Planner:
         """The plan that runs the function once on the whole batch."""
         return replace(_whole(self.request(batch, None, 1, 0), reason), fixed=True)
 
-    def explicit(
-        self, batch: Batch, slices: list[UBatchSlice] | tuple[UBatchSlice, ...], workers: int
-    ) -> Plan:
+    def explicit(self, batch: Batch, slices: Sequence[UBatchSlice], workers: int) -> Plan:
         """The plan for slices that the caller gave; raises SliceError if they do not cover the batch."""
         shape = batch.shape
         checked = Cut(slices=validate_slices(slices, shape), permutation=None, trims=None, padding_avoided=0)

@@ -101,9 +101,9 @@ class UBatchBarrier:
         """Wait for all parties, up to `timeout` seconds; returns this party's place, 0 for the last to arrive.
 
         Raises WaitTimeoutError in the party whose limit passed, BarrierBrokenError in the others and in all who
-        come later, until `reset`.
+        come later, until `reset`; ArgumentValueError for a limit below zero or NaN, which breaks nothing.
         """
-        limit = self._timeout if timeout is None else timeout
+        limit = self._timeout if timeout is None else _limit(timeout)
         while True:
             current = self._live()
             try:
@@ -178,6 +178,14 @@ class UBatchBarrier:
 
 def _broken(reason: str) -> BarrierBrokenError:
     return BarrierBrokenError(f"the barrier is broken because {reason}; reset it to use it again")
+
+
+def _limit(timeout: float) -> float:
+    if not timeout >= 0:  # also refuses nan
+        raise ArgumentValueError(
+            f"timeout is {timeout}; give seconds from 0 on, or None for no limit of its own"
+        )
+    return timeout
 
 
 def _checked(num_parties: int) -> int:

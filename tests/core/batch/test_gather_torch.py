@@ -31,6 +31,7 @@ def test_tensors_come_back_as_they_were(run_cut: Run, tensors: Any, dtype: str) 
     assert torch.equal(result, x)
 
 
+@pytest.mark.bad_input(47)
 @pytest.mark.parametrize("packed", [False, True])
 def test_gradients_equal_the_plain_calls(run_cut: Run, tensors: Any, packed: bool) -> None:
     lengths = [3, 1, 4, 2, 4]
@@ -96,6 +97,7 @@ def test_a_numpy_array_takes_the_rows_of_tensors(run_cut: Run, tensors: Any) -> 
     np.testing.assert_array_equal(out, x.numpy() * 3)
 
 
+@pytest.mark.bad_input(47)
 def test_out_and_autograd_exclude_each_other(run_cut: Run, tensors: Any) -> None:
     x = torch.ones(4, requires_grad=True)
     with pytest.raises(ArgumentValueError, match="autograd records output"):
@@ -122,11 +124,13 @@ def test_numpy_rows_next_to_tensors_and_tensors_of_another_device(tensors: Any) 
         bind(None, (torch.zeros(3), torch.zeros(3, device="meta")), {}, backend=tensors)
 
 
+@pytest.mark.bad_input(41)
 def test_sparse_tensors_are_refused(tensors: Any) -> None:
     with pytest.raises(LayoutError, match="cannot be cut by rows"):
         bind(None, (torch.eye(3).to_sparse(),), {}, backend=tensors)
 
 
+@pytest.mark.bad_input(58)
 def test_an_output_on_another_device_is_named(run_cut: Run, tensors: Any) -> None:
     devices = iter(["cpu", "meta"])
     with pytest.raises(OutputMismatchError, match="on meta in ubatch 1 but on cpu in ubatch 0"):

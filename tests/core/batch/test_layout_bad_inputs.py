@@ -126,6 +126,7 @@ class Strange:
         self.device = device
 
 
+@pytest.mark.bad_input(46)
 def test_arrays_of_another_framework_or_device(backend: Any) -> None:
     text = refused(backend, Strange(2, "cuda:0"))
     assert "ids is a" in text
@@ -145,6 +146,7 @@ class TwoDevices:
         return bool(array.device == "device:0")
 
 
+@pytest.mark.bad_input(45)
 def test_mixed_devices_name_both() -> None:
     text = refused(TwoDevices(), Strange(2, "device:0"), Strange(2, "cpu"))
     assert "mask is a" in text

@@ -247,6 +247,7 @@ def test_fields_of_requests_need_the_offsets(name: str) -> None:
         make_ubatch_metadata(context, **{name: np.array([2])})
 
 
+@pytest.mark.bad_input(49)
 def test_offsets_from_lengths() -> None:
     assert query_start_loc_from([3, 0, 2]).tolist() == [0, 3, 3, 5]
     assert query_start_loc_from([]).tolist() == [0]

@@ -103,6 +103,7 @@ def test_offsets_of_another_length_shape_or_kind() -> None:
     refused(ArgumentTypeError, "query_start_loc", "bool", shape=with_offsets(np.zeros(3, bool)), limit=4)
 
 
+@pytest.mark.bad_input(49)
 def test_totals_that_do_not_fit_int32_offsets() -> None:
     shape = starts(0, 2**31 - 1, num_tokens=3_221_225_472, dtype=np.int32)
     refused(SliceError, "3,221,225,472 tokens does not fit int32 offsets", "int64", shape=shape, limit=4)

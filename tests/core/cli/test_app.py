@@ -46,6 +46,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert all(f"  {name} " in shown for name in COMMANDS)
+    assert "..." not in shown.partition("Commands:")[2], "a summary that does not fit 80 columns"
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -23,6 +23,12 @@ def centred(x):
 def length(texts):
     return np.array([len(text) for text in texts])
 
+def pair(x, y):
+    return x + y
+
+def stop(x):
+    raise KeyboardInterrupt
+
 def fail(x):
     raise ValueError("no such model")
 """
@@ -76,9 +82,16 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
         ("double", ["--rows", "1"], "--rows is 1"),
         ("double", ["--backend", "cpuu"], "did you mean 'cpu'"),
         ("douple", [], "did you mean 'double'"),
+        ("pair", [], "checked_steps.py:pair(x, y) cannot be called with 1 array from x.npy"),
     ],
 )
 def test_no_answer(capsys: pytest.CaptureFixture[str], function: str, more: list[str], text: str) -> None:
     """Exit code 2, and why."""
     assert check(function, *more) == 2
     assert text in capsys.readouterr().err
+
+
+def test_an_interrupt_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 130, as shells report Ctrl-C."""
+    assert check("stop") == 130
+    assert capsys.readouterr().err == "interrupted; there is no answer\n"

@@ -41,6 +41,28 @@ def test_clear_forgets(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "forgot 1" in capsys.readouterr().out
 
 
+def test_show_is_what_it_does_when_nothing_is_said(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["history", "--path", str(kept)]) == 0
+    assert "mine" in capsys.readouterr().out
+    assert main(["history", "--path", str(kept), "--model", "other"]) == 0
+    assert capsys.readouterr().out == f"{kept} holds nothing of the model 'other'\n"
+
+
+@pytest.mark.bad_input(65)
+@pytest.mark.parametrize("action", ["show", "clear"])
+def test_a_file_that_is_no_history_is_an_error(
+    action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.ones(100))
+    before = path.read_bytes()
+    assert main(["history", action, "--path", str(path)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: history {str(path)!r} cannot be used (file is not a database); name a file that a run has kept\n"
+    )
+    assert path.read_bytes() == before
+
+
 def test_the_configured_path_is_the_default(
     kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

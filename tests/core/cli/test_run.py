@@ -18,6 +18,7 @@ import pytest
 from microbatch.cli.app import main
 
 SOURCE = r"""
+import operator
 import os
 import threading
 
@@ -40,6 +41,13 @@ def length(texts):
 
 def total(x):
     return float(x.sum())
+
+
+item = operator.itemgetter("no")
+
+
+def leave(x):
+    raise SystemExit("no licence")
 
 
 def fail(x):
@@ -183,6 +191,14 @@ class TestMistakes:
             ("double", ["--policy", "fixedd"], "did you mean 'fixed'"),
             ("double", ["--splitter", "evenn"], "did you mean 'even'"),
             ("double", ["--num-ubatches", "0"], "num_ubatches is 0"),
+            ("double", ["--workers", "0"], "^error: --workers is 0; it must be from 1"),
+            ("double", ["--max-tokens", "-1"], "^error: --max-tokens is -1; it must be from 1"),
+            (
+                "two",
+                [],
+                r"steps.py:two\(x, y\) cannot be called with 1 array from x.npy: missing .* 'y'; .*\.npz",
+            ),
+            ("two", ["--input", "x.txt"], "cannot be called with one list of texts from x.txt"),
             ("double", ["--memory-limit", "2G"], "memory_limit: '2G' has no unit"),
             ("two", ["--num-ubatches", "2", "--input", "in.npz"], "returns several arrays .* use .npz"),
             ("total", [], "no array with a row for each|not per row"),
@@ -203,6 +219,20 @@ class TestMistakes:
         assert (folder / "y.npy").read_bytes() == b"former"
         assert (folder / "x.npy").read_bytes() == before
         assert not list(folder.glob("*.part-*"))
+
+    def test_an_error_of_compiled_code_has_no_frames_of_ours(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """There is no line of the user's to show."""
+        assert run("item", "--quiet") == 1
+        said = capsys.readouterr().err
+        assert said.startswith("IndexError: ") and "Traceback" not in said and "microbatch/" not in said
+
+    def test_the_functions_own_exit(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Ends the command as it would have ended a script: with its reason."""
+        assert run("leave", "--quiet") == 1
+        assert capsys.readouterr().err == "no licence\n"
+        assert not list(folder.glob("y.npy*"))
 
     def test_the_functions_own_error(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """Its traceback from its own file on, which rows, and what became of the output."""

@@ -29,6 +29,12 @@ def length(texts):
     calls.append(len(texts))
     return np.array([len(text) for text in texts])
 
+def stop(x):
+    raise KeyboardInterrupt
+
+def pair(x, y):
+    return x + y
+
 def fail(x):
     raise ValueError("no such model")
 """
@@ -123,6 +129,25 @@ def test_an_error_of_the_function_shows_its_line(capsys: pytest.CaptureFixture[s
     assert tune("fail", "--write", "microbatch.toml") == 2
     assert "no such model" in capsys.readouterr().err
     assert not (folder / "microbatch.toml").exists()
+
+
+def test_an_interrupt_is_one_line(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    assert tune("stop", "--write", "microbatch.toml") == 130
+    assert capsys.readouterr().err == "interrupted; nothing was written\n"
+    assert not (folder / "microbatch.toml").exists()
+
+
+def test_arguments_that_do_not_fit_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tune("pair") == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: target tuned_steps.py:pair(x, y) cannot be called with 1 array from x.npy")
+    assert "Traceback" not in err
+
+
+def test_sizes_above_the_file_are_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tune("wide", "--sizes", "8,5000,9000", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [(point["size"], point["rows"]) for point in said["points"]] == [(8, 8), (600, 600)]
 
 
 def test_the_size_is_written_and_used(capsys: pytest.CaptureFixture[str], folder: Path) -> None:

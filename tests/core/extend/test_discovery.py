@@ -91,6 +91,7 @@ def test_the_allow_list_lets_through_what_it_names(site: Any) -> None:
     assert policies(site.plugins(MICROBATCH_PLUGINS="")) == []
 
 
+@pytest.mark.bad_input(26)
 def test_a_blocked_plugin_is_told_when_a_name_is_not_found(site: Any) -> None:
     site.install("acme", POLICY.format(name="half"))
     with pytest.raises(UnknownNameError, match="blocked by MICROBATCH_DISABLE_PLUGINS=acme"):

@@ -74,11 +74,13 @@ def test_an_unknown_backend_gets_the_near_match(site: Any) -> None:
         site.plugins().backend("npuu")
 
 
+@pytest.mark.bad_input(25)
 def test_an_unknown_policy_gets_the_list_when_nothing_is_near() -> None:
     with pytest.raises(UnknownNameError, match="no policy is called 'zzz'; known: .*fixed.*tokens"):
         default_plugins().policy("zzz")
 
 
+@pytest.mark.bad_input(24)
 def test_an_unavailable_backend_gives_reason_remedy_and_origin(site: Any) -> None:
     site.install("acme", backend(probe="return 'acme_arrays is not installed'"), version="0.3")
     plugins = site.plugins()
@@ -132,6 +134,7 @@ def test_a_backend_that_raises_when_built_chains_the_cause(site: Any) -> None:
     assert isinstance(caught.value.__cause__, OSError)
 
 
+@pytest.mark.bad_input(55)
 def test_a_backend_without_a_method_is_told_which(site: Any) -> None:
     site.install("acme", backend().replace("(Backend)", "") + "    \n")
     with pytest.raises(

@@ -25,6 +25,7 @@ def reason(plugins: Any, name: str = "acme") -> str:
     return next(line.reason for line in plugins.plugins() if line.name == name)
 
 
+@pytest.mark.bad_input(54)
 def test_an_unknown_hook_is_reported_with_the_near_match(site: Any) -> None:
     site.install("acme", "@hookimpl\ndef microbatch_register_backend(): return []")
     text = reason(site.plugins())
@@ -80,6 +81,7 @@ def test_a_misspelt_function_without_the_marker_is_reported_with_the_near_match(
     assert "did you mean 'microbatch_step_finished'" in reason(site.plugins())
 
 
+@pytest.mark.bad_input(54)
 def test_a_wrong_argument_name_is_reported_with_plugin_and_hook(site: Any) -> None:
     site.install("acme", "@hookimpl\ndef microbatch_step_finished(rapport): pass", version="2.5")
     text = reason(site.plugins())
@@ -166,6 +168,7 @@ def test_hooks_are_called_once(site: Any) -> None:
     assert __import__("acme_plugin").calls == [1]
 
 
+@pytest.mark.bad_input(27)
 def test_two_third_parties_with_one_name_are_an_error_that_names_both(site: Any) -> None:
     site.install("acme", POLICY + ANNOUNCE, version="1.0")
     site.install("brook", POLICY + ANNOUNCE, version="2.1")

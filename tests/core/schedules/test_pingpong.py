@@ -191,6 +191,7 @@ def test_each_ubatch_knows_itself_and_sees_the_callers_variables(pool: WorkerPoo
     assert (variable.get(), current_ubatch()) == ("caller", None)
 
 
+@pytest.mark.bad_input(62)
 @pytest.mark.case(58)
 def test_a_yield_in_a_thread_of_the_functions_own_is_an_error_that_says_so(
     pool: WorkerPool, driver: str

@@ -75,6 +75,7 @@ def test_a_wrapper_inside_a_wrapper(turns: Callable[..., Any]) -> None:
     np.testing.assert_array_equal(turns(outer)(ROWS), layer(layer(ROWS)))
 
 
+@pytest.mark.bad_input(64)
 @pytest.mark.pitfall(24)
 @pytest.mark.case(40)
 def test_a_wrapper_that_calls_itself(turns: Callable[..., Any]) -> None:

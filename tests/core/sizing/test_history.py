@@ -85,6 +85,7 @@ def _damaged_row(path: Path) -> None:
     connection.close()
 
 
+@pytest.mark.bad_input(65)
 @pytest.mark.parametrize("spoil", [_directory, _foreign, _damaged_row])
 def test_65_a_path_that_cannot_be_used_is_one_warning(spoil: Any, tmp_path: Path) -> None:
     path = tmp_path / "sizes.db"

@@ -34,6 +34,7 @@ class Device:
         return x * 2
 
 
+@pytest.mark.bad_input(53)
 @pytest.mark.case(63, 68)
 @given(
     rows=st.integers(1, 300),

@@ -362,3 +362,12 @@ def test_real_threads_pass_a_thousand_rounds(pool: WorkerPool) -> None:
     pool.run([lambda: places.extend(barrier.wait(30) for _ in range(1000))] * 3)
     assert sorted(places) == [0] * 1000 + [1] * 1000 + [2] * 1000
     assert barrier.generation == 1000
+
+
+@pytest.mark.bad_input(22)
+@pytest.mark.parametrize("timeout", [-1, -0.001, float("nan"), float("-inf")])
+def test_a_limit_that_is_none_is_refused_and_breaks_nothing(timeout: float) -> None:
+    barrier = UBatchBarrier(1)
+    with pytest.raises(ArgumentValueError, match=f"timeout is {timeout}"):
+        barrier.wait(timeout)
+    assert not barrier.broken and barrier.wait(0) == 0

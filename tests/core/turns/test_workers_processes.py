@@ -101,6 +101,7 @@ step()
 }
 
 
+@pytest.mark.bad_input(63)
 @pytest.mark.pitfall(25)
 @pytest.mark.case(33, 34, 35, 36, 37, 38)
 @pytest.mark.parametrize("name", PROGRAMS)
