@@ -49,7 +49,9 @@ class LoggedStream:
         try:
             yield
         finally:
-            assert device.thread() == thread, "a stream was left in another thread than it was made current in"
+            assert device.thread() == thread, (
+                "a stream was left in another thread than it was made current in"
+            )
             device.active[thread] = former
 
 
@@ -356,10 +358,11 @@ def test_a_mode_that_cannot_be_parked_is_refused_at_the_yield() -> None:
         def thread_state(self) -> HostState:
             return HostState()
 
-    device = Device()
+    device, passed = Device(), []
 
     def compute(context: UBatchContext, ubatch: int) -> None:
         dbo.dbo_yield()
+        passed.append(ubatch)
         device.depth += 1
         try:
             dbo.dbo_yield()
@@ -369,3 +372,4 @@ def test_a_mode_that_cannot_be_parked_is_refused_at_the_yield() -> None:
     with pytest.raises(ThreadStateError, match="cannot be parked"):
         run(compute, "greenlets", device=device)
     assert device.depth == 0
+    assert passed == [0], "a yield outside the mode is fine"
