@@ -425,10 +425,11 @@ def test_a_mode_that_cannot_be_parked_is_refused_at_the_yield() -> None:
         def thread_state(self) -> HostState:
             return HostState()
 
-    device = Device()
+    device, passed = Device(), []
 
     def compute(context: UBatchContext, ubatch: int) -> None:
         dbo.dbo_yield()
+        passed.append(ubatch)
         device.depth += 1
         try:
             dbo.dbo_yield()
@@ -438,3 +439,4 @@ def test_a_mode_that_cannot_be_parked_is_refused_at_the_yield() -> None:
     with pytest.raises(ThreadStateError, match="cannot be parked"):
         run(compute, "greenlets", device=device)
     assert device.depth == 0
+    assert passed == [0], "a yield outside the mode is fine"

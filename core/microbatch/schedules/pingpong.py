@@ -58,7 +58,10 @@ def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring
 
     bodies = [_isolated(partial(_ride, step, seats[0], failures, nullcontext))]
     bodies += [_isolated(partial(_ride, step, seat, failures, state.apply)) for seat in seats[1:]]
-    step.workers.run(bodies, on_interrupt=interrupted, limit=limit, give_up=failures.any)
+    try:
+        step.workers.run(bodies, on_interrupt=interrupted, limit=limit, give_up=failures.any)
+    finally:
+        seats[0].streams.end()  # an interrupt may have come just before the caller's own
     return ring
 
 

@@ -72,7 +72,7 @@ class StepLanes:
         """`mark` was recorded behind all that was done on `lane` so far."""
         self._last[lane] = (self._last[lane][0], mark)
 
-    def close(self) -> None:
+    def join_caller(self) -> None:
         """The caller goes on after all of it; so does each stream of a lent pair after the other."""
         ends: dict[int, Event] = {}
         for key, stream in self._used.items():
@@ -115,7 +115,7 @@ def _closing(lanes: StepLanes) -> Iterator[StepLanes]:
     try:
         yield lanes
     finally:
-        lanes.close()
+        lanes.join_caller()
 
 
 class Activation:

@@ -231,6 +231,7 @@ class WorkerPool:
             run.forget()
             if not run.errors or not isinstance(error, Exception):
                 _note(error, run.errors)
+                run.errors.clear()  # their frames hold the run: a cycle that would keep the batch
                 raise
             run.errors.append(error)
         run.forget()

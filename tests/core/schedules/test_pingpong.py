@@ -92,8 +92,9 @@ def test_strict_yields_lets_equal_counts_pass_and_hides_no_error(pool: WorkerPoo
         strict_yields=True,
         load=lambda context: context.ubatch_id == 1,
     )
-    with pytest.raises(ValueError, match="first"):
+    with pytest.raises(ValueError, match="first") as caught:
         pingpong.run(failing)
+    assert caught.value.__notes__ == ["in ubatch 1 of 2 (tokens 1:2)"], "unequal yields follow from the error"
 
 
 def test_a_limit_that_passes_says_who_waits_where_and_for_whom() -> None:

@@ -178,6 +178,43 @@ def test_any_error_of_a_receive_hook_passes_the_turn_on(
     assert sorted(unwound) == [0, 1]
 
 
+@pytest.mark.case(32)
+def test_an_interrupt_while_a_ubatch_is_stuck_ends_after_the_limit() -> None:
+    """The caller has done its part and waits in the pool; the sibling never comes to a yield."""
+
+    def program(runtime: DetRuntime) -> None:
+        stuck, armed, honest = runtime.gate(), [False], runtime.gate
+
+        class Struck:
+            def __init__(self) -> None:
+                self._gate = honest()
+
+            def open(self) -> None:
+                self._gate.open()
+
+            def wait(self, timeout: float | None = None) -> bool:
+                if armed[0] and runtime.current() == 0:
+                    armed[0] = False
+                    raise KeyboardInterrupt
+                return self._gate.wait(timeout)
+
+        runtime.gate = Struck  # type: ignore[method-assign,assignment]
+        pool = WorkerPool(runtime)
+
+        def compute(context: UBatchContext, ubatch: int) -> None:
+            if ubatch == 1:
+                armed[0] = True
+                stuck.wait()
+
+        with pytest.raises(KeyboardInterrupt) as caught:
+            pingpong.run(make_step(runtime, pool, 2, compute, barrier_timeout=5.0))
+        assert any("is no longer waited for" in note for note in caught.value.__notes__)
+        stuck.open()
+        pool.shutdown()
+
+    explore(program, range(30), carrier=fastest_carrier()).check()
+
+
 def test_closing_the_workers_inside_a_step_names_who_is_parked_and_ends() -> None:
     """The siblings of a ubatch that waits for them cannot end before it goes on: the limit of `shutdown` passes."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, BarrierBrokenError, WaitTimeoutError
 from microbatch.testing.deterministic import DetRuntime, explore, explore_all, fastest_carrier
-from microbatch.turns.barrier import UBatchBarrier
+from microbatch.turns.barrier import Round, UBatchBarrier
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
 
@@ -164,6 +166,39 @@ def test_an_abort_before_anybody_waits_is_found_by_all_who_come() -> None:
         assert all("the model could not be loaded" in str(result) for result in results)
 
     everywhere(program, seeds=40)
+
+
+def test_an_abort_without_a_reason_is_one() -> None:
+    barrier = UBatchBarrier(1)
+    barrier.abort("")
+    with pytest.raises(BarrierBrokenError, match="it was aborted"):
+        barrier.wait(0)
+
+
+@pytest.mark.case(14)
+def test_resets_at_the_same_time_leave_it_like_new() -> None:
+    """One of them may be late with what it found long ago."""
+
+    def program(runtime: DetRuntime) -> None:
+        barrier = UBatchBarrier(2, runtime)
+
+        def waiting() -> None:
+            with contextlib.suppress(BarrierBrokenError, WaitTimeoutError):
+                barrier.wait(1.0)
+
+        def resetting() -> None:
+            barrier.reset()
+            barrier.reset()
+
+        bodies = [waiting, barrier.reset, resetting]
+        tasks = [runtime.spawn(body, name=f"party {i}") for i, body in enumerate(bodies)]
+        for task in tasks:
+            task.join()
+        if barrier.n_waiting == 0 and runtime.monotonic() == 0:
+            assert not barrier.broken
+            assert barrier.generation >= 2
+
+    explore_all(program, preemptions=3, limit=3000, carrier=fastest_carrier()).check()
 
 
 @pytest.mark.case(10, 19)
@@ -355,6 +390,35 @@ def test_an_interrupt_of_one_waiter_breaks_it_for_the_others() -> None:
 def test_counts_that_are_none(count: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="num_parties"):
         UBatchBarrier(count)
+
+
+def test_rounds_that_are_over_are_let_go() -> None:
+    barrier = UBatchBarrier(1)
+    for _ in range(100):
+        barrier.wait(0)
+    gc.collect()
+    assert sum(type(found) is Round for found in gc.get_objects()) <= 3
+    assert barrier.generation == 100
+
+
+@pytest.mark.case(53)
+def test_a_wake_for_nothing_does_not_lengthen_the_limit() -> None:
+    def program(runtime: DetRuntime) -> None:
+        barrier = UBatchBarrier(2, runtime)
+
+        def disturbing() -> None:
+            for _ in range(3):
+                runtime.gate().wait(1.5)
+                for gate in tuple(barrier._round.gates):
+                    gate.open()
+
+        task = runtime.spawn(disturbing, name="disturbing")
+        with pytest.raises(WaitTimeoutError, match=r"5\.0 s"):
+            barrier.wait(5.0)
+        assert runtime.monotonic() == 5.0
+        task.join()
+
+    everywhere(program, seeds=10)
 
 
 def test_real_threads_pass_a_thousand_rounds(pool: WorkerPool) -> None:

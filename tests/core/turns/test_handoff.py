@@ -341,14 +341,120 @@ def test_bounded_search_ends_and_repeats_no_schedule() -> None:
 def test_standing_of_each_party_is_told() -> None:
     ring = ThreadRing(DetRuntime(), [], None)
     ring.after, ring.yields, ring.labels, ring.left = (
-        [1, 2, 0],
-        [0, 2, 1],
-        ["start", "combine", ""],
-        [True, False, False],
+        [1, 2, 3, 0],
+        [0, 2, 1, 0],
+        ["start", "combine", "", "start"],
+        [True, False, False, False],
     )
     ring.holder = 1
-    assert [ring._standing(index) for index in range(3)] == [
+    assert [ring._standing(index) for index in range(4)] == [
         "ubatch 0 has finished",
         "ubatch 1 has the turn since yield 2 (combine)",
         "ubatch 2 waits at yield 1",
+        "ubatch 3 waits at the start",
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "late"),
+    [
+        ({}, True),
+        ({"_started": True}, True),
+        ({"holder": 1}, True),
+        ({"failed": True}, True),
+        ({"scattered": True}, False),
+        ({"holder": 1, "_started": True}, False),
+        ({"holder": 1, "failed": True}, False),
+    ],
+    ids=str,
+)
+def test_a_limit_that_passed_is_forgotten_where_the_wait_was_over(state: dict[str, Any], late: bool) -> None:
+    runtime = DetRuntime()
+    ring = ThreadRing(runtime, [runtime.gate() for _ in range(2)], 5.0)
+    for name, value in state.items():
+        setattr(ring, name, value)
+    if late:
+        with pytest.raises(WaitTimeoutError, match="ubatch 1 waited 5.0 s for"):
+            ring._late(1)
+    else:
+        ring._late(1)
+
+
+class Noting(DetRuntime):
+    """Notes which gates are said to belong together, and the labels of all points."""
+
+    def __init__(self) -> None:
+        self.labels: list[str] = []
+        self.gathered: list[Any] = []
+        super().__init__(fault=self.labels.append)
+
+    def gather(self, gates: Any) -> None:
+        self.gathered.append(list(gates))
+
+
+def test_every_yield_and_leave_is_a_point_and_the_gates_are_gathered() -> None:
+    """Where a test may turn the schedule or let a fault strike; and what lets the threads share a core."""
+
+    def program(runtime: DetRuntime) -> None:
+        gates = [runtime.gate() for _ in range(2)]
+        ring = ThreadRing(runtime, gates, None)
+
+        def other() -> None:
+            ring.start(1)
+            ring.hand_over(1, "combine")
+            ring.leave(1)
+
+        task = runtime.spawn(other, name="other")
+        ring.start(0)
+        ring.hand_over(0, "dispatch")
+        ring.leave(0)
+        task.join()
+        assert runtime.gathered == [gates]  # type: ignore[attr-defined]
+
+    runtime = Noting()
+    runtime.run(lambda: program(runtime))
+    assert runtime.labels == ["dispatch", "combine", "leave", "leave"]
+
+
+def test_a_yield_of_the_only_one_left_touches_no_gate() -> None:
+    class Untouched:
+        def open(self) -> None:
+            pytest.fail("a gate was opened for nobody")
+
+        def wait(self, timeout: float | None = None) -> bool:
+            pytest.fail("the only one left waited for itself")
+
+    def program(runtime: DetRuntime) -> None:
+        ring = ThreadRing(runtime, [Untouched()], None)
+        ring.start(0)
+        ring.hand_over(0, "alone")
+        assert (ring.yields, ring.labels) == ([1], ["alone"])
+
+    runtime = DetRuntime()
+    runtime.run(lambda: program(runtime))
+
+
+def test_a_hand_over_that_ends_in_an_error_scatters_the_ring_itself() -> None:
+    """Its caller may be interrupted before it can say that it failed."""
+
+    def program(runtime: DetRuntime) -> None:
+        ring, seen = ThreadRing(runtime, [runtime.gate() for _ in range(2)], 5.0), []
+
+        def busy() -> None:
+            ring.start(1)
+            runtime.gate().wait(20.0)
+            try:
+                ring.hand_over(1)
+            except UBatchCancelled:
+                seen.append("cancelled")
+
+        task = runtime.spawn(busy, name="busy")
+        ring.start(0)
+        with pytest.raises(WaitTimeoutError):
+            ring.hand_over(0)
+        assert ring.scattered
+        task.join()
+        assert seen == ["cancelled"]
+
+    runtime = DetRuntime()
+    runtime.run(lambda: program(runtime))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
 import weakref
@@ -17,8 +18,8 @@ from microbatch.errors import ClosedError, WaitTimeoutError
 from microbatch.testing.deterministic import DetRuntime, explore, explore_all, fastest_carrier
 from microbatch.testing.threads import no_thread_left
 from microbatch.turns.barrier import UBatchBarrier
-from microbatch.turns.runtime import ThreadRuntime
-from microbatch.turns.workers import WorkerPool
+from microbatch.turns.runtime import Gate, ThreadRuntime
+from microbatch.turns.workers import Roster, Run, Worker, WorkerPool
 
 RUNTIME = ThreadRuntime()
 
@@ -185,6 +186,40 @@ def test_further_interrupts_while_the_first_is_handled_end_the_waiting(interrupt
     explore(program, range(40), carrier=fastest_carrier()).check()
 
 
+@pytest.mark.case(41, 42)
+def test_an_interrupt_in_one_caller_leaves_the_workers_of_another_alone() -> None:
+    """The first caller's worker is still busy when the second is interrupted, and must not be given to a third."""
+
+    def program(runtime: DetRuntime) -> None:
+        pool, busy, go_on, done = WorkerPool(runtime), runtime.gate(), runtime.gate(), []
+        state: set[str] = set()  # a gate may wake for nothing
+
+        def slow() -> None:
+            state.add("busy")
+            busy.open()
+            while "go on" not in state:
+                go_on.wait()
+            done.append("first")
+
+        def interrupted() -> None:
+            raise KeyboardInterrupt
+
+        first = runtime.spawn(lambda: pool.run([lambda: None, slow]), name="first caller")
+        while "busy" not in state:
+            busy.wait()
+        with contextlib.suppress(KeyboardInterrupt):
+            pool.run([interrupted, lambda: None])
+        pool.run([lambda: None, lambda: done.append("third")])
+        assert done == ["third"]
+        state.add("go on")
+        go_on.open()
+        first.join()
+        assert done == ["third", "first"]
+        pool.shutdown()
+
+    everywhere(program, seeds=40)
+
+
 def test_errors_keep_their_cause_and_context(pool: WorkerPool) -> None:
     def failing() -> None:
         try:
@@ -304,6 +339,107 @@ def test_sleeping_workers_keep_nothing_of_the_last_run_alive(pool: WorkerPool) -
     reference = one_run()
     pool.run([lambda: None] * 2)  # the worker has gone back to sleep before it is claimed again
     assert reference() is None
+
+
+class OpenAndGone:
+    """A gate where another may go on right after it was opened."""
+
+    def __init__(self, gate: Gate, runtime: DetRuntime) -> None:
+        self._gate, self._runtime = gate, runtime
+
+    def open(self) -> None:
+        self._gate.open()
+        if self._runtime.running:
+            self._runtime.point("opened")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self._gate.wait(timeout)
+
+
+@pytest.mark.case(44)
+@pytest.mark.parametrize("fails", [None, ValueError, KeyboardInterrupt], ids=str)
+def test_nothing_of_a_run_is_alive_when_it_returns(fails: type[BaseException] | None) -> None:
+    """At once, without garbage collection, and although a worker may still be on its way back to sleep."""
+
+    class Batch:
+        pass
+
+    def one_run(pool: WorkerPool, runtime: DetRuntime) -> weakref.ref[Any]:
+        batch = Batch()
+
+        def body() -> None:
+            batch.seen = True  # type: ignore[attr-defined]
+            runtime.point("body")
+            if fails is not None:
+                raise fails
+
+        try:
+            pool.run([lambda: None, body])
+        except BaseException as error:  # noqa: BLE001 - its frames are let go here
+            assert type(error) is fails
+        return weakref.ref(batch)
+
+    def program(runtime: DetRuntime) -> None:
+        honest = runtime.gate
+        runtime.gate = lambda: OpenAndGone(honest(), runtime)  # type: ignore[method-assign,assignment,return-value]
+        pool = WorkerPool(runtime)
+        reference = one_run(pool, runtime)
+        assert reference() is None
+        pool.shutdown()
+
+    gc.collect()
+    gc.disable()
+    try:
+        explore_all(program, preemptions=2, limit=300).check()
+    finally:
+        gc.enable()
+
+
+def test_a_sleeping_worker_holds_no_run() -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    def program(runtime: DetRuntime) -> None:
+        pool = WorkerPool(runtime)
+        with pytest.raises(KeyboardInterrupt):
+            pool.run(
+                [lambda: (_ for _ in ()).throw(KeyboardInterrupt), lambda: {}["an error that nobody raises"]]
+            )
+        runtime.gate().wait(1.0)  # the worker goes back to sleep
+        assert [found for found in gc.get_objects() if type(found) is Run] == []
+        pool.shutdown()
+
+    gc.collect()
+    explore(program, range(5)).check()
+
+
+def test_a_worker_claimed_in_the_moment_it_is_given_back_does_not_end() -> None:
+    class Busy(dict[Any, Any]):
+        """Another run is quick to claim what is given back."""
+
+        def pop(self, worker: Any, *default: Any) -> Any:
+            former = super().pop(worker, *default)
+            self.setdefault(worker, "the other run")
+            return former
+
+    roster = Roster(RUNTIME, "workers")
+    worker = Worker(RUNTIME, "worker")
+    roster.workers.append(worker)
+    roster.claims = Busy({worker: "this run"})
+    roster.closed = True
+    assert roster.release(worker) is False
+    assert roster.claims[worker] == "the other run"
+    roster.claims = {worker: "this run"}
+    assert roster.release(worker) is True
+
+
+def test_a_roster_of_another_process_is_left_alone() -> None:
+    roster = Roster(RUNTIME, "workers")
+    worker = Worker(RUNTIME, "worker")
+    roster.workers.append(worker)
+    roster.process = -1
+    roster.close()
+    assert (roster.closed, roster.claims, worker.gate.wait(0)) == (False, {}, False)
 
 
 def test_a_thousand_runs_change_neither_threads_nor_objects(pool: WorkerPool) -> None:

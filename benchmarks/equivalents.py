@@ -1,0 +1,31 @@
+"""Changes of the hand-off files that make no difference to anybody, and why; `statements.py` leaves them out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+__all__ = ["EQUIVALENT"]
+
+ABSTRACT = "both drivers say how; a ring without one is never made"
+
+EQUIVALENT: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "turns/handoff.py": {
+            f"Ring.{method}: delete: raise AssertionError('a ring without a driver')": ABSTRACT
+            for method in ("start", "hand_over", "leave")
+        },
+        "turns/workers.py": {
+            "Run.start: constant: True -> False at column 65": "zip gets two lists that are made from one",
+            "Run.join: drop: self.give_up is not None of: not self.gate.wait(self.limit) and self.give_up is not"
+            " None and sel...": "without `give_up` there is no limit, and a wait without one never says that it passed",
+        },
+        "turns/greenlets.py": {
+            "GreenletRing.run: delete: self._greenlets.clear()": "ended greenlets hold nothing, and the ring goes with its step",
+        },
+        "schedules/pingpong.py": {
+            "_on_greenlets: constant: 0 -> 1 at column 14": "in one thread all seats share what is current",
+        },
+    }
+)
+"""File -> name of the mutant -> why it is equivalent."""
