@@ -271,6 +271,7 @@ class DetRuntime:
                 self._current = task
                 self._carrier.switch(main.place, task.place)
             self._carrier.ended(task.place)
+        self._carrier.close()
         self._current = main
         self.running = False
 
