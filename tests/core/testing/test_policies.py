@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import Phase, given, settings
 
 from microbatch.errors import PolicyError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
@@ -53,6 +53,14 @@ class Contrary(Good):
         return Proposal(limit=1 if roomy else request.num_tokens)
 
 
+class Perverse(Good):
+    """Takes more when there is less memory, of any size."""
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        memory = request.memory
+        return Proposal(limit=1 if memory is not None and memory.usable > 1 << 20 else request.num_tokens)
+
+
 class LearnsFromErrors(Good):
     def __init__(self) -> None:
         self.failures = 0
@@ -82,6 +90,37 @@ class NeverBack(Good):
         return Proposal(limit=max(1, min(request.num_tokens, self.least // per_unit)))
 
 
+class Hopeful(Good):
+    """Grows with every step that ran, however small it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 1
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        return Proposal(limit=min(request.num_tokens, self.size))
+
+    def observe(self, report: StepReport) -> None:
+        self.size += report.failure is None
+
+
+class Upside(Good):
+    """Takes long items for cheap ones."""
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        return Proposal(limit=max(1, min(request.num_tokens, request.largest_bytes_per_unit)))
+
+
+class Promising(Good):
+    """Answers the bound it has computed only after it has been asked for long."""
+
+    asked = 0
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        self.asked += 1
+        return Proposal(limit=min(request.num_tokens, self.asked))
+
+
 class Careless(Good):
     """Takes any state."""
 
@@ -106,7 +145,9 @@ def run(policy: type[Any], test: str) -> None:
     """Run one test of the suite; a failure is found, not shrunk, which is not what is tested here."""
     made = suite(policy)
     quick = settings(phases=(Phase.generate,), database=None, max_examples=50, report_multiple_bugs=False)
-    quick(getattr(type(made), f"test_{test}"))(made)
+    check = getattr(type(made), f"check_{test}")
+    strategies, _ = check.property_of_suite
+    quick(given(**strategies)(lambda **drawn: check(made, **drawn)))()
 
 
 @pytest.mark.parametrize(
@@ -122,6 +163,10 @@ def run(policy: type[Any], test: str) -> None:
         (Swings, "settles"),
         (NeverBack, "recovers_when_memory_returns"),
         (Careless, "foreign_state_is_refused"),
+        (Hopeful, "part_full_batches_never_raise_the_size"),
+        (Upside, "longer_items_never_give_more"),
+        (Promising, "what_it_settles_on_has_run"),
+        (Perverse, "settled_less_memory_never_gives_more"),
     ],
 )
 def test_a_policy_that_breaks_a_promise_fails(policy: type[Any], test: str) -> None:
