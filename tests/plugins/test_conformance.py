@@ -9,7 +9,7 @@ import pytest
 
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.sizing.policy_chain import Chain
-from microbatch.testing.policies import PolicySuite
+from microbatch.testing.policies import GROUPS, PolicySuite
 from microbatch_policies import microbatch_register_policies
 from microbatch_policies.auto import Auto
 from microbatch_policies.buckets import Buckets
@@ -64,7 +64,7 @@ class TestPressure(PolicySuite):
 class TestLatency(PolicySuite):
     not_promised: ClassVar = {
         **NO_READING,
-        "no_growth_without_evidence": "looks at times only, and a second size, however small, shows it their slope",
+        "part_full_batches_never_raise_the_size": "each ubatch is timed, so a small one is evidence of the slope",
     }
 
     def make(self) -> SizingPolicy:
@@ -98,8 +98,37 @@ class TestAChain(PolicySuite):
         return Chain([("memory-model", MemoryModel()), ("pressure", Pressure()), ("buckets", Buckets())])
 
 
+def suites() -> list[type[PolicySuite]]:
+    """Those of this file."""
+    return [suite for suite in PolicySuite.__subclasses__() if suite.__module__ == __name__]
+
+
+def test_the_twelve_properties_are_all_of_the_suite() -> None:
+    assert [int(name.split(" ")[0]) for name in GROUPS] == list(range(1, 13))
+    named = [check for checks in GROUPS.values() for check in checks]
+    assert len(named) == len(set(named))
+    assert set(named) == {
+        name.removeprefix("check_") for name in dir(PolicySuite) if name.startswith("check_")
+    }
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_each_property_is_run_for_each_policy_or_has_a_reason(group: str) -> None:
+    for suite in suites():
+        run = [check for check in GROUPS[group] if check not in suite.not_promised]
+        assert all(callable(getattr(suite, f"test_{check}")) for check in run)
+        # a budget of bytes is promised by whoever looks at memory, alone or in a chain
+        assert run or (group == "3 budget" and suite.not_promised["never_runs_out_of_memory"] == NO_MEMORY)
+        assert not suite.expected_failures
+
+
+def test_what_looks_at_memory_promises_all_twelve() -> None:
+    for suite in (TestMemoryModel, TestAuto, TestAChain):
+        assert all(set(checks) - set(suite.not_promised) for checks in GROUPS.values())
+
+
 def test_every_registered_policy_loads_and_is_tested_here() -> None:
-    tested = {type(suite().make()) for suite in PolicySuite.__subclasses__()}
+    tested = {type(suite().make()) for suite in suites()}
     for info in microbatch_register_policies():
         module, _, name = info.load.partition(":")
         made: Any = getattr(import_module(module), name)

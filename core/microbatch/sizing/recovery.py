@@ -1,9 +1,11 @@
 """After out-of-memory: run the failed part again in smaller parts, and nothing else.
 
-Invariant: a finished ubatch is never run again; no retry happens inside `except`; nothing of a failed attempt is
-referenced when the next one starts, since of its error only text and a chain without tracebacks is kept (a chained
-cause pins its frames too, and with them the tensors). Sizes halve, so a step fails at most log2(rows) + 1 times.
-Only where not even one row fits beside its siblings are the ubatches that did not finish run again, one at a time.
+Invariant: a ubatch whose outputs were stored is never run again; no retry happens inside `except`; nothing of a failed
+attempt is referenced when the next one starts, since of its error only text and a chain without tracebacks is kept (a
+chained cause pins its frames too, and with them the tensors). Sizes halve, so a step fails at most log2(rows) + 1 times.
+Only where not even one row fits beside its siblings are the ubatches that were not stored run again, once and one at a
+time: what they had computed until then is the memory that was missing, and is let go.
+
 Rejected: restarting the whole batch at half the size (repeats finished work), retrying by recursion inside the
 handler (pins one attempt a level), collecting garbage before the first retry (107 ms, and freed blocks are back in
 the pool already).
@@ -47,8 +49,8 @@ class Failed:
 class Recovery:
     """Calls the function for the ubatches of one step, in smaller parts once memory has run out.
 
-    `alone` says whether the step went on one part at a time, `bound` is the most rows of a part that a memory guard allows, `limit` what running out of memory has taught,
-    `sizes` the attempts that failed and `ran` the parts that finished where ubatches were cut further.
+    `alone` says whether the step went on one part at a time, `bound` is the most rows of a part that a memory guard
+    allows, `limit` what running out of memory has taught, `sizes` the attempts that failed and `ran` the parts that finished where ubatches were cut further.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""Backends given as objects, for wrappers under test.
+"""Backends and policies given as objects, for wrappers under test.
 
 Invariant: what is given is what the step gets, the very object; everything else is looked up as usual.
 """
@@ -6,11 +6,12 @@ Invariant: what is given is what the step gets, the very object; everything else
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from microbatch.extend.plugins import Plugins
-from microbatch.extend.protocols import Backend
+from microbatch.extend.plugins import Plugins, default_plugins
+from microbatch.extend.protocols import Backend, SizingPolicy
 
-__all__ = ["GivenBackends"]
+__all__ = ["GivenBackends", "GivenPolicy"]
 
 
 class GivenBackends(Plugins):
@@ -32,3 +33,29 @@ class GivenBackends(Plugins):
             if any(backend.owns(leaf) for leaf in leaves):
                 return backend
         return super().backend_for(leaves)
+
+
+class GivenPolicy(Plugins):
+    """`wrap(f, plugins=GivenPolicy(policy))` asks `policy`, whatever its name; backends are those of the process."""
+
+    __slots__ = ("_policy",)
+
+    def __init__(self, policy: SizingPolicy) -> None:
+        super().__init__()
+        self._policy = policy
+
+    def policy(self, name: str, **options: Any) -> SizingPolicy:
+        """The given policy."""
+        return self._policy
+
+    def backend(self, name: str) -> Backend:
+        """The installed backend; looking it up anew takes 5 ms, longer than a step."""
+        return default_plugins().backend(name)
+
+    def backend_for(self, leaves: Sequence[object]) -> Backend:
+        """The installed backend for these arrays."""
+        return default_plugins().backend_for(leaves)
+
+    def listeners(self) -> bool:
+        """Nobody hears of steps under test."""
+        return False

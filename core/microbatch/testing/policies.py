@@ -10,21 +10,55 @@ A check that a policy does not promise is named in `not_promised` with the reaso
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from microbatch.extend.protocols import SizingPolicy, SupportsState
+from microbatch.extend.protocols import SupportsState
 from microbatch.extend.records import MemoryReading, Proposal, SizingRequest, StepReport
-from microbatch.testing.properties import PropertySuite, prop
-from microbatch.testing.scenes import MemoryDevice, Scene, histories, perform, requests, scenes, sizes_of
+from microbatch.testing.policy_evidence import PolicyEvidence
+from microbatch.testing.policy_steps import PolicySteps
+from microbatch.testing.properties import prop
+from microbatch.testing.scenes import (
+    MemoryDevice,
+    Scene,
+    flight,
+    histories,
+    perform,
+    requests,
+    scenes,
+    sizes_of,
+)
 from microbatch.testing.strategies.numbers import step_outcomes
 
-__all__ = ["PolicySuite"]
+__all__ = ["GROUPS", "PolicySuite"]
+
+GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "1 every request once, in order": ("every_row_once_and_in_order", "answers_are_valid"),
+        "2 progress, and an end": ("ends_whatever_fits", "shrinks_below_a_failure"),
+        "3 budget": ("never_runs_out_of_memory",),
+        "4 monotone": (
+            "less_memory_never_gives_more", "more_pressure_never_gives_more", "longer_items_never_give_more",
+            "settled_less_memory_never_gives_more",
+        ),
+        "5 bounded oscillation": ("settles",),
+        "6 recovery": ("recovers_when_memory_returns",),
+        "7 no growth without evidence": ("part_full_batches_never_raise_the_size", "a_failed_step_teaches_nothing"),
+        "8 only tested sizes are known good": ("what_it_settles_on_has_run",),
+        "9 determinism": ("deterministic",),
+        "10 round trip": ("state_survives_json", "foreign_state_is_refused"),
+        "11 other errors are never retried": ("other_errors_are_never_retried",),
+        "12 nothing of a failed attempt is alive": ("nothing_of_a_failed_attempt_is_alive",),
+    }
+)  # fmt: skip
+"""The twelve properties of a sizing policy and of what runs it, each with the checks (without `check_`) that show it."""
 
 FOREIGN: tuple[Any, ...] = (
     {},
@@ -34,12 +68,8 @@ FOREIGN: tuple[Any, ...] = (
 )
 
 
-class PolicySuite(PropertySuite):
+class PolicySuite(PolicySteps, PolicyEvidence):
     """Conformance of one sizing policy."""
-
-    def make(self) -> SizingPolicy:
-        """A fresh policy; called several times per test."""
-        raise AssertionError(f"{type(self).__name__} must define make() -> SizingPolicy")
 
     @prop(history=histories(), request=requests())
     def check_answers_are_valid(self, history: list[Scene], request: SizingRequest) -> None:
@@ -101,7 +131,7 @@ class PolicySuite(PropertySuite):
         roomy = replace(request, memory=_reading(1 << 34), memory_limit=1 << 34, failed_at=None)
         usable = int((1 << 34) * smaller)
         tight = replace(roomy, memory=_reading(usable), memory_limit=usable)
-        assert _flight(deepcopy(policy), tight) <= _flight(policy, roomy)
+        assert flight(deepcopy(policy), tight) <= flight(policy, roomy)
 
     @prop(history=histories(), request=requests(), pressures=st.tuples(st.floats(0, 1), st.floats(0, 1)))
     def check_more_pressure_never_gives_more(
@@ -114,29 +144,29 @@ class PolicySuite(PropertySuite):
             replace(request, memory=_reading(1 << 34, pressure=pressure), failed_at=None)
             for pressure in sorted(pressures)
         )
-        assert _flight(deepcopy(policy), high) <= _flight(policy, low)
+        assert flight(deepcopy(policy), high) <= flight(policy, low)
 
     @prop(
-        examples=40,
-        history=histories(4),
-        request=requests(),
-        shares=st.lists(st.floats(0, 1), min_size=1, max_size=4),
+        examples=15,
+        slope=st.integers(32, 1 << 16),
+        fits=st.integers(32, 256),
+        shares=st.tuples(st.floats(0.05, 1), st.floats(0.05, 1)),
     )
-    def check_no_growth_without_evidence(
-        self, history: list[Scene], request: SizingRequest, shares: list[float]
+    def check_settled_less_memory_never_gives_more(
+        self, slope: int, fits: int, shares: tuple[float, float]
     ) -> None:
-        """Batches far smaller than what it allows, of unknown peak, raise nothing while memory is full."""
+        """Come to rest with less memory, it takes no more than come to rest with more; a search for speed that is still
+        going on may try another side of its curve first."""
+        device = _device(slope, slope, fits, 1)
         policy = self.make()
-        full = replace(
-            request, unit="rows", longest_request=1, memory=_reading(1 << 34, pressure=1.0), failed_at=None
-        )
-        perform(policy, [*history, Scene(request=full, outcome="ran, peak unknown")])
-        before = _flight(deepcopy(policy), full)
-        sizes = [max(1, int(before // 4 * share)) for share in shares]
-        small = [replace(full, num_tokens=size, num_requests=size) for size in sizes if 4 * size <= before]
-        scenes = [Scene(request=one, outcome="ran, peak unknown") for one in small]
-        perform(policy, scenes, first=len(history) + 1)
-        assert _flight(policy, full) <= before
+        for _ in range(40):
+            device.run(policy)
+        full, sizes = device.capacity, []
+        for share in sorted(shares):
+            device.capacity = int(full * share)
+            other = deepcopy(policy)
+            sizes.append([device.run(other) for _ in range(25)][-1])
+        assert sizes[0] <= sizes[1]
 
     @prop(
         fixed=st.integers(0, 1 << 20),
@@ -215,13 +245,6 @@ class PolicySuite(PropertySuite):
 
 def _reading(usable: int, pressure: float = 0.0) -> MemoryReading:
     return MemoryReading(capacity=1 << 34, in_use=0, usable=usable, peak=0, pressure=pressure)
-
-
-def _flight(policy: SizingPolicy, request: SizingRequest) -> int:
-    """Units in flight of the policy's answer."""
-    answer = policy.propose(request)
-    sizes = sizes_of(request, answer)
-    return sum(sorted(sizes)[-min(request.workers, answer.workers or request.workers) :])
 
 
 def _device(fixed: int, slope: int, fits: int, workers: int) -> MemoryDevice:

@@ -23,7 +23,7 @@ Check = TypeVar("Check", bound=Callable[..., None])
 
 
 def prop(*, examples: int | None = None, **strategies: SearchStrategy[Any]) -> Callable[[Check], Check]:
-    """Draw the arguments of `check_*(self, ...)`; `examples` replaces the profile's number of them."""
+    """Draw the arguments of `check_*(self, ...)`; `examples` replaces the profile's number of them, and lifts its deadline."""
 
     def mark(check: Check) -> Check:
         check.property_of_suite = (strategies, examples)  # type: ignore[attr-defined]
@@ -67,7 +67,9 @@ def _test(cls: type[PropertySuite], check: Any, name: str) -> Any:
         strategies, examples = getattr(check, "property_of_suite", ({}, None))
         if strategies:
             if examples is not None:
-                test = settings(max_examples=examples)(test)
+                test = settings(max_examples=examples, deadline=None)(
+                    test
+                )  # whoever names a number runs steps
             test = given(**strategies)(test)
             test.__qualname__ = f"{cls.__qualname__}.test_{name}"
     if name in cls.expected_failures:

@@ -15,7 +15,7 @@ from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
 from microbatch.sizing.policy_chain import checked
 
-__all__ = ["MemoryDevice", "Scene", "histories", "perform", "requests", "scenes"]
+__all__ = ["MemoryDevice", "Scene", "flight", "histories", "perform", "requests", "scenes"]
 
 Outcome = Literal["ran", "ran, peak unknown", "out of memory", "error"]
 
@@ -146,6 +146,13 @@ def sizes_of(request: SizingRequest, answer: Proposal) -> tuple[int, ...]:
         return (total,)
     count = -(-total // limit)
     return tuple(total // count + (index < total % count) for index in range(count))
+
+
+def flight(policy: SizingPolicy, request: SizingRequest) -> int:
+    """Units in flight of the policy's answer."""
+    answer = policy.propose(request)
+    sizes = sizes_of(request, answer)
+    return sum(sorted(sizes)[-min(request.workers, answer.workers or request.workers) :])
 
 
 class MemoryDevice:

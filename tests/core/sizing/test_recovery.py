@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -143,3 +145,43 @@ def test_what_is_collected_or_reduced_is_that_of_the_parts_that_ran(
     sizes = result["sizes"]
     assert all(type(size) is int and size <= capacity for size in sizes)
     assert sum(sizes) == rows
+
+
+@pytest.fixture
+def no_collection(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Collections that are asked for, as a list; none comes by itself."""
+    asked: list[int] = []
+    collect = gc.collect
+    collect()
+    gc.disable()
+    monkeypatch.setattr(gc, "collect", lambda *generation: asked.append(1) or 0)
+    yield asked
+    monkeypatch.setattr(gc, "collect", collect)
+    gc.enable()
+
+
+@pytest.mark.parametrize("schedule", ["sequential", "parallel"])
+@pytest.mark.parametrize("policy", ["auto", "memory-model,throughput,pressure,buckets"])
+def test_no_garbage_is_collected_where_nothing_fails_and_none_is_made(
+    schedule: str, policy: str, no_collection: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.ones((4096, 64))
+    with microbatch.wrap(lambda x: x * 2, policy=policy, schedule=schedule) as wrapped:
+        for _ in range(30):
+            wrapped(x)
+        monkeypatch.undo()
+        gc.collect()
+        for _ in range(10):
+            wrapped(x)
+        assert gc.collect() == 0  # steps make no cycles, so automatic collections find nothing either
+    assert not no_collection
+
+
+def test_the_first_retry_collects_nothing_and_the_second_does(no_collection: list[int]) -> None:
+    for capacity, collections in ((8, 0), (4, 0), (2, 1)):
+        no_collection.clear()
+        device = Device(capacity)
+        with microbatch.wrap(device, num_ubatches=1, schedule="sequential") as wrapped:
+            wrapped(np.arange(8))
+        assert len(device.failed) == {8: 0, 4: 1, 2: 2}[capacity]
+        assert len(no_collection) == collections

@@ -1,7 +1,8 @@
 """Recovery on the adversarial device with a capacity: 5,000 drawn batches, capacities and faults.
 
 Every case ends; it ends with the rows of the plain call unless not even one row fits, or with the function's own
-error; and no row that was finished is computed again, but for the parts in flight where a row did not fit beside them.
+error. No row that was stored is ever computed again, in no case; nor one that was computed, but for the ubatches in
+flight where a row did not fit beside them: those that were not stored run once more, one at a time.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from microbatch.sizing.report import ALONE
 from microbatch.testing import AdversarialBackend, MemoryModel
 from microbatch.testing.adversarial.order import WORST_ORDERS
 from microbatch.testing.given import GivenBackends
+from microbatch.turns.context import UBatchContext
+from microbatch.ubatches import Ubatches
 
 CASES = 5000
 CHUNK = 250
@@ -87,28 +90,32 @@ def draw(number: int) -> Case:
 class Function:
     """Three operations, a fault where it is due, and a note of the rows of each call that came to its end."""
 
-    def __init__(self, base: int, fault: tuple[int, bool] | None) -> None:
+    def __init__(self, base: int, fault: tuple[int, bool] | None, stored: set[int]) -> None:
         self.base = base
         self.fault = fault
+        self.stored = stored
         self.calls = 0
         self.finished: list[int] = []
+        self.repeated: set[int] = set()
 
     def __call__(self, x: Any) -> Any:
         number, self.calls = self.calls, self.calls + 1
+        first = (x.view.ctypes.data - self.base) // ROW
+        self.repeated |= self.stored.intersection(range(first, first + len(x)))
         y = (x * 2 + 1) * 3
         if self.fault is not None and self.fault[0] == number:
             raise MemoryError("out of memory") if self.fault[1] else FaultError("broken")
-        start = (x.view.ctypes.data - self.base) // ROW
-        self.finished += range(start, start + len(x))
+        self.finished += range(first, first + len(x))
         return y
 
 
-def perform(case: Case) -> str:
-    """Run one case, check it, and say how it ended."""
+def perform(case: Case, stored: set[int]) -> str:
+    """Run one case, check it, and say how it ended; `stored` gets the rows that were put into the result."""
     device = AdversarialBackend(case.order, case.model)
     values = np.arange(case.rows * 8.0).reshape(case.rows, 8)
     x = device.array(values)
-    function = Function(x.view.ctypes.data, case.fault)
+    stored.clear()
+    function = Function(x.view.ctypes.data, case.fault, stored)
     with microbatch.wrap(
         function, backend=device.name, plugins=DEVICES.use(device), schedule=case.schedule,
         num_ubatches=case.ubatches, policy="fixed",
@@ -125,8 +132,10 @@ def perform(case: Case) -> str:
         else:
             np.testing.assert_array_equal(result, (values * 2 + 1) * 3)
             assert set(function.finished) == set(range(case.rows))
+            assert not stored or stored == set(range(case.rows))
             report = wrapped.last_report
             end = "retried" if report is not None and report.oom_sizes else "ran"
+        assert not function.repeated
         again = len(function.finished) - len(set(function.finished))
         report = wrapped.last_report
         if report is not None and ALONE in report.reason:  # what was computed and not stored had to be let go
@@ -136,13 +145,28 @@ def perform(case: Case) -> str:
     return end
 
 
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """The rows of the ubatches of this step that were put into the result."""
+    rows: set[int] = set()
+    store = Ubatches.store
+
+    def noting(self: Ubatches, context: UBatchContext, outputs: Any) -> None:
+        store(self, context, outputs)
+        piece = context.slice_info.token_slice
+        rows.update(range(piece.start, piece.stop))
+
+    monkeypatch.setattr(Ubatches, "store", noting)
+    return rows
+
+
 @pytest.mark.case(68)
 @pytest.mark.parametrize("first", range(0, CASES, CHUNK))
-def test_every_case_ends_right_and_repeats_nothing(first: int) -> None:
+def test_every_case_ends_right_and_repeats_nothing(first: int, stored: set[int]) -> None:
     ends: dict[str, int] = {}
     for number in range(first, first + CHUNK):
         try:
-            end = perform(draw(number))
+            end = perform(draw(number), stored)
         except BaseException as error:
             error.add_note(f"case {number}: {draw(number)}")
             raise

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import Phase, given, settings
 
 from microbatch.errors import PolicyError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
@@ -53,6 +53,14 @@ class Contrary(Good):
         return Proposal(limit=1 if roomy else request.num_tokens)
 
 
+class Perverse(Good):
+    """Takes more when there is less memory, of any size."""
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        memory = request.memory
+        return Proposal(limit=1 if memory is not None and memory.usable > 1 << 20 else request.num_tokens)
+
+
 class LearnsFromErrors(Good):
     def __init__(self) -> None:
         self.failures = 0
@@ -97,19 +105,6 @@ class Fussy(Good):
             raise LookupError("who is that?")
 
 
-class Optimist(Good):
-    """Takes any step that ran, however small, as a sign that twice as much will."""
-
-    def __init__(self) -> None:
-        self.limit = 16
-
-    def propose(self, request: SizingRequest) -> Proposal:
-        return Proposal(limit=min(self.limit, request.num_tokens))
-
-    def observe(self, report: StepReport) -> None:
-        self.limit *= 2
-
-
 class Unwritable(Good):
     """Keeps what JSON cannot say."""
 
@@ -118,6 +113,37 @@ class Unwritable(Good):
 
     def restore(self, state: Any) -> None:
         raise ValueError("not ours")
+
+
+class Hopeful(Good):
+    """Grows with every step that ran, however small it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 1
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        return Proposal(limit=min(request.num_tokens, self.size))
+
+    def observe(self, report: StepReport) -> None:
+        self.size += report.failure is None
+
+
+class Upside(Good):
+    """Takes long items for cheap ones."""
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        return Proposal(limit=max(1, min(request.num_tokens, request.largest_bytes_per_unit)))
+
+
+class Promising(Good):
+    """Answers the bound it has computed only after it has been asked for long."""
+
+    asked = 0
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        self.asked += 1
+        return Proposal(limit=min(request.num_tokens, self.asked))
 
 
 class Careless(Good):
@@ -144,7 +170,9 @@ def run(policy: type[Any], test: str) -> None:
     """Run one test of the suite; a failure is found, not shrunk, which is not what is tested here."""
     made = suite(policy)
     quick = settings(phases=(Phase.generate,), database=None, max_examples=50, report_multiple_bugs=False)
-    quick(getattr(type(made), f"test_{test}"))(made)
+    check = getattr(type(made), f"check_{test}")
+    strategies, _ = check.property_of_suite
+    quick(given(**strategies)(lambda **drawn: check(made, **drawn)))()
 
 
 BROKEN = [
@@ -159,7 +187,14 @@ BROKEN = [
     (NeverBack, "recovers_when_memory_returns"),
     (Careless, "foreign_state_is_refused"),
     (Fussy, "any_report_may_be_observed"),
-    (Optimist, "no_growth_without_evidence"),
+    (Hopeful, "part_full_batches_never_raise_the_size"),
+    (Upside, "longer_items_never_give_more"),
+    (Promising, "what_it_settles_on_has_run"),
+    (Perverse, "settled_less_memory_never_gives_more"),
+    (TooLarge, "every_row_once_and_in_order"),
+    (TooLarge, "ends_whatever_fits"),
+    (TooLarge, "other_errors_are_never_retried"),
+    (TooLarge, "nothing_of_a_failed_attempt_is_alive"),
     (Unwritable, "state_survives_json"),
 ]
 """A policy, and a check that must notice what is wrong with it."""

@@ -1,0 +1,82 @@
+"""What a policy may conclude from what it saw: no growth without evidence, nothing known good that did not run."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from microbatch.extend.protocols import SizingPolicy
+from microbatch.extend.records import SizingRequest
+from microbatch.testing.properties import PropertySuite, prop
+from microbatch.testing.scenes import MemoryDevice, Scene, flight, histories, perform, requests
+
+__all__ = ["PolicyEvidence"]
+
+
+class PolicyEvidence(PropertySuite):
+    """The checks of `PolicySuite` on learning."""
+
+    def make(self) -> SizingPolicy:
+        """A fresh policy; called several times per test."""
+        raise AssertionError(f"{type(self).__name__} must define make() -> SizingPolicy")
+
+    @prop(
+        examples=30,
+        history=histories(4),
+        request=requests(),
+        share=st.integers(4, 64),
+        steps=st.integers(1, 20),
+    )
+    def check_part_full_batches_never_raise_the_size(
+        self, history: list[Scene], request: SizingRequest, share: int, steps: int
+    ) -> None:
+        """Batches far below the size, whose peaks are unknown, say nothing of larger ones: nothing that the passing of
+        as many steps would not say."""
+        assume(request.num_tokens >= share and request.failed_at is None)
+        policy = self.make()
+        request = replace(request, memory=None)
+        perform(policy, [*history, Scene(request=request, outcome="ran, peak unknown")])
+        before = flight(deepcopy(policy), request)
+        tokens = max(1, min(request.num_tokens, before) // share)
+        small = replace(request, num_tokens=tokens, num_requests=1, longest_request=1, limit=None)
+        untaught = deepcopy(policy)
+        for step in range(steps):
+            untaught.propose(replace(small, step=len(history) + 1 + step))
+        perform(policy, [Scene(request=small, outcome="ran, peak unknown")] * steps, first=len(history) + 1)
+        assert flight(policy, request) <= max(before, flight(untaught, request))
+
+    @prop(examples=30, history=histories(4), request=requests(), factor=st.integers(1, 64))
+    def check_longer_items_never_give_more(
+        self, history: list[Scene], request: SizingRequest, factor: int
+    ) -> None:
+        """With the same history, units of more bytes give no larger size."""
+        policy = self.make()
+        perform(policy, history)
+        request = replace(request, failed_at=None)
+        longer = replace(
+            request,
+            bytes_per_unit=request.bytes_per_unit * factor,
+            largest_bytes_per_unit=request.largest_bytes_per_unit * factor,
+        )
+        assert flight(deepcopy(policy), longer) <= flight(policy, request)
+
+    @prop(
+        examples=10,
+        fixed=st.integers(0, 1 << 20),
+        slope=st.integers(32, 1 << 16),
+        room=st.integers(4, 1 << 10),
+        workers=st.integers(1, 4),
+    )
+    def check_what_it_settles_on_has_run(self, fixed: int, slope: int, room: int, workers: int) -> None:
+        """After a while the answer is a size that was tried and ran, never a bound that was only computed."""
+        device = MemoryDevice(
+            capacity=(fixed + slope * 256 * workers) * room, fixed=fixed, slope=slope, units=256 * workers,
+            workers=workers,
+        )  # fmt: skip
+        policy = self.make()
+        tried = {device.run(policy) for _ in range(60)}
+        assert device.run(policy) in tried
+        assert device.failures == 0
