@@ -62,4 +62,5 @@ def show(title: str, rows: Sequence[Row], path: Path | None = None) -> None:
         table.add_row(row.work, row.against, row.aim, row.measured, "yes" if row.reached else "NO", details)
     Console(width=150).print(table)
     if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps([asdict(row) for row in rows], indent=1))
