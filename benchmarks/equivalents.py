@@ -9,6 +9,8 @@ __all__ = ["EQUIVALENT"]
 
 ABSTRACT = "both drivers say how; a ring without one is never made"
 
+ESCAPED = "the error is then the only one that escaped, and is raised as that"
+
 EQUIVALENT: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "turns/handoff.py": {
@@ -19,6 +21,8 @@ EQUIVALENT: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "Run.start: constant: True -> False at column 65": "zip gets two lists that are made from one",
             "Run.join: drop: self.give_up is not None of: not self.gate.wait(self.limit) and self.give_up is not"
             " None and sel...": "without `give_up` there is no limit, and a wait without one never says that it passed",
+            "WorkerPool.run: drop: not run.errors of: not run.errors or not isinstance(error, Exception)": ESCAPED,
+            "WorkerPool.run: delete: raise": ESCAPED,
         },
         "turns/greenlets.py": {
             "GreenletRing.run: delete: self._greenlets.clear()": "ended greenlets hold nothing, and the ring goes with its step",

@@ -45,20 +45,22 @@ FIRST = 12
 TURNS, SCHEDULES = "tests/core/turns", "tests/core/schedules"
 FAULTS = f"{SCHEDULES}/test_pingpong_faults.py"
 INTERRUPTS = f"{SCHEDULES}/test_pingpong_interrupts.py"
+SETUP = f"{SCHEDULES}/test_pingpong_setup.py"
 TESTS: dict[str, tuple[str, ...]] = {
     "turns/handoff.py": (
         f"{TURNS}/test_ring_machine.py", f"{TURNS}/test_handoff.py", FAULTS, f"{SCHEDULES}/test_pingpong.py", INTERRUPTS,
     ),
     "turns/workers.py": (
-        f"{TURNS}/test_workers.py", f"{TURNS}/test_handoff.py", FAULTS, INTERRUPTS, f"{TURNS}/test_workers_processes.py",
+        f"{TURNS}/test_workers.py", f"{TURNS}/test_handoff.py", FAULTS, SETUP, INTERRUPTS, f"{TURNS}/test_workers_processes.py",
     ),
     "turns/barrier.py": (f"{TURNS}/test_barrier.py", f"{TURNS}/test_barrier_machine.py", f"{TURNS}/test_handoff.py"),
     "turns/greenlets.py": (
-        f"{TURNS}/test_ring_machine.py", FAULTS, f"{SCHEDULES}/test_pingpong.py", "tests/core/test_dbo.py", INTERRUPTS,
+        f"{TURNS}/test_ring_machine.py", f"{TURNS}/test_greenlets.py", FAULTS, f"{SCHEDULES}/test_pingpong.py",
+        "tests/core/test_dbo.py", INTERRUPTS,
     ),
     "turns/seat.py": ("tests/core/test_dbo.py", FAULTS, f"{SCHEDULES}/test_on_devices.py"),
     "schedules/pingpong.py": (
-        f"{SCHEDULES}/test_pingpong.py", FAULTS, "tests/core/test_dbo.py", f"{SCHEDULES}/test_on_devices.py", INTERRUPTS,
+        f"{SCHEDULES}/test_pingpong.py", FAULTS, "tests/core/test_dbo.py", f"{SCHEDULES}/test_on_devices.py", SETUP, INTERRUPTS,
         f"{SCHEDULES}/test_pingpong_wrappers.py",
     ),
 }  # fmt: skip

@@ -357,8 +357,9 @@ class OpenAndGone:
 
 
 @pytest.mark.case(44)
+@pytest.mark.parametrize("where", ["caller", "worker"])
 @pytest.mark.parametrize("fails", [None, ValueError, KeyboardInterrupt], ids=str)
-def test_nothing_of_a_run_is_alive_when_it_returns(fails: type[BaseException] | None) -> None:
+def test_nothing_of_a_run_is_alive_when_it_returns(fails: type[BaseException] | None, where: str) -> None:
     """At once, without garbage collection, and although a worker may still be on its way back to sleep."""
 
     class Batch:
@@ -370,11 +371,16 @@ def test_nothing_of_a_run_is_alive_when_it_returns(fails: type[BaseException] | 
         def body() -> None:
             batch.seen = True  # type: ignore[attr-defined]
             runtime.point("body")
-            if fails is not None:
+            if fails is not None and where == "worker":
+                raise fails
+
+        def first() -> None:
+            runtime.point("the caller's body")
+            if fails is not None and where == "caller":
                 raise fails
 
         try:
-            pool.run([lambda: None, body])
+            pool.run([first, body])
         except BaseException as error:  # noqa: BLE001 - its frames are let go here
             assert type(error) is fails
         return weakref.ref(batch)
@@ -434,12 +440,80 @@ def test_a_worker_claimed_in_the_moment_it_is_given_back_does_not_end() -> None:
 
 
 def test_a_roster_of_another_process_is_left_alone() -> None:
-    roster = Roster(RUNTIME, "workers")
-    worker = Worker(RUNTIME, "worker")
+    """As in the child of a fork: its threads are not there, and what it shares with its parent is not touched."""
+
+    class Foreign:
+        def join(self, timeout: float | None = None) -> bool:
+            pytest.fail("a thread of another process was waited for")
+
+    pool = WorkerPool(RUNTIME)
+    roster, worker = pool._held[0], Worker(RUNTIME, "worker")
+    worker.task = Foreign()
     roster.workers.append(worker)
     roster.process = -1
     roster.close()
     assert (roster.closed, roster.claims, worker.gate.wait(0)) == (False, {}, False)
+    assert pool.num_threads == 0
+    pool.shutdown()
+    with pytest.raises(ClosedError):
+        pool.run([lambda: None] * 2)
+
+
+def test_shutdown_passes_over_a_worker_whose_thread_was_never_started() -> None:
+    pool = WorkerPool(RUNTIME)
+    pool._held[0].workers.append(Worker(RUNTIME, "worker"))
+    pool.shutdown()
+
+
+@pytest.mark.case(28)
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_thread_that_cannot_be_started_while_the_pool_is_closed(at: int) -> None:
+    """The threads that were started for that run are idle then, so they must end too."""
+
+    def program(runtime: DetRuntime) -> None:
+        pool, spawned, real = WorkerPool(runtime), [0], runtime.spawn
+        closer = runtime.spawn(lambda: pool.shutdown(None), name="closer")
+
+        def refusing(function: Any, *, name: str) -> Any:
+            spawned[0] += 1
+            runtime.point("starting a thread")
+            if spawned[0] == at + 1:
+                raise RuntimeError("can't start new thread")
+            return real(function, name=name)
+
+        runtime.spawn = refusing  # type: ignore[method-assign]
+        with pytest.raises((RuntimeError, ClosedError)):
+            pool.run([lambda: None] * 4)
+        closer.join()
+        roster = pool._held[0]
+        assert spawned[0] == 0 or spawned[0] == at + 1
+        pool.shutdown(None)
+        assert (roster.workers, roster.claims) == ([], {})
+
+    explore_all(program, preemptions=2, limit=600, carrier=fastest_carrier()).check()
+
+
+@pytest.mark.case(28)
+def test_a_thread_that_cannot_be_started_is_on_no_list() -> None:
+    def program(runtime: DetRuntime) -> None:
+        pool, spawned, real = WorkerPool(runtime), [0], runtime.spawn
+
+        def refusing(function: Any, *, name: str) -> Any:
+            spawned[0] += 1
+            if spawned[0] == 2:
+                raise RuntimeError("can't start new thread")
+            return real(function, name=name)
+
+        runtime.spawn = refusing  # type: ignore[method-assign]
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            pool.run([lambda: None] * 3)
+        assert pool.num_threads == 1
+        pool.run([lambda: None] * 3)
+        assert pool.num_threads == 2
+        pool.shutdown()
+        assert pool._held[0].claims == {}
+
+    explore(program, range(20), carrier=fastest_carrier()).check()
 
 
 def test_a_thousand_runs_change_neither_threads_nor_objects(pool: WorkerPool) -> None:
