@@ -77,7 +77,7 @@ class Engine:
         self._cores = usable_cores()
         self._guard = MemoryGuard(config.memory_limit)
         self._listened = plugins.listeners()
-        self._remembering = Remembering(planner.policy, config, function)
+        self._remembering = Remembering(planner.policy, policy, config, function)
         self._traits = Traits(config.graph_sizes if config.graphs else None)
         self._graphs = Graphs(function, config.graph_sizes, uniform=layout is None) if config.graphs else None
         self._tracing = tracing()

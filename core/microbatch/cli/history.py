@@ -31,7 +31,7 @@ def history(
     if json:
         print_json(entries)
         return
-    names = ("model", "policy", "backend", "workers", "versions")
+    names = ("model", "policy", "backend", "device", "workers", "versions")
     rows = [(*(str(entry.fields.get(name, "")) for name in names), entry.changed) for entry in entries]
     print_table((*names, "changed (UTC)"), rows)
 

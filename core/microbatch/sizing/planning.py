@@ -16,7 +16,7 @@ from microbatch.extend.records import MemoryReading, Proposal, SizingRequest, St
 from microbatch.sizing.traits import NO_TRAITS, DeviceTraits
 from microbatch.ubatch_config import UBatchConfig
 
-__all__ = ["Plan", "Planner"]
+__all__ = ["Plan", "Planner", "sized_signature"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +166,7 @@ class Planner:
             longest_request=longest,
             bytes_per_unit=batch.bytes_per_unit * cells,
             largest_bytes_per_unit=batch.largest_bytes_per_unit * cells,
-            signature=signature,
+            signature=sized_signature(signature, unit),
             memory=memory,
             memory_limit=self._memory_limit(memory),
             workers=workers,
@@ -248,6 +248,11 @@ def _units(batch: Batch, splitter: str) -> tuple[int, str, int]:
         lengths = shape.query_start_loc[1:] - shape.query_start_loc[:-1]
         return shape.num_tokens, "tokens", max(1, int(lengths.max()) if len(lengths) else 1)
     return shape.num_tokens, "tokens", 1
+
+
+def sized_signature(signature: str, unit: str) -> str:
+    """What sizes are learned for: a size in tokens says nothing of one in padded cost."""
+    return signature if unit == "rows" else f"{signature} by {unit}"
 
 
 def _whole(request: SizingRequest, reason: str) -> Plan:

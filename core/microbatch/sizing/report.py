@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from microbatch.extend.records import StepReport
+from microbatch.sizing.planning import sized_signature
 
 if TYPE_CHECKING:
     from microbatch.setting import Setting
@@ -41,7 +42,7 @@ def make_report(
         seconds=seconds,
         ubatch_seconds=ubatches.seconds() if ubatches is not None and cut else (),
         unit=plan.unit,
-        signature=setting.batch.signature,
+        signature=sized_signature(setting.batch.signature, plan.unit),
         backend=setting.backend.name,
         schedule=setting.schedule if cut else "whole",
         policy=policy,

@@ -145,6 +145,7 @@ class FakeCupy:
             is_available=lambda: devices > 0,
             runtime=SimpleNamespace(
                 getDevice=self.device,
+                getDeviceProperties=lambda device: {"name": f"Fake {device}".encode()},
                 deviceGetAttribute=lambda attribute, device: int(
                     attribute == 18 and device in self.integrated
                 ),
@@ -399,3 +400,11 @@ def test_sizes_are_tried_on_devices_with_memory_of_their_own() -> None:
     assert backend.may_probe() and backend.may_probe()
     cupy.cuda.Device(1).use()
     assert not backend.may_probe()
+
+
+def test_the_device_is_named() -> None:
+    cupy = FakeCupy(devices=2)
+    backend = CupyBackend(cupy)
+    assert backend.device_name() == "Fake 0"
+    cupy.cuda.Device(1).use()
+    assert backend.device_name() == "Fake 1"
