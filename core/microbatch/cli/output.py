@@ -8,8 +8,8 @@ brackets) and no control characters.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -24,8 +24,10 @@ def print_json(value: Any) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
-def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write aligned columns; a column that is empty in all rows is left out."""
+def print_table(
+    titles: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Collection[str] = ()
+) -> None:
+    """Write aligned columns, those titled `numbers` to the right; a column that is empty in all rows is left out."""
     from rich.console import Console
     from rich.table import Table
 
@@ -33,7 +35,8 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     kept = [index for index in range(len(titles)) if any(row[index] for row in cells) or not index]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for index in kept:
-        table.add_column(titles[index], overflow="fold")
+        side: Literal["right", "left"] = "right" if titles[index] in numbers else "left"
+        table.add_column(titles[index], overflow="fold", justify=side)
     for row in cells:
         table.add_row(*(row[index] for index in kept))
     terminal = sys.stdout.isatty()
