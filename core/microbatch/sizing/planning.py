@@ -46,6 +46,7 @@ class Planner:
         "_busy",
         "_config",
         "_last",
+        "_last_device",
         "_last_request",
         "_last_whole",
         "_memory_share",
@@ -60,6 +61,7 @@ class Planner:
         self._memory_share = memory_share
         self._last = Proposal()
         self._last_request: SizingRequest | None = None
+        self._last_device = NO_TRAITS
         self._last_whole: tuple[SizingRequest, Proposal, Plan] | None = None
         # A policy need not be thread-safe: who holds the one token may call it, others use the last answer.
         # pop and append are atomic, so an interrupt can lose the token (sizes stay) but never block anybody.
@@ -149,8 +151,7 @@ class Planner:
             and (last.num_tokens, last.workers, last.unit) == (shape.num_tokens, workers, "rows")
             and last.memory is memory
             and last.signature == signature
-            and last.probe is device.probe
-            and last.graph_sizes is device.graph_sizes
+            and self._last_device is device
         ):
             return last
         config = self._config
@@ -159,6 +160,7 @@ class Planner:
         cells = (
             (batch.width or 1) if padded else 1
         )  # the batch counts bytes per padded cell, the unit is a row
+        self._last_device = device
         self._last_request = last = SizingRequest(
             num_tokens=units,
             num_requests=shape.num_requests,
