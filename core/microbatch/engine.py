@@ -79,7 +79,7 @@ class Engine:
         self._cores = usable_cores()
         self._guard = MemoryGuard(config.memory_limit)
         self._listened = plugins.listeners()
-        self.remembering = Remembering(planner.policy, config, function)
+        self.remembering = Remembering(planner.policy, policy, config, function)
         self._traits = Traits(config.graph_sizes if config.graphs else None)
         self._graphs: Graphs | None = None
         if config.graphs:

@@ -85,6 +85,10 @@ class CupyBackend:
         """Memory of the current device within the pool's limit; at most 10 ms old."""
         return self._memory.read()
 
+    def device_name(self) -> str:
+        """What the vendor calls the current device."""
+        return self._namespace.device_name(self._namespace.index())
+
     def may_probe(self) -> bool:
         """Whether running out of memory raises and harms nothing: on devices with memory of their own."""
         index = self._namespace.index()

@@ -84,6 +84,11 @@ class CupyNamespace:
         free, total = self.runtime.memGetInfo()
         return int(free), int(total)
 
+    def device_name(self, index: int) -> str:
+        """What the vendor calls device `index`."""
+        name = self.runtime.getDeviceProperties(index)["name"]
+        return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+
     def integrated(self, index: int) -> bool:
         """Whether device `index` shares its memory with the host."""
         return bool(self.runtime.deviceGetAttribute(INTEGRATED, index))

@@ -20,6 +20,7 @@ from microbatch_backends.cpu.events import HostEvent
 from microbatch_backends.cpu.limits import process_blas_limit
 from microbatch_backends.cpu.memory import HostMemory
 from microbatch_backends.cpu.peak import HostPeak
+from microbatch_backends.cpu.processor import processor_name
 from microbatch_backends.cpu.streams import HostStream, HostStreams
 from microbatch_backends.failures import classify
 from microbatch_backends.torch_device import arrays as rows
@@ -106,6 +107,10 @@ class TorchCpuBackend(TorchArrays):
     def memory(self) -> MemoryReading:
         """Memory of this process, within host, control groups and resource limits; at most 10 ms old."""
         return self._memory.read()
+
+    def device_name(self) -> str:
+        """The processor, and how many of its cores this process may use."""
+        return processor_name()
 
     def peak_mark(self) -> HostPeak | None:
         """Start measuring the most memory in use from now on; None where the system cannot tell."""

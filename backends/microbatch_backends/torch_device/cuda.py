@@ -92,6 +92,10 @@ class TorchCudaBackend(TorchArrays):
         """Memory of the current device; at most 10 ms old."""
         return self._memory.read()
 
+    def device_name(self) -> str:
+        """What the vendor calls the current device."""
+        return self._module.name(self._module.index())
+
     def may_probe(self) -> bool:
         """Whether running out of memory raises and harms nothing: on CUDA and ROCm devices with memory of their own.
 

@@ -77,6 +77,10 @@ class DeviceModule:
         properties = self._call("get_device_properties", index)
         return bool(getattr(properties, "is_integrated", False))
 
+    def name(self, index: int) -> str:
+        """What the vendor calls the device; nothing where that is not told."""
+        return str(getattr(self._call("get_device_properties", index), "name", ""))
+
     def empty_cache(self) -> None:
         """Give unused blocks of the caching allocator back to the driver."""
         self._module.empty_cache()

@@ -47,7 +47,7 @@ def _history(file: History, action: str, model: str | None, *, json: bool) -> No
     if not entries:
         typer.echo(f"{file.path} holds nothing{'' if model is None else f' of the model {model!r}'}")
         return
-    names = ("model", "policy", "backend", "workers", "versions")
+    names = ("model", "policy", "backend", "device", "workers", "versions")
     rows = [(*(str(entry.fields.get(name, "")) for name in names), entry.changed) for entry in entries]
     print_table((*names, "changed (UTC)"), rows)
 

@@ -11,7 +11,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -29,8 +29,14 @@ def print_json(value: Any) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
-def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, under: Collection[str] = ()) -> None:
-    """Write aligned columns; a column that is empty in all rows is left out.
+def print_table(
+    titles: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    under: Collection[str] = (),
+    numbers: Collection[str] = (),
+) -> None:
+    """Write aligned columns, those titled `numbers` to the right; a column that is empty in all rows is left out.
 
     On a terminal too narrow for a line a row, the columns `under` are written below their row, each with its title.
     """
@@ -49,7 +55,7 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, under: 
         if below:
             _print_stacked(console, titles, cells, beside, below)
         else:
-            _print_columns(console, titles, cells, beside)
+            _print_columns(console, titles, cells, beside, numbers)
     sys.stdout.write("".join(f"{line.rstrip(' ')}\n" for line in written.get().splitlines()))
 
 
@@ -66,13 +72,18 @@ def print_text(text: str) -> None:
 
 
 def _print_columns(
-    console: Console, titles: Sequence[str], cells: Sequence[Sequence[str]], beside: Sequence[int]
+    console: Console,
+    titles: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    beside: Sequence[int],
+    numbers: Collection[str],
 ) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for index in beside:
-        table.add_column(titles[index], overflow="fold")
+        side: Literal["right", "left"] = "right" if titles[index] in numbers else "left"
+        table.add_column(titles[index], overflow="fold", justify=side)
     for row in cells:
         table.add_row(*(row[index] for index in beside))
     console.print(table)

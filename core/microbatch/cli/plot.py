@@ -6,8 +6,10 @@ Invariant: whether it can be drawn (matplotlib, folder, kind of file) is found b
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from microbatch.errors import OutputFileError
@@ -18,6 +20,10 @@ __all__ = ["check_plot", "draw"]
 KINDS = (".png", ".svg")
 MIB = 1 << 20
 BLUE, RED, GREY = "#2060a0", "#c03020", "#888888"
+CHOSEN: Mapping[str, Any] = MappingProxyType(
+    {"marker": "o", "linestyle": "", "color": RED, "markersize": 11, "fillstyle": "none"}
+)
+"""How the chosen size is marked."""
 
 
 def check_plot(path: Path) -> None:
@@ -38,13 +44,15 @@ def draw(report: TuneReport, title: str, path: Path) -> None:
     _throughput(above, report, sizes)
     _memory(below, report, sizes)
     above.set_title(title)
-    below.set_xlabel(f"size of a part ({report.unit})")
+    above.set_ylim(bottom=0)
+    below.set_xlabel(f"size of a part ({_unit(report)})")
     below.set_xscale("log", base=2)
     for axes in (above, below):
         axes.axvline(report.chosen, color=GREY, linestyle=":")
         axes.grid(alpha=0.3)
-        axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(_number)
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:
@@ -53,23 +61,26 @@ def draw(report: TuneReport, title: str, path: Path) -> None:
         ) from None
 
 
+def _unit(report: TuneReport) -> str:
+    return "padded units" if report.unit == "cost" else report.unit
+
+
+def _number(value: float, position: int | None = None) -> str:
+    """A number of a scale as people write it: neither 2^14 nor 10^3."""
+    return f"{value:,.0f}" if value >= 1 else f"{value:.3g}"
+
+
 def _throughput(axes: Any, report: TuneReport, sizes: list[int]) -> None:
     axes.plot(sizes, [point.rows_per_second for point in report.points], "o-", color=BLUE, label="measured")
     chosen = next(point for point in report.points if point.size == report.chosen)
-    label = f"chosen: {chosen.size:,} {report.unit}"
-    axes.plot(
-        [chosen.size], [chosen.rows_per_second], "o", color=RED, markersize=11, fillstyle="none", label=label
-    )
+    label = f"chosen: {chosen.size:,} {_unit(report)}"
+    axes.plot([chosen.size], [chosen.rows_per_second], label=label, **CHOSEN)
     axes.set_ylabel("rows per second")
 
 
 def _memory(axes: Any, report: TuneReport, sizes: list[int]) -> None:
-    peaks = [(point.size, point.peak_bytes / MIB) for point in report.points if point.peak_bytes is not None]
-    bounds = [
-        (point.size, point.predicted_bytes / MIB)
-        for point in report.points
-        if point.predicted_bytes is not None
-    ]
+    peaks = [(point.size, point.peak_bytes / MIB) for point in report.points if point.peak_bytes]
+    bounds = [(point.size, point.predicted_bytes / MIB) for point in report.points if point.predicted_bytes]
     if peaks:
         axes.plot(*zip(*peaks, strict=True), "o-", color=BLUE, label="measured peak")
     if bounds:
@@ -79,4 +90,9 @@ def _memory(axes: Any, report: TuneReport, sizes: list[int]) -> None:
         axes.axhline(report.budget_bytes / MIB, color=RED, linewidth=1, label="memory there is")
     else:
         axes.plot([], [], " ", label=f"{report.budget_bytes / MIB:,.0f} MiB may be used")
+    chosen = [(size, value) for size, value in peaks if size == report.chosen]
+    if chosen:
+        axes.plot(*zip(*chosen, strict=True), **CHOSEN)
+    if peaks or bounds:
+        axes.set_yscale("log")  # the small sizes would lie on the axis otherwise
     axes.set_ylabel("peak memory (MiB)")

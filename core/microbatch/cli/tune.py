@@ -25,6 +25,7 @@ from microbatch.errors import ArgumentValueError, InputFileError, MicrobatchErro
 from microbatch.extend.plugins import default_plugins, register_containers
 from microbatch.files.inputs import read_inputs
 from microbatch.options import resolve
+from microbatch.sizing.cores import usable_cores
 from microbatch.sizing.tuning import TuneReport, doubling
 from microbatch.sizing.tuning import tune as measure
 
@@ -56,15 +57,17 @@ def tune(
         check_config(write)
     given = {"backend": backend, "memory_limit": memory_limit}
     options = resolve(None, **{name: value for name, value in given.items() if value is not None}).config
-    bench, budget = _bench(target, input, column, options.backend, options.memory_limit)
+    bench, budget, parallel = _bench(target, input, column, options.backend, options.memory_limit)
+    workers = min(options.thread_pool_size, usable_cores()) if parallel else 1
     try:
-        report = measure(
-            bench,
-            _within(wanted, bench.units) if wanted else doubling(bench.least, bench.units),
-            time.perf_counter,
-            budget=budget,
-            unit="cost" if bench.packed else "rows",
-        )
+        with bench.as_one_of(workers):
+            report = measure(
+                bench,
+                _within(wanted, bench.units) if wanted else doubling(bench.least, bench.units),
+                time.perf_counter,
+                budget=budget,
+                unit="cost" if bench.packed else "rows",
+            )
     except KeyboardInterrupt:
         raise interrupted("nothing was written") from None
     except MicrobatchError:
@@ -76,7 +79,7 @@ def tune(
         draw(report, target, plot)
     if write is not None:
         write_config(write, {"policy": "tokens", "max_tokens_per_ubatch": report.chosen})
-    _show(report, json=json, written=write, drawn=plot)
+    _show(report, workers, json=json, written=write, drawn=plot)
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
@@ -94,8 +97,8 @@ def _within(sizes: Sequence[int], units: int) -> tuple[int, ...]:
 
 def _bench(
     target: str, path: Path, column: str | None, backend: str, limit: int | None
-) -> tuple[FileBench, int]:
-    """The parts to measure, and the bytes that each may use."""
+) -> tuple[FileBench, int, bool]:
+    """The parts to measure, the bytes that each may use, and whether steps run them side by side."""
     inputs = read_inputs(path, column=column)
     if not inputs.rows:
         raise InputFileError(f"{path} has no rows; nothing can be measured")
@@ -108,10 +111,11 @@ def _bench(
     batch = bind(layout, inputs.args, inputs.kwargs, backend=device, names=loaded.parameters)
     memory = device.memory()
     usable = int(SHARE * memory.usable) if memory.capacity > 0 else 1 << 62
-    return FileBench(loaded.runnable, batch, device), usable if limit is None else min(limit, usable)
+    budget = usable if limit is None else min(limit, usable)
+    return FileBench(loaded.runnable, batch, device), budget, device.parallel
 
 
-def _show(report: TuneReport, *, json: bool, written: Path | None, drawn: Path | None) -> None:
+def _show(report: TuneReport, workers: int, *, json: bool, written: Path | None, drawn: Path | None) -> None:
     if json:
         print_json(report)
         return
@@ -126,10 +130,18 @@ def _show(report: TuneReport, *, json: bool, written: Path | None, drawn: Path |
         for point in report.points
     ]
     unit = "padded units" if report.unit == "cost" else report.unit
-    print_table((f"size ({unit})", "rows/s", "peak memory", "predicted bound", ""), rows)
-    typer.echo(f"\n{report.reason}\nno larger one: {report.stopped}")
+    titles = (f"size ({unit})", "rows/s", "peak memory", "predicted bound", "")
+    print_table(titles, rows, numbers=titles[:-1])
+    typer.echo(f"\n{report.reason}\nstopped: {report.stopped}")
+    if workers > 1:
+        typer.echo(
+            f"measured as one of {workers} workers runs a part; a step runs that many at the same time"
+        )
     if written is not None:
-        typer.echo(f"{written} now has policy tokens with max_tokens_per_ubatch {report.chosen:,}")
+        typer.echo(
+            f"{written} now has policy tokens with max_tokens_per_ubatch {report.chosen:,}; "
+            "what is wrapped in that folder uses it"
+        )
     if drawn is not None:
         typer.echo(f"drawn to {drawn}")
 

@@ -6,7 +6,8 @@ Invariant: a part is cut as a step would cut it, and a call of it is over when t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from microbatch.batch.layout import Batch
@@ -71,6 +72,15 @@ class FileBench:
         piece, trim = made.slices[middle], None if made.trims is None else made.trims[middle]
         args, kwargs = batch.part(piece, trim, middle)
         return self._part(args, kwargs, piece.num_reqs, 0)
+
+    @contextmanager
+    def as_one_of(self, workers: int) -> Iterator[None]:
+        """Leave the calling thread what one of so many workers has: its share of the framework's threads.
+
+        With all of them a part measures faster or, on a busy machine, a hundred times slower than it will run.
+        """
+        with self._backend.parallel_limits(workers), self._backend.worker_limits(workers):
+            yield
 
     def mark(self) -> PeakMark | None:
         """Start measuring memory."""

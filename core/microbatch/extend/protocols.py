@@ -29,6 +29,7 @@ __all__ = [
     "SizingPolicy",
     "Stream",
     "StreamPurpose",
+    "SupportsDeviceName",
     "SupportsGraphState",
     "SupportsGraphs",
     "SupportsLanes",
@@ -223,6 +224,15 @@ class SupportsProbe(Protocol):
     def may_probe(self) -> bool:
         """Whether that holds for the calling thread's device: not where its memory is the host's, nor where running out
         may lose the device (XPU) or make the host swap (MPS). Asked once a step, so cheap."""
+        ...
+
+
+@runtime_checkable
+class SupportsDeviceName(Protocol):
+    """Backends that can say what they run on; sizes learned on one device do not hold for another."""
+
+    def device_name(self) -> str:
+        """The calling thread's device, as its vendor calls it. Asked once a wrapper."""
         ...
 
 

@@ -125,7 +125,8 @@ class SizingRequest:
     largest_bytes_per_unit: int = 0
     """Bytes per unit of the largest leaf that is cut; the size of one live array."""
     signature: str = ""
-    """Row shapes and dtypes as text: what was learned for one signature holds for that signature."""
+    """Row shapes and dtypes as text, and the unit where it is not rows: what was learned for one signature holds for that
+    signature."""
     memory: MemoryReading | None = None
     """Reading of the device the step runs on; None when no reading can be had."""
     memory_limit: int | None = None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "Entry", "History", "HistoryKey"]
 
-SCHEMA = 1
+SCHEMA = 2
 """Number of the file format; entries of another number are not read."""
 MOST_ENTRIES = 1000
 """The entries not used for longest go first."""
@@ -35,7 +35,7 @@ create table if not exists learned (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryKey:
-    """What must be equal for a learned state to hold."""
+    """What must be equal for a learned state to hold. Shapes, dtypes and the unit of sizes are in the state itself."""
 
     model: str
     """The user's id of the model, or the function's module and name."""
@@ -44,9 +44,11 @@ class HistoryKey:
     backend: str
     """Name of the backend."""
     capacity: int
-    """Total bytes of the device: another total is another device."""
+    """Total bytes of the device."""
     workers: int
     """Most workers a step may use."""
+    device: str = ""
+    """What the device is called; two of them may have as much memory."""
     graphs: bool = False
     """Whether ubatches are replayed from captured graphs."""
     versions: str = ""

@@ -17,7 +17,7 @@ from microbatch.extend.records import MemoryReading, Proposal, SizingRequest, St
 from microbatch.sizing.traits import NO_TRAITS, DeviceTraits
 from microbatch.ubatch_config import UBatchConfig
 
-__all__ = ["Plan", "Planner"]
+__all__ = ["Plan", "Planner", "sized_signature"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,7 @@ class Planner:
         "_busy",
         "_config",
         "_last",
+        "_last_device",
         "_last_request",
         "_last_whole",
         "_memory_share",
@@ -61,6 +62,7 @@ class Planner:
         self._memory_share = memory_share
         self._last = Proposal()
         self._last_request: SizingRequest | None = None
+        self._last_device = NO_TRAITS
         self._last_whole: tuple[SizingRequest, Proposal, Plan] | None = None
         # A policy need not be thread-safe: who holds the one token may call it, others use the last answer.
         # pop and append are atomic, so an interrupt can lose the token (sizes stay) but never block anybody.
@@ -148,8 +150,7 @@ class Planner:
             and (last.num_tokens, last.workers, last.unit) == (shape.num_tokens, workers, "rows")
             and last.memory is memory
             and last.signature == signature
-            and last.probe is device.probe
-            and last.graph_sizes is device.graph_sizes
+            and self._last_device is device
         ):
             return last
         config = self._config
@@ -158,6 +159,7 @@ class Planner:
         cells = (
             (batch.width or 1) if padded else 1
         )  # the batch counts bytes per padded cell, the unit is a row
+        self._last_device = device
         self._last_request = last = SizingRequest(
             num_tokens=units,
             num_requests=shape.num_requests,
@@ -165,7 +167,7 @@ class Planner:
             longest_request=longest,
             bytes_per_unit=batch.bytes_per_unit * cells,
             largest_bytes_per_unit=batch.largest_bytes_per_unit * cells,
-            signature=signature,
+            signature=sized_signature(signature, unit),
             memory=memory,
             memory_limit=self._memory_limit(memory),
             workers=workers,
@@ -247,6 +249,11 @@ def _units(batch: Batch, splitter: str) -> tuple[int, str, int]:
         lengths = shape.query_start_loc[1:] - shape.query_start_loc[:-1]
         return shape.num_tokens, "tokens", max(1, int(lengths.max()) if len(lengths) else 1)
     return shape.num_tokens, "tokens", 1
+
+
+def sized_signature(signature: str, unit: str) -> str:
+    """What sizes are learned for: a size in tokens says nothing of one in padded cost."""
+    return signature if unit == "rows" else f"{signature} by {unit}"
 
 
 def _whole(request: SizingRequest, reason: str) -> Plan:

@@ -12,7 +12,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from microbatch.extend.protocols import Backend, SizingPolicy, SupportsGraphs, SupportsState
+from microbatch.extend.protocols import (
+    Backend,
+    SizingPolicy,
+    SupportsDeviceName,
+    SupportsGraphs,
+    SupportsState,
+)
 from microbatch.sizing.history import History, HistoryKey
 from microbatch.ubatch_config import UBatchConfig
 
@@ -25,8 +31,11 @@ FRAMEWORKS = ("numpy", "torch", "cupy")
 class Remembering:
     """The link between one wrapper's policy and the history file."""
 
-    def __init__(self, policy: SizingPolicy, config: UBatchConfig, function: Callable[..., Any]) -> None:
+    def __init__(
+        self, policy: SizingPolicy, name: str, config: UBatchConfig, function: Callable[..., Any]
+    ) -> None:
         self._policy = policy
+        self._name = name
         self._config = config
         self._model = model_name(function)
         self._history = (
@@ -73,11 +82,12 @@ class Remembering:
     def _make_key(self, backend: Backend, capacity: int) -> HistoryKey:
         return HistoryKey(
             model=self._config.model or self._model,
-            policy=self._config.policy,
+            policy=self._name,
             backend=backend.name,
             capacity=capacity,
             workers=self._config.thread_pool_size,
-            graphs=isinstance(backend, SupportsGraphs),
+            device=backend.device_name() if isinstance(backend, SupportsDeviceName) else "",
+            graphs=self._config.graphs and isinstance(backend, SupportsGraphs),
             versions=_versions(),
         )
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from microbatch.extend.records import StepReport
+from microbatch.sizing.planning import sized_signature
 
 if TYPE_CHECKING:
     from microbatch.setting import Setting
@@ -31,7 +32,7 @@ def make_report(
     error: BaseException | None,
 ) -> StepReport:
     """The report of a finished or failed step; `ubatches` is None when the function ran on the whole batch."""
-    plan, shape = setting.plan, setting.batch.shape
+    plan, batch, shape = setting.plan, setting.batch, setting.batch.shape
     cut = ubatches is not None and len(ubatches.cut.slices) > 1
     return StepReport(
         step=setting.number,
@@ -41,7 +42,7 @@ def make_report(
         seconds=seconds,
         ubatch_seconds=ubatches.seconds() if ubatches is not None and cut else (),
         unit=plan.unit,
-        signature=setting.batch.signature,
+        signature=batch.signature if plan.unit == "rows" else sized_signature(batch.signature, plan.unit),
         backend=setting.backend.name,
         schedule=setting.schedule if cut else "whole",
         policy=policy,

@@ -29,24 +29,29 @@ NO_TRAITS = DeviceTraits()
 class Traits:
     """Reads them from backends; `graph_sizes` are those of the configuration, None where graphs are off."""
 
+    __slots__ = ("_backend", "_graph_sizes", "_group", "_probing", "_with", "_without")
+
     def __init__(self, graph_sizes: tuple[int, ...] | None) -> None:
         self._graph_sizes = graph_sizes or ()
         self._backend: Backend | None = None
         self._probing: SupportsProbe | None = None
         self._group: SupportsProcessGroup | None = None
-        self._known: dict[bool, DeviceTraits] = {}
+        self._with = self._without = NO_TRAITS
 
     def of(self, backend: Backend) -> DeviceTraits:
         """The traits of the calling thread's device."""
         if backend is not self._backend:
             self._look(backend)
-        probing = self._probing
-        alone = self._group is None or probing is None or not self._group.in_process_group()
-        return self._known[probing is not None and alone and probing.may_probe()]
+        probing, group = self._probing, self._group
+        if probing is None:
+            return self._without
+        alone = group is None or not group.in_process_group()
+        return self._with if alone and probing.may_probe() else self._without
 
     def _look(self, backend: Backend) -> None:
         sizes = self._graph_sizes if isinstance(backend, SupportsGraphs) else ()
-        self._known = {probe: DeviceTraits(graph_sizes=sizes, probe=probe) for probe in (False, True)}
+        self._without = DeviceTraits(graph_sizes=sizes)
+        self._with = DeviceTraits(graph_sizes=sizes, probe=True)
         self._probing = backend if isinstance(backend, SupportsProbe) else None
         self._group = backend if isinstance(backend, SupportsProcessGroup) else None
         self._backend = backend

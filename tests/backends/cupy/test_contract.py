@@ -46,6 +46,7 @@ NAMES = (
     "cuda.alloc_pinned_memory",
     "cuda.runtime.deviceGetAttribute",
     "cuda.runtime.getDevice",
+    "cuda.runtime.getDeviceProperties",
     "cuda.runtime.memGetInfo",
     "cuda.runtime.pointerGetAttributes",
     "cuda.runtime.streamCaptureModeThreadLocal",

@@ -147,6 +147,7 @@ class FakeCupy:
             nvtx=SimpleNamespace(RangePush=self.ranges.append, RangePop=self.ranges.pop),
             runtime=SimpleNamespace(
                 getDevice=self.device,
+                getDeviceProperties=lambda device: {"name": f"Fake {device}".encode()},
                 deviceGetAttribute=lambda attribute, device: int(
                     attribute == 18 and device in self.integrated
                 ),
@@ -417,3 +418,11 @@ def test_sizes_are_tried_on_devices_with_memory_of_their_own() -> None:
     assert backend.may_probe() and backend.may_probe()
     cupy.cuda.Device(1).use()
     assert not backend.may_probe()
+
+
+def test_the_device_is_named() -> None:
+    cupy = FakeCupy(devices=2)
+    backend = CupyBackend(cupy)
+    assert backend.device_name() == "Fake 0"
+    cupy.cuda.Device(1).use()
+    assert backend.device_name() == "Fake 1"

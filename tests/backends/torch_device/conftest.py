@@ -150,7 +150,7 @@ class FakeCuda:
         return self.limit
 
     def get_device_properties(self, index: int) -> Any:
-        return SimpleNamespace(is_integrated=self.shared_with_host)
+        return SimpleNamespace(is_integrated=self.shared_with_host, name=f"Fake {index}")
 
     def current_blas_handle(self) -> int:
         self.calls.append("blas")

@@ -17,6 +17,7 @@ from microbatch.extend.protocols import (
     Event,
     Graph,
     Stream,
+    SupportsDeviceName,
     SupportsGraphs,
     SupportsPriority,
     SupportsProbe,
@@ -350,3 +351,10 @@ def test_sizes_are_tried_where_running_out_of_memory_harms_nothing(
     backend = TorchCudaBackend(DeviceModule(kind, cuda))
     assert isinstance(backend, SupportsProbe)
     assert backend.may_probe() == tried
+
+
+def test_the_device_is_named(cuda: Any) -> None:
+    backend = TorchCudaBackend(DeviceModule("cuda", cuda))
+    with cuda.device(1):
+        assert backend.device_name() == "Fake 1"
+    assert isinstance(backend, SupportsDeviceName)

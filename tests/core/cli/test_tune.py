@@ -6,7 +6,10 @@ import importlib.util
 import json
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from microbatch.cli.app import main
 from microbatch.cli.config_writer import write_config
 from microbatch.cli.tune import parse_sizes
 from microbatch.errors import ArgumentValueError, ConfigError, OutputFileError
+from microbatch_backends.cpu.backend import CpuBackend
 
 SOURCE = """
 import numpy as np
@@ -87,6 +91,58 @@ def test_texts_are_measured_in_padded_units(capsys: pytest.CaptureFixture[str]) 
     assert said["unit"] == "cost"
     assert said["points"][0]["size"] == 6
     assert said["points"][-1]["rows"] > 10
+
+
+def test_a_part_is_measured_with_the_threads_of_one_worker(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all threads of BLAS, on a busy machine a hundred times slower, a size would be chosen that runs otherwise."""
+    monkeypatch.setattr("microbatch.cli.tune.usable_cores", lambda: 3)
+    limited: list[tuple[str, int]] = []
+
+    def noting(name: str) -> Any:
+        @contextmanager
+        def limits(self: object, workers: int) -> Iterator[None]:
+            limited.append((name, workers))
+            before = len(called())
+            yield
+            assert len(called()) > before
+
+        return limits
+
+    for name in ("parallel_limits", "worker_limits"):
+        monkeypatch.setattr(CpuBackend, name, noting(name))
+    assert tune("wide", "--sizes", "1,8") == 0
+    assert limited == [("parallel_limits", 3), ("worker_limits", 3)]
+    assert "as one of 3 workers" in capsys.readouterr().out
+
+
+def test_numbers_stand_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tune("wide", "--sizes", "1,512") == 0
+    lines = capsys.readouterr().out.splitlines()
+    ends = [lines[0].index("(rows)") + len("(rows)"), lines[0].index("rows/s") + len("rows/s")]
+    for line, size in ((lines[1], "1"), (lines[2], "512")):
+        assert line[: ends[0]].split() == [size] and line[ends[0] - 1].isdigit()
+        assert line[ends[1] - 1].isdigit()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs the extra [plot]")
+def test_the_picture_shows_what_was_measured_predicted_and_chosen(folder: Path) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    with matplotlib.rc_context({"svg.fonttype": "none"}):  # text as text
+        assert tune("wide", "--sizes", "1,2,4,8,256", "--plot", "p.svg", "--memory-limit", "64MiB") == 0
+    drawn = (folder / "p.svg").read_text()
+    for text in (
+        "rows per second",
+        "peak memory (MiB)",
+        "size of a part (rows)",
+        "predicted bound",
+        "chosen: ",
+    ):
+        assert text in drawn
+    assert (
+        ">4<" in drawn and "memory there is" in drawn
+    )  # sizes are written out, and the limit is in the picture
 
 
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs the extra [plot]")

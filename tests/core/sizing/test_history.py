@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.sizing.history import MOST_ENTRIES, History, HistoryKey
+from microbatch.sizing.history import MOST_ENTRIES, SCHEMA, History, HistoryKey
 
 STATES = st.dictionaries(
     st.text(max_size=5),
@@ -47,7 +48,17 @@ def test_the_last_state_saved_for_a_key_is_the_one_loaded(
 
 @pytest.mark.parametrize(
     "change",
-    [{"capacity": 9}, {"backend": "x"}, {"workers": 1}, {"graphs": True}, {"versions": "v"}, {"schema": 2}],
+    [
+        {"model": "n"},
+        {"policy": "latency"},
+        {"capacity": 9},
+        {"device": "x"},
+        {"backend": "x"},
+        {"workers": 1},
+        {"graphs": True},
+        {"versions": "v"},
+        {"schema": SCHEMA + 1},
+    ],
 )
 def test_another_machine_or_version_finds_nothing(change: dict[str, Any], tmp_path: Path) -> None:
     history = History(tmp_path / "sizes.db")
@@ -68,6 +79,45 @@ def test_several_processes_write_one_file(tmp_path: Path) -> None:
     ]
     assert [writer.wait(120) for writer in writers] == [0, 0, 0]
     assert len(History(path).entries()) == 60
+
+
+def test_several_processes_write_one_key(tmp_path: Path) -> None:
+    path = tmp_path / "sizes.db"
+    program = (
+        "import sys\nfrom microbatch.sizing.history import History, HistoryKey\n"
+        "key = HistoryKey(model='m', policy='p', backend='cpu', capacity=1, workers=1)\n"
+        "for n in range(20):\n"
+        "    History(sys.argv[1]).save(key, {'who': sys.argv[2], 'n': n, 'long': [n] * 500})\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-W", "error", "-c", program, str(path), name]) for name in "ab"
+    ]
+    assert [writer.wait(120) for writer in writers] == [0, 0]
+    state = History(path).load(key(policy="p", capacity=1, workers=1))
+    assert state is not None and state["who"] in "ab" and state["long"] == [19] * 500
+
+
+def test_a_writer_that_is_killed_leaves_a_whole_state(tmp_path: Path) -> None:
+    path = tmp_path / "sizes.db"
+    program = (
+        "import itertools, sys\nfrom microbatch.sizing.history import History, HistoryKey\n"
+        "key = HistoryKey(model='m', policy='p', backend='cpu', capacity=1, workers=1)\n"
+        "for n in itertools.count():\n"
+        "    History(sys.argv[1]).save(key, {'n': n, 'long': [n] * 5000})\n"
+        "    print(n, flush=True)\n"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    for line in writer.stdout:
+        if int(line) == 10:
+            writer.kill()
+            break
+    writer.stdout.close()
+    writer.wait(60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        state = History(path).load(key(policy="p", capacity=1, workers=1))
+    assert state is not None and state["n"] >= 10 and state["long"] == [state["n"]] * 5000
 
 
 def _directory(path: Path) -> None:
