@@ -82,11 +82,6 @@ class Recovery:
         self.ran: list[int] = []
         self.sizes: list[int] = []
 
-    @property
-    def function(self) -> Callable[..., Any]:
-        """What is called."""
-        return self._function
-
     def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, nested: bool = False) -> Any:
         """The outputs for these arguments; raises StepOutOfMemoryError when one row alone does not fit.
 

@@ -18,26 +18,9 @@ from microbatch.testing.adversarial.order import WORST_ORDERS
 from microbatch.testing.given import GivenBackends
 from microbatch.testing.recording.clocks import Clocks
 from microbatch.testing.strategies import work_orders
+from tests.core.programs import plain, yielding
 
 DRIVERS = ("threads", "greenlets")
-
-
-def plain(x: Any) -> Any:
-    return {"wide": (x * 2 + 1) * 3, "sum": (x - 1).sum(axis=1)}
-
-
-def yielding(x: Any) -> Any:
-    """Compute, communicate, compute; ends on the communication stream's result."""
-    h = x * 2
-    dbo.dbo_yield_and_switch_from_compute_to_comm("dispatch")
-    h = h + 1
-    dbo.dbo_yield_and_switch_from_comm_to_compute("combine")
-    h = h * 3
-    dbo.dbo_switch_to_comm_sync()
-    total = (x - 1).sum(axis=1)
-    dbo.dbo_yield()
-    dbo.dbo_switch_to_compute_sync()
-    return {"wide": h, "sum": total + 0}
 
 
 def wrapped(device: Any, function: Any = yielding, **options: Any) -> Any:

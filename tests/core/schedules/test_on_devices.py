@@ -19,28 +19,10 @@ from microbatch.testing.given import GivenBackends
 from microbatch.testing.recording.clocks import Clocks
 from microbatch.testing.simulated.backend import SimulatedBackend
 from microbatch.testing.strategies import work_orders
+from tests.core.programs import plain, yielding
 
 SCHEDULES = ("sequential", "parallel", "pingpong", "streamed")
 ROWS = np.arange(22.0).reshape(11, 2)
-
-
-def plain(x: Any) -> Any:
-    """Intermediate arrays are dropped at once, so that their memory is used again."""
-    return {"wide": (x * 2 + 1) * 3, "sum": (x - 1).sum(axis=1)}
-
-
-def yielding(x: Any) -> Any:
-    """Compute, communicate, compute, as a model under dual batch overlap."""
-    h = x * 2
-    dbo.dbo_yield_and_switch_from_compute_to_comm("dispatch")
-    h = h + 1
-    dbo.dbo_yield_and_switch_from_comm_to_compute("combine")
-    h = h * 3
-    dbo.dbo_switch_to_comm_sync()
-    total = (x - 1).sum(axis=1)
-    dbo.dbo_yield()
-    dbo.dbo_switch_to_compute_sync()
-    return {"wide": h, "sum": total + 0}
 
 
 def run(

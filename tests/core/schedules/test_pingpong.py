@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import gc
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,28 +16,12 @@ from microbatch.errors import ThreadStateError, UnequalYieldsError, WaitTimeoutE
 from microbatch.schedules import pingpong
 from microbatch.testing.deterministic import DetRuntime, explore, fastest_carrier
 from microbatch.testing.taking_turns import TurnsProgram, make_step
-from microbatch.testing.threads import no_thread_left
 from microbatch.turns.context import UBatchContext, current_ubatch
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
 
 RUNTIME = ThreadRuntime()
 DRIVERS = ["threads", "greenlets"]
-
-
-@pytest.fixture
-def pool() -> Iterator[WorkerPool]:
-    with no_thread_left():
-        workers = WorkerPool(RUNTIME)
-        yield workers
-        workers.shutdown()
-
-
-@pytest.fixture(params=DRIVERS)
-def driver(request: pytest.FixtureRequest) -> str:
-    if request.param == "greenlets":
-        pytest.importorskip("greenlet", reason="the greenlet driver needs the greenlet package")
-    return str(request.param)
 
 
 @pytest.mark.pitfall(5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from microbatch import dbo
 from microbatch.schedules import pingpong
 from microbatch.testing.deterministic import DetRuntime, explore, explore_all, fastest_carrier
 from microbatch.testing.taking_turns import Fault, TurnsProgram, make_step
-from microbatch.testing.threads import no_thread_left
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.state import UBatchState
@@ -45,21 +43,6 @@ def faults(yields: tuple[int, ...], errors: tuple[type[BaseException], ...] = (V
 
 def named(fault: Fault) -> str:
     return f"{fault.error.__name__} in ubatch {fault.ubatch} at {fault.place}"
-
-
-@pytest.fixture
-def pool() -> Iterator[WorkerPool]:
-    with no_thread_left():
-        workers = WorkerPool(RUNTIME)
-        yield workers
-        workers.shutdown()
-
-
-@pytest.fixture(params=["threads", "greenlets"])
-def driver(request: pytest.FixtureRequest) -> str:
-    if request.param == "greenlets":
-        pytest.importorskip("greenlet", reason="the greenlet driver needs the greenlet package")
-    return str(request.param)
 
 
 @pytest.mark.pitfall(6)

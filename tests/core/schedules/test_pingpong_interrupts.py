@@ -29,21 +29,6 @@ from microbatch.turns.workers import WorkerPool
 RUNTIME = ThreadRuntime()
 
 
-@pytest.fixture
-def pool() -> Iterator[WorkerPool]:
-    with no_thread_left():
-        workers = WorkerPool(RUNTIME)
-        yield workers
-        workers.shutdown()
-
-
-@pytest.fixture(params=["threads", "greenlets"])
-def driver(request: pytest.FixtureRequest) -> str:
-    if request.param == "greenlets":
-        pytest.importorskip("greenlet", reason="the greenlet driver needs the greenlet package")
-    return str(request.param)
-
-
 def bytecodes(step: Callable[[], None]) -> int:
     with Interrupt(0) as counting:
         step()

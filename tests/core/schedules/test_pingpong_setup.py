@@ -16,28 +16,12 @@ from microbatch.errors import BarrierBrokenError, ClosedError, WaitTimeoutError
 from microbatch.schedules import pingpong
 from microbatch.testing.deterministic import DetRuntime, explore, fastest_carrier
 from microbatch.testing.taking_turns import Fault, HostState, NoDevice, TurnsProgram, make_step
-from microbatch.testing.threads import no_thread_left
 from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.context import UBatchContext, current_ubatch
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
 
 RUNTIME = ThreadRuntime()
-
-
-@pytest.fixture
-def pool() -> Iterator[WorkerPool]:
-    with no_thread_left():
-        workers = WorkerPool(RUNTIME)
-        yield workers
-        workers.shutdown()
-
-
-@pytest.fixture(params=["threads", "greenlets"])
-def driver(request: pytest.FixtureRequest) -> str:
-    if request.param == "greenlets":
-        pytest.importorskip("greenlet", reason="the greenlet driver needs the greenlet package")
-    return str(request.param)
 
 
 class Refusing(NoDevice):
