@@ -82,10 +82,19 @@ def test_the_result_is_right_in_any_order(order: Any, ubatches: int, case: Any) 
     run(AdversarialBackend(order), function, schedule, ubatches, host=host, driver=driver)
 
 
+class OnePair(RecordingBackend):
+    """A device that lends no streams: all ubatches share one of each purpose."""
+
+    lanes: Any = None
+
+
 @pytest.mark.pitfall(8)
-def test_pitfall_8_an_event_recorded_after_the_hand_over_would_order_too_much() -> None:
+@pytest.mark.parametrize("kind", [RecordingBackend, OnePair])
+def test_pitfall_8_an_event_recorded_after_the_hand_over_would_order_too_much(
+    kind: type[RecordingBackend],
+) -> None:
     """What ubatch 0 communicates must not wait for what ubatch 1 computes meanwhile: they are there to overlap."""
-    device = RecordingBackend()
+    device = kind()
     run(device, yielding, "pingpong", 2, host=False, driver="threads")
     clocks = Clocks()
     seen = {}
