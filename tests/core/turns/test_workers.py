@@ -402,9 +402,6 @@ def test_nothing_of_a_run_is_alive_when_it_returns(fails: type[BaseException] | 
 
 
 def test_a_sleeping_worker_holds_no_run() -> None:
-    def interrupted() -> None:
-        raise KeyboardInterrupt
-
     def program(runtime: DetRuntime) -> None:
         pool = WorkerPool(runtime)
         with pytest.raises(KeyboardInterrupt):
