@@ -39,6 +39,8 @@ LEAST = 0.9
 """Share that must be noticed."""
 LIMIT = 90.0
 """Seconds for one test run, which takes up to 25 where nothing fails; a single test has 20."""
+MEMORY = 3 << 20
+"""KiB that one test run may take: a loop that a mutant never leaves may also fill memory."""
 FIRST = 12
 """Tests that noticed most, run before the others."""
 
@@ -96,6 +98,7 @@ class Copy:
     def first_failure(self, tests: Sequence[str]) -> str:
         """The first of `tests` that fails; "time" where they do not end, empty where all pass."""
         command = [
+            "sh", "-c", f'ulimit -v {MEMORY}; exec "$@"', "sh",
             sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider",
             "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT),
             "-o", "faulthandler_timeout=20", *(str(ROOT / test) for test in tests),
