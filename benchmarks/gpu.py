@@ -6,6 +6,7 @@ reached; the others are measured all the same.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,17 +28,27 @@ def table(scale: Scale | None = None) -> list[Row]:
     """All rows."""
     scale = scale or Scale()
     made: list[Row] = []
-    for measure in (transfers, graphs, overlap, small_memory, texts, pipeline):
+    for measure in (transfers, graphs, overlap, small_memory, pipeline, texts):
+        started = time.perf_counter()
         try:
-            made += measure(scale)
+            rows = measure(scale)
         except Exception as error:  # noqa: BLE001 - one failed row must not cost the others
             name = (measure.__doc__ or "").partition(".")[0]
-            made.append(
+            rows = [
                 Row(work=name, against="", aim="", measured=f"{type(error).__name__}: {error}", reached=False)
-            )
+            ]
+        made += rows
+        tell(rows, time.perf_counter() - started)
         if scale.device == "cuda":
             torch.cuda.empty_cache()
     return made
+
+
+def tell(rows: list[Row], taken: float) -> None:
+    """Rows as soon as they are measured, so that a run that is stopped has not measured for nothing."""
+    for row in rows:
+        print(f"{row.work}: {row.measured} ({row.aim}) {row.details}", file=sys.stderr, flush=True)
+    print(f"  in {taken:.0f} s", file=sys.stderr, flush=True)
 
 
 def seconds(function: Callable[[], Any], device: str, rounds: int) -> float:
@@ -224,11 +235,11 @@ def texts(scale: Scale) -> list[Row]:
     model = SentenceTransformer(str(get_model_path()), device=scale.device)
 
     def embed(part: list[str]) -> np.ndarray:
-        return np.asarray(model.encode(part, batch_size=max(1, len(part))))
+        return np.asarray(model.encode(part, batch_size=max(1, len(part)), show_progress_bar=False))
 
     reports: list[microbatch.StepReport] = []
     variants: dict[str, Callable[[], Any]] = {
-        f"encode {size}": lambda size=size: model.encode(given, batch_size=size)
+        f"encode {size}": lambda size=size: model.encode(given, batch_size=size, show_progress_bar=False)
         for size in (32, 128, 512, 1024)
     }
     variants["ours"] = lambda: ours(embed, given, reports)

@@ -131,12 +131,41 @@ def test_pitfall_15_an_unjoined_stream_is_refused_and_streams_leave_the_capture(
     assert bool((x + 1 == 2).all())
 
 
+@pytest.mark.pitfall(15)
+def test_pitfall_15_after_a_broken_capture_random_numbers_and_memory_are_as_before() -> None:
+    backend, side = TorchCudaBackend(), torch.cuda.Stream()
+    pool = backend.graph_pool()
+    x = torch.ones(1 << 20, device="cuda")
+
+    def unjoined() -> Any:
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            return x * 2
+
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            backend.capture(unjoined, pool=pool)
+    assert torch.randn(16, device="cuda").std() > 0
+    graph, output = backend.capture(lambda: x * 3, pool=pool)
+    graph.replay()
+    assert bool((output == 3).all())
+    del graph, output
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    assert torch.cuda.memory_reserved() <= torch.cuda.memory_allocated() + (64 << 20)
+
+
 @pytest.mark.pitfall(16)
 def test_pitfall_16_a_graph_outlives_the_workspaces_of_ended_threads() -> None:
     backend = TorchCudaBackend()
     a = torch.randn(256, 256, device="cuda")
     kept: list[Any] = []
-    threads = [threading.Thread(target=lambda: (a @ a).sum().item()) for _ in range(4)]
+
+    def product() -> None:
+        torch.cuda.synchronize()  # a thread without a context warns at its first product
+        (a @ a).sum().item()
+
+    threads = [threading.Thread(target=product) for _ in range(4)]
     for thread in threads:
         thread.start()
     kept.append(captured(backend, lambda: a @ a))

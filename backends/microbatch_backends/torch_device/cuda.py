@@ -157,8 +157,7 @@ class TorchCudaBackend(TorchArrays):
 
     def graph_pool(self) -> object | None:
         """A pool for graphs that are replayed one after the other, never at the same time."""
-        pool: object = self._module.graph_pool()
-        return pool
+        return graphs.GraphPool(self._module)
 
     def graph_state(self) -> Hashable:
         """What decides which work a call launches: modes of this thread, and settings of the process."""

@@ -10,7 +10,7 @@ with the device may have an older version.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import torch
@@ -92,6 +92,16 @@ class DeviceModule:
     def graph_pool(self) -> Any:
         """A handle of a memory pool that graphs may share."""
         return self._module.graph_pool_handle()
+
+    def end_allocation(self, index: int, pool: Any) -> None:
+        """Stop allocating for `pool`, and let it go; nothing where this is not underway."""
+        with suppress(AttributeError, RuntimeError):  # not a public function of torch, so it may be missing
+            torch._C._cuda_endAllocateToPool(index, pool)
+            torch._C._cuda_releasePool(index, pool)
+
+    def scratch(self) -> torch.Tensor:
+        """A number on the current device."""
+        return torch.empty(1, device=torch.device(self.kind, self.index()))
 
     def prepare_capture(self) -> None:
         """Create the BLAS handle of this thread and stream, which may not be created inside a capture."""

@@ -16,8 +16,9 @@ Rejected: `torch.cuda.graph`, which waits for the whole device and empties the c
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
@@ -26,7 +27,7 @@ from microbatch.errors import StreamsExhaustedError
 from microbatch_backends.torch_device.device_module import DeviceModule
 from microbatch_backends.torch_device.streams import DeviceStream
 
-__all__ = ["LANES", "DeviceGraph", "Lanes", "capture", "capture_refused"]
+__all__ = ["LANES", "DeviceGraph", "GraphPool", "Lanes", "capture", "capture_refused"]
 
 REFUSALS = (
     "operation not permitted when stream is capturing",
@@ -79,6 +80,20 @@ LANES: ContextVar[Lanes | None] = ContextVar("microbatch_capture_lanes", default
 """The capture that the calling code is part of; a context variable, so it goes into the threads of its ubatches."""
 
 
+class GraphPool:
+    """Memory that graphs replayed one after the other may share; another one after a capture that broke."""
+
+    __slots__ = ("_module", "handle")
+
+    def __init__(self, module: DeviceModule) -> None:
+        self._module = module
+        self.renew()
+
+    def renew(self) -> None:
+        """Let later captures begin with memory of their own."""
+        self.handle: Any = self._module.graph_pool()
+
+
 class DeviceGraph:
     """A captured step; holds its streams and pool as long as it lives."""
 
@@ -117,8 +132,8 @@ def capture(
             work()
             caller.wait_stream(lanes.first)
             before = _reserved(module, index)
-            graph = module.new_graph()
-            with _capturing(graph, pool):
+            graph, into = module.new_graph(), pool if isinstance(pool, GraphPool) else GraphPool(module)
+            with _capturing(module, graph, into):
                 result = work()
         held = 0 if pool is not None else max(0, _reserved(module, index) - before)
     return DeviceGraph(graph, lanes, held), result
@@ -148,19 +163,51 @@ def capture_refused(error: BaseException) -> bool:
 
 
 @contextmanager
-def _capturing(graph: Any, pool: object | None) -> Iterator[None]:
+def _capturing(module: DeviceModule, graph: Any, pool: GraphPool) -> Iterator[None]:
     """Between begin and end of the capture; the end of a broken one fails too, and says less than the cause."""
-    given = {} if pool is None else {"pool": pool}
-    graph.capture_begin(capture_error_mode="thread_local", **given)
+    graph.capture_begin(pool=pool.handle, capture_error_mode="thread_local")
     try:
         yield
     except BaseException:
-        try:
+        with suppress(RuntimeError), _repaired(module, pool):
             graph.capture_end()
-        except RuntimeError:
-            pass
         raise
-    graph.capture_end()
+    with _repaired(module, pool):
+        told = _end(graph)
+    if any("graph is empty" in str(warning.message).casefold() for warning in told):
+        raise RuntimeError("nothing was launched on the stream of the capture: the CUDA graph is empty")
+
+
+def _end(graph: Any) -> list[warnings.WarningMessage]:
+    """End a capture; returns what torch warned of meanwhile.
+
+    torch warns of an empty graph in the middle of ending. Where warnings are errors it would stay in the middle.
+    """
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        graph.capture_end()
+    return told
+
+
+@contextmanager
+def _repaired(module: DeviceModule, pool: GraphPool) -> Iterator[None]:
+    """Where ending a capture fails, put back what torch leaves as it was during the capture, and raise the error.
+
+    Seen with torch 2.11 on an H200. The allocator goes on recording for the pool: it frees no cached memory any more,
+    and refuses the pool to the next capture. The random generator goes on counting for the graph: each random number
+    that the process draws on the device afterwards is an error. Only a capture that ends well resets the generator.
+    """
+    try:
+        yield
+    except RuntimeError:
+        module.end_allocation(module.index(), pool.handle)
+        pool.renew()
+        with suppress(RuntimeError):
+            written, graph = module.scratch(), module.new_graph()
+            graph.capture_begin(capture_error_mode="thread_local")
+            written.zero_()
+            graph.capture_end()
+        raise
 
 
 def _reserved(module: DeviceModule, index: int) -> int:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 
 class FakeStream:
@@ -52,7 +56,7 @@ class FakeEvent:
 
 
 class FakeGraph:
-    """Notes what is asked of it."""
+    """Notes what is asked of it; as in torch, a capture whose end fails leaves its pool and the generator recording."""
 
     def __init__(self, cuda: FakeCuda) -> None:
         self.cuda = cuda
@@ -61,14 +65,22 @@ class FakeGraph:
 
     def capture_begin(self, **options: Any) -> None:
         self.cuda.calls.append(f"begin {options}")
+        self.pool = options.get("pool")
+        assert self.pool is None or self.pool not in self.cuda.recording, "already recording to mempool_id"
+        self.cuda.recording.append(self.pool)
+        self.cuda.draws_for_a_graph = True
         self.capturing = True
-        self.fail_end = self.cuda.broken_end
+        self.fail_end, self.cuda.broken_end = self.cuda.broken_end, False
 
     def capture_end(self) -> None:
         self.cuda.calls.append("end")
         self.capturing = False
         if self.fail_end:
             raise RuntimeError("operation failed due to a previous error during capture")
+        self.cuda.recording.remove(self.pool)
+        self.cuda.draws_for_a_graph = False
+        if self.cuda.empty_graph:
+            warnings.warn("The CUDA Graph is empty.", UserWarning, stacklevel=2)
 
     def replay(self) -> None:
         self.cuda.calls.append("replay")
@@ -80,6 +92,10 @@ class FakeCuda:
     def __init__(self, devices: int = 2) -> None:
         self.calls: list[str] = []
         self.broken_end = False
+        self.empty_graph = False
+        self.recording: list[Any] = []
+        self.draws_for_a_graph = False
+        self.pools = itertools.count(1)
         self.defaults = [FakeStream(self, device=index) for index in range(devices)]
         self.local = threading.local()
         self.free, self.total = 600, 1000
@@ -163,7 +179,7 @@ class FakeCuda:
         return FakeGraph(self)
 
     def graph_pool_handle(self) -> tuple[int, int]:
-        return (0, 1)
+        return (0, next(self.pools))
 
     def synchronize(self) -> None:
         raise AssertionError("nothing may wait for the whole device")
@@ -173,6 +189,10 @@ class FakeCuda:
 
 
 @pytest.fixture
-def cuda() -> FakeCuda:
-    """A fresh fake with two devices."""
-    return FakeCuda()
+def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    """A fresh fake with two devices; what the seam asks of torch itself is asked of the fake."""
+    made = FakeCuda()
+    seam = "microbatch_backends.torch_device.device_module.DeviceModule"
+    monkeypatch.setattr(f"{seam}.scratch", lambda self: torch.empty(1))
+    monkeypatch.setattr(f"{seam}.end_allocation", lambda self, index, pool: made.recording.remove(pool))
+    return made

@@ -222,7 +222,7 @@ def test_capture_is_thread_local_and_on_a_stream_of_its_own(backend: TorchCudaBa
     caller = cuda.current_stream()
     graph, output = backend.capture(work)
     assert isinstance(graph, Graph) and output == "output 2" and graph.bytes_held() == 40
-    begin = "begin {'capture_error_mode': 'thread_local'}"
+    begin = "begin {'pool': (0, 1), 'capture_error_mode': 'thread_local'}"
     assert cuda.calls == ["blas", "work", begin, "work", "end"]
     assert used[0] is used[1] is not caller and used[0].launched == ["wait stream 0"]
     assert cuda.current_stream() is caller and caller.launched == ["wait stream 1"]
@@ -300,7 +300,6 @@ def test_the_error_of_the_work_survives_the_end_of_the_capture(
     with pytest.raises(ZeroDivisionError):
         backend.capture(failing_in_the_capture())
     assert cuda.calls[-1] == "end"
-    cuda.broken_end = False
     assert backend.capture(lambda: 7)[1] == 7
 
 
@@ -310,6 +309,26 @@ def test_a_capture_that_cannot_be_ended_says_so(backend: TorchCudaBackend, cuda:
     with pytest.raises(RuntimeError, match="previous error") as caught:
         backend.capture(lambda: None)
     assert backend.capture_refused(caught.value)
+
+
+@pytest.mark.pitfall(15)
+def test_after_a_broken_capture_memory_and_random_numbers_are_as_before(
+    backend: TorchCudaBackend, cuda: Any
+) -> None:
+    pool = backend.graph_pool()
+    cuda.broken_end = True
+    with pytest.raises(RuntimeError, match="previous error"):
+        backend.capture(lambda: None, pool=pool)
+    assert cuda.recording == [] and not cuda.draws_for_a_graph
+    assert backend.capture(lambda: 7, pool=pool)[1] == 7, "the shared pool is still of use"
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_empty_graph_is_refused_after_the_capture_has_ended(backend: TorchCudaBackend, cuda: Any) -> None:
+    cuda.empty_graph = True
+    with pytest.raises(RuntimeError, match="nothing was launched") as caught:
+        backend.capture(lambda: None)
+    assert backend.capture_refused(caught.value) and not cuda.draws_for_a_graph
 
 
 @pytest.mark.pitfall(15)

@@ -37,8 +37,10 @@ class GraphChecks(BackendChecks):
         backend = self.make_backend()
         graphs: SupportsGraphs = self.require(backend, SupportsGraphs)
         eager, seen = backend.stream("compute"), list[object]()
+        launched_on = self.make_array(backend, self.numbers(3))
 
         def work() -> None:
+            self.add_one(launched_on)  # a capture of nothing may be refused
             context, own = copy_context(), backend.stream("compute")
             seen.extend((own, in_thread(lambda: context.run(backend.stream, "compute"))))
             seen.append(in_thread(lambda: backend.stream("compute")))
