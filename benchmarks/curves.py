@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from microbatch.extend.records import SizingRequest, StepReport
-from microbatch_policies.throughput import Throughput
+from microbatch_policies.speed.throughput import Throughput
 
 Curve = Callable[[float], float]
 """Size to units per second."""

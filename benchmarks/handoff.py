@@ -24,10 +24,10 @@ from benchmarks.table import Row, show
 from microbatch import dbo
 from microbatch.schedules import pingpong
 from microbatch.schedules.step import Step
-from microbatch.testing.taking_turns import make_step
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
+from tests.support.taking_turns import make_step
 
 ROUNDS = 41
 STEPS = 5

@@ -29,8 +29,8 @@ from benchmarks.searches import CAP, SEARCHES, SIZERS
 from benchmarks.table import Row, show
 from microbatch.extend.records import MemoryReading
 from microbatch_policies.auto import Auto
-from microbatch_policies.least_squares import LeastSquares
-from microbatch_policies.memory_model import MemoryModel
+from microbatch_policies.memory.least_squares import LeastSquares
+from microbatch_policies.memory.memory_model import MemoryModel
 
 LIMITS = 400
 """Drawn limits per search."""

@@ -21,7 +21,7 @@ def microbatch_register_backends() -> Sequence[BackendInfo]:
     return (
         BackendInfo(
             name="cpu",
-            load="microbatch_backends.cpu.backend:CpuBackend",
+            load="microbatch_backends.host.backend:CpuBackend",
             probe=probe_numpy,
             priority=0,
             modules=("numpy",),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from microbatch import dbo, errors, testing
-    from microbatch.batch.layout import (
+    from microbatch.binding.rules import (
         Layout,
         collect,
         per_ubatch,
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
         seq_lens,
         tokens,
     )
-    from microbatch.batch.metadata import UbatchMetadata
-    from microbatch.batch.slicing import UBatchSlice
-    from microbatch.checking import CheckReport, check
+    from microbatch.cutting.slices import UBatchSlice
     from microbatch.dynamic import DynamicUBatchWrapper
     from microbatch.errors import MicrobatchError
     from microbatch.extend.hookspecs import hookimpl
@@ -38,33 +36,38 @@ if TYPE_CHECKING:
         SizingRequest,
         StepReport,
     )
-    from microbatch.listings import backends, plugins, policies
-    from microbatch.options import config
+    from microbatch.loading.listings import backends, plugins, policies
+    from microbatch.metadata import UbatchMetadata
+    from microbatch.options.fields import UBatchConfig
+    from microbatch.options.sources import config
+    from microbatch.proof.check import CheckReport, check
+    from microbatch.step.ubatches import make_ubatch_contexts
     from microbatch.turns.barrier import UBatchBarrier
-    from microbatch.turns.context import UBatchContext, current_ubatch, make_ubatch_contexts
+    from microbatch.turns.context import UBatchContext, current_ubatch
     from microbatch.turns.state import UBatchState
-    from microbatch.ubatch_config import UBatchConfig
     from microbatch.wrapper import UBatchWrapper, wrap
 
-_HOMES = {
-    "batch.layout": ("Layout collect per_ubatch query_start_loc reduce replicate requests seq_lens tokens"),
-    "batch.metadata": "UbatchMetadata",
-    "batch.slicing": "UBatchSlice",
-    "checking": "CheckReport check",
-    "ubatch_config": "UBatchConfig",
+_WHERE = {
+    "binding.rules": "Layout collect per_ubatch query_start_loc reduce replicate requests seq_lens tokens",
+    "cutting.slices": "UBatchSlice",
     "dynamic": "DynamicUBatchWrapper",
     "errors": "MicrobatchError",
     "extend.hookspecs": "hookimpl",
     "extend.records": (
         "BackendInfo ContainerInfo FailureKind MemoryReading PolicyInfo Proposal SizingRequest StepReport"
     ),
-    "listings": "backends plugins policies",
-    "options": "config",
+    "loading.listings": "backends plugins policies",
+    "metadata": "UbatchMetadata",
+    "options.fields": "UBatchConfig",
+    "options.sources": "config",
+    "proof.check": "CheckReport check",
+    "step.ubatches": "make_ubatch_contexts",
     "turns.barrier": "UBatchBarrier",
-    "turns.context": "UBatchContext current_ubatch make_ubatch_contexts",
+    "turns.context": "UBatchContext current_ubatch",
     "turns.state": "UBatchState",
     "wrapper": "UBatchWrapper wrap",
 }
+"""Module -> the public names that it has."""
 _MODULES = ("dbo", "errors", "testing")
 
 __all__ = [
@@ -113,9 +116,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"microbatch.{name}")
-    for home, names in _HOMES.items():
+    for module, names in _WHERE.items():
         if name in names.split():
-            value = getattr(import_module(f"microbatch.{home}"), name)
+            value = getattr(import_module(f"microbatch.{module}"), name)
             globals()[name] = value
             return value
     raise AttributeError(f"module 'microbatch' has no attribute {name!r}")

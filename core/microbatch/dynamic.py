@@ -8,7 +8,7 @@ from typing import Any
 
 from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import StepReport
-from microbatch.ubatch_config import UBatchConfig
+from microbatch.options.fields import UBatchConfig
 from microbatch.wrapper import UBatchWrapper
 
 __all__ = ["DynamicUBatchWrapper"]

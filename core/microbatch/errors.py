@@ -1,4 +1,4 @@
-"""Every error microbatch raises on purpose.
+"""Every error microbatch raises on purpose, and the one way it warns.
 
 Invariant: each concrete class is a `MicrobatchError` and also the builtin a caller would already catch.
 Texts are one lower-case sentence with the facts, then the remedy. An error raised by the wrapped function is
@@ -8,7 +8,11 @@ never replaced by one of these: it reaches the caller as it is, with a note that
 from __future__ import annotations
 
 import difflib
+import os
+import sys
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 __all__ = [
     "ArgumentTypeError",
@@ -36,6 +40,7 @@ __all__ = [
     "UnknownNameError",
     "WaitTimeoutError",
     "near_match",
+    "warn",
 ]
 
 
@@ -142,3 +147,18 @@ def near_match(name: str, known: Iterable[str]) -> str:
     if close:
         return f" did you mean {close[0]!r}?"
     return f" known: {', '.join(names)}." if names else " there are none."
+
+
+PACKAGE = f"{Path(__file__).resolve().parent}{os.sep}"
+
+
+def warn(text: str, category: type[Warning]) -> None:
+    """Warn with `text` at the nearest line of somebody else's code.
+
+    So Python's "once per place" is once per line of the user. Rejected: `stacklevel` counted by hand, which is wrong as
+    soon as a function is called by another way.
+    """
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)

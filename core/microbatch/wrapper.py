@@ -7,32 +7,31 @@ what it raised. Attributes that a wrapper has not are those of the wrapped thing
 
 from __future__ import annotations
 
-import functools
-import inspect
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from microbatch.batch.coverage import check_within
-from microbatch.batch.layout import Layout
-from microbatch.batch.slicing import BatchShape, UBatchSlice, cut
-from microbatch.engine import Engine
+from microbatch.binding.batch import Layout
+from microbatch.binding.runnable import Wrapped, check_runnable, parameter_names
+from microbatch.cutting.covering import check_within
+from microbatch.cutting.cut import BatchShape, UBatchSlice, cut
 from microbatch.errors import ArgumentTypeError
-from microbatch.extend.plugins import Plugins, default_plugins, register_containers
 from microbatch.extend.records import StepReport
-from microbatch.options import resolve
+from microbatch.loading.plugins import Plugins, default_plugins, register_containers
+from microbatch.options.fields import UBatchConfig
+from microbatch.options.sources import resolve
 from microbatch.sizing.planning import Planner
 from microbatch.sizing.policies import policy_for, policy_names
+from microbatch.step.engine import Engine
+from microbatch.step.ubatches import Progress, contexts_for
 from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime, default_runtime
-from microbatch.ubatch_config import UBatchConfig
-from microbatch.ubatches import Progress, contexts_for
 
 __all__ = ["UBatchWrapper", "wrap"]
 
 
-class UBatchWrapper:
+class UBatchWrapper(Wrapped):
     """Runs each call of `runnable` as micro-batches.
 
     `config` fixes options; those it leaves at their defaults come from `microbatch.config()`, the environment and
@@ -162,25 +161,6 @@ def wrap(runnable: Callable[..., Any], **options: Any) -> UBatchWrapper:
     return UBatchWrapper(runnable, options.pop("config", None), **options)
 
 
-def check_runnable(runnable: object) -> None:
-    """Refuse what cannot be run as a step: classes, coroutines, generators, what is already wrapped."""
-    if isinstance(runnable, UBatchWrapper):
-        raise ArgumentTypeError("this is already wrapped; wrap its unwrap() to change options")
-    if isinstance(runnable, type):
-        raise ArgumentTypeError(f"got the class {runnable.__name__}; pass an instance")
-    if not callable(runnable):
-        raise ArgumentTypeError(
-            f"wrap() needs a callable, got {type(runnable).__name__}; pass a function or module"
-        )
-    while isinstance(runnable, functools.partial):
-        runnable = runnable.func
-    called = runnable if inspect.isroutine(runnable) else type(runnable).__call__
-    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
-        raise ArgumentTypeError("async callables are not supported; wrap the synchronous function inside")
-    if inspect.isgeneratorfunction(called):
-        raise ArgumentTypeError("generator functions are not supported; return arrays instead of yielding")
-
-
 def _check_parts(layout: object, progress: object) -> None:
     if layout is not None and not isinstance(layout, Layout):
         raise ArgumentTypeError(
@@ -188,13 +168,3 @@ def _check_parts(layout: object, progress: object) -> None:
         )
     if progress is not None and not callable(progress):
         raise ArgumentTypeError(f"progress is {type(progress).__name__}; pass a function of (done, total)")
-
-
-def parameter_names(runnable: Callable[..., Any]) -> tuple[str, ...]:
-    """Names of the positional parameters, for messages and layout patterns; empty where unknown."""
-    try:
-        parameters = inspect.signature(runnable).parameters.values()
-    except (TypeError, ValueError):
-        return ()
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return tuple(parameter.name for parameter in parameters if parameter.kind in kinds)

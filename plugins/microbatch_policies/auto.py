@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from microbatch.extend.chain import Chain
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
-from microbatch.sizing.policy_chain import Chain
 from microbatch_policies.buckets import Buckets
-from microbatch_policies.memory_model import MemoryModel
+from microbatch_policies.memory.memory_model import MemoryModel
 from microbatch_policies.pressure import Pressure
-from microbatch_policies.throughput import Throughput
+from microbatch_policies.speed.throughput import Throughput
 
 __all__ = ["Auto"]
 

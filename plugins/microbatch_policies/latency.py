@@ -13,7 +13,7 @@ from typing import Any
 
 from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
-from microbatch_policies.least_squares import LeastSquares
+from microbatch_policies.memory.least_squares import LeastSquares
 
 __all__ = ["Latency"]
 

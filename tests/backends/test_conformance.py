@@ -16,7 +16,7 @@ class TestCpu(BackendSuite):
     frameworks = ("torch", "cupy")
 
     def make_backend(self) -> Any:
-        from microbatch_backends.cpu.backend import CpuBackend
+        from microbatch_backends.host.backend import CpuBackend
 
         return CpuBackend()
 

@@ -23,7 +23,7 @@ from microbatch.errors import (
     UncoveredArrayError,
     UnknownNameError,
 )
-from microbatch.extend.plugins import Plugins
+from microbatch.loading.plugins import Plugins
 from tests.refusing import refused
 
 X = np.arange(8.0)

@@ -12,11 +12,11 @@ from microbatch import dbo
 from microbatch.errors import ThreadStateError
 from microbatch.extend.lanes import LanePool
 from microbatch.schedules import pingpong
-from microbatch.testing.taking_turns import HostState, make_step
-from microbatch.testing.threads import no_thread_left
 from microbatch.turns.context import UBatchContext, entered
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
+from tests.support.taking_turns import HostState, make_step
+from tests.support.threads import no_thread_left
 
 RUNTIME = ThreadRuntime()
 NAMES = {

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import microbatch
 from microbatch import Proposal, SizingRequest, StepReport
 from microbatch.errors import ArgumentTypeError, ClosedError, LayoutError, SliceError, UnknownNameError
-from microbatch.extend.plugins import Plugins
+from microbatch.loading.plugins import Plugins
 
 SCHEDULES = ("sequential", "parallel")
 

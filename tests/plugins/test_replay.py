@@ -10,7 +10,7 @@ import pytest
 from benchmarks import curves
 from benchmarks.replay import Device, capacities, changing, run_policy, run_search, run_sizer, run_trace
 from benchmarks.searches import SEARCHES, SIZERS
-from microbatch_policies.memory_model import MemoryModel
+from microbatch_policies.memory.memory_model import MemoryModel
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02])

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from microbatch.errors import ArgumentTypeError
-from microbatch_backends.cpu import arrays as host
 from microbatch_backends.cupy_device.namespace import CupyNamespace
+from microbatch_backends.host import arrays as host
 
 __all__ = ["CupyArrays"]
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+from microbatch.extend.abilities import Graph
 from microbatch.extend.lanes import LanePool, Pair
-from microbatch.extend.protocols import Graph, StreamPurpose, ThreadState
+from microbatch.extend.protocols import StreamPurpose, ThreadState
 from microbatch.extend.records import FailureKind, MemoryReading
 from microbatch_backends.cupy_device import graphs, transfer
 from microbatch_backends.cupy_device.arrays import CupyArrays
@@ -22,7 +23,7 @@ from microbatch_backends.cupy_device.memory import CupyMemory
 from microbatch_backends.cupy_device.namespace import CupyNamespace, load_cupy
 from microbatch_backends.cupy_device.state import CupyState
 from microbatch_backends.cupy_device.streams import CupyEvent, CupyStream
-from microbatch_backends.failures import classify
+from microbatch_backends.failures.classify import classify
 
 __all__ = ["CupyBackend"]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from microbatch_backends.cpu.state import EnteredContext
 from microbatch_backends.cupy_device.namespace import CupyNamespace
+from microbatch_backends.host.state import EnteredContext
 
 __all__ = ["CupyState"]
 

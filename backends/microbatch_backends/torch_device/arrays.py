@@ -16,7 +16,7 @@ import torch
 from torch._C._functorch import peek_interpreter_stack
 
 from microbatch.errors import ArgumentTypeError
-from microbatch_backends.cpu import arrays as host
+from microbatch_backends.host import arrays as host
 
 __all__ = ["concatenate", "copy", "differentiable", "empty", "scatter", "take", "unsupported"]
 

@@ -16,13 +16,13 @@ import torch
 from microbatch.errors import WaitTimeoutError
 from microbatch.extend.protocols import Stream, StreamPurpose, ThreadState
 from microbatch.extend.records import FailureKind, MemoryReading
-from microbatch_backends.cpu.events import HostEvent
-from microbatch_backends.cpu.limits import process_blas_limit
-from microbatch_backends.cpu.memory import HostMemory
-from microbatch_backends.cpu.peak import HostPeak
-from microbatch_backends.cpu.processor import processor_name
-from microbatch_backends.cpu.streams import HostStream, HostStreams
-from microbatch_backends.failures import classify
+from microbatch.host.proc import processor_name
+from microbatch_backends.failures.classify import classify
+from microbatch_backends.host.events import HostEvent
+from microbatch_backends.host.limits import process_blas_limit
+from microbatch_backends.host.memory import HostMemory
+from microbatch_backends.host.peak import HostPeak
+from microbatch_backends.host.streams import HostStream, HostStreams
 from microbatch_backends.torch_device import arrays as rows
 from microbatch_backends.torch_device.limits import process_torch_threads
 from microbatch_backends.torch_device.modes import autocast_types

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 
 from microbatch.errors import StreamsExhaustedError
+from microbatch.extend.abilities import Graph
 from microbatch.extend.lanes import LanePool, Pair
-from microbatch.extend.protocols import Graph, StreamPurpose, ThreadState
+from microbatch.extend.protocols import StreamPurpose, ThreadState
 from microbatch.extend.records import MemoryReading
 from microbatch_backends.torch_device import graphs, transfer
 from microbatch_backends.torch_device.backend import TorchArrays

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from microbatch.extend.records import MemoryReading
-from microbatch_backends.cpu.memory import HostMemory
+from microbatch_backends.host.memory import HostMemory
 from microbatch_backends.torch_device.device_module import DeviceModule
 
 __all__ = ["DeviceMemory"]

@@ -18,7 +18,7 @@ import torch
 from torch._C._functorch import peek_interpreter_stack
 
 from microbatch.errors import ThreadStateError
-from microbatch_backends.cpu.state import EnteredContext
+from microbatch_backends.host.state import EnteredContext
 from microbatch_backends.torch_device.arrays import transformed
 from microbatch_backends.torch_device.modes import Modes, read_modes, write_modes
 

@@ -1,1 +1,4 @@
-"""The command `microbatch`; nothing else of microbatch imports this package."""
+"""The command line: what each command asks, says and prints.
+
+Nothing here computes what a Python caller could not have: each command calls a public function.
+"""

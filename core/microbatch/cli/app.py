@@ -18,7 +18,7 @@ import typer
 
 from microbatch.cli.output import one_line
 from microbatch.errors import MicrobatchError
-from microbatch.extend.loading import load_object
+from microbatch.loading.objects import load_object
 
 __all__ = ["COMMANDS", "build", "main"]
 

@@ -11,14 +11,14 @@ from typing import Annotated
 
 import typer
 
-from microbatch.backend_choice import BackendChoice
-from microbatch.checking import CheckReport, check_with
 from microbatch.cli.failures import explain, interrupted
 from microbatch.cli.output import print_json, print_text
 from microbatch.cli.target import Target, check_call, load_target
 from microbatch.errors import ArgumentValueError, MicrobatchError
-from microbatch.extend.plugins import default_plugins, register_containers
 from microbatch.files.inputs import Inputs, read_inputs
+from microbatch.loading.choose_backend import BackendChoice
+from microbatch.loading.plugins import default_plugins, register_containers
+from microbatch.proof.check import CheckReport, check_with
 
 __all__ = ["check"]
 

@@ -15,9 +15,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from microbatch import config_file
 from microbatch.errors import OutputFileError
-from microbatch.ubatch_config import UBatchConfig
+from microbatch.options import file as config_file
+from microbatch.options.fields import UBatchConfig
 
 __all__ = ["check_config", "write_config"]
 

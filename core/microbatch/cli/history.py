@@ -10,7 +10,7 @@ import typer
 
 from microbatch.cli.output import print_json, print_table
 from microbatch.errors import ConfigError, InputFileError
-from microbatch.options import resolve, variable
+from microbatch.options.sources import resolve, variable
 from microbatch.sizing.history import History
 
 __all__ = ["history"]

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-import microbatch.listings as known
+import microbatch.loading.listings as known
 from microbatch.cli.output import print_json, print_table
-from microbatch.extend.listing import Listing
+from microbatch.loading.listing import Listing
 
 __all__ = ["backends", "plugins", "policies"]
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from microbatch.errors import OutputFileError
-from microbatch.sizing.tuning import TuneReport
+from microbatch.tuning.measure import TuneReport
 
 __all__ = ["check_plot", "draw"]
 

@@ -19,7 +19,6 @@ import optree
 import typer
 
 from microbatch.cli.failures import explain
-from microbatch.cli.memory_use import peak_bytes, resident_bytes
 from microbatch.cli.output import print_json
 from microbatch.cli.progress import Quiet, make_progress
 from microbatch.cli.signals import Interrupts
@@ -28,7 +27,8 @@ from microbatch.cli.target import Target, check_call, load_target
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, MicrobatchError, OutputFileError
 from microbatch.files.inputs import Inputs, read_inputs
 from microbatch.files.outputs import OutputFile
-from microbatch.options import resolve
+from microbatch.host.proc import peak_bytes, resident_bytes
+from microbatch.options.sources import resolve
 from microbatch.wrapper import UBatchWrapper
 
 __all__ = ["run"]

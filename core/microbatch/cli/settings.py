@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from microbatch.byte_sizes import format_bytes
 from microbatch.cli.output import one_line, print_json, print_table
-from microbatch.options import resolve, variable
+from microbatch.options.byte_sizes import format_bytes
+from microbatch.options.sources import resolve, variable
 
 __all__ = ["config"]
 

@@ -17,11 +17,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from microbatch.batch.layout import Layout
+from microbatch.binding.batch import Layout
+from microbatch.binding.runnable import check_runnable, parameter_names
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
 from microbatch.files.inputs import Inputs
-from microbatch.ubatch_config import UBatchConfig
-from microbatch.wrapper import UBatchWrapper, check_runnable, parameter_names
+from microbatch.options.fields import UBatchConfig
+from microbatch.wrapper import UBatchWrapper
 
 __all__ = ["Target", "check_call", "load_target"]
 

@@ -13,21 +13,21 @@ from typing import Annotated
 
 import typer
 
-from microbatch.backend_choice import BackendChoice
-from microbatch.batch.layout import bind
+from microbatch.binding.batch import bind
 from microbatch.cli.config_writer import check_config, write_config
 from microbatch.cli.failures import explain, interrupted
 from microbatch.cli.output import print_json, print_table
 from microbatch.cli.plot import check_plot, draw
 from microbatch.cli.target import check_call, load_target
-from microbatch.cli.workbench import FileBench
 from microbatch.errors import ArgumentValueError, InputFileError, MicrobatchError
-from microbatch.extend.plugins import default_plugins, register_containers
 from microbatch.files.inputs import read_inputs
-from microbatch.options import resolve
-from microbatch.sizing.cores import usable_cores
-from microbatch.sizing.tuning import TuneReport, doubling
-from microbatch.sizing.tuning import tune as measure
+from microbatch.host.cores import usable_cores
+from microbatch.loading.choose_backend import BackendChoice
+from microbatch.loading.plugins import default_plugins, register_containers
+from microbatch.options.sources import resolve
+from microbatch.tuning.measure import TuneReport, doubling
+from microbatch.tuning.measure import tune as measure
+from microbatch.tuning.workbench import FileBench
 
 __all__ = ["tune"]
 

@@ -1,1 +1,4 @@
-"""What a backend or policy author needs: protocols, records, hooks, and how a plugin is found."""
+"""The public seam: what a backend or policy author implements, announces and is given.
+
+Only protocols, records, hooks and small bases are here; how plugins are found is in `loading`.
+"""

@@ -1,49 +1,20 @@
 """The seams: what a backend and a sizing policy must be able to do, and what they may.
 
 Invariant: core speaks to a device only through these; there is no `if backend ==` anywhere in core.
-Must-have abilities are in one Protocol each, optional ones in `Supports*` (checked with isinstance, once, when
-the wrapper is built). Rejected: one fat protocol with methods that raise "not supported", since nobody can ask
+Must-have abilities are in one Protocol each, optional ones in `Supports*` of `abilities.py` (checked with isinstance,
+once a backend). Rejected: one fat protocol with methods that raise "not supported", since nobody can ask
 it beforehand what it can do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from microbatch.extend.graph_protocols import (
-    Graph,
-    SupportsGraphs,
-    SupportsGraphState,
-    SupportsThreadedCapture,
-)
 from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
 
-__all__ = [
-    "Array",
-    "Backend",
-    "Event",
-    "Graph",
-    "PeakMark",
-    "SizingPolicy",
-    "Stream",
-    "StreamPurpose",
-    "SupportsDeviceName",
-    "SupportsGraphState",
-    "SupportsGraphs",
-    "SupportsLanes",
-    "SupportsPeak",
-    "SupportsPriority",
-    "SupportsProbe",
-    "SupportsProcessGroup",
-    "SupportsRanges",
-    "SupportsState",
-    "SupportsThreadedCapture",
-    "SupportsTransfer",
-    "SupportsYieldCheck",
-    "ThreadState",
-]
+__all__ = ["Array", "Backend", "Event", "SizingPolicy", "Stream", "StreamPurpose", "ThreadState"]
 
 Array = Any
 """Anything with shape, dtype and slicing: NumPy, torch, CuPy, a third party's. Core never inspects more."""
@@ -184,116 +155,6 @@ class Backend(Protocol):
 
 
 @runtime_checkable
-class PeakMark(Protocol):
-    """A stretch of work whose memory is measured."""
-
-    in_use: int
-    """Bytes in use at its start."""
-
-    def peak(self) -> int:
-        """The highest bytes in use since; never less than `in_use`."""
-        ...
-
-
-@runtime_checkable
-class SupportsPeak(Protocol):
-    """Backends of a memory that cannot be tried: who takes too much is killed, so the first parts are measured."""
-
-    def peak_mark(self) -> PeakMark | None:
-        """Start a stretch of work; None where it cannot be measured here."""
-        ...
-
-
-@runtime_checkable
-class SupportsLanes(Protocol):
-    """Backends whose freed memory goes to later work of the stream it was allocated on, waited for or not."""
-
-    def lanes(self, count: int) -> AbstractContextManager[Sequence[tuple[Stream, Stream]]]:
-        """`count` pairs of a compute and a communication stream on the current device, nobody else's until exit.
-
-        Pairs may be lent again afterwards; whoever has them joins both streams at the end. `LanePool` of
-        `microbatch.extend.lanes` does this for a function that makes streams.
-        """
-        ...
-
-
-@runtime_checkable
-class SupportsProbe(Protocol):
-    """Backends whose memory may be tried: a part that does not fit raises, and leaves the device as it was."""
-
-    def may_probe(self) -> bool:
-        """Whether that holds for the calling thread's device: not where its memory is the host's, nor where running out
-        may lose the device (XPU) or make the host swap (MPS). Asked once a step, so cheap."""
-        ...
-
-
-@runtime_checkable
-class SupportsDeviceName(Protocol):
-    """Backends that can say what they run on; sizes learned on one device do not hold for another."""
-
-    def device_name(self) -> str:
-        """The calling thread's device, as its vendor calls it. Asked once a wrapper."""
-        ...
-
-
-@runtime_checkable
-class SupportsPriority(Protocol):
-    """Backends whose streams have priorities."""
-
-    def priority_stream(self, purpose: StreamPurpose, priority: int) -> Stream:
-        """A stream with `priority`; lower numbers are more urgent, as in CUDA."""
-        ...
-
-
-@runtime_checkable
-class SupportsTransfer(Protocol):
-    """Backends with a memory of their own, reached by copies."""
-
-    def staging(self, shape: Sequence[int], like: Array) -> Array:
-        """A host buffer that the device can copy from and to asynchronously (pinned)."""
-        ...
-
-    def to_device(self, destination: Array, source: Array) -> None:
-        """Copy host to device on the current stream; asynchronous when `source` is staging memory."""
-        ...
-
-    def to_host(self, destination: Array, source: Array) -> None:
-        """Copy device to host on the current stream; asynchronous when `destination` is staging memory."""
-        ...
-
-    def empty_device(self, shape: Sequence[int], like: Array) -> Array:
-        """An uninitialised device array for a host array `like`."""
-        ...
-
-
-@runtime_checkable
-class SupportsRanges(Protocol):
-    """Backends whose profiler shows named ranges."""
-
-    def range(self, name: str) -> AbstractContextManager[None]:
-        """Name what the calling thread does inside."""
-        ...
-
-
-@runtime_checkable
-class SupportsYieldCheck(Protocol):
-    """Backends that can tell whether a thread's framework modes are as at the start of its ubatch."""
-
-    def mode_depth(self) -> object:
-        """A comparable value of the mode stacks that cannot be carried across a hand-off."""
-        ...
-
-
-@runtime_checkable
-class SupportsProcessGroup(Protocol):
-    """Backends whose step may be one rank of several."""
-
-    def in_process_group(self) -> bool:
-        """Whether other ranks run this step too, so that its sizes must be agreed and not probed."""
-        ...
-
-
-@runtime_checkable
 class SizingPolicy(Protocol):
     """Decides how large a ubatch may be. Sees numbers only; cannot break a step, only slow it."""
 
@@ -303,17 +164,4 @@ class SizingPolicy(Protocol):
 
     def observe(self, report: StepReport) -> None:
         """Learn from a finished or failed step."""
-        ...
-
-
-@runtime_checkable
-class SupportsState(Protocol):
-    """Policies that keep what they learned across runs."""
-
-    def state(self) -> Mapping[str, Any]:
-        """JSON-able sufficient statistics."""
-        ...
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take such statistics back, with uncertainty widened; raise ValueError if they are not ours."""
         ...

@@ -1,1 +1,4 @@
-"""Batches in files: reading the inputs of a step, and writing its result so that it is whole or not there."""
+"""Input and output files of the command line, read and written by parts.
+
+Nothing here knows a function or a size.
+"""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from microbatch.batch.rules import Layout, tokens
+from microbatch.binding.rules import Layout, tokens
 from microbatch.errors import ArgumentValueError, InputFileError, near_match
 from microbatch.files.numpy_arrays import map_npy, read_npz
 from microbatch.files.parquet import read_column

@@ -1,1 +1,4 @@
-"""Captured calls: which graph fits a call, how many are kept, and how a call is replayed."""
+"""Captured calls: which graph fits a call, how many are kept, and how a call is replayed.
+
+Nothing here knows a framework: backends capture and replay.
+"""

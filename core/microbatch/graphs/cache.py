@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from microbatch.extend.protocols import Graph
+from microbatch.extend.abilities import Graph
 from microbatch.graphs.key import GraphKey
 
 __all__ = ["Entry", "GraphCache"]

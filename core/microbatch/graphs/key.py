@@ -12,8 +12,9 @@ from typing import Any
 
 import optree
 
-from microbatch.batch.inputs import is_array
-from microbatch.extend.protocols import Backend, SupportsGraphState
+from microbatch.arrays.looks import is_array
+from microbatch.extend.abilities import SupportsGraphState
+from microbatch.extend.protocols import Backend
 
 __all__ = ["GraphKey", "Refused", "describe"]
 

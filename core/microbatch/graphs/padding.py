@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
-from microbatch.batch.inputs import is_array
+from microbatch.arrays.looks import is_array
 from microbatch.extend.protocols import Backend
 
 __all__ = ["bucket_of", "fill", "outputs_of", "resized"]

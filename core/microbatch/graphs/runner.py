@@ -16,9 +16,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from microbatch.batch.inputs import is_array
-from microbatch.comparing import Comparison, Tolerance, compare
-from microbatch.extend.protocols import Backend, SupportsGraphs
+from microbatch.arrays.comparing import Comparison, Tolerance, compare
+from microbatch.arrays.looks import is_array
+from microbatch.extend.abilities import SupportsGraphs
+from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind, StepReport
 from microbatch.graphs.cache import Entry, GraphCache
 from microbatch.graphs.key import GraphKey, Refused, describe, flatten

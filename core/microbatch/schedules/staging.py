@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import optree
 
-from microbatch.batch.inputs import is_array
+from microbatch.arrays.looks import is_array
 from microbatch.errors import LayoutError
-from microbatch.extend.protocols import Backend, SupportsTransfer
+from microbatch.extend.abilities import SupportsTransfer
+from microbatch.extend.protocols import Backend
 
 __all__ = ["Buffers", "Mover"]
 

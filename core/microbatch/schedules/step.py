@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from microbatch.extend.protocols import Backend
+from microbatch.options.fields import UBatchConfig
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.workers import WorkerPool
-from microbatch.ubatch_config import UBatchConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

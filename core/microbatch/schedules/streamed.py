@@ -19,8 +19,9 @@ from typing import Any
 
 import optree
 
-from microbatch.batch.inputs import is_array
-from microbatch.batch.reuse import reused, start_of
+from microbatch.arrays.looks import is_array
+from microbatch.arrays.memory import start_of
+from microbatch.arrays.overwritten import reused
 from microbatch.errors import WaitTimeoutError
 from microbatch.extend.protocols import Backend, Event
 from microbatch.extend.records import FailureKind

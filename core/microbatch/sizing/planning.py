@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from microbatch.batch.layout import Batch
-from microbatch.batch.slicing import Cut, UBatchSlice, cut, validate_slices
+from microbatch.binding.batch import Batch
+from microbatch.cutting.cut import Cut, UBatchSlice, cut, validate_slices
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import MemoryReading, Proposal, SizingRequest, StepReport
+from microbatch.options.fields import UBatchConfig
 from microbatch.sizing.traits import NO_TRAITS, DeviceTraits
-from microbatch.ubatch_config import UBatchConfig
 
 __all__ = ["Plan", "Planner", "sized_signature"]
 

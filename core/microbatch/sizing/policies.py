@@ -7,10 +7,10 @@ that count or budget is what is used.
 from __future__ import annotations
 
 from microbatch.errors import ConfigError
-from microbatch.extend.plugins import Plugins
+from microbatch.extend.chain import Chain, checked
 from microbatch.extend.protocols import SizingPolicy
-from microbatch.options import Resolved
-from microbatch.sizing.policy_chain import Chain, checked
+from microbatch.loading.plugins import Plugins
+from microbatch.options.sources import Resolved
 
 __all__ = ["policy_for", "policy_names"]
 

@@ -12,15 +12,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from microbatch.extend.protocols import (
-    Backend,
-    SizingPolicy,
-    SupportsDeviceName,
-    SupportsGraphs,
-    SupportsState,
-)
+from microbatch.extend.abilities import SupportsDeviceName, SupportsGraphs, SupportsState
+from microbatch.extend.protocols import Backend, SizingPolicy
+from microbatch.options.fields import UBatchConfig
 from microbatch.sizing.history import History, HistoryKey
-from microbatch.ubatch_config import UBatchConfig
 
 __all__ = ["Remembering", "model_name"]
 

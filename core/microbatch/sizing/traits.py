@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from microbatch.extend.protocols import Backend, SupportsGraphs, SupportsProbe, SupportsProcessGroup
+from microbatch.extend.abilities import SupportsGraphs, SupportsProbe, SupportsProcessGroup
+from microbatch.extend.protocols import Backend
 
 __all__ = ["NO_TRAITS", "DeviceTraits", "Traits"]
 

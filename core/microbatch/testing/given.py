@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from microbatch.extend.plugins import Plugins, default_plugins
 from microbatch.extend.protocols import Backend, SizingPolicy
+from microbatch.loading.plugins import Plugins, default_plugins
 
 __all__ = ["GivenBackends", "GivenPolicy"]
 

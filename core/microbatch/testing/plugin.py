@@ -64,7 +64,7 @@ def microbatch_backend(request: pytest.FixtureRequest) -> Any:
 
 def _look_up(name: str) -> Any:
     from microbatch.errors import MicrobatchError
-    from microbatch.extend.plugins import default_plugins
+    from microbatch.loading.plugins import default_plugins
 
     try:
         return default_plugins().backend(name)

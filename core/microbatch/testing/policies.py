@@ -20,7 +20,7 @@ import pytest
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from microbatch.extend.protocols import SupportsState
+from microbatch.extend.abilities import SupportsState
 from microbatch.extend.records import MemoryReading, Proposal, SizingRequest, StepReport
 from microbatch.testing.policy_evidence import PolicyEvidence
 from microbatch.testing.policy_steps import PolicySteps

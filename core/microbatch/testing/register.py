@@ -9,8 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from microbatch.batch.ranges import BatchShape, UBatchSlice
-from microbatch.batch.rules import Layout
+from microbatch.binding.rules import Layout
+from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.extend.records import MemoryReading, SizingRequest, StepReport
 
 __all__: list[str] = []

@@ -11,9 +11,9 @@ from typing import Literal
 
 from hypothesis import strategies as st
 
+from microbatch.extend.chain import checked
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
-from microbatch.sizing.policy_chain import checked
 
 __all__ = ["MemoryDevice", "Scene", "flight", "histories", "perform", "requests", "scenes"]
 

@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable
 
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, BarrierBrokenError, WaitTimeoutError
-from microbatch.turns.runtime import Gate, Runtime, default_runtime
+from microbatch.turns.gates import Gate
+from microbatch.turns.runtime import Runtime, default_runtime
 
 __all__ = ["UBatchBarrier"]
 

@@ -12,14 +12,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
-from microbatch.turns.runtime import Gate, Runtime, default_runtime
+from microbatch.turns.gates import Gate
+from microbatch.turns.runtime import Runtime, default_runtime
 from microbatch.turns.state import UBatchState, advance
 
 if TYPE_CHECKING:
-    from microbatch.batch.slicing import UBatchSlice
+    from microbatch.cutting.cut import UBatchSlice
     from microbatch.turns.seat import Seat
 
-__all__ = ["CURRENT", "UBatchContext", "current_ubatch", "enter", "entered", "leave", "make_ubatch_contexts"]
+__all__ = ["CURRENT", "UBatchContext", "current_ubatch", "enter", "entered", "leave"]
 
 
 class UBatchContext:
@@ -123,19 +124,3 @@ def entered(context: UBatchContext) -> Iterator[UBatchContext]:
         yield context
     finally:
         leave(token)
-
-
-def make_ubatch_contexts(num_ubatches: int, num_tokens: int, num_reqs: int) -> list[UBatchContext]:
-    """One context per ubatch of `num_tokens` tokens and `num_reqs` requests, cut evenly.
-
-    Requests are taken as equally long. Raises SliceError where that many ubatches cannot be filled, and
-    ArgumentTypeError or ArgumentValueError for counts that are not counts.
-    """
-    from microbatch.batch.slicing import (
-        BatchShape,
-        cut,
-    )  # here, since slicing imports half of the batch package
-
-    shape = BatchShape(num_tokens=num_tokens, num_requests=num_reqs)
-    slices = cut(shape, num_ubatches=num_ubatches, splitter="even").slices
-    return [UBatchContext(piece, index, len(slices)) for index, piece in enumerate(slices)]

@@ -12,19 +12,12 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from microbatch.errors import BarrierBrokenError
-from microbatch.turns.state import UBatchState
+from microbatch.turns.state import UBatchCancelled, UBatchState
 
 if TYPE_CHECKING:
     from microbatch.turns.context import UBatchContext
 
 __all__ = ["Failures", "UBatchCancelled"]
-
-
-class UBatchCancelled(BaseException):
-    """Raised at a yield point of a ubatch whose sibling failed, so that its `finally` blocks run.
-
-    A BaseException, so that `except Exception` in model code does not stop the unwinding.
-    """
 
 
 class Failures:

@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 from contextvars import copy_context
 
 from microbatch.errors import BackendUnavailableError, ThreadStateError
-from microbatch.turns.failure import UBatchCancelled
 from microbatch.turns.handoff import Ring
+from microbatch.turns.state import UBatchCancelled
 
 try:
     from greenlet import getcurrent, greenlet

@@ -17,8 +17,9 @@ from collections import deque
 from collections.abc import Hashable, Sequence
 
 from microbatch.errors import ThreadStateError, UnequalYieldsError, WaitTimeoutError
-from microbatch.turns.failure import UBatchCancelled
-from microbatch.turns.runtime import Gate, Runtime
+from microbatch.turns.gates import Gate
+from microbatch.turns.runtime import Runtime
+from microbatch.turns.state import UBatchCancelled
 
 __all__ = ["Ring", "ThreadRing"]
 

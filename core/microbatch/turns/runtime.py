@@ -11,36 +11,17 @@ keep its lock), and a shared lock of any kind around hand-off state.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
-import select
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Hashable, Sequence
-from collections.abc import Set as AbstractSet
-from typing import Protocol, cast
+from typing import Protocol
 
-from microbatch.errors import ClosedError
+from microbatch.turns.gates import EventGate, Gate, LockGate, _current_core
 
 __all__ = ["EventGate", "Gate", "LockGate", "Runtime", "Task", "ThreadRuntime", "default_runtime"]
-
-LONGEST_WAIT = 1_000_000.0
-"""Seconds (11 days) above which a limit counts as none; system calls refuse larger numbers."""
-
-
-class Gate(Protocol):
-    """One saturating permit: opening twice is opening once."""
-
-    def open(self) -> None:
-        """Put the permit there; never blocks."""
-        ...
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Take the permit, waiting up to `timeout` seconds for it (None: for ever); whether it was there."""
-        ...
 
 
 class Task(Protocol):
@@ -81,95 +62,6 @@ class Runtime(Protocol):
     def dump(self) -> str:
         """Where each thread stands, one block of text a thread."""
         ...
-
-
-class EventGate:
-    """A gate on a Linux eventfd, whose counter is reset by the read that takes it.
-
-    The kernel shares the counter with forked children, so a child must not touch it: there `open` does nothing
-    and `wait` is an error.
-    """
-
-    __slots__ = ("_descriptor", "_poll", "_process", "home")
-
-    def __init__(self) -> None:
-        self.home: int | None = None
-        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._process = os.getpid()
-        self._poll = _poll_of(self._descriptor)
-
-    def open(self) -> None:
-        """Put the permit there; gives the GIL up around the system call, so the woken thread finds it free."""
-        if os.getpid() == self._process:
-            os.eventfd_write(self._descriptor, 1)
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Take the permit, or return False after `timeout` seconds."""
-        if os.getpid() != self._process:
-            raise ClosedError(_forked(self._process))
-        limit = None if timeout is None or timeout > LONGEST_WAIT else max(0.0, timeout * 1000)
-        if self.home is not None and _current_core() != self.home:
-            return self._wait_at_home(self.home, limit)
-        return self._wait(limit)
-
-    def _wait_at_home(self, home: int, limit: float | None) -> bool:
-        """Sleep on the core of those that take turns, and be free to go anywhere as soon as awake."""
-        allowed = os.sched_getaffinity(0)
-        if home not in allowed:
-            return self._wait(limit)
-        try:
-            try:
-                _move(frozenset((home,)))
-                return self._wait(limit)
-            finally:
-                _move(allowed)
-        finally:
-            _move(allowed)  # an interrupt may have come just before the first one
-
-    def _wait(self, limit: float | None) -> bool:
-        while True:
-            try:
-                ready = self._poll.poll(limit)
-            except RuntimeError:  # two threads wait in this gate: a poll object serves one
-                ready = _poll_of(self._descriptor).poll(limit)
-            if not ready:
-                return False
-            try:
-                os.eventfd_read(self._descriptor)
-            except BlockingIOError:  # the other one was faster
-                continue
-            return True
-
-    def __del__(self) -> None:
-        descriptor = getattr(self, "_descriptor", None)  # an interrupt may come before there is one
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-class LockGate:
-    """A gate on a lock that is held while there is no permit; for systems without eventfd."""
-
-    __slots__ = ("_lock", "_process")
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-        self._process = os.getpid()
-
-    def open(self) -> None:
-        """Put the permit there."""
-        try:
-            self._lock.release()
-        except RuntimeError:
-            pass  # it was there already
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Take the permit, or return False after `timeout` seconds."""
-        if os.getpid() != self._process:
-            raise ClosedError(_forked(self._process))
-        if timeout is None or timeout > LONGEST_WAIT:
-            return self._lock.acquire()
-        return self._lock.acquire(timeout=max(0.0, timeout))
 
 
 class ThreadTask:
@@ -246,33 +138,3 @@ class ThreadRuntime:
 def default_runtime() -> Runtime:
     """The runtime of production; it has no state, so each one is as good as another."""
     return ThreadRuntime()
-
-
-def _core_reader() -> Callable[[], int | None]:
-    """The C library's `sched_getcpu` (0.07 us), or a function that knows nothing."""
-    try:
-        return cast("Callable[[], int | None]", ctypes.PyDLL(None).sched_getcpu)
-    except (AttributeError, OSError, TypeError):  # not glibc or musl
-        return lambda: None
-
-
-_current_core = _core_reader()
-
-
-def _move(cores: AbstractSet[int]) -> None:
-    """Confine the calling thread to `cores`; nothing where the system forbids it, since only speed depends on it."""
-    with contextlib.suppress(OSError):
-        os.sched_setaffinity(0, cores)
-
-
-def _poll_of(descriptor: int) -> select.poll:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return poll
-
-
-def _forked(process: int) -> str:
-    return (
-        f"this step belongs to process {process} and its threads are not in the forked process {os.getpid()};"
-        " start a new step in the child"
-    )

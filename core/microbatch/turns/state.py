@@ -50,3 +50,10 @@ def advance(state: UBatchState, new: UBatchState) -> UBatchState:
     raise StateTransitionError(
         f"a ubatch in state {state.name} cannot become {new.name}; it can become {allowed}"
     )
+
+
+class UBatchCancelled(BaseException):
+    """Raised at a yield point of a ubatch whose sibling failed, so that its `finally` blocks run.
+
+    A BaseException, so that `except Exception` in model code does not stop the unwinding.
+    """

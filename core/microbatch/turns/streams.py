@@ -22,7 +22,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 from microbatch.errors import ThreadStateError
-from microbatch.extend.protocols import Backend, Event, Stream, SupportsLanes
+from microbatch.extend.abilities import SupportsLanes
+from microbatch.extend.protocols import Backend, Event, Stream
 
 __all__ = ["OTHER", "Activation", "Lane", "StepLanes", "StreamSide", "lanes_of"]
 

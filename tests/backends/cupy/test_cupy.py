@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.errors import ArgumentTypeError, BackendUnavailableError
-from microbatch.extend.protocols import SupportsProbe
+from microbatch.extend.abilities import SupportsProbe
 from microbatch.extend.records import FailureKind
 from microbatch.testing import BackendSuite
 from microbatch_backends.cupy_device import namespace as seam

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="the torch backends need PyTorch")
 
 from microbatch.errors import ArgumentTypeError
-from microbatch.extend.protocols import (
-    Backend,
+from microbatch.extend.abilities import (
     SupportsGraphs,
     SupportsProbe,
     SupportsProcessGroup,
     SupportsTransfer,
     SupportsYieldCheck,
 )
+from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind
 from microbatch_backends.torch_device.arrays import LARGE
 from microbatch_backends.torch_device.backend import TorchCpuBackend

@@ -12,11 +12,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="the torch backends need PyTorch")
 
 from microbatch.errors import ArgumentTypeError
-from microbatch.extend.protocols import (
-    Backend,
-    Event,
+from microbatch.extend.abilities import (
     Graph,
-    Stream,
     SupportsDeviceName,
     SupportsGraphs,
     SupportsPriority,
@@ -26,7 +23,8 @@ from microbatch.extend.protocols import (
     SupportsTransfer,
     SupportsYieldCheck,
 )
-from microbatch_backends.cpu.events import HostEvent
+from microbatch.extend.protocols import Backend, Event, Stream
+from microbatch_backends.host.events import HostEvent
 from microbatch_backends.torch_device.cuda import TorchCudaBackend
 from microbatch_backends.torch_device.device_module import DeviceModule
 

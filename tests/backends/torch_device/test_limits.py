@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="the torch backends need PyTorch")
 
-from microbatch_backends.cpu.backend import CpuBackend
+from microbatch_backends.host.backend import CpuBackend
 from microbatch_backends.torch_device.backend import TorchCpuBackend
 from microbatch_backends.torch_device.limits import IntraOpThreads
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="the torch backends need PyTorch")
 
-from microbatch_backends.cpu.memory import HostMemory
+from microbatch_backends.host.memory import HostMemory
 from microbatch_backends.torch_device.device_module import DeviceModule
 from microbatch_backends.torch_device.memory import DeviceMemory
 

@@ -14,8 +14,8 @@ import pytest
 import microbatch
 from microbatch.cli.app import main
 from microbatch.cli.settings import misspelt
-from microbatch.extend.listing import Listing
-from microbatch.options import FIELDS
+from microbatch.loading.listing import Listing
+from microbatch.options.sources import FIELDS
 
 LISTINGS = ("backends", "policies", "plugins")
 KEYS = [field.name for field in dataclasses.fields(Listing)]

@@ -18,7 +18,7 @@ from microbatch.cli.app import main
 from microbatch.cli.config_writer import write_config
 from microbatch.cli.tune import parse_sizes
 from microbatch.errors import ArgumentValueError, ConfigError, OutputFileError
-from microbatch_backends.cpu.backend import CpuBackend
+from microbatch_backends.host.backend import CpuBackend
 
 SOURCE = """
 import numpy as np

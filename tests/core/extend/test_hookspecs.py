@@ -14,9 +14,9 @@ import pluggy
 import pytest
 
 from microbatch.extend import hookspecs
-from microbatch.extend.plugins import register_containers
 from microbatch.extend.records import StepReport
-from microbatch.extend.registry import HOOKS
+from microbatch.loading.plugins import register_containers
+from microbatch.loading.registry import HOOKS
 
 ANNOUNCED = {
     "microbatch_register_backends": "backend npu",

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.extend.protocols import SupportsGraphs
+from microbatch.extend.abilities import SupportsGraphs
 from microbatch.graphs.cache import Entry, GraphCache
 from microbatch.graphs.key import GraphKey
 from microbatch.graphs.padding import bucket_of
 from microbatch.graphs.runner import Graphs
 
-cpu = pytest.importorskip("microbatch_backends.cpu.backend", reason="the cpu backend is not installed")
+cpu = pytest.importorskip("microbatch_backends.host.backend", reason="the cpu backend is not installed")
 
 
 class FakeGraph:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from microbatch.testing.threads import no_thread_left
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
+from tests.support.threads import no_thread_left
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What goes wrong between streams when one wait or one reference is missing, one pitfall a test.
 
 Each runs on the adversarial device under every worst order, and once on the recording device, where nothing may be
-unordered. Which line each one guards is in `benchmarks/guards.py`.
+unordered. Which line each one guards is in `tests/teeth/guards.py`.
 """
 
 from __future__ import annotations

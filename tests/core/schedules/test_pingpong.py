@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from microbatch import dbo
 from microbatch.errors import ThreadStateError, UnequalYieldsError, WaitTimeoutError
 from microbatch.schedules import pingpong
-from microbatch.testing.deterministic import DetRuntime, explore, fastest_carrier
-from microbatch.testing.taking_turns import TurnsProgram, make_step
 from microbatch.turns.context import UBatchContext, current_ubatch
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
+from tests.support.deterministic import DetRuntime, explore, fastest_carrier
+from tests.support.taking_turns import TurnsProgram, make_step
 
 RUNTIME = ThreadRuntime()
 DRIVERS = ["threads", "greenlets"]

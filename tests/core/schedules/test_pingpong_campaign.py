@@ -11,8 +11,8 @@ import random
 
 import pytest
 
-from microbatch.testing.deterministic import PCT, DetRuntime, RandomWalk, fastest_carrier
-from microbatch.testing.taking_turns import Fault, TurnsProgram
+from tests.support.deterministic import PCT, DetRuntime, RandomWalk, fastest_carrier
+from tests.support.taking_turns import Fault, TurnsProgram
 
 CHUNKS = 20
 ERRORS = (ValueError, KeyboardInterrupt, SystemExit)

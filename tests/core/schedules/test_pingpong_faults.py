@@ -9,12 +9,12 @@ import pytest
 
 from microbatch import dbo
 from microbatch.schedules import pingpong
-from microbatch.testing.deterministic import DetRuntime, explore, explore_all, fastest_carrier
-from microbatch.testing.taking_turns import Fault, TurnsProgram, make_step
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.state import UBatchState
 from microbatch.turns.workers import WorkerPool
+from tests.support.deterministic import DetRuntime, explore, explore_all, fastest_carrier
+from tests.support.taking_turns import Fault, TurnsProgram, make_step
 
 RUNTIME = ThreadRuntime()
 YIELDS = (2, 1, 2)

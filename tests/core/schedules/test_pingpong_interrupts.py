@@ -19,12 +19,12 @@ import pytest
 from microbatch import dbo
 from microbatch.errors import WaitTimeoutError
 from microbatch.schedules import pingpong
-from microbatch.testing.interrupts import Interrupt, in_thread_of_its_own
-from microbatch.testing.taking_turns import HostState, TurnsProgram, make_step
-from microbatch.testing.threads import no_thread_left
 from microbatch.turns.context import UBatchContext, current_ubatch
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
+from tests.support.interrupts import Interrupt, in_thread_of_its_own
+from tests.support.taking_turns import HostState, TurnsProgram, make_step
+from tests.support.threads import no_thread_left
 
 RUNTIME = ThreadRuntime()
 

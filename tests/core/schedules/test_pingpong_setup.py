@@ -14,12 +14,12 @@ import microbatch.wrapper
 from microbatch import dbo
 from microbatch.errors import BarrierBrokenError, ClosedError, WaitTimeoutError
 from microbatch.schedules import pingpong
-from microbatch.testing.deterministic import DetRuntime, explore, fastest_carrier
-from microbatch.testing.taking_turns import Fault, HostState, NoDevice, TurnsProgram, make_step
 from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.context import UBatchContext, current_ubatch
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
+from tests.support.deterministic import DetRuntime, explore, fastest_carrier
+from tests.support.taking_turns import Fault, HostState, NoDevice, TurnsProgram, make_step
 
 RUNTIME = ThreadRuntime()
 

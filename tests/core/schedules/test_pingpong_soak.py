@@ -8,9 +8,9 @@ import tracemalloc
 
 import pytest
 
-from microbatch.testing.taking_turns import Fault, TurnsProgram
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
+from tests.support.taking_turns import Fault, TurnsProgram
 
 FAULTS = [None, Fault(1, 1), Fault(0, "load"), Fault(2, "store", KeyboardInterrupt)]
 

@@ -12,7 +12,7 @@ import pytest
 
 import microbatch
 from microbatch import dbo
-from microbatch.testing.threads import no_thread_left
+from tests.support.threads import no_thread_left
 
 Array = Any
 

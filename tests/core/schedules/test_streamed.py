@@ -20,12 +20,12 @@ from microbatch.errors import LayoutError
 from microbatch.schedules import streamed
 from microbatch.schedules.staging import Mover
 from microbatch.schedules.step import Step
+from microbatch.step.ubatches import make_ubatch_contexts
 from microbatch.testing import AdversarialBackend, DeviceOutOfMemoryError, MemoryModel
 from microbatch.testing.given import GivenBackends
-from microbatch.turns.context import make_ubatch_contexts
 from microbatch.turns.runtime import default_runtime
 from microbatch.turns.workers import WorkerPool
-from microbatch_backends.cpu.backend import CpuBackend
+from microbatch_backends.host.backend import CpuBackend
 
 
 def step(load: Any, compute: Any, store: Any, ubatches: int, **config: Any) -> Step:

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 import microbatch
-from microbatch.batch.rules import Layout, tokens
+from microbatch.binding.rules import Layout, tokens
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch.sizing.history import History
 from microbatch.testing import AdversarialBackend
 from microbatch.testing.adversarial.order import WORST_ORDERS
 from microbatch.testing.given import GivenBackends, GivenPolicy
-from microbatch_policies.memory_model import MemoryModel
-from microbatch_policies.throughput import Throughput
+from microbatch_policies.memory.memory_model import MemoryModel
+from microbatch_policies.speed.throughput import Throughput
 
 PACKAGES = ("microbatch", "microbatch_backends", "microbatch_policies")
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import microbatch
-from microbatch.extend.protocols import SupportsProbe
+from microbatch.extend.abilities import SupportsProbe
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch.sizing.traits import Traits
 from microbatch.testing import AdversarialBackend, MemoryModel
 from microbatch.testing.adversarial.order import WORST_ORDERS
 from microbatch.testing.given import GivenBackends
-from microbatch_backends.cpu.backend import CpuBackend
+from microbatch_backends.host.backend import CpuBackend
 
 ROW = 64
 """Bytes of a row; also what the device rounds to."""

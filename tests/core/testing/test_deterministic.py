@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.testing.deterministic import (
+from tests.support.deterministic import (
     PCT,
     DeadlockError,
     DetRuntime,
@@ -21,7 +21,7 @@ from microbatch.testing.deterministic import (
     explore,
     explore_all,
 )
-from microbatch.testing.threads import no_thread_left
+from tests.support.threads import no_thread_left
 
 
 @pytest.fixture(params=["threads", "greenlets"])

@@ -13,11 +13,11 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 import microbatch
-from microbatch.batch.layout import bind
-from microbatch.batch.ranges import BatchShape, UBatchSlice
+from microbatch.binding.batch import bind
+from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.extend.records import FailureKind, MemoryReading, SizingRequest, StepReport
 from microbatch.testing import register, strategies
-from microbatch_backends.cpu.backend import CpuBackend
+from microbatch_backends.host.backend import CpuBackend
 
 QUICK = settings(max_examples=60, database=None)
 

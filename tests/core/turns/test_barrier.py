@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, BarrierBrokenError, WaitTimeoutError
-from microbatch.testing.deterministic import DetRuntime, explore, explore_all, fastest_carrier
 from microbatch.turns.barrier import Round, UBatchBarrier
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
+from tests.support.deterministic import DetRuntime, explore, explore_all, fastest_carrier
 
 Party = Callable[[int], Any]
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from microbatch.errors import BarrierBrokenError, WaitTimeoutError
-from microbatch.testing.deterministic import Stepper
-from microbatch.testing.deterministic.tasks import DetTask
 from microbatch.turns.barrier import UBatchBarrier
-from microbatch.turns.runtime import Gate
+from microbatch.turns.gates import Gate
+from tests.support.deterministic import Stepper
+from tests.support.deterministic.tasks import DetTask
 
 
 @dataclass

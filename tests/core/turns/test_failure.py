@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.errors import BarrierBrokenError
-from microbatch.testing.taking_turns import contexts
-from microbatch.turns.failure import Failures, UBatchCancelled
-from microbatch.turns.state import UBatchState
+from microbatch.turns.failure import Failures
+from microbatch.turns.state import UBatchCancelled, UBatchState
+from tests.support.taking_turns import contexts
 
 KINDS = {
     "value": ValueError,

@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("greenlet", reason="the greenlet driver needs the greenlet package")
 
-from microbatch.turns.failure import UBatchCancelled
 from microbatch.turns.greenlets import GreenletRing
+from microbatch.turns.state import UBatchCancelled
 
 
 def test_an_error_that_escapes_from_a_body_makes_its_siblings_unwind() -> None:

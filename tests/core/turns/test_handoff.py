@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from microbatch.errors import WaitTimeoutError
 from microbatch.schedules import pingpong
-from microbatch.testing.deterministic import (
+from microbatch.testing.strategies import switch_lists
+from microbatch.turns.barrier import UBatchBarrier
+from microbatch.turns.gates import Gate
+from microbatch.turns.handoff import Ring, ThreadRing
+from microbatch.turns.state import UBatchCancelled
+from microbatch.turns.workers import WorkerPool
+from tests.support.deterministic import (
     BoundedSearch,
     DeadlockError,
     DetRuntime,
@@ -22,13 +28,7 @@ from microbatch.testing.deterministic import (
     fastest_carrier,
     replay,
 )
-from microbatch.testing.strategies import switch_lists
-from microbatch.testing.taking_turns import Fault, TurnsProgram, order_of_work
-from microbatch.turns.barrier import UBatchBarrier
-from microbatch.turns.failure import UBatchCancelled
-from microbatch.turns.handoff import Ring, ThreadRing
-from microbatch.turns.runtime import Gate
-from microbatch.turns.workers import WorkerPool
+from tests.support.taking_turns import Fault, TurnsProgram, order_of_work
 
 Program = Callable[[DetRuntime], None]
 

@@ -10,10 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from microbatch.testing.deterministic import Stepper
-from microbatch.testing.deterministic.tasks import DetTask
-from microbatch.turns.failure import UBatchCancelled
 from microbatch.turns.handoff import Ring, ThreadRing
+from microbatch.turns.state import UBatchCancelled
+from tests.support.deterministic import Stepper
+from tests.support.deterministic.tasks import DetTask
 
 Command = Callable[[], None]
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.errors import ClosedError
-from microbatch.testing.interrupts import Interrupt, in_thread_of_its_own
-from microbatch.turns.runtime import EventGate, Gate, LockGate, ThreadRuntime, default_runtime
+from microbatch.turns.gates import EventGate, Gate, LockGate
+from microbatch.turns.runtime import ThreadRuntime, default_runtime
+from tests.support.interrupts import Interrupt, in_thread_of_its_own
 
 KINDS: list[Callable[[], Gate]] = [LockGate, *([EventGate] if hasattr(os, "eventfd") else [])]
 kinds = pytest.mark.parametrize("kind", KINDS)

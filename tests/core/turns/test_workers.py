@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.errors import ClosedError, WaitTimeoutError
-from microbatch.testing.deterministic import DetRuntime, explore, explore_all, fastest_carrier
-from microbatch.testing.threads import no_thread_left
 from microbatch.turns.barrier import UBatchBarrier
-from microbatch.turns.runtime import Gate, ThreadRuntime
+from microbatch.turns.gates import Gate
+from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import Roster, Run, Worker, WorkerPool
+from tests.support.deterministic import DetRuntime, explore, explore_all, fastest_carrier
+from tests.support.threads import no_thread_left
 
 RUNTIME = ThreadRuntime()
 

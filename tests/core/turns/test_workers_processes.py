@@ -10,7 +10,7 @@ import pytest
 
 START = """
 import atexit, os, sys, threading
-from microbatch.testing.taking_turns import TurnsProgram
+from tests.support.taking_turns import TurnsProgram
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
 runtime = ThreadRuntime()
@@ -65,7 +65,7 @@ step()
 from microbatch import dbo
 from microbatch.errors import MicrobatchError
 from microbatch.schedules import pingpong
-from microbatch.testing.taking_turns import make_step
+from tests.support.taking_turns import make_step
 def compute(context, ubatch):
     dbo.dbo_yield()
     if ubatch == 1 and fork():

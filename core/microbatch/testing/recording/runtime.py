@@ -10,7 +10,8 @@ import itertools
 from collections.abc import Callable, Hashable, Sequence
 
 from microbatch.testing.recording.trace import Trace
-from microbatch.turns.runtime import Gate, Runtime, Task, default_runtime
+from microbatch.turns.gates import Gate
+from microbatch.turns.runtime import Runtime, Task, default_runtime
 
 __all__ = ["RecordingRuntime"]
 

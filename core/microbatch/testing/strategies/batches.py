@@ -14,8 +14,8 @@ import numpy as np
 import optree
 from hypothesis import strategies as st
 
-from microbatch.batch.layout import Layout, Rule
-from microbatch.batch.ranges import BatchShape
+from microbatch.binding.batch import Layout, Rule
+from microbatch.cutting.slices import BatchShape
 from microbatch.testing.strategies.layouts import layouts
 
 __all__ = ["DrawnBatch", "arrays", "batch_shapes", "batches", "pytrees", "query_start_locs", "row_functions"]

@@ -12,8 +12,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from microbatch.batch.ranges import BatchShape, Cut
-from microbatch.batch.slicing import cut
+from microbatch.cutting.cut import cut
+from microbatch.cutting.slices import BatchShape, Cut
 from microbatch.sizing.planning import Plan
 
 __all__ = ["DrawnCut", "cuts", "plans"]

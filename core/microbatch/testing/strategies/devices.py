@@ -53,7 +53,7 @@ def turn_lists(*, parties: int, max_size: int = 30) -> st.SearchStrategy[list[in
 def switch_lists(
     *, max_switches: int = 4, decisions: int = 60, tasks: int = 4
 ) -> st.SearchStrategy[list[tuple[int, int]]]:
-    """Schedules for `microbatch.testing.deterministic.Preemptions`: (number of the decision, which task goes on)."""
+    """Schedules for `tests.support.deterministic.Preemptions`: (number of the decision, which task goes on)."""
     switch = st.tuples(st.integers(0, decisions - 1), st.integers(0, tasks - 1))
     return st.lists(switch, max_size=max_switches, unique_by=lambda drawn: drawn[0])
 

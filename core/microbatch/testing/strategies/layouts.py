@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from microbatch.batch.rules import (
+from microbatch.binding.rules import (
     Layout,
     Rule,
     computed_tokens,

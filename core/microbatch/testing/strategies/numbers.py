@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from microbatch.batch.ranges import UBatchSlice
+from microbatch.cutting.slices import UBatchSlice
 from microbatch.extend.records import FailureKind, MemoryReading, SizingRequest, StepReport
 
 __all__ = ["memory_readings", "memory_traces", "sizing_requests", "step_outcomes", "ubatch_slices"]

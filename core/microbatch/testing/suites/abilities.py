@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from microbatch.extend.protocols import (
+from microbatch.extend.abilities import (
     SupportsGraphState,
     SupportsLanes,
     SupportsPeak,

@@ -8,7 +8,8 @@ from contextvars import copy_context
 
 import numpy as np
 
-from microbatch.extend.protocols import Backend, SupportsGraphs, SupportsThreadedCapture
+from microbatch.extend.abilities import SupportsGraphs, SupportsThreadedCapture
+from microbatch.extend.protocols import Backend
 from microbatch.testing.suites.base import BackendChecks
 
 __all__ = ["GraphChecks"]

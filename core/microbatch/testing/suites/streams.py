@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from microbatch.extend.protocols import Backend, Event, Stream, StreamPurpose, SupportsPriority
+from microbatch.extend.abilities import SupportsPriority
+from microbatch.extend.protocols import Backend, Event, Stream, StreamPurpose
 from microbatch.testing.properties import prop
 from microbatch.testing.suites.base import BackendChecks
 

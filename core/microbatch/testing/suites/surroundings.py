@@ -11,9 +11,9 @@ from contextvars import ContextVar
 import numpy as np
 import pytest
 
-from microbatch.extend.loading import missing_members
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind
+from microbatch.loading.objects import missing_members
 from microbatch.testing.suites.base import BackendChecks
 
 __all__ = ["SurroundingChecks"]

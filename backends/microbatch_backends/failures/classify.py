@@ -1,0 +1,104 @@
+"""Which exceptions mean "out of memory", for every framework at once.
+
+Invariant: one table, read from top to bottom, decides for one exception; the whole chain of causes and contexts is
+asked, outermost first, and a dead device anywhere wins. Matching is by type name, status and text without case and
+punctuation, so that no framework is imported to recognise its errors, and a function of one framework may call
+another.
+
+An exception that was being handled *before* the step (the caller calls us in its own `except MemoryError:`) is also
+in the chain of whatever fails in the step. It is told apart by its traceback: an exception caught inside the step
+was caught by a frame that the error passed through later.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from types import FrameType
+
+from microbatch.extend.records import FailureKind
+from microbatch_backends.failures.table import RULES, Facts
+
+__all__ = ["classify"]
+
+
+def classify(error: BaseException) -> FailureKind:
+    """What `error` means for retrying; anything that is not an Exception (an interrupt) is OTHER."""
+    if not isinstance(error, Exception):
+        return FailureKind.OTHER
+    verdicts = [_judge(link) for link in _chain(error)]
+    if FailureKind.DEAD in verdicts:
+        return FailureKind.DEAD
+    return next((verdict for verdict in verdicts if verdict is not FailureKind.OTHER), FailureKind.OTHER)
+
+
+def _judge(error: BaseException) -> FailureKind:
+    if isinstance(error, BaseExceptionGroup):
+        return _judge_group(error)
+    facts = _facts(error)
+    return next((rule.kind for rule in RULES if rule.matches(facts)), FailureKind.OTHER)
+
+
+def _judge_group(group: BaseExceptionGroup[BaseException]) -> FailureKind:
+    """Retry only what all members allow: an error of the caller's own in the group must not get lost."""
+    verdicts = {classify(member) for member in group.exceptions}
+    for kind in (FailureKind.DEAD, FailureKind.OTHER, FailureKind.SUSPECT, FailureKind.OOM):
+        if kind in verdicts:
+            return kind
+    return FailureKind.SIZE
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """`error`, then what it was raised from or while handling; each once, however they refer to each other."""
+    seen: set[int] = set()
+    frames: set[FrameType] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        frames |= _frames(link)
+        yield link
+        if link.__cause__ is not None or link.__suppress_context__:
+            link = link.__cause__
+        else:
+            link = link.__context__ if _caught_within(link.__context__, frames) else None
+
+
+def _caught_within(context: BaseException | None, frames: set[FrameType]) -> bool:
+    """Whether `context` was caught by one of `frames`; where no traceback is left to tell, it was."""
+    if context is None:
+        return False
+    trace = context.__traceback__
+    return trace is None or not frames or trace.tb_frame in frames
+
+
+def _frames(error: BaseException) -> set[FrameType]:
+    frames = set()
+    trace = error.__traceback__
+    while trace is not None:
+        frames.add(trace.tb_frame)
+        trace = trace.tb_next
+    return frames
+
+
+def _facts(error: BaseException) -> Facts:
+    status = getattr(error, "status", None)
+    if status is None:
+        status = getattr(error, "error_code", None)
+    return Facts(
+        types=frozenset(name for kind in type(error).__mro__ for name in _names(kind)),
+        text=f" {re.sub(r'[^a-z0-9]+', ' ', _text(error).casefold()).strip()} ",
+        status=status if isinstance(status, int) else None,
+        errno=error.errno if isinstance(error, OSError) else None,
+    )
+
+
+def _names(kind: type) -> tuple[str, str]:
+    """`OutOfMemoryError` and `torch.OutOfMemoryError`: package and class, since inner modules move about."""
+    return kind.__name__, f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an exception whose text cannot be made must not hide the failure
+        return ""

@@ -1,0 +1,140 @@
+"""The worker thread behind a host stream.
+
+Invariant: items run one at a time in the order they were put; after one fails, none runs until the error has been
+raised to somebody, and then all that was put before the raise stays skipped. So which items run depends on the
+order of the calls alone, never on how fast the thread is.
+
+The thread starts with the first item and ends after `idle` seconds without one, so a queue that is no longer used
+holds none. Rejected: one thread for all streams (copies would not overlap with compute), and a thread that lives as
+long as the backend (backends live as long as the process).
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+
+from microbatch_backends.host.events import Mark
+
+__all__ = ["WorkQueue"]
+
+
+class WorkQueue:
+    """An ordered queue with at most one thread, which is a daemon: it never delays the end of the process."""
+
+    __slots__ = ("__weakref__", "_idle", "_items", "_lock", "_name", "_process", "_thread", "failure")
+
+    def __init__(self, name: str, idle: float = 1.0) -> None:
+        self._name = name
+        self._idle = idle
+        self._begin()
+
+    def _begin(self) -> None:
+        self._items: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+        self._thread: threading.Thread | None = None
+        self.failure: BaseException | None = None
+
+    def run(self, work: Callable[[], object]) -> None:
+        """Put `work` behind what is there."""
+        self._put(lambda: self._attempt(work))
+
+    def after(self, mark: Mark) -> None:
+        """Order what is put later after `mark` of another queue, and let it share that queue's failure."""
+
+        def follow() -> None:
+            if self.failure is None:
+                mark.wait()
+                self.failure = mark.error
+
+        self._put(follow)
+
+    def mark(self) -> Mark:
+        """A mark behind all that is there; finished already when nothing is."""
+        self._renew_after_fork()
+        mark = Mark(self._forgive)
+        with self._lock:
+            if self._thread is not None:
+                self._items.put(lambda: mark.finish(self.failure))
+                return mark
+        mark.finish(self.failure)
+        return mark
+
+    def inside(self) -> bool:
+        """Whether the calling thread is the one that runs the items."""
+        return self._thread is threading.current_thread()
+
+    def stop(self, timeout: float | None = 5.0) -> bool:
+        """Let the items that are there run and end the thread; False if that took longer than `timeout` seconds.
+
+        A later item starts a new thread.
+        """
+        thread = self._thread
+        if thread is None or self._process != os.getpid() or self.inside():
+            return True
+        self._items.put(None)
+        thread.join(timeout)
+        return not thread.is_alive()
+
+    def _put(self, item: Callable[[], object]) -> None:
+        self._renew_after_fork()
+        with self._lock:
+            self._items.put(item)
+            if self._thread is None:
+                thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+                self._thread = thread
+                try:
+                    thread.start()
+                except BaseException:
+                    self._thread = None
+                    self._items = queue.SimpleQueue()
+                    raise
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                item = self._items.get(timeout=self._idle)
+            except queue.Empty:
+                item = None
+            if item is not None:
+                item()
+                del item  # its arrays must not live until the next one comes
+            elif self._end():
+                return
+
+    def _end(self) -> bool:
+        """Let go of the thread, unless somebody has put an item meanwhile."""
+        with self._lock:
+            if self._items.empty():
+                self._thread = None
+                return True
+            return False
+
+    def _attempt(self, work: Callable[[], object]) -> None:
+        if self.failure is not None:
+            return
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - kept, and raised where the host next waits
+            self.failure = error
+
+    def _forgive(self, error: BaseException) -> None:
+        """`error` was raised to somebody: run again what is put from now on."""
+
+        def clear() -> None:
+            if self.failure is error:
+                self.failure = None
+
+        with self._lock:
+            if self._thread is not None and self._process == os.getpid():
+                self._items.put(clear)
+                return
+        clear()
+
+    def _renew_after_fork(self) -> None:
+        """A forked child has neither the thread nor a lock in a known state: begin anew."""
+        if self._process != os.getpid():
+            self._begin()

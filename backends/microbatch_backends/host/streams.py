@@ -1,0 +1,196 @@
+"""Streams of a backend that computes on the host: real queues that run beside the caller.
+
+Invariant: what is submitted to one stream runs in order; two streams are ordered by events only. While a stream is
+active in a thread, that thread itself carries on the stream's work: host arrays compute at once, where they are
+called, so a wait issued there blocks and a submit runs before it returns. Everything that was submitted earlier has
+then run, which `activate` sees to.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from microbatch.errors import ArgumentTypeError
+from microbatch.extend.protocols import Event, Stream, StreamPurpose, ThreadState
+from microbatch_backends.host.events import HostEvent, Mark
+from microbatch_backends.host.queues import WorkQueue
+
+__all__ = ["CallerStream", "Current", "HostStream", "HostStreams"]
+
+
+class Current(threading.local):
+    """The stream that is active in each thread."""
+
+    stream: Stream | None = None
+
+
+class HostStream:
+    """An ordered queue with a thread of its own, started at the first submit."""
+
+    def __init__(
+        self, purpose: str, current: Current, capture: Callable[[], ThreadState], idle: float = 1.0
+    ) -> None:
+        self.purpose = purpose
+        self._current = current
+        self._capture = capture
+        self._queue = WorkQueue(f"microbatch-{purpose}", idle)
+        weakref.finalize(self, self._queue.stop, 0.0)
+
+    def submit(self, work: Callable[[], object]) -> None:
+        """Run `work` behind all that was submitted before, with the caller's context variables and modes."""
+        if self._current.stream is self:
+            self._drain()
+            work()
+            return
+        self._queue.run(_Work(self, work, self._capture()))
+
+    def wait(self, event: Event) -> None:
+        """Order later work after `event`'s latest record; blocks only where this stream is active."""
+        mark = _mark_of(event)
+        if mark is None or (mark.done() and mark.error is None):
+            return
+        if self._current.stream is self:
+            event.synchronize()
+        else:
+            self._queue.after(mark)
+
+    def synchronize(self, timeout: float | None = None) -> bool:
+        """Block until all submitted work is done, or False after `timeout` seconds; raises its first error."""
+        return True if self._queue.inside() else self._drain(timeout)
+
+    @contextmanager
+    def activate(self) -> Iterator[None]:
+        """Make the calling thread carry on this stream: waits for what was submitted, then computes in place."""
+        former = self._current.stream
+        if former is not self:
+            self._drain()
+        self._current.stream = self
+        try:
+            yield
+        finally:
+            self._current.stream = former
+
+    def mark(self) -> Mark:
+        """A mark behind all that was submitted so far."""
+        if self._queue.inside():
+            mark = Mark(_ignore)
+            mark.finish(None)
+            return mark
+        return self._queue.mark()
+
+    def stop(self, timeout: float | None = 5.0) -> bool:
+        """Let submitted work finish and end the thread; False if it was still running after `timeout` seconds."""
+        return self._queue.stop(timeout)
+
+    def carry_out(self, work: Callable[[], object], state: ThreadState) -> None:
+        """Run one item in the queue's thread, with this stream as the current one."""
+        self._current.stream = self
+        try:
+            with state.apply():
+                work()
+        finally:
+            self._current.stream = None
+
+    def _drain(self, timeout: float | None = None) -> bool:
+        if self._queue.inside():
+            return True
+        mark = self._queue.mark()
+        if not mark.wait(timeout):
+            return False
+        mark.raise_error()
+        return True
+
+
+class CallerStream:
+    """The calling thread itself, where no stream is active: everything on it is done when it returns."""
+
+    purpose = "compute"
+
+    def __init__(self, current: Current) -> None:
+        self._current = current
+
+    def submit(self, work: Callable[[], object]) -> None:
+        """Run `work` now."""
+        work()
+
+    def wait(self, event: Event) -> None:
+        """Block until `event` is done; raises the error of failed work."""
+        event.synchronize()
+
+    def synchronize(self, timeout: float | None = None) -> bool:
+        """Nothing is ever pending."""
+        return True
+
+    @contextmanager
+    def activate(self) -> Iterator[None]:
+        """Leave whatever stream is active."""
+        former, self._current.stream = self._current.stream, None
+        try:
+            yield
+        finally:
+            self._current.stream = former
+
+    def mark(self) -> Mark:
+        """A finished mark."""
+        mark = Mark(_ignore)
+        mark.finish(None)
+        return mark
+
+
+class HostStreams:
+    """The streams of one backend: one for each purpose, and the caller's."""
+
+    def __init__(self, capture: Callable[[], ThreadState], idle: float = 1.0) -> None:
+        self._capture = capture
+        self._idle = idle
+        self._current = Current()
+        self._caller = CallerStream(self._current)
+        self._streams: dict[str, HostStream] = {}
+        self._lock = threading.Lock()
+
+    def of(self, purpose: StreamPurpose) -> HostStream:
+        """The stream for `purpose`; the same object each time."""
+        stream = self._streams.get(purpose)
+        if stream is None:
+            with self._lock:
+                made = HostStream(purpose, self._current, self._capture, self._idle)
+                stream = self._streams.setdefault(purpose, made)
+        return stream
+
+    def current(self) -> Stream:
+        """The stream that is active in the calling thread, else the caller's own."""
+        return self._current.stream or self._caller
+
+    def close(self, timeout: float | None = 5.0) -> list[str]:
+        """Let submitted work finish and end all threads; the purposes of those that took longer."""
+        return [purpose for purpose, stream in self._streams.items() if not stream.stop(timeout)]
+
+
+class _Work:
+    """A submitted item; holds its stream, so that a stream nobody else holds still finishes its work."""
+
+    __slots__ = ("_state", "_stream", "_work")
+
+    def __init__(self, stream: HostStream, work: Callable[[], object], state: ThreadState) -> None:
+        self._stream = stream
+        self._work = work
+        self._state = state
+
+    def __call__(self) -> None:
+        self._stream.carry_out(self._work, self._state)
+
+
+def _mark_of(event: Event) -> Mark | None:
+    if not isinstance(event, HostEvent):
+        raise ArgumentTypeError(
+            f"a stream of the host cannot wait for a {type(event).__name__};"
+            " use the events and streams of one backend together"
+        )
+    return event.mark
+
+
+def _ignore(error: BaseException) -> None:
+    """A mark of the caller's own stream has no queue to let run again."""

@@ -1,0 +1,224 @@
+"""Bind a layout to the arguments of one call: the batch, and any part of it.
+
+Invariant: a part holds exactly the rows of its slice, of every leaf that has rows, and the other leaves as they
+are. Finding the batch never copies an array. One array as the only argument, the commonest call, has a way of its
+own: no tree is built for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import optree
+from numpy.typing import NDArray
+
+from microbatch.arrays.looks import is_array
+from microbatch.arrays.trees import leaf_paths
+from microbatch.binding.infer import TOKENS, find_batch
+from microbatch.binding.leaf_parts import LeafCut, part_of, permuted_leaf, permuted_shape, token_permutation
+from microbatch.binding.paths import declared_rules, flatten, input_name, matches
+from microbatch.binding.rules import (
+    Layout,
+    Rule,
+    collect,
+    computed_tokens,
+    per_ubatch,
+    query_start_loc,
+    reduce,
+    replicate,
+    requests,
+    seq_lens,
+    tokens,
+)
+from microbatch.binding.shared_rows import SharedRows, shared_rows
+from microbatch.cutting.cut import BatchShape, UBatchSlice
+from microbatch.extend.protocols import Backend
+
+__all__ = [
+    "Batch",
+    "Layout",
+    "Rule",
+    "bind",
+    "collect",
+    "computed_tokens",
+    "per_ubatch",
+    "query_start_loc",
+    "reduce",
+    "replicate",
+    "requests",
+    "seq_lens",
+    "tokens",
+]
+
+SINGLE = (LeafCut(0, TOKENS),)
+
+
+class Batch:
+    """The arguments of one call, and what of them is cut. Holds the arrays: drop it when the step is over."""
+
+    __slots__ = ("_cuts", "_leaves", "_others", "_rows", "_spec", "shape", "width")
+
+    def __init__(
+        self,
+        shape: BatchShape,
+        leaves: Sequence[Any],
+        cuts: tuple[LeafCut, ...],
+        spec: optree.PyTreeSpec | None,
+        width: int | None = None,
+    ) -> None:
+        self.shape = shape
+        self.width = width
+        """Size of the padded axis that parts may trim; None when there is none."""
+        self._leaves = leaves
+        self._cuts = cuts
+        self._spec = spec  # None: the one positional argument is the one leaf
+        self._rows: tuple[int, ...] = ()
+        self._others: tuple[LeafCut, ...] = ()
+        if spec is not None:
+            self._rows = tuple(cut.index for cut in cuts if cut.rule is TOKENS)
+            self._others = tuple(cut for cut in cuts if cut.rule is not TOKENS)
+
+    @property
+    def signature(self) -> str:
+        """Row shapes and dtypes of the leaves that are cut, as text: the same for batches of any size."""
+        if self._spec is None:
+            leaf = self._leaves[0]
+            return f"{_dtype(leaf)}{tuple(leaf.shape[1:])}"
+        return ";".join(_row_text(self._leaves[cut.index], cut.rule) for cut in self._cuts)
+
+    @property
+    def by_shape(self) -> bool:
+        """Whether the shapes alone say what each part is given: no offsets, no lengths, no function of the caller's."""
+        counted = self.shape.query_start_loc is not None or self.shape.lengths is not None
+        return not counted and all(cut.rule.kind in ("tokens", "requests", "replicate") for cut in self._cuts)
+
+    def shared_rows(self) -> SharedRows | None:
+        """The first leaf that is cut and whose rows are one and the same memory, to see whether it is written."""
+        for cut in self._cuts:
+            if cut.rule.kind in ("tokens", "requests") and not isinstance(self._leaves[cut.index], list):
+                found = shared_rows(self._leaves[cut.index], cut.index, cut.rule.axis)
+                if found is not None:
+                    return found
+        return None
+
+    def name(self, index: int, names: Sequence[str]) -> str:
+        """How a message calls the leaf `index`."""
+        path = (0, 0) if self._spec is None else leaf_paths(self._spec)[index]
+        return input_name(path, names)
+
+    @property
+    def other_axis(self) -> int:
+        """The first axis other than 0 along which an input is cut; 0 when all are cut along their rows."""
+        axes = (cut.rule.axis for cut in self._cuts if cut.rule.kind in ("tokens", "requests"))
+        return next((axis for axis in axes if axis), 0)
+
+    @property
+    def bytes_per_unit(self) -> int:
+        """Bytes of all leaves that are cut, per token; per padded token where requests have lengths."""
+        return -(-sum(self._sizes()) // self._units())
+
+    @property
+    def largest_bytes_per_unit(self) -> int:
+        """The same, of the largest leaf."""
+        return -(-max(self._sizes(), default=0) // self._units())
+
+    def part(
+        self, slice: UBatchSlice, trim: int | None = None, ubatch_id: int = 0
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of the ubatch `slice`, as views where the framework gives views.
+
+        `trim` cuts padded axes down to that width. `slice` is trusted: check it with `validate_slices` before.
+        """
+        spec = self._spec
+        if spec is None:
+            return (self._leaves[0][slice.token_slice],), {}
+        leaves = list(self._leaves)
+        where = slice.token_slice
+        for index in self._rows:
+            leaves[index] = leaves[index][where]
+        for cut in self._others:
+            leaves[cut.index] = part_of(leaves[cut.index], cut.rule, slice, trim, ubatch_id, self.shape)
+        made: Any = spec.unflatten(leaves)
+        return made  # type: ignore[no-any-return]
+
+    def permuted(self, permutation: Sequence[int] | NDArray[np.int64], backend: Backend) -> Batch:
+        """The batch with its requests in the order `permutation` (new position -> old); leaves with rows are copied."""
+        order = np.asarray(permutation, dtype=np.int64)
+        token_order = token_permutation(self.shape, order)
+        leaves = list(self._leaves)
+        for cut in self._cuts:
+            leaves[cut.index] = permuted_leaf(leaves[cut.index], cut.rule, order, token_order, backend)
+        return Batch(permuted_shape(self.shape, order), leaves, self._cuts, self._spec, self.width)
+
+    def _sizes(self) -> list[int]:
+        return [int(getattr(self._leaves[cut.index], "nbytes", 0)) for cut in self._cuts]
+
+    def _units(self) -> int:
+        lengths = self.shape.lengths
+        if lengths is None or len(lengths) == 0:
+            return max(1, self.shape.num_tokens)
+        return max(1, len(lengths) * int(self.width or lengths.max()))
+
+
+def bind(
+    layout: Layout | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    backend: Backend,
+    names: Sequence[str] = (),
+) -> Batch:
+    """Find the batch in the arguments of one call.
+
+    Without a layout every array with at least one axis has rows along the first, and all must have as many;
+    0-dimensional arrays, numbers, strings, None, undeclared lists of such, and other objects go to every ubatch as
+    they are. `names` are the parameter names, for patterns and messages. An array that fits nothing raises
+    UncoveredArrayError; leaves that contradict each other or cannot be cut raise LayoutError.
+    """
+    if layout is None and len(args) == 1 and not kwargs and is_array(args[0]):
+        leaf = args[0]
+        known = type(leaf) is np.ndarray or backend.owns(leaf)
+        if known and not backend.unsupported(leaf) and len(leaf.shape):
+            rows = leaf.shape[0]
+            shape = BatchShape(num_tokens=rows, num_requests=rows, query_start_loc=None, lengths=None)
+            return Batch(shape, args, SINGLE, None)
+    return _bind_tree(layout, args, kwargs, backend, names)
+
+
+def _bind_tree(
+    layout: Layout | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    backend: Backend,
+    names: Sequence[str],
+) -> Batch:
+    leaves, spec = flatten((args, kwargs), layout, "inputs", names)
+
+    def name(index: int) -> str:
+        return input_name(leaf_paths(spec)[index], names)
+
+    def named(pattern: str, index: int) -> bool:
+        return matches(pattern, leaf_paths(spec)[index], names)
+
+    declared = declared_rules(spec, layout, "inputs", names)
+    found = find_batch(leaves, declared, layout, (args, kwargs), backend, name, named)
+    alone = (
+        len(args) == 1 and not kwargs and len(leaves) == 1 and leaves[0] is args[0] and is_array(leaves[0])
+    )
+    if alone and found.cuts[0].rule is TOKENS:
+        return Batch(found.shape, leaves, found.cuts, None)
+    return Batch(found.shape, leaves, found.cuts, spec, found.width)
+
+
+def _dtype(leaf: Any) -> str:
+    return leaf.dtype.str if isinstance(leaf, np.ndarray) else str(leaf.dtype)  # str(numpy dtype) takes 2 us
+
+
+def _row_text(leaf: Any, rule: Rule) -> str:
+    if not is_array(leaf):
+        return type(leaf).__name__
+    free = (rule.axis, rule.trim)
+    row = ",".join(str(size) for axis, size in enumerate(leaf.shape) if axis not in free)
+    return f"{_dtype(leaf)}({row})"

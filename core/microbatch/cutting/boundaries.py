@@ -1,0 +1,166 @@
+"""Where to cut along the token axis, in the order the batch has: even, floor, request-aligned, explicit.
+
+Invariant: boundaries are plain ints that rise strictly from 0 to the number of tokens, so no ubatch is empty
+(unless explicit boundaries ask for it); a batch that cannot be cut so is an SliceError. Rejected for `even`: full parts and a small rest (65 tokens by 64 are
+33 + 32, not 64 + 1), which costs one call that does next to nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microbatch.cutting.filling import fill, smallest_budget, sum_reach
+from microbatch.cutting.slices import given, position
+from microbatch.errors import ArgumentTypeError, SliceError
+
+__all__ = [
+    "check_fillable",
+    "check_ubatches",
+    "even",
+    "even_count",
+    "explicit",
+    "floor",
+    "floor_count",
+    "request_aligned",
+]
+
+
+def check_ubatches(count: int, max_ubatches: int, why: str) -> None:
+    """Raise SliceError if `count` ubatches, which `why` asks for, are above the cap."""
+    if count > max_ubatches:
+        raise SliceError(
+            f"{why} makes {count} ubatches, above the cap of {max_ubatches}; make them larger, or raise max_ubatches"
+        )
+
+
+def check_fillable(count: int, num_items: int, item: str) -> None:
+    """Raise SliceError if `count` ubatches cannot each have one of `num_items` items."""
+    if count > num_items:
+        raise SliceError(
+            f"ubatch {num_items} would be empty: {num_items} {item}{'s' * (num_items != 1)} cannot fill {count} ubatches; "
+            f"use at most {num_items}"
+        )
+
+
+def even(num_tokens: int, count: int) -> list[int]:
+    """Sizes that differ by at most 1, the larger ones first."""
+    size, larger = divmod(num_tokens, count)
+    edge = larger * (size + 1)
+    return [*range(0, edge, size + 1), *range(edge, num_tokens, size), num_tokens]
+
+
+def even_count(num_tokens: int, limit: int) -> int:
+    """The fewest even parts of at most `limit` tokens."""
+    return -(-num_tokens // limit)
+
+
+def explicit(boundaries: Sequence[Any] | None, num_tokens: int, allow_empty: bool) -> list[int]:
+    """The boundaries as ints from 0 to `num_tokens`; the two ends may be left out."""
+    if boundaries is None:
+        raise ArgumentTypeError("the splitter is explicit but boundaries is None; give the places to cut at")
+    if isinstance(boundaries, (str, bytes)) or not isinstance(boundaries, (Sequence, np.ndarray)):
+        raise ArgumentTypeError(f"boundaries is {given(boundaries)}; give a list of whole numbers")
+    bounds = [position(f"boundaries[{index}]", value) for index, value in enumerate(boundaries)]
+    for index, bound in enumerate(bounds):
+        if bound > num_tokens:
+            raise SliceError(
+                f"boundaries[{index}] is {bound}, but there are {num_tokens} tokens; cut before the end"
+            )
+        if index and bound < bounds[index - 1]:
+            raise SliceError(
+                f"boundaries[{index}] is {bound}, after {bounds[index - 1]}; boundaries follow the order of tokens"
+            )
+    bounds = [*([] if bounds[:1] == [0] else [0]), *bounds]
+    if bounds[-1] != num_tokens:
+        bounds.append(num_tokens)
+    for index in range(len(bounds) - 1):
+        if bounds[index] == bounds[index + 1] and not allow_empty:
+            raise SliceError(
+                f"ubatch {index} would be empty: the boundary {bounds[index]} is there twice; leave one out, or pass "
+                "allow_empty=True"
+            )
+    return bounds
+
+
+def floor(num_tokens: int, count: int, num_tokens_padded: int) -> list[int]:
+    """vLLM's rule: boundaries at i * (padded // count) over the real tokens; the last part takes the rest.
+
+    Raises SliceError where the last part would be padding only, where vLLM makes slices that run backwards.
+    """
+    size = num_tokens_padded // count
+    if size * (count - 1) >= num_tokens:
+        raise SliceError(
+            f"ubatch {count - 1} of {count} would be empty: {num_tokens} tokens padded to {num_tokens_padded} end "
+            f"before its start at {size * (count - 1)}; use fewer ubatches (is_last_ubatch_empty tells)"
+        )
+    return [*(size * index for index in range(count)), num_tokens]
+
+
+def floor_count(num_tokens: int, limit: int) -> int:
+    """The fewest parts by the floor rule of which none has more than `limit` tokens.
+
+    The last part has n - (k - 1) * (n // k) tokens, which does not fall steadily with k: each step of the loop is
+    one value of n // k, of which there are at most 2 * sqrt(n).
+    """
+    count = even_count(num_tokens, limit)
+    while True:
+        size = num_tokens // count
+        needed = max(count, 1 - (limit - num_tokens) // size)
+        if num_tokens // needed == size:
+            return needed
+        count = num_tokens // size + 1
+
+
+def request_aligned(
+    offsets: NDArray[np.int64], count: int | None, limit: int | None, balance: float
+) -> list[int]:
+    """Cuts between requests (`offsets` as query_start_loc).
+
+    By `limit`: the fewest parts, then the largest of them as small as can be; a request above the limit is alone.
+    By `count`: at the request boundaries nearest to equal shares, ties go to the later one (SGLang). Where a part
+    would have less than `balance` of what two fair shares hold (0.48; or more than 1 - balance), at equal shares of
+    tokens instead, inside a request: SGLang's two chunks, for any count. A `balance` of 0 never cuts a request; then
+    SliceError where there are fewer requests than parts.
+    """
+    edges = np.unique(offsets)
+    tokens = int(edges[-1])
+    if limit is not None:
+        return _aligned_by_limit(edges, limit)
+    assert count is not None
+    if count < len(edges):
+        bounds = _nearest(edges, tokens, count)
+        sizes = np.diff(bounds) * count
+        fair = 2 * balance * tokens, 2 * (1 - balance) * tokens
+        if balance == 0 or (sizes.min() >= fair[0] and sizes.max() <= fair[1]):
+            return bounds
+    if balance == 0:
+        check_fillable(count, len(edges) - 1, "request")
+    check_fillable(count, tokens, "token")
+    return [tokens * index // count for index in range(count + 1)]
+
+
+def _nearest(edges: NDArray[np.int64], tokens: int, count: int) -> list[int]:
+    """Distinct request boundaries nearest to i * tokens / count, the ends included."""
+    ends = (edges * count).tolist()
+    last = len(ends) - 1
+    places = [0]
+    for index in range(1, count):
+        target = tokens * index
+        right = bisect_left(ends, target)
+        place = right - 1 if target - ends[right - 1] < ends[right] - target else right
+        places.append(min(max(place, places[-1] + 1), last - (count - index)))
+    return [*edges[places].tolist(), tokens]
+
+
+def _aligned_by_limit(edges: NDArray[np.int64], limit: int) -> list[int]:
+    reach = sum_reach(edges.tolist())
+    sizes = np.diff(edges)
+    fewest = len(fill(reach, len(sizes), limit))
+    low = int(sizes[sizes <= limit].max(initial=1))
+    budget = smallest_budget(reach, len(sizes), fewest, low, limit) if limit > low else limit
+    return [0, *edges[fill(reach, len(sizes), budget)].tolist()]

@@ -1,0 +1,133 @@
+"""Which requests a range of tokens holds, and whether given slices cover a batch.
+
+Invariant: nothing is clamped, wrapped or cut short on the quiet, as Python's own slicing would do: each token is in
+exactly one ubatch, and every request, one without tokens too, is in at least one. vLLM's rule leaves a request
+without tokens out where a cut, or an end of the batch, falls on it; here it goes with the ubatch before the cut, so
+that its rows are not lost. Everywhere else the ranges are vLLM's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microbatch.cutting.slices import BatchShape, UBatchSlice, given
+from microbatch.errors import ArgumentTypeError, SliceError
+
+__all__ = ["check_requests", "check_rows", "check_tokens", "check_within", "equal_requests", "requests_of"]
+
+
+def requests_of(bounds: Sequence[int], offsets: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """The requests of each token range between neighbouring `bounds`; `offsets` is query_start_loc.
+
+    First: the last request whose offset is not after the start. End: the first whose offset is not before the end.
+    A range without tokens that lies inside a request has that request, with none of its tokens.
+    """
+    edges = np.asarray(bounds)
+    starts = np.searchsorted(offsets, edges[:-1], side="right") - 1
+    stops = np.searchsorted(offsets, edges[1:], side="left")
+    if len(starts):
+        starts[0] = 0
+        stops[:-1] = np.maximum(stops[:-1], starts[1:])
+        stops[-1] = len(offsets) - 1
+    return list(zip(starts.tolist(), stops.tolist(), strict=True))
+
+
+def equal_requests(bounds: Sequence[int], num_requests: int) -> list[tuple[int, int]]:
+    """As `requests_of` for equally long requests: request i starts at i * tokens // requests; without the array."""
+    tokens = bounds[-1]
+    return [
+        (((start + 1) * num_requests - 1) // tokens, -(-stop * num_requests // tokens))
+        for start, stop in pairwise(bounds)
+    ]
+
+
+def check_tokens(slices: Sequence[UBatchSlice], num_tokens: int, allow_empty: bool) -> None:
+    """Raise SliceError unless the token ranges follow each other from 0 to `num_tokens`."""
+    _check_order(slices)
+    end = 0
+    for index, part in enumerate(slices):
+        start, stop = part.token_slice.start, part.token_slice.stop
+        if stop > num_tokens:
+            raise SliceError(f"slice {index} ends at {stop} but there are {num_tokens} tokens; end it there")
+        if start < end:
+            raise SliceError(
+                f"slices {index - 1} and {index} overlap on tokens {start}:{min(end, stop)}; give each token to one"
+            )
+        if start > end:
+            raise SliceError(f"tokens {end}:{start} belong to no slice; start slice {index} at {end}")
+        if part.is_empty and not allow_empty:
+            raise SliceError(f"ubatch {index} is empty ({part}); leave it out")
+        end = stop
+    if end < num_tokens:
+        raise SliceError(
+            f"tokens {end}:{num_tokens} belong to no slice; the last slice must end at {num_tokens}"
+        )
+
+
+def check_within(part: UBatchSlice, shape: BatchShape) -> None:
+    """Raise SliceError for one slice that ends beyond the batch, ArgumentTypeError for what is no UBatchSlice."""
+    if not isinstance(part, UBatchSlice):
+        raise ArgumentTypeError(f"slice_info is {given(part)}; make it with UBatchSlice.from_range")
+    for what, end, there in (
+        ("tokens", part.token_slice.stop, shape.num_tokens),
+        ("requests", part.req_slice.stop, shape.num_requests),
+    ):
+        if end > there:
+            raise SliceError(f"slice_info ends at {end} but there are {there} {what}; end it there")
+
+
+def _check_order(slices: Sequence[UBatchSlice]) -> None:
+    for index, (earlier, later) in enumerate(pairwise(part.token_slice for part in slices)):
+        if later.start < earlier.start:
+            raise SliceError(
+                f"slice {index + 1} ({later.start}:{later.stop}) comes after slice {index} "
+                f"({earlier.start}:{earlier.stop}); put the slices in the order of tokens"
+            )
+
+
+def check_requests(
+    slices: Sequence[UBatchSlice], num_requests: int, offsets: NDArray[np.int64] | None
+) -> None:
+    """Raise SliceError unless the request ranges fit the token ranges, which were checked before.
+
+    A request without tokens on a cut may be on either side of it. Without `offsets` only the order is checked:
+    neighbours follow each other, or share the one request that straddles the cut.
+    """
+    bounds = np.array([part.token_slice.start for part in slices] + [slices[-1].token_slice.stop])
+    starts = np.array([part.req_slice.start for part in slices])
+    stops = np.array([part.req_slice.stop for part in slices])
+    shared = stops[:-1] - starts[1:]
+    wrong = np.zeros(len(slices), bool)
+    wrong[0] = starts[0] != 0
+    wrong[-1] |= stops[-1] != num_requests
+    wrong[1:] |= (shared < 0) | (shared > 1)
+    if offsets is not None and not wrong.any():
+        cuts, at = bounds[1:-1], starts[1:]
+        begins, ends = offsets.take(at, mode="clip"), offsets.take(at + 1, mode="clip")
+        wrong[1:] = np.where(begins < cuts, (shared != 1) | (ends <= cuts), (shared != 0) | (begins > cuts))
+    if wrong.any():
+        index = int(wrong.argmax())
+        part = slices[index]
+        expected = "" if offsets is None else _expected(bounds.tolist(), offsets, index)
+        raise SliceError(
+            f"slice {index} ({part}) does not follow the requests of its tokens{expected}; neighbours share only a "
+            f"request that the cut falls into, and all {num_requests} must be in a slice"
+        )
+
+
+def check_rows(slices: Sequence[UBatchSlice]) -> None:
+    """Raise SliceError unless requests are tokens, as where each row is its own request."""
+    for index, part in enumerate(slices):
+        if part.req_slice != part.token_slice:
+            raise SliceError(
+                f"slice {index} ({part}) has other requests than tokens, but each row is its own request; make them equal"
+            )
+
+
+def _expected(bounds: list[int], offsets: NDArray[np.int64], index: int) -> str:
+    start, stop = requests_of(bounds, offsets)[index]
+    return f", which are {start}:{stop}"

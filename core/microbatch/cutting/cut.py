@@ -1,0 +1,198 @@
+"""Where to cut a batch: pure integer arithmetic over counts, query_start_loc and lengths.
+
+Invariant: every token is in exactly one slice and in order (of the batch, or of `Cut.permutation`), every request
+in at least one; a request that a cut falls into is in both neighbours. No slice is empty unless `explicit`
+boundaries ask for it. The input arrays are only read. Rejected: making fewer ubatches than asked for when tokens are
+few, as torch's pipelining does, since whoever asked for four has buffers and barriers for four.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microbatch.cutting import boundaries as places
+from microbatch.cutting.covering import (
+    check_requests,
+    check_rows,
+    check_tokens,
+    equal_requests,
+    requests_of,
+)
+from microbatch.cutting.packing import pack_padded, pack_tokens, trims_of
+from microbatch.cutting.shape_checks import check_shape
+from microbatch.cutting.slices import (
+    BatchShape,
+    Cut,
+    UBatchSlice,
+    given,
+    position,
+    row_slices,
+    token_slices,
+)
+from microbatch.errors import ArgumentTypeError, ArgumentValueError, SliceError
+from microbatch.options import checks
+
+__all__ = [
+    "SPLITTERS",
+    "BatchShape",
+    "Cut",
+    "UBatchSlice",
+    "cut",
+    "validate_slices",
+]
+
+SPLITTERS = ("even", "floor", "request-aligned", "packed", "explicit")
+"""What `splitter` may be."""
+
+BALANCE = 0.48
+"""SGLang's `tbo_token_distribution_threshold`."""
+
+
+def cut(
+    shape: BatchShape,
+    *,
+    splitter: str = "even",
+    num_ubatches: int | None = None,
+    limit: int | None = None,
+    boundaries: Sequence[SupportsIndex] | None = None,
+    max_ubatches: int = 65536,
+    balance: float = BALANCE,
+    num_tokens_padded: int | None = None,
+    allow_empty: bool = False,
+) -> Cut:
+    """Cut a batch into `num_ubatches` parts, or into parts of at most `limit` units; give exactly one of them.
+
+    `even`: sizes differ by at most 1. `floor`: vLLM's rule, of `num_tokens_padded` if that is given.
+    `request-aligned`: between requests; by count, inside one where a share would be below `balance` (0 never does).
+    `packed`: requests reordered, longest first; its limit is padded cost (longest times number) where the batch has
+    lengths, else tokens. `explicit`: at `boundaries`, token positions of which the two ends may be left out;
+    `allow_empty` lets two be equal. An empty batch has no ubatches.
+
+    Raises SliceError for a batch that does not fit together or cannot be cut so, and for more than `max_ubatches`;
+    ArgumentTypeError, ArgumentValueError and UnknownNameError for arguments that cannot be.
+    """
+    checks.choice("splitter", splitter, SPLITTERS)
+    if num_tokens_padded is not None and splitter != "floor":
+        raise ArgumentValueError(f"num_tokens_padded is for the splitter floor, not {splitter}; leave it out")
+    offsets, lengths = check_shape(shape)
+    cap = checks.count("max_ubatches", max_ubatches)
+    if splitter == "explicit":
+        if num_ubatches is not None or limit is not None:
+            raise ArgumentValueError(
+                "the splitter is explicit; give boundaries without num_ubatches and limit"
+            )
+        bounds = places.explicit(boundaries, shape.num_tokens, allow_empty)
+        places.check_ubatches(len(bounds) - 1, cap, "boundaries")
+        return _cut_at(shape, bounds, offsets, lengths)
+    count, limit = _wanted(splitter, num_ubatches, limit, boundaries, cap)
+    if not shape.num_tokens:
+        return Cut(slices=(), trims=None if lengths is None else ())
+    if splitter == "packed" and lengths is not None:
+        return pack_padded(lengths, count, limit, cap)
+    if splitter == "packed" and offsets is not None:
+        return pack_tokens(offsets, count, limit, cap)
+    bounds = _bounds(splitter, shape, offsets, (count, limit, cap), balance, num_tokens_padded)
+    return _cut_at(shape, bounds, offsets, lengths)
+
+
+def validate_slices(
+    slices: Sequence[UBatchSlice], shape: BatchShape, *, allow_empty: bool = False
+) -> tuple[UBatchSlice, ...]:
+    """The slices as a tuple if they cover the batch in order, each token once; else SliceError.
+
+    Raises ArgumentTypeError for an entry that is not a UBatchSlice.
+    """
+    offsets, _ = check_shape(shape)
+    if not isinstance(slices, Sequence):
+        raise ArgumentTypeError(f"ubatch_slices is {given(slices)}; give a list of UBatchSlice")
+    for index, part in enumerate(slices):
+        if not isinstance(part, UBatchSlice):
+            raise ArgumentTypeError(
+                f"ubatch_slices[{index}] is {given(part)}; make it with UBatchSlice.from_range"
+            )
+    check_tokens(slices, shape.num_tokens, allow_empty)
+    if offsets is None and shape.num_tokens == shape.num_requests:
+        check_rows(slices)
+    elif slices:
+        check_requests(slices, shape.num_requests, offsets)
+    return tuple(slices)
+
+
+def _wanted(
+    splitter: str, num_ubatches: int | None, limit: int | None, boundaries: object, cap: int
+) -> tuple[int | None, int | None]:
+    """(count, limit) as plain ints, exactly one of them None."""
+    if boundaries is not None:
+        raise ArgumentValueError(
+            f"boundaries were given, but the splitter is {splitter}; pass splitter='explicit'"
+        )
+    if (num_ubatches is None) == (limit is None):
+        both = "neither" if limit is None else "both"
+        raise ArgumentValueError(f"{both} of num_ubatches and limit were given; give exactly one")
+    if limit is not None:
+        return None, checks.count("limit", limit)
+    count = checks.count("num_ubatches", num_ubatches)
+    if count > cap:
+        raise SliceError(f"num_ubatches is {count}, above the cap of {cap}; lower it, or raise max_ubatches")
+    return count, None
+
+
+def _bounds(
+    splitter: str,
+    shape: BatchShape,
+    offsets: NDArray[np.int64] | None,
+    wanted: tuple[int | None, int | None, int],
+    balance: float,
+    num_tokens_padded: int | None,
+) -> list[int]:
+    count, limit, cap = wanted
+    tokens, requests = shape.num_tokens, shape.num_requests
+    if splitter in ("request-aligned", "packed") and (offsets is not None or tokens != requests):
+        share = 0.0 if splitter == "packed" else _balance(balance)
+        starts = _equal_offsets(tokens, requests) if offsets is None else offsets
+        bounds = places.request_aligned(starts, count, limit, share)
+        places.check_ubatches(len(bounds) - 1, cap, f"limit {limit}")
+        return bounds
+    padded = tokens if num_tokens_padded is None else position("num_tokens_padded", num_tokens_padded)
+    if padded < tokens:
+        raise SliceError(
+            f"num_tokens_padded is {padded}, below the {tokens} tokens there are; padding only adds"
+        )
+    if count is None:
+        assert limit is not None
+        count = places.floor_count(padded, limit) if splitter == "floor" else places.even_count(tokens, limit)
+        places.check_ubatches(count, cap, f"limit {limit}")
+    places.check_fillable(count, tokens, "row" if tokens == requests else "token")
+    return places.floor(tokens, count, padded) if splitter == "floor" else places.even(tokens, count)
+
+
+def _cut_at(
+    shape: BatchShape,
+    bounds: list[int],
+    offsets: NDArray[np.int64] | None,
+    lengths: NDArray[np.int64] | None,
+) -> Cut:
+    if offsets is not None:
+        return Cut(slices=token_slices(bounds, requests_of(bounds, offsets)))
+    if shape.num_tokens != shape.num_requests:
+        return Cut(slices=token_slices(bounds, equal_requests(bounds, shape.num_requests)))
+    if lengths is None:
+        return Cut(slices=row_slices(bounds))
+    trims, avoided = trims_of(lengths, bounds)
+    return Cut(slices=row_slices(bounds), trims=trims, padding_avoided=avoided)
+
+
+def _equal_offsets(num_tokens: int, num_requests: int) -> NDArray[np.int64]:
+    return np.arange(num_requests + 1, dtype=np.int64) * num_tokens // num_requests
+
+
+def _balance(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ArgumentTypeError(f"balance is {given(value)}; give a share from 0 to 0.5")
+    if not 0 <= value <= 0.5:
+        raise ArgumentValueError(f"balance is {value}; give a share from 0 (never cut a request) to 0.5")
+    return float(value)

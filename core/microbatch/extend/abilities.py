@@ -1,0 +1,208 @@
+"""What a backend or policy may be able to do besides what it must: one small protocol for each ability.
+
+Invariant: a backend without an ability runs every step, only without what the ability gives. Which abilities a
+backend has is asked once, when its device is first used (`step/device.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, runtime_checkable
+
+from microbatch.extend.protocols import Array, Stream, StreamPurpose
+
+__all__ = [
+    "Graph",
+    "PeakMark",
+    "SupportsDeviceName",
+    "SupportsGraphState",
+    "SupportsGraphs",
+    "SupportsLanes",
+    "SupportsPeak",
+    "SupportsPriority",
+    "SupportsProbe",
+    "SupportsProcessGroup",
+    "SupportsRanges",
+    "SupportsState",
+    "SupportsThreadedCapture",
+    "SupportsTransfer",
+    "SupportsYieldCheck",
+]
+
+
+@runtime_checkable
+class Graph(Protocol):
+    """A captured step."""
+
+    def replay(self) -> None:
+        """Launch the captured work on the current stream."""
+        ...
+
+    def bytes_held(self) -> int:
+        """Device bytes this graph keeps alive beyond the shared pool."""
+        ...
+
+
+@runtime_checkable
+class SupportsGraphs(Protocol):
+    """Backends that can capture and replay."""
+
+    def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[Graph, Any]:
+        """Call `work` twice: first to run, so that handles, plans and workspaces exist, then to capture what it
+        launches. Returns the graph and what `work` returned the second time (static outputs, filled by a replay).
+
+        Both calls are ordered after the current stream, later work of that after the first. What `stream(purpose)`
+        answers inside `work` belongs to this capture alone, so eager work of other threads never gets into it.
+        Raises what `work` raised, and for what cannot be captured an error that `capture_refused` knows; then all
+        streams have left the capture.
+        """
+        ...
+
+    def graph_pool(self) -> object | None:
+        """A memory pool that graphs may share, or None where each has its own."""
+        ...
+
+    def capture_refused(self, error: BaseException) -> bool:
+        """Whether `error` says that the work cannot be captured (so eager is right), not that it is wrong."""
+        ...
+
+
+@runtime_checkable
+class SupportsGraphState(Protocol):
+    """Backends whose thread has modes that decide which work a call launches."""
+
+    def graph_state(self) -> Hashable:
+        """A comparable value of those modes; a graph is replayed only under those it was captured with."""
+        ...
+
+
+@runtime_checkable
+class SupportsThreadedCapture(Protocol):
+    """Backends that say which threads a capture is of."""
+
+    captures_threads: bool
+    """Whether a capture holds what other threads launch on its streams, so that ubatches on threads can be captured."""
+
+
+@runtime_checkable
+class PeakMark(Protocol):
+    """A stretch of work whose memory is measured."""
+
+    in_use: int
+    """Bytes in use at its start."""
+
+    def peak(self) -> int:
+        """The highest bytes in use since; never less than `in_use`."""
+        ...
+
+
+@runtime_checkable
+class SupportsPeak(Protocol):
+    """Backends of a memory that cannot be tried: who takes too much is killed, so the first parts are measured."""
+
+    def peak_mark(self) -> PeakMark | None:
+        """Start a stretch of work; None where it cannot be measured here."""
+        ...
+
+
+@runtime_checkable
+class SupportsLanes(Protocol):
+    """Backends whose freed memory goes to later work of the stream it was allocated on, waited for or not."""
+
+    def lanes(self, count: int) -> AbstractContextManager[Sequence[tuple[Stream, Stream]]]:
+        """`count` pairs of a compute and a communication stream on the current device, nobody else's until exit.
+
+        Pairs may be lent again afterwards; whoever has them joins both streams at the end. `LanePool` of
+        `microbatch.extend.lanes` does this for a function that makes streams.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsProbe(Protocol):
+    """Backends whose memory may be tried: a part that does not fit raises, and leaves the device as it was."""
+
+    def may_probe(self) -> bool:
+        """Whether that holds for the calling thread's device: not where its memory is the host's, nor where running out
+        may lose the device (XPU) or make the host swap (MPS). Asked once a step, so cheap."""
+        ...
+
+
+@runtime_checkable
+class SupportsDeviceName(Protocol):
+    """Backends that can say what they run on; sizes learned on one device do not hold for another."""
+
+    def device_name(self) -> str:
+        """The calling thread's device, as its vendor calls it. Asked once a wrapper."""
+        ...
+
+
+@runtime_checkable
+class SupportsPriority(Protocol):
+    """Backends whose streams have priorities."""
+
+    def priority_stream(self, purpose: StreamPurpose, priority: int) -> Stream:
+        """A stream with `priority`; lower numbers are more urgent, as in CUDA."""
+        ...
+
+
+@runtime_checkable
+class SupportsTransfer(Protocol):
+    """Backends with a memory of their own, reached by copies."""
+
+    def staging(self, shape: Sequence[int], like: Array) -> Array:
+        """A host buffer that the device can copy from and to asynchronously (pinned)."""
+        ...
+
+    def to_device(self, destination: Array, source: Array) -> None:
+        """Copy host to device on the current stream; asynchronous when `source` is staging memory."""
+        ...
+
+    def to_host(self, destination: Array, source: Array) -> None:
+        """Copy device to host on the current stream; asynchronous when `destination` is staging memory."""
+        ...
+
+    def empty_device(self, shape: Sequence[int], like: Array) -> Array:
+        """An uninitialised device array for a host array `like`."""
+        ...
+
+
+@runtime_checkable
+class SupportsRanges(Protocol):
+    """Backends whose profiler shows named ranges."""
+
+    def range(self, name: str) -> AbstractContextManager[None]:
+        """Name what the calling thread does inside."""
+        ...
+
+
+@runtime_checkable
+class SupportsYieldCheck(Protocol):
+    """Backends that can tell whether a thread's framework modes are as at the start of its ubatch."""
+
+    def mode_depth(self) -> object:
+        """A comparable value of the mode stacks that cannot be carried across a hand-off."""
+        ...
+
+
+@runtime_checkable
+class SupportsProcessGroup(Protocol):
+    """Backends whose step may be one rank of several."""
+
+    def in_process_group(self) -> bool:
+        """Whether other ranks run this step too, so that its sizes must be agreed and not probed."""
+        ...
+
+
+@runtime_checkable
+class SupportsState(Protocol):
+    """Policies that keep what they learned across runs."""
+
+    def state(self) -> Mapping[str, Any]:
+        """JSON-able sufficient statistics."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take such statistics back, with uncertainty widened; raise ValueError if they are not ours."""
+        ...

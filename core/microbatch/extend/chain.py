@@ -1,0 +1,200 @@
+"""Several policies as one, and the check of every answer a policy gives.
+
+Invariant: what `checked` lets through is a `Proposal` whose limit is None or an int from 1 to the batch. In a chain
+each policy may only lower the limit: the order of the members never raises it. Rejected: repairing rubbish (clamping
+a NaN, rounding a float), because a policy that answers it is broken in ways the repair would hide.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from microbatch.errors import PolicyError
+from microbatch.extend.abilities import SupportsState
+from microbatch.extend.protocols import SizingPolicy
+from microbatch.extend.records import Proposal, SizingRequest, StepReport
+
+__all__ = ["Chain", "Checked", "checked"]
+
+
+class Checked:
+    """A policy whose answers are checked; an answer that may not be is a PolicyError naming the policy."""
+
+    __slots__ = ("_distribution", "_last", "_last_tokens", "name", "policy")
+
+    def __init__(self, policy: SizingPolicy, name: str, distribution: str = "") -> None:
+        self.policy = policy
+        self.name = name
+        self._distribution = distribution
+        self._last: Proposal | None = None
+        self._last_tokens = -1
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        """The policy's answer for one step, if it is one."""
+        try:
+            proposal = self.policy.propose(request)
+        except PolicyError:
+            raise
+        except Exception as error:
+            raise PolicyError(f"{self._who} raised {_text(error)} in propose; {_REPORT}") from error
+        if proposal is self._last and request.num_tokens == self._last_tokens:
+            return proposal  # policies keep their settled answer: 0.1 us instead of 1
+        proposal = self._valid(proposal, request)
+        self._last, self._last_tokens = proposal, request.num_tokens
+        return proposal
+
+    def observe(self, report: StepReport) -> None:
+        """Show the policy a step."""
+        try:
+            self.policy.observe(report)
+        except PolicyError:
+            raise
+        except Exception as error:
+            raise PolicyError(f"{self._who} raised {_text(error)} in observe; {_REPORT}") from error
+
+    def state(self) -> Mapping[str, Any]:
+        """What the policy learned; empty for one that keeps nothing."""
+        return self.policy.state() if isinstance(self.policy, SupportsState) else {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Give the policy back what it learned; raises ValueError if that is not its own."""
+        if isinstance(self.policy, SupportsState):
+            self.policy.restore(state)
+        elif state:
+            raise ValueError(f"{self._who} keeps no state, so this is of another policy")
+
+    @property
+    def _who(self) -> str:
+        of = f" of {self._distribution}" if self._distribution else ""
+        return f"sizing policy {self.name!r}{of}"
+
+    def _valid(self, proposal: object, request: SizingRequest) -> Proposal:
+        if not isinstance(proposal, Proposal):
+            raise PolicyError(f"{self._who} answered {_shown(proposal)} where a Proposal is due; {_REPORT}")
+        if type(proposal.split) is not bool or type(proposal.hard) is not bool:
+            raise PolicyError(f"{self._who} answered split={_shown(proposal.split)}, hard={_shown(proposal.hard)}"
+                              f" where bools are due; {_REPORT}")  # fmt: skip
+        if not isinstance(proposal.reason, str):
+            raise PolicyError(f"{self._who} answered reason={_shown(proposal.reason)}, not a str; {_REPORT}")
+        limit = self._count("limit", proposal.limit, max(1, request.num_tokens))
+        workers = self._count("workers", proposal.workers, None)
+        if limit is proposal.limit and workers is proposal.workers:
+            return proposal
+        return dataclasses.replace(proposal, limit=limit, workers=workers)
+
+    def _count(self, field: str, value: object, most: int | None) -> int | None:
+        if value is None:
+            return None
+        number = _index(value)
+        if number is None or number < 1 or (most is not None and number > most):
+            due = f"an int from 1 to {most}" if most is not None else "an int of at least 1"
+            raise PolicyError(
+                f"{self._who} answered {field}={_shown(value)} where None or {due} is due; {_REPORT}"
+            )
+        return number
+
+
+class Chain:
+    """Policies asked one after another; each may only lower the limit.
+
+    "Do not split" of one holds unless another's bound is `hard` and below the batch. A member sees the lowest limit
+    so far as `request.limit`. Members are `(name, policy)` or policies that `checked` made.
+    """
+
+    __slots__ = ("members",)
+
+    def __init__(self, members: Sequence[tuple[str, SizingPolicy] | Checked]) -> None:
+        if not members:
+            raise PolicyError("a chain of policies is empty; name at least one, such as policy='auto'")
+        self.members = tuple(m if isinstance(m, Checked) else checked(m[1], m[0]) for m in members)
+
+    @property
+    def name(self) -> str:
+        """The members' names, joined by commas as in `policy=`."""
+        return ",".join(member.name for member in self.members)
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        """The lowest limit of all, with the reasons of those that had something to say."""
+        answers: list[Proposal] = []
+        for member in self.members:
+            answer = member.propose(request)
+            answers.append(answer)
+            lower = answer.limit
+            if lower is not None and lower < (request.limit or request.num_tokens):
+                request = dataclasses.replace(request, limit=lower)
+        return combine(answers, request.num_tokens)
+
+    def observe(self, report: StepReport) -> None:
+        """Show every member the step."""
+        for member in self.members:
+            member.observe(report)
+
+    def state(self) -> Mapping[str, Any]:
+        """What the members learned, by name and place."""
+        return {f"{i}:{m.name}": dict(m.state()) for i, m in enumerate(self.members)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Give it back; raises ValueError, members as before, if it is of another chain."""
+        names = [f"{i}:{m.name}" for i, m in enumerate(self.members)]
+        if not isinstance(state, Mapping) or sorted(state) != sorted(names):
+            raise ValueError(f"this is not the state of the chain {self.name!r}")
+        before = [member.state() for member in self.members]
+        try:
+            for name, member in zip(names, self.members, strict=True):
+                member.restore(state[name])
+        except ValueError:
+            for member, old in zip(self.members, before, strict=True):
+                member.restore(old)
+            raise
+
+
+def checked(policy: SizingPolicy, name: str, distribution: str = "") -> Checked:
+    """`policy` with every answer checked; `name` and `distribution` are for the error text."""
+    return Checked(policy, name, distribution)
+
+
+def combine(answers: Sequence[Proposal], num_tokens: int) -> Proposal:
+    """One answer out of several: the lowest limit, the fewest workers, the reasons joined."""
+    whole = any(not answer.split for answer in answers)
+    limit: int | None = None
+    workers: int | None = None
+    hard = False
+    for answer in answers:
+        bound = answer.limit
+        if bound is not None and (answer.hard or not whole) and (limit is None or bound <= limit):
+            hard = answer.hard or (hard and bound == limit)
+            limit = bound
+        if answer.workers is not None and (workers is None or answer.workers < workers):
+            workers = answer.workers
+    if whole and (limit is None or limit >= num_tokens):
+        limit, hard = None, False
+    else:
+        whole = False
+    reason = "; ".join(dict.fromkeys(answer.reason for answer in answers if answer.reason))
+    return Proposal(limit=limit, split=not whole, reason=reason, workers=workers, hard=hard)
+
+
+_REPORT = "tell its author, or name another with policy="
+
+
+def _index(value: object) -> int | None:
+    if type(value) is int:
+        return value
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]  # NumPy's integers are counts too
+    except TypeError:
+        return None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

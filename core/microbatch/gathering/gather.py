@@ -1,0 +1,132 @@
+"""Put the outputs of the ubatches together.
+
+Invariant: each row of the result is written exactly once, by the ubatch that owns it, straight into one result
+allocated at the first store; nothing of an output is guessed, and no dtype changes. `store` may run in any thread.
+What the threads must agree on (the structure of the output) is published by one atomic `setdefault`; who loses
+drops its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import optree
+
+from microbatch.arrays.looks import is_array
+from microbatch.arrays.trees import leaf_paths, output_name
+from microbatch.binding.batch import Batch, Layout
+from microbatch.binding.paths import declared_rules, flatten
+from microbatch.cutting.cut import Cut
+from microbatch.errors import OutputMismatchError
+from microbatch.extend.protocols import Backend
+from microbatch.gathering.choose_sink import Sinks
+from microbatch.gathering.given_out import Destination
+from microbatch.gathering.row_sink import Sink
+
+__all__ = ["Gather"]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What all ubatches of a step return."""
+
+    first: int
+    """The ubatch it was seen at."""
+    spec: optree.PyTreeSpec | None
+    """Structure; None when the output is one array."""
+    sinks: tuple[Sink, ...]
+    """One per leaf."""
+
+
+class Gather:
+    """The outputs of one step. `store` each ubatch once, then ask for the `result` once.
+
+    The result of a `nested` one is stored into another as the output of one ubatch that ran in several parts.
+    """
+
+    __slots__ = ("_agreed", "_destination", "_layout", "_sinks", "_stored")
+
+    def __init__(
+        self,
+        batch: Batch,
+        cut: Cut,
+        layout: Layout | None,
+        backend: Backend,
+        out: object | None = None,
+        *,
+        nested: bool = False,
+    ) -> None:
+        self._sinks = Sinks(batch, cut, backend, nested=nested)
+        self._layout = layout if layout is not None and layout.outputs else None
+        self._destination = None if out is None else Destination(out, self._layout)
+        self._agreed: dict[int, Agreed] = {}
+        self._stored = [False] * len(cut.slices)
+
+    def store(self, index: int, output: object) -> None:
+        """Take the output of ubatch `index` (position in the cut).
+
+        Raises OutputMismatchError if it does not fit its ubatch or the other outputs, ArgumentValueError if `out`
+        cannot take it; then nothing of it was written.
+        """
+        agreed = self._agreed.get(0)
+        if agreed is None:
+            agreed = self._agreed.setdefault(0, self._agree(index, output))
+        if agreed.spec is None:
+            agreed.sinks[0].write(index, output)
+        else:
+            leaves, spec = flatten(output, self._layout, "outputs", ())
+            if spec != agreed.spec:
+                raise self._other_structure(agreed, index, spec, output)
+            for sink, leaf in zip(agreed.sinks, leaves, strict=True):
+                sink.write(index, leaf)
+        self._stored[index] = True
+
+    def result(self) -> object:
+        """The output of the whole batch, in the caller's order of rows."""
+        missing = [index for index, stored in enumerate(self._stored) if not stored]
+        assert not missing, f"ubatches {missing} were never stored"
+        agreed = self._agreed[0]
+        leaves = [sink.finish() for sink in agreed.sinks]
+        destination = self._destination
+        if destination is not None and destination.holds(leaves):
+            return destination.out
+        return leaves[0] if agreed.spec is None else agreed.spec.unflatten(leaves)
+
+    def _agree(self, index: int, output: object) -> Agreed:
+        if self._layout is None and is_array(output):
+            allocate = None if self._destination is None else self._destination.only()
+            sink = self._sinks.make(output, index, (None, False), "output", allocate)
+            if self._destination is not None:
+                self._destination.check((sink,), (output,), ("output",))
+            return Agreed(index, None, (sink,))
+        leaves, spec = flatten(output, self._layout, "outputs", ())
+        rules = declared_rules(spec, self._layout, "outputs", ()) or ((None, False),) * len(leaves)
+        names = [output_name(path) for path in leaf_paths(spec)]
+        allocators = [None] * len(leaves) if self._destination is None else self._destination.of(spec)
+        sinks = tuple(
+            self._sinks.make(leaf, index, rule, name, allocate)
+            for leaf, rule, name, allocate in zip(leaves, rules, names, allocators, strict=True)
+        )
+        if self._destination is not None:
+            self._destination.check(sinks, leaves, names)
+        return Agreed(index, spec, sinks)
+
+    def _other_structure(
+        self, agreed: Agreed, index: int, spec: optree.PyTreeSpec, output: object
+    ) -> OutputMismatchError:
+        assert agreed.spec is not None
+        return OutputMismatchError(
+            f"ubatch {index} returned {'None' if output is None else _structure(spec)} but ubatch {agreed.first} returned "
+            f"{_structure(agreed.spec)}; return one structure, or declare the output collect(), or tokens() for a "
+            "list with an entry per row"
+        )
+
+
+def _structure(spec: optree.PyTreeSpec) -> str:
+    """A structure for messages: type and keys, or number of entries."""
+    if spec.is_leaf():
+        return "one leaf"
+    kind = spec.type.__name__ if spec.type is not None else "nothing"
+    if kind == "dict":
+        return f"a dict (keys: {', '.join(map(str, spec.entries()))})"
+    return f"a {kind} of {spec.num_children}"

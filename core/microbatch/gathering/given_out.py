@@ -1,0 +1,94 @@
+"""The caller's own place for the result: arrays, a tree of them, or a function that makes them.
+
+Invariant: everything that can be known is checked before the first row is written, and the caller's arrays are
+written in place, never replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import optree
+
+from microbatch.arrays.looks import dtype_name, is_array
+from microbatch.arrays.trees import leaf_paths, output_name
+from microbatch.binding.paths import flatten
+from microbatch.binding.rules import Layout
+from microbatch.errors import ArgumentTypeError, ArgumentValueError
+from microbatch.gathering.row_sink import Allocate, RowsSink, Sink
+
+__all__ = ["Destination"]
+
+
+class Destination:
+    """What the caller passed as `out`."""
+
+    __slots__ = ("_layout", "_leaves", "out")
+
+    def __init__(self, out: Any, layout: Layout | None) -> None:
+        self.out = out
+        self._layout = layout
+        self._leaves: list[Any] = []
+
+    def only(self) -> Allocate:
+        """Where the rows go when the output is one array."""
+        if not callable(self.out) and not is_array(self.out):
+            kind = type(self.out).__name__
+            raise ArgumentTypeError(
+                f"out is a {kind} but the output is one array; pass an array of the result's shape"
+            )
+        self._leaves = [self.out]
+        return self._allocator(self.out, "out")
+
+    def of(self, spec: optree.PyTreeSpec) -> list[Allocate | None]:
+        """Where the rows of each leaf go."""
+        names = ["out" + output_name(path)[len("output") :] for path in leaf_paths(spec)]
+        if callable(self.out):
+            return [self._allocator(self.out, name) for name in names]
+        leaves, given = flatten(self.out, self._layout, "outputs", ())
+        if given != spec:
+            raise ArgumentValueError(
+                "out has another structure than the output; pass one array (or None for a constant) per output leaf"
+            )
+        self._leaves = leaves
+        return [self._allocator(leaf, name) for leaf, name in zip(leaves, names, strict=True)]
+
+    def check(self, sinks: Sequence[Sink], parts: Sequence[Any], names: Sequence[str]) -> None:
+        """Check shapes and dtypes before anything is written."""
+        for leaf, sink, part, name in zip(self._leaves, sinks, parts, names, strict=bool(self._leaves)):
+            if isinstance(sink, RowsSink) and not callable(leaf):
+                check_array(leaf, sink.shape, part, "out" + name[len("output") :])
+
+    def holds(self, leaves: Sequence[Any]) -> bool:
+        """Whether the result is all in the caller's own arrays."""
+        given = self._leaves
+        return len(given) == len(leaves) > 0 and all(a is b for a, b in zip(given, leaves, strict=True))
+
+    def _allocator(self, leaf: Any, name: str) -> Allocate:
+        def allocate(shape: tuple[int, ...], like: Any) -> Any:
+            array = leaf(shape, like) if callable(leaf) else leaf
+            check_array(array, shape, like, name)
+            return array
+
+        return allocate
+
+
+def check_array(array: Any, shape: tuple[int, ...], like: Any, name: str) -> None:
+    """Refuse an array that cannot take a result of `shape` and the dtype of `like`."""
+    if not is_array(array):
+        kind = type(array).__name__
+        raise ArgumentTypeError(
+            f"{name} is a {kind}; pass an array of shape {shape} and dtype {dtype_name(like)}"
+        )
+    if tuple(array.shape) != tuple(shape):
+        raise ArgumentValueError(
+            f"{name} has shape {tuple(array.shape)} but the result has {tuple(shape)}; pass that shape"
+        )
+    if array.dtype != like.dtype and dtype_name(array) != dtype_name(like):
+        raise ArgumentValueError(
+            f"{name} has dtype {dtype_name(array)} but the result has {dtype_name(like)}; pass that dtype"
+        )
+    flags = getattr(array, "flags", None)
+    if flags is not None and getattr(flags, "writeable", True) is False:
+        raise ArgumentValueError(f"{name} is read-only; open it for writing")

@@ -1,0 +1,207 @@
+"""Output leaves that are not simply rows of an array: constants, reductions, lists, padded rows, doubtful rows.
+
+Invariant: as in `sinks.py`; here every part is kept until the end, so these are for what is small or declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from microbatch.arrays.equal import same, text
+from microbatch.arrays.looks import along, is_array, kind_of
+from microbatch.arrays.memory import version_of
+from microbatch.arrays.overwritten import check_apart
+from microbatch.binding.rules import Rule
+from microbatch.errors import OutputMismatchError
+from microbatch.extend.protocols import Backend
+from microbatch.gathering.row_places import Places
+from microbatch.gathering.row_sink import RowsSink, mismatch
+
+__all__ = ["ConstantSink", "DoubtfulSink", "KeptSink", "ListSink", "PaddedSink"]
+
+
+class Keep:
+    """Keeps what each ubatch returned, in row order."""
+
+    __slots__ = ("name", "values", "versions")
+
+    def __init__(self, name: str, count: int) -> None:
+        self.name = name
+        self.values: list[Any] = [None] * count
+        self.versions: list[int | None] = [None] * count
+
+    def write(self, index: int, part: Any) -> None:
+        """Take what ubatch `index` returned."""
+        self.values[index] = part
+        if is_array(part):
+            self.versions[index] = version_of(part)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptParts:
+    """What a ubatch that ran in several parts returned, for the sink of the whole step."""
+
+    values: tuple[Any, ...]
+    """One value per part, in row order."""
+    versions: tuple[int | None, ...]
+    """How often the memory of each had been written when it came."""
+    weights: tuple[int, ...]
+    """Tokens of each part."""
+
+
+class KeptSink(Keep):
+    """`collect()` and `reduce(fn)`; a `nested` one leaves the combining to the sink it is stored into."""
+
+    __slots__ = ("nested", "rule", "weights")
+
+    def __init__(self, name: str, rule: Rule, weights: Sequence[int], *, nested: bool = False) -> None:
+        super().__init__(name, len(weights))
+        self.rule = rule
+        self.weights = weights
+        self.nested = nested
+
+    def finish(self) -> Any:
+        """The list of values, or what the rule's function makes of it."""
+        values: list[Any] = []
+        versions: list[int | None] = []
+        weights: list[int] = []
+        for value, version, weight in zip(self.values, self.versions, self.weights, strict=True):
+            kept = value if isinstance(value, KeptParts) else KeptParts((value,), (version,), (weight,))
+            values += kept.values
+            versions += kept.versions
+            weights += kept.weights
+        check_apart(self.name, values, versions)
+        if self.nested:
+            return KeptParts(tuple(values), tuple(versions), tuple(weights))
+        return values if self.rule.function is None else self.rule.function(values, weights)
+
+
+class ConstantSink(Keep):
+    """A leaf without rows: all ubatches must return the same."""
+
+    __slots__ = ()
+
+    def finish(self) -> Any:
+        """The value; raises OutputMismatchError where two ubatches disagree."""
+        check_apart(self.name, self.values, self.versions, constant=True)
+        first = self.values[0]
+        for index, value in enumerate(self.values[1:], 1):
+            if value is first:
+                continue
+            if is_array(value) != is_array(first) or (value is None) != (first is None):
+                raise mismatch(self.name, index, kind_of(value), 0, kind_of(first))
+            if not same(first, value):
+                raise OutputMismatchError(
+                    f"constant {self.name} differs: {text(first)} in ubatch 0, {text(value)} in ubatch {index}; "
+                    "declare the output reduce(fn) or collect(), or tokens() for a list with an entry per row"
+                )
+        return first
+
+
+class ListSink(Keep):
+    """A Python list with one entry per row."""
+
+    __slots__ = ("places",)
+
+    def __init__(self, name: str, places: Places) -> None:
+        super().__init__(name, len(places.counts))
+        self.places = places
+
+    def write(self, index: int, part: Any) -> None:
+        """Take the rows of ubatch `index`; raises OutputMismatchError for a wrong number of them."""
+        if not isinstance(part, list):
+            raise mismatch(self.name, index, kind_of(part), 0, "a list of rows")
+        expected = self.places.counts[index]
+        if len(part) != expected:
+            raise OutputMismatchError(
+                f"ubatch {index} returned {len(part)} rows at {self.name}; its input had {expected} "
+                f"{self.places.unit}; return one entry for each"
+            )
+        self.values[index] = part
+
+    def finish(self) -> list[Any]:
+        """All rows in the caller's order."""
+        places = self.places
+        rows: list[Any] = [None] * places.total
+        for where, part in zip(places.ranges, self.values, strict=True):
+            targets = range(where.start, where.stop) if places.order is None else places.order[where].tolist()
+            for target, value in zip(targets, part, strict=False):  # a straddling request is the next one's
+                rows[target] = value
+        return rows
+
+
+class DoubtfulSink(Keep):
+    """Rows of which the sizes seen first do not say whether they are tokens or requests."""
+
+    __slots__ = ("choices",)
+
+    def __init__(self, name: str, choices: Sequence[tuple[Places, Callable[[Any, int], RowsSink]]]) -> None:
+        super().__init__(name, len(choices[0][0].counts))
+        self.choices = choices
+
+    def finish(self) -> Any:
+        """The rows, by the one unit that fits all ubatches; raises OutputMismatchError where none or both do."""
+        sizes = tuple(value.shape[0] if is_array(value) and len(value.shape) else -1 for value in self.values)
+        fitting = [make for places, make in self.choices if places.counts == sizes]
+        if len(fitting) != 1:
+            fit = "neither tokens nor requests" if not fitting else "tokens and requests alike"
+            raise OutputMismatchError(
+                f"the rows of {self.name} in the ubatches, {sizes}, fit {fit}; declare the output tokens() or requests()"
+            )
+        check_apart(self.name, self.values, self.versions)
+        sink = fitting[0](self.values[0], 0)
+        for index, value in enumerate(self.values):
+            sink.write(index, value)
+        return sink.finish()
+
+
+class PaddedSink(Keep):
+    """Rows of which a padded axis was trimmed: brought to one width with zeros, then put in their place."""
+
+    __slots__ = ("backend", "make", "trim", "width")
+
+    def __init__(
+        self,
+        name: str,
+        count: int,
+        trim: int,
+        width: int | None,
+        backend: Backend,
+        make: Callable[[Any, int], RowsSink],
+    ) -> None:
+        super().__init__(name, count)
+        self.trim = trim
+        self.width = width
+        self.backend = backend
+        self.make = make
+
+    def write(self, index: int, part: Any) -> None:
+        """Take the rows of ubatch `index`."""
+        if not is_array(part) or len(part.shape) <= self.trim:
+            raise mismatch(self.name, index, kind_of(part), 0, f"rows with a padded axis {self.trim}")
+        super().write(index, part)
+
+    def finish(self) -> Any:
+        """The rows at full width."""
+        check_apart(self.name, self.values, self.versions)
+        widths = [value.shape[self.trim] for value in self.values]
+        width = max(self.width or 0, *widths)
+        sink: RowsSink | None = None
+        for index, value in enumerate(self.values):
+            padded = self._padded(value, width)
+            sink = sink or self.make(padded, index)
+            sink.write(index, padded)
+            self.values[index] = None
+        assert sink is not None
+        return sink.finish()
+
+    def _padded(self, part: Any, width: int) -> Any:
+        missing = width - part.shape[self.trim]
+        if missing == 0:
+            return part
+        shape = (*part.shape[: self.trim], missing, *part.shape[self.trim + 1 :])
+        zeros = self.backend.empty(shape, part)
+        zeros[along(0, slice(None))] = 0
+        return self.backend.concatenate((part, zeros), self.trim)

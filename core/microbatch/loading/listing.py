@@ -1,0 +1,133 @@
+"""One line of `microbatch.backends()`, `policies()` and `plugins()`, and how each is made.
+
+Invariant: making a listing imports nothing beyond the light plugin modules, and never raises for what a plugin
+did wrong: the fault is in the line's `reason`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from microbatch.extend.records import BackendInfo, PolicyInfo
+from microbatch.loading.discovery import Found
+from microbatch.loading.registry import Offer, Registry
+
+__all__ = ["Listing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """One backend, policy or plugin, and whether it can be used here."""
+
+    name: str
+    """The name users write; for a plugin, its entry point."""
+    kind: Literal["backend", "policy", "plugin"]
+    """What it is."""
+    summary: str = ""
+    """One line about it; for a plugin, what it announces."""
+    distribution: str = ""
+    """Distribution it came from; empty for one given in code."""
+    version: str = ""
+    """Version of that distribution."""
+    available: bool = True
+    """Whether a lookup of the name gives it now."""
+    reason: str = ""
+    """Why not; for a plugin in use, what is wrong with a part of it."""
+    remedy: str = ""
+    """What to do about it."""
+    priority: int | None = None
+    """Order in which `auto` asks backends, highest first; None for the others."""
+    source: str = ""
+    """`package.module:Class`, or the module of a plugin."""
+    plugin: str = ""
+    """Entry point that announced it."""
+    builtin: bool = False
+    """Whether it comes with microbatch itself."""
+
+
+def policy_lines(registry: Registry) -> Iterator[Listing]:
+    """All policies in the order of their names."""
+    for name, offers in sorted(registry.policies.items()):
+        for offer in offers:
+            yield _line(offer, "policy", reason=clash(name, "policy", offers))
+
+
+def backend_line(offer: Offer[BackendInfo], reason: str, remedy: str) -> Listing:
+    """One backend."""
+    return _line(offer, "backend", reason=reason, remedy=remedy, priority=offer.info.priority)
+
+
+def plugin_lines(registry: Registry) -> Iterator[Listing]:
+    """All plugins, those that came with microbatch first."""
+    for found in registry.found:
+        problems = list(registry.problems.get(found, ()))
+        if found.blocked:
+            problems.append(f"blocked by {found.blocked}")
+        usable = found not in registry.refused and not found.blocked
+        yield Listing(
+            name=found.name,
+            kind="plugin",
+            summary=_announced(registry, found),
+            distribution=found.distribution,
+            version=found.version,
+            available=usable,
+            reason="; ".join(problems),
+            remedy=_plugin_remedy(found, problems),
+            source=found.target,
+            plugin=found.name,
+            builtin=found.builtin,
+        )
+
+
+def clash(name: str, what: str, offers: Sequence[Offer[Any]]) -> str:
+    """Who announces the same name, with versions; empty for a single offer."""
+    if len(offers) < 2:
+        return ""
+    return f"{what} {name!r} is announced by {' and by '.join(offer.source.origin for offer in offers)}"
+
+
+def clash_remedy(offers: Sequence[Offer[Any]]) -> str:
+    """How to end a clash."""
+    names = " or ".join(sorted({offer.source.distribution or offer.source.name for offer in offers}))
+    return f"uninstall one of them, or set MICROBATCH_DISABLE_PLUGINS to {names}"
+
+
+def _line(offer: Offer[Any], kind: Literal["backend", "policy"], *, reason: str, **more: Any) -> Listing:
+    info: BackendInfo | PolicyInfo = offer.info
+    return Listing(
+        name=info.name,
+        kind=kind,
+        summary=info.summary,
+        distribution=offer.source.distribution,
+        version=offer.source.version,
+        available=not reason,
+        reason=reason,
+        source=info.load,
+        plugin=offer.source.name,
+        builtin=offer.source.builtin,
+        **more,
+    )
+
+
+def _announced(registry: Registry, found: Found) -> str:
+    parts = [
+        *(f"backend {name}" for name, offers in registry.backends.items() if _from(offers, found)),
+        *(f"policy {name}" for name, offers in registry.policies.items() if _from(offers, found)),
+        *(f"container {offer.info.type}" for offer in registry.containers if offer.source is found),
+        *("observer of steps" for observer in registry.observers if observer.source is found),
+    ]
+    return ", ".join(parts)
+
+
+def _from(offers: Sequence[Offer[Any]], found: Found) -> bool:
+    return any(offer.source is found for offer in offers)
+
+
+def _plugin_remedy(found: Found, problems: Sequence[str]) -> str:
+    if not problems:
+        return ""
+    if found.blocked:
+        return "change that variable to use it"
+    return f"repair or update {found.distribution or found.target}"

@@ -1,0 +1,225 @@
+"""Looking up backends and policies by name or by inputs; the one thing the rest of core asks about plugins.
+
+Invariant: a named backend never falls back, and a broken or blocked plugin costs nobody but itself. Plugins are
+found, imported and asked once, at the first lookup; from then on all answers are plain objects. Two threads that
+come first at the same time may both look, and the first result stays (dictionaries publish with `setdefault`).
+Rejected: a manager in a module global, as tests and embedders need one of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import EntryPoint
+from typing import Any, cast
+
+from microbatch.errors import (
+    BackendUnavailableError,
+    MicrobatchError,
+    PluginConflictError,
+    UnknownNameError,
+    near_match,
+)
+from microbatch.extend.protocols import Backend, SizingPolicy
+from microbatch.extend.records import BackendInfo, StepReport
+from microbatch.loading import containers, listing
+from microbatch.loading.availability import why_not
+from microbatch.loading.discovery import Found, discover, installed
+from microbatch.loading.listing import Listing
+from microbatch.loading.objects import build
+from microbatch.loading.registry import Offer, Registry
+
+__all__ = ["Listing", "Plugins", "default_plugins", "register_containers"]
+
+
+class Plugins:
+    """The plugins of one place: installed ones, or those given.
+
+    `entry_points` stand in for the installed ones; `extra` are modules or objects with hook implementations, used
+    without being installed; `environment` stands in for `os.environ`.
+    """
+
+    __slots__ = ("_backends", "_entry_points", "_environment", "_extra", "_reasons", "_state")
+
+    def __init__(
+        self,
+        *,
+        entry_points: Iterable[EntryPoint] | None = None,
+        extra: Sequence[object] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._entry_points = None if entry_points is None else tuple(entry_points)
+        self._extra = tuple(extra)
+        self._environment = environment
+        self._state: dict[str, Registry] = {}
+        self._backends: dict[str, Backend] = {}
+        self._reasons: dict[str, tuple[str, str]] = {}
+
+    @property
+    def registry(self) -> Registry:
+        """What the plugins announced; found when first asked."""
+        known = self._state.get("registry")
+        return known if known is not None else self._state.setdefault("registry", self._discover())
+
+    def backend(self, name: str) -> Backend:
+        """The backend called `name`, built when first asked for.
+
+        Raises UnknownNameError, PluginConflictError, BackendUnavailableError (reason and remedy), PluginLoadError
+        (cause chained) or PluginError (a member of the protocol is missing).
+        """
+        known = self._backends.get(name)
+        if known is not None:
+            return known
+        offer = self._only("backend", name, self.registry.backends)
+        reason, remedy = self._why_not(offer)
+        if reason:
+            raise BackendUnavailableError(
+                f"backend {name!r} ({offer.source.origin}) cannot run here: {reason}"
+                + (f"; {remedy}" if remedy else "")
+            )
+        return self._build(offer)
+
+    def backend_for(self, leaves: Sequence[object]) -> Backend:
+        """The available backend of highest priority that owns one of `leaves`, else `cpu`.
+
+        Backends whose `modules` have no type among the leaves are neither probed nor loaded. One that fails to
+        load is passed over when another owns the leaves; if none does, its error is raised.
+        """
+        modules = {_top(kind) for leaf in leaves for kind in type(leaf).__mro__}
+        failure: MicrobatchError | None = None
+        for offer in self._candidates(modules):
+            try:
+                backend = self._backends.get(offer.info.name) or self._build(offer)
+            except MicrobatchError as error:
+                failure = failure or error
+                continue
+            if any(backend.owns(leaf) for leaf in leaves):
+                return backend
+        if failure is not None:
+            raise failure
+        return self.backend("cpu")
+
+    def policy(self, name: str, **options: Any) -> SizingPolicy:
+        """A new policy called `name`; `options` go to its class. Errors as of `backend`."""
+        offer = self._only("policy", name, self.registry.policies)
+        what = f"policy {name!r} ({offer.source.origin})"
+        return cast("SizingPolicy", build(what, offer.info.load, SizingPolicy, options))
+
+    def listeners(self) -> bool:
+        """Whether anybody observes finished steps; asked once per wrapper, so that reports cost nothing else."""
+        return bool(self.registry.observers)
+
+    def step_finished(self, report: StepReport) -> None:
+        """Tell the observers. One that raises is reported once, as a RuntimeWarning; the step is not affected."""
+        for observer in self.registry.observers:
+            try:
+                observer.call(*[report for _ in observer.arguments])
+            except Exception as error:  # noqa: BLE001 - the step is done and must reach its caller
+                self._complain(
+                    observer.source, f"microbatch_step_finished raised {type(error).__name__}: {error}"
+                )
+
+    def register_containers(self) -> None:
+        """Register with optree the announced containers whose modules are imported by now; may be repeated."""
+        for offer in self.registry.containers:
+            problem = containers.register(offer.info)
+            if problem and problem not in self.registry.problems.get(offer.source, ()):
+                self.registry.report(offer.source, problem)
+
+    def backends(self) -> tuple[Listing, ...]:
+        """Every announced backend, highest priority first; nothing but the probes is run."""
+        registry = self.registry
+        offers = [(name, offer) for name, several in registry.backends.items() for offer in several]
+        offers.sort(key=lambda pair: (-pair[1].info.priority, pair[0]))
+        lines = []
+        for name, offer in offers:
+            rivals = registry.backends[name]
+            reason, remedy = self._why_not(offer) if len(rivals) == 1 else ("", "")
+            reason = reason or listing.clash(name, "backend", rivals)
+            remedy = remedy or (listing.clash_remedy(rivals) if len(rivals) > 1 else "")
+            lines.append(listing.backend_line(offer, reason, remedy))
+        return tuple(lines)
+
+    def policies(self) -> tuple[Listing, ...]:
+        """Every announced policy, by name."""
+        return tuple(listing.policy_lines(self.registry))
+
+    def plugins(self) -> tuple[Listing, ...]:
+        """Every plugin, the blocked and the broken ones with their reason."""
+        return tuple(listing.plugin_lines(self.registry))
+
+    def _complain(self, source: Found, problem: str) -> None:
+        """Write a problem down and warn of it, the first time; never raises, even with warnings as errors."""
+        if source in self.registry.complained:
+            return
+        self.registry.complained.add(source)
+        self.registry.report(source, problem)
+        with contextlib.suppress(RuntimeWarning):
+            warnings.warn(
+                f"plugin {source.name!r} ({source.origin}): {problem}", RuntimeWarning, stacklevel=3
+            )
+
+    def _discover(self) -> Registry:
+        environment = os.environ if self._environment is None else self._environment
+        points = installed() if self._entry_points is None else self._entry_points
+        given = tuple(
+            Found(name=_title(plugin), target=_title(plugin), plugin=plugin) for plugin in self._extra
+        )
+        return Registry(discover(points, environment) + given)
+
+    def _only(self, what: str, name: str, known: Mapping[str, Sequence[Offer[Any]]]) -> Offer[Any]:
+        offers = known.get(name, ())
+        if not offers:
+            raise UnknownNameError(
+                f"no {what} is called {name!r};{near_match(str(name), known)}{self.registry.faults()}"
+            )
+        if len(offers) > 1:
+            raise PluginConflictError(f"{listing.clash(name, what, offers)}; {listing.clash_remedy(offers)}")
+        return offers[0]
+
+    def _candidates(self, modules: set[str]) -> list[Offer[BackendInfo]]:
+        """Offers that may own types of `modules` and can run here, highest priority first; clashes are left out."""
+        offers = [
+            several[0]
+            for several in self.registry.backends.values()
+            if len(several) == 1 and not modules.isdisjoint(several[0].info.modules)
+        ]
+        able = [offer for offer in offers if not self._why_not(offer)[0]]
+        return sorted(able, key=lambda offer: (-offer.info.priority, offer.info.name))
+
+    def _why_not(self, offer: Offer[BackendInfo]) -> tuple[str, str]:
+        name = offer.info.name
+        known = self._reasons.get(name)
+        return known if known is not None else self._reasons.setdefault(name, why_not(offer.info))
+
+    def _build(self, offer: Offer[BackendInfo]) -> Backend:
+        info = offer.info
+        what = f"backend {info.name!r} ({offer.source.origin})"
+        made = build(what, info.load, Backend, {}, info.install)
+        return self._backends.setdefault(info.name, cast("Backend", made))
+
+
+@functools.cache
+def default_plugins() -> Plugins:
+    """The installed plugins of this process, shared by all wrappers that are given none.
+
+    The only lazily made global of core: backends own streams and pools, so wrappers must share them, and reading
+    the metadata of all distributions takes up to 60 ms. Everything also accepts a `Plugins` of its own.
+    """
+    return Plugins()
+
+
+def register_containers(plugins: Plugins | None = None) -> None:
+    """Register the announced containers whose modules are imported by now; may be repeated."""
+    (plugins or default_plugins()).register_containers()
+
+
+def _top(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
+
+
+def _title(plugin: object) -> str:
+    return str(getattr(plugin, "__name__", type(plugin).__qualname__))

@@ -1,0 +1,133 @@
+"""Is an argument what it must be: whole numbers, seconds, switches, names, sizes.
+
+Invariant: each check returns the value in its plain Python type or raises, naming the argument, what was given and
+what to give. ArgumentTypeError is for the wrong kind, ArgumentValueError for the wrong value, UnknownNameError for a
+name that does not exist. `True` is no count and `"2"` is no number: both come from mistakes.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
+from microbatch.options.byte_sizes import parse_bytes
+
+__all__ = ["choice", "count", "flag", "increasing", "label", "names", "path", "seconds", "size"]
+
+LONGEST_WAIT = 10**9
+"""Seconds; locks of some platforms overflow beyond."""
+
+
+def count(name: str, value: Any, highest: int = 2**63 - 1) -> int:
+    """A whole number from 1 to `highest`; NumPy integers too, never a bool, float or text."""
+    number = _whole(name, value)
+    if not 1 <= number <= highest:
+        raise ArgumentValueError(f"{name} is {number}; it must be from 1 to {highest}")
+    return number
+
+
+def seconds(name: str, value: Any) -> float | None:
+    """A positive finite number of seconds, or None for no limit."""
+    if value is None:
+        return None
+    if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
+        raise ArgumentTypeError(f"{name} is {_given(value)}; give a positive number of seconds, or None")
+    number = float(value)
+    if not 0 < number <= LONGEST_WAIT:  # also refuses nan and inf
+        raise ArgumentValueError(
+            f"{name} is {number}; give a positive number of seconds up to {LONGEST_WAIT}, or None for no limit"
+        )
+    return number
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False; nothing that merely counts as one."""
+    if not isinstance(value, bool):
+        raise ArgumentTypeError(f"{name} is {_given(value)}; give True or False")
+    return value
+
+
+def choice(name: str, value: Any, known: Sequence[str]) -> str:
+    """One of `known`."""
+    text = _text(name, value)
+    if text not in known:
+        raise UnknownNameError(f"{name} {text[:80]!r} does not exist;{near_match(text, known)}")
+    return text
+
+
+def names(name: str, value: Any) -> str:
+    """A name, or names joined by commas; whether they exist is asked when they are looked up."""
+    text = _text(name, value)
+    if not all(part.strip() for part in text.split(",")):
+        raise ArgumentValueError(f"{name} is {text[:80]!r}; give a name, such as 'auto'")
+    return ",".join(part.strip() for part in text.split(","))
+
+
+def label(name: str, value: Any) -> str | None:
+    """Any text that is not empty, or None."""
+    if value is None:
+        return None
+    if not _text(name, value).strip():
+        raise ArgumentValueError(f"{name} is empty; give a text, or None")
+    return str(value)
+
+
+def path(name: str, value: Any) -> str | None:
+    """A path as text, or None."""
+    if value is None:
+        return None
+    text = _text(name, os.fspath(value) if isinstance(value, os.PathLike) else value)
+    if not text.strip() or "\0" in text:
+        raise ArgumentValueError(f"{name} is {text[:80]!r}; give the path of a file, or None")
+    return text
+
+
+def size(name: str, value: Any) -> int | None:
+    """Bytes as a whole number or as text such as `2GiB`, or None for no limit."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            return parse_bytes(value)
+        except ArgumentValueError as error:
+            raise ArgumentValueError(f"{name}: {error}") from None
+    return count(name, value)
+
+
+def increasing(name: str, value: Any) -> tuple[int, ...] | None:
+    """Whole numbers from 1 on, sorted and each once, from a sequence or text such as `8,16,32`; None for none."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = [int(part) for part in value.split(",")]
+        except ValueError:
+            raise ArgumentValueError(f"{name} is {value[:80]!r}; give numbers, such as '8,16,32'") from None
+    if isinstance(value, (bytes, bool, int, float)) or not isinstance(value, Sequence):
+        raise ArgumentTypeError(f"{name} is {_given(value)}; give a sequence of whole numbers, or None")
+    if not value:
+        raise ArgumentValueError(f"{name} is empty; give at least one size, or None")
+    return tuple(sorted({count(name, number) for number in value}))
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise ArgumentTypeError(f"{name} is {_given(value)}; give a whole number") from None
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ArgumentTypeError(f"{name} is {_given(value)}; give a name as text")
+    return value
+
+
+def _given(value: object) -> str:
+    text = repr(value) if isinstance(value, (bool, int, float, str, type(None))) else "an object"
+    return f"{text[:80]} ({type(value).__name__})"

@@ -1,0 +1,201 @@
+"""Where each option of a wrapper comes from, and what it is.
+
+Invariant: argument > `with microbatch.config()` > environment > file > default, field by field. A source is checked
+whole, also where a stronger one overrules it: a misspelt key must not lie in wait. Resolution happens once, when a
+wrapper is built; changing the environment later changes no wrapper that exists.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_type_hints
+
+import msgspec
+
+from microbatch.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    ConfigError,
+    MicrobatchError,
+    UnknownNameError,
+    near_match,
+)
+from microbatch.options import file as config_file
+from microbatch.options.byte_sizes import parse_bytes
+from microbatch.options.fields import UBatchConfig, checked
+from microbatch.options.file import ConfigFile
+
+__all__ = ["Resolved", "config", "parse_bytes", "resolve", "variable"]
+
+FIELDS = tuple(field.name for field in fields(UBatchConfig))
+DEFAULTS: Mapping[str, Any] = MappingProxyType({field.name: field.default for field in fields(UBatchConfig)})
+OPTIONAL = frozenset(name for name, value in DEFAULTS.items() if value is None) | {"barrier_timeout"}
+"""Fields that may be None; written `none` where there is only text."""
+
+Layer = Mapping[str, tuple[Any, str]]
+"""Field to (value, where it came from)."""
+
+_scoped: ContextVar[Mapping[str, Any]] = ContextVar("microbatch_config", default=MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """The options that count, and where each came from."""
+
+    config: UBatchConfig
+    """The values."""
+    sources: Mapping[str, str]
+    """Field to `argument`, `config()`, `environment MICROBATCH_...`, `microbatch.toml:3` or `default`."""
+
+    def explicit(self, field: str) -> bool:
+        """Whether the user set this field anywhere; what the user set is never overruled by what was learned."""
+        if field not in self.sources:
+            raise UnknownNameError(f"there is no option {field!r};{near_match(field, self.sources)}")
+        return self.sources[field] != "default"
+
+
+def config(**options: Any) -> AbstractContextManager[None]:
+    """Set options for the wrappers built inside the `with` block, in this thread or task.
+
+    Stronger than environment and file, weaker than arguments; an inner block goes before an outer one. Raises at
+    once for an unknown or impossible value, as the arguments of `wrap` do.
+    """
+    return _scope(_checked_arguments(options))
+
+
+def resolve(explicit: UBatchConfig | None = None, **options: Any) -> Resolved:
+    """Put all sources together.
+
+    Of `explicit`, the fields that differ from the class's defaults count as arguments; `options` go before it.
+    Raises ArgumentTypeError, ArgumentValueError or UnknownNameError for arguments, ConfigError for the other
+    sources, with file and line or the variable.
+    """
+    if explicit is not None and not isinstance(explicit, UBatchConfig):
+        raise ArgumentTypeError(
+            f"config is {type(explicit).__name__}; pass a UBatchConfig, or the options themselves"
+        )
+    given = {} if explicit is None else _changed(explicit)
+    merged: dict[str, tuple[Any, str]] = {name: (value, "default") for name, value in DEFAULTS.items()}
+    merged |= _file_layer()
+    merged |= _environment_layer(os.environ)
+    merged |= {name: (value, "config()") for name, value in _scoped.get().items()}
+    merged |= {name: (value, "argument") for name, value in (given | _checked_arguments(options)).items()}
+    return _resolved(merged)
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field, such as MICROBATCH_BACKEND."""
+    return f"MICROBATCH_{field.upper()}"
+
+
+@contextmanager
+def _scope(values: Mapping[str, Any]) -> Iterator[None]:
+    token = _scoped.set(MappingProxyType({**_scoped.get(), **values}))
+    try:
+        yield
+    finally:
+        _scoped.reset(token)
+
+
+def _changed(explicit: UBatchConfig) -> dict[str, Any]:
+    values = {name: getattr(explicit, name) for name in FIELDS}
+    return {name: value for name, value in values.items() if value != DEFAULTS[name]}
+
+
+def _checked_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    for name in options:
+        if name not in DEFAULTS:
+            raise UnknownNameError(f"there is no option {name!r};{near_match(name, FIELDS)}")
+    return {name: checked(name, value) for name, value in options.items()}
+
+
+def _environment_layer(environment: Mapping[str, str]) -> Layer:
+    """Variables that are set and not empty; each is read as its field is typed."""
+    layer = {}
+    for name in FIELDS:
+        text = environment.get(variable(name), "").strip()
+        if text:
+            source = f"environment {variable(name)}"
+            layer[name] = (
+                _valid(name, _from_text(name, text, get_type_hints(UBatchConfig)[name]), source),
+                source,
+            )
+    return layer
+
+
+def _from_text(name: str, text: str, hint: Any) -> Any:
+    """The value that `text` means for a field; text that means none is returned as it is, to be refused by name."""
+    lowered = text.lower()
+    if name in OPTIONAL and lowered == "none":
+        return None
+    if name in ("memory_limit", "graph_sizes") or hint in (str, str | None):
+        return text
+    if hint is bool:
+        lowered = {"on": "true", "yes": "true", "off": "false", "no": "false"}.get(lowered, lowered)
+    try:
+        return msgspec.convert(lowered, hint, strict=False)
+    except msgspec.ValidationError:
+        return text
+
+
+def _file_layer() -> Layer:
+    file = _file()
+    if file is None:
+        return {}
+    layer = {}
+    for name, value in file.values.items():
+        source = file.place(str(name))
+        if name not in DEFAULTS:
+            raise ConfigError(f"{source}: unknown key {name!r};{near_match(name, FIELDS)}")
+        meant = None if name in OPTIONAL and value == "none" else value
+        meant = _valid(name, meant, source)
+        layer[name] = (_history(file, meant, source) if name == "history" else meant, source)
+    return layer
+
+
+def _file() -> ConfigFile | None:
+    path = os.environ.get(config_file.VARIABLE, "").strip()
+    if path:
+        return config_file.named(Path(path))
+    try:
+        start = Path.cwd()
+    except FileNotFoundError:  # the working directory was removed
+        return None
+    return config_file.find(start)
+
+
+def _history(file: ConfigFile, value: str | None, source: str) -> str | None:
+    """A path in a file is relative to that file; from a file that was found, not named, it may not leave its folder."""
+    if value is None:
+        return None
+    folder = os.path.realpath(file.path.parent)
+    target = os.path.realpath(os.path.join(folder, value))
+    if file.found and not Path(target).is_relative_to(folder):
+        raise ConfigError(
+            f"{source}: history {value!r} is outside the folder of this file; "
+            f"set {variable('history')} or pass history= for a place elsewhere"
+        )
+    return target
+
+
+def _valid(name: str, value: Any, source: str) -> Any:
+    try:
+        return checked(name, value)
+    except MicrobatchError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def _resolved(merged: Mapping[str, tuple[Any, str]]) -> Resolved:
+    sources = {name: source for name, (_, source) in merged.items()}
+    try:
+        values = UBatchConfig(**{name: value for name, (value, _) in merged.items()})
+    except ArgumentValueError as error:  # single values were checked; this is one against another
+        where = f"num_ubatches from {sources['num_ubatches']}, max_ubatches from {sources['max_ubatches']}"
+        raise ConfigError(f"{error} ({where})") from None
+    return Resolved(config=values, sources=MappingProxyType(sources))

@@ -1,0 +1,39 @@
+"""Which schedule a step runs under, and why.
+
+Invariant: `auto` picks `parallel` only for functions that may run so; a schedule the user names is used as named.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+from microbatch.errors import UnknownNameError, near_match
+from microbatch.extend.protocols import Backend
+from microbatch.options.fields import SCHEDULES, UBatchConfig
+from microbatch.proof.module_modes import StateWatch
+from microbatch.schedules.step import Schedule
+
+
+def load_schedule(name: str) -> Schedule:
+    """The schedule called `name`; its module is imported when first asked for."""
+    if name not in SCHEDULES or name == "auto":
+        raise UnknownNameError(f"no schedule {name!r};{near_match(name, SCHEDULES)}")
+    return cast("Schedule", import_module(f"microbatch.schedules.{name}").run)
+
+
+def choose_schedule(config: UBatchConfig, backend: Backend, watch: StateWatch, cores: int) -> tuple[str, str]:
+    """Return (name, reason); the reason is empty when there is nothing to tell the user.
+
+    `cores` is what this process may use; `parallel` on one core only adds hand-offs.
+    """
+    if not config.enable_overlap:
+        return "sequential", "overlap is off"
+    if config.schedule != "auto":
+        return config.schedule, ""
+    if not backend.parallel:
+        return "sequential", ""
+    if min(config.thread_pool_size, cores) < 2:
+        return "sequential", "one thread to run on"
+    reason = "thread_safe=False" if not config.thread_safe else watch.why_sequential()
+    return ("sequential", f"not in parallel: {reason}") if reason else ("parallel", "")

@@ -1,0 +1,1 @@
+"""Sizes from memory: peak bytes learned from what ran, bounded from one side."""

@@ -1,0 +1,214 @@
+"""What the memory model knows of one signature: the fit, how it missed, what ran and what failed.
+
+Invariant: no answer exceeds what the fit's own bound allows, nor 8 times what ever ran (unless even quadratic growth
+from there would fit). Before two sizes were seen a slope means nothing: peaks are then taken to grow in proportion,
+which is too much for every function that has a fixed cost, and so is safe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from microbatch_policies.memory.bracket import Bracket
+from microbatch_policies.memory.least_squares import Fit, LeastSquares
+
+__all__ = ["MemoryKind"]
+
+UNSEEN = 64
+"""Bytes of peak assumed per byte of input before anything ran."""
+UNMEASURED = 16
+"""The same once a step ran and its peak could not be measured."""
+TRUST = 8
+"""Largest factor by which a size may exceed all that ran."""
+EARLY = 8
+"""Peaks up to which a bound of 10 % risk is enough where a failure can be tried again: a bound from few peaks is wide,
+and each size it allows makes the next one tighter."""
+EARLY_RISK = 0.1
+SETTLED = 16
+"""Peaks from which the model is solved again for every fourth only (25 us), unless one surprises it."""
+SPREAD = 2
+"""Factor between the largest and the smallest size seen, below which the fit says nothing of sizes far below both."""
+SPARE = 1.1
+"""Factor of its peak from which on a size that ran is known to fit again, whatever the fit is unsure of."""
+MISSES = 32
+"""Prediction errors kept for the margin."""
+
+
+class MemoryKind:
+    """One signature. Sizes `x` are units in flight at the same time; `total` are units of the whole batch."""
+
+    __slots__ = (
+        "_fit",
+        "_forgetting",
+        "_misses",
+        "_peak",
+        "_risk",
+        "_seen",
+        "_silent",
+        "_since",
+        "bracket",
+        "model",
+        "ran",
+        "version",
+    )
+
+    def __init__(self, risk: float, forgetting: float) -> None:
+        self._risk = risk
+        self._forgetting = forgetting
+        self.model = LeastSquares(forgetting)
+        self.bracket = Bracket()
+        self.ran = 0
+        self.version = 0
+        self._fit: Fit | None = None
+        self._misses: list[float] = []
+        self._peak = 0.0
+        self._seen = (0, 0, 0.0)
+        self._silent = 0
+        self._since = 0
+
+    def note(self, x: int) -> None:
+        """Size `x` ran."""
+        self.bracket.fit(x)
+        self._silent += 1
+        if x > self.ran:
+            self.ran = x
+            self.version += 1
+
+    def learn(self, x: int, total: int, peak: float) -> None:
+        """Size `x` needed `peak` > 0 bytes."""
+        fit = self.fit
+        expected = False
+        if fit is not None:
+            value = max(fit.value(x, total), 1.0)
+            self._misses = [*self._misses, peak / value - 1.0][-MISSES:]
+            expected = 0.9 * value <= peak <= fit.bound(x, total)
+        self.model.add(x, total, peak)
+        self._silent = 0
+        if x >= self._seen[0]:
+            self._seen = (
+                x,
+                total,
+                max(peak, self._forgetting * self._seen[2]) if x == self._seen[0] else peak,
+            )
+        self._peak = max(self._peak * self._forgetting, peak)
+        self._since += 1
+        if not expected or self._since > 3 or self.model.count < SETTLED:
+            self._fit, self._since = None, 0
+            self.version += 1
+
+    @property
+    def fit(self) -> Fit | None:
+        """The solved model, None before two sizes were seen."""
+        if self._fit is None and self.model.ready:
+            self._fit = self.model.fit(self._risk)
+        return self._fit
+
+    def largest(self, budget: float, total: int, bytes_per_unit: int, *, probe: bool = False) -> int:
+        """The largest size up to `total` that fits `budget` bytes; at least 1.
+
+        With `probe` a size that is not known to fit may be tried where nothing else would teach the slope.
+        """
+        if not self.model.count:
+            per_unit = bytes_per_unit * (UNMEASURED if self.ran else UNSEEN)
+            return max(1, min(total, int(budget // per_unit))) if per_unit else total
+        fit = self.fit
+        if probe and self.model.ready and self.model.count < EARLY:
+            fit = self.model.fit(max(self._risk, EARLY_RISK))
+        if fit is None:
+            return self._from_one(budget, total, probe)
+        most = min(total, self._trusted(budget))
+        size = fit.largest(budget, total, most)
+        margin = self._margin(fit, size, total)
+        size = fit.largest(budget - margin, total, size) if margin and size else size
+        return max(1, size, min(total, max(self._ran_with_room(budget, total), self._one_size_down(budget))))
+
+    def _ran_with_room(self, budget: float, total: int) -> int:
+        """The largest size seen, if its own peak leaves room; 0 if not.
+
+        The whole batch is not gathered, so its peak is off the line of all others, and makes the fit unsure of everything.
+        """
+        x, seen_total, peak = self._seen
+        return x if peak > 0 and total <= seen_total and peak * SPARE <= budget else 0
+
+    def _one_size_down(self, budget: float) -> int:
+        """Half of all that was seen, or less where so much less memory is left, if what was seen is of one size.
+
+        A fit through sizes 28 and 29 is so unsure of its slope that not even one row fits. A smaller size often shows no
+        peak (a mark of the highest memory does not rise again), so steps of one row would go on for ever.
+        """
+        least, most = self.model.xs
+        if most >= SPREAD * least or self._peak <= 0:
+            return 0
+        return min(least // 2, int(most * budget / self._peak))
+
+    def need(self, total: int, bytes_per_unit: int) -> float:
+        """Bytes from which the whole batch is known to fit: as `largest`, solved the other way round."""
+        if not self.model.count:
+            return float(total * bytes_per_unit * (UNMEASURED if self.ran else UNSEEN))
+        ratio = total / max(1, self.model.xs[1])
+        beyond = self._peak * max(1.0, ratio if ratio <= TRUST else ratio * ratio)
+        fit = self.fit
+        if fit is None:
+            return beyond
+        bound = fit.bound(total, total) + self._margin(fit, total, total)
+        return bound if ratio <= TRUST else max(bound, beyond)
+
+    def _from_one(self, budget: float, total: int, probe: bool) -> int:
+        """Proportional growth. Where that goes nowhere, one size down, or up if it may fail, shows the slope.
+
+        Up is what is left where a smaller size ran and showed no peak: a device has only a mark of the highest memory.
+        """
+        x = self.model.xs[1]
+        if self._peak > budget:
+            return max(1, min(total, x // 2))
+        grown = budget / self._peak
+        size = min(total, int(x * grown)) if grown <= TRUST else min(total, self._trusted(budget))
+        if size > x or x >= total:
+            return size
+        up = probe and (x < 4 or self._silent)
+        return min(total, x + max(1, x // 8)) if up else max(1, x // 2)
+
+    def _trusted(self, budget: float) -> int:
+        x = self.model.xs[1]
+        square = math.sqrt(max(budget, 0.0) / max(self._peak, 1.0)) * (
+            1 + 1e-12
+        )  # the root may be rounded down
+        return int(x * max(float(TRUST), square))
+
+    def _margin(self, fit: Fit, x: int, total: int) -> float:
+        """Bytes by which recent peaks went beyond the prediction, where that is more than the bound has."""
+        if len(self._misses) < 4:
+            return 0.0
+        worst = sorted(self._misses)[int(0.95 * (len(self._misses) - 1))]
+        if worst <= 0:
+            return 0.0
+        value = fit.value(x, total)
+        return max(0.0, worst * value - (fit.bound(x, total) - value))
+
+    def as_json(self) -> dict[str, Any]:
+        """Sums, misses, and what fits."""
+        return {
+            "model": self.model.as_json(),
+            "fits": self.bracket.fits,
+            "misses": list(self._misses),
+            "peak": self._peak,
+            "ran": self.ran,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], risk: float, forgetting: float) -> MemoryKind:
+        """Four times as unsure as it was; raises ValueError, KeyError or TypeError for foreign data."""
+        made = cls(risk, forgetting)
+        made.model = LeastSquares.from_json(data["model"], forgetting)
+        made.model.widen()
+        made._misses = [float(value) for value in data["misses"]][-MISSES:]
+        made._peak = float(data["peak"])
+        fits, ran = data["fits"], data["ran"]
+        finite = all(map(math.isfinite, [made._peak, *made._misses]))
+        if not (finite and type(fits) is int and type(ran) is int and fits >= 0 and ran >= 0):
+            raise ValueError("a size or peak is not a number of at least 0")
+        made.bracket.fit(fits * 9 // 10)
+        made.ran = ran
+        return made

@@ -1,0 +1,180 @@
+"""`memory-model`: the largest size whose predicted peak is within the memory there is.
+
+Peak bytes of finished steps teach a weighted least-squares model; the answer is the largest size whose one-sided
+bound (1 % risk) fits the budget. Running out of memory is not a data point but a bound that expires. Until a peak was
+seen, a unit is assumed to need 64 times its input bytes.
+
+Invariant: margins are bytes, never rows: 5 % of the rows is a whole row of a small limit. Rejected: probing to
+failure, since a process that takes too much on a CPU is killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from microbatch.errors import ArgumentValueError
+from microbatch.extend.records import Proposal, SizingRequest, StepReport
+from microbatch_policies.memory.memory_kind import MemoryKind
+
+__all__ = ["MemoryModel"]
+
+KINDS = 256
+"""Signatures remembered; the oldest is forgotten first."""
+
+
+class MemoryModel:
+    """Bounds the size by memory.
+
+    `risk` is the chance that a step's peak exceeds the bound; `share` the part of the usable memory that is planned
+    with (an explicit memory limit is planned with whole); `forgetting` how fast older peaks fade per step.
+    """
+
+    def __init__(self, risk: float = 0.01, share: float = 0.95, forgetting: float = 0.99) -> None:
+        _check("risk", risk, 0.49)
+        _check("share", share, 1.0)
+        _check("forgetting", forgetting, 1.0)
+        self._risk, self._share, self._forgetting = risk, share, forgetting
+        self._kinds: dict[str, MemoryKind] = {}
+        self._needs: dict[tuple[str, int], tuple[int, float]] = {}
+        self._side = 0
+        self._budget: float | None = None
+        self._step = 0
+        self._late: tuple[str, int, int, int, int] | None = None
+
+    def roomy(self, request: SizingRequest) -> bool:
+        """Whether the whole batch is known to fit; about 1 us once it was worked out."""
+        late = self._late
+        if late is not None and request.memory is not None and request.memory.peak > late[4]:
+            return False
+        kind = self._kinds.get(request.signature)
+        if kind is None or kind.bracket.fails:
+            return False
+        known = self._needs.get((request.signature, request.num_tokens))
+        if known is None or known[0] != kind.version:
+            if len(self._needs) >= 4 * KINDS:
+                self._needs.clear()
+            known = (kind.version, kind.need(request.num_tokens, _input_bytes(request)))
+            self._needs[request.signature, request.num_tokens] = known
+        self._budget = budget = self.budget(request)
+        self._side = request.in_flight
+        return budget is None or known[1] <= budget
+
+    def budget(self, request: SizingRequest) -> float | None:
+        """Bytes a step may use; None when nothing says so."""
+        memory, limit = request.memory, request.memory_limit
+        if memory is None or memory.capacity <= 0:
+            return None if limit is None else float(limit)
+        usable = max(0.0, memory.usable * self._share)
+        return usable if limit is None else min(float(limit), usable)
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        """The most units that fit, and fewer workers where not even the smallest parts of all of them fit."""
+        self._measured_late(request)
+        self._step += 1
+        budget = self._budget = self.budget(request)
+        self._side = request.in_flight
+        kind = self._kind(request.signature)
+        total = max(1, request.num_tokens)
+        if budget is None:
+            most = total
+        else:
+            most = kind.largest(budget, total, _input_bytes(request), probe=request.probe)
+        failed = kind.bracket.limit(self._step, budget)
+        if failed is not None and failed < most:
+            return _bounded(request, failed, f"{kind.bracket.fails} {request.unit} did not fit")
+        if most < total:
+            how = "predicted" if kind.model.count else "assumed"
+            return _bounded(request, most, f"{most} {request.unit} are {how} to fit {budget:,.0f} bytes")
+        return _bounded(request, total, "")
+
+    def observe(self, report: StepReport) -> None:
+        """Learn the peak of a clean step, or that a size failed."""
+        kind = self._kind(report.signature)
+        side = max(1, min(self._side or report.workers, report.workers))
+        if report.oom_sizes:
+            size = min(report.oom_sizes)
+            self._step = max(self._step, 1)
+            kind.bracket.fail(min(size * side, max(1, report.num_tokens)), self._step, self._budget)
+            kind.version += 1
+            return
+        if report.failure is not None or report.num_tokens < 1 or not report.sizes:
+            return
+        x = sum(report.sizes) if len(report.sizes) <= side else sum(sorted(report.sizes)[-side:])
+        kind.note(x)
+        before = report.memory_before
+        if report.peak_bytes is not None and report.peak_bytes > 0:
+            kind.learn(x, report.num_tokens, float(report.peak_bytes))
+        elif before is not None:
+            self._late = (report.signature, x, report.num_tokens, before.in_use, before.peak)
+
+    def state(self) -> Mapping[str, Any]:
+        """The sums of each signature."""
+        kinds = {signature: kind.as_json() for signature, kind in self._kinds.items()}
+        return {"policy": "memory-model", "version": 1, "kinds": kinds}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take them back, four times as unsure. Raises ValueError, nothing changed, for foreign state."""
+        try:
+            if state["policy"] != "memory-model" or state["version"] != 1:
+                raise ValueError("it was written by another policy or version")
+            kinds = {
+                str(signature): MemoryKind.from_json(data, self._risk, self._forgetting)
+                for signature, data in list(state["kinds"].items())[-KINDS:]
+            }
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"not the state of policy 'memory-model': {error}") from error
+        self._kinds = kinds
+        self._needs = {}
+        self._late = None
+
+    def _measured_late(self, request: SizingRequest) -> None:
+        """Where no peak came with the report: if the reading's highest mark rose, the last step raised it.
+
+        A mark that is just what is in use now was set by what stayed alive, not by the step, and teaches nothing.
+        """
+        late, self._late = self._late, None
+        memory = request.memory
+        if late is None or memory is None:
+            return
+        signature, x, total, in_use, peak = late
+        if memory.peak > peak and memory.peak > memory.in_use and memory.peak > in_use:
+            self._kind(signature).learn(x, total, float(memory.peak - in_use))
+
+    def _kind(self, signature: str) -> MemoryKind:
+        kind = self._kinds.get(signature)
+        if kind is None:
+            kind = self._kinds[signature] = MemoryKind(self._risk, self._forgetting)
+            while len(self._kinds) > KINDS:
+                del self._kinds[next(iter(self._kinds))]
+        return kind
+
+
+def _bounded(request: SizingRequest, most: int, reason: str) -> Proposal:
+    """At most `most` units in flight, over as many workers as then still get a request each."""
+    total = max(1, request.num_tokens)
+    if request.failed_at is not None:
+        most = min(most, max(1, request.failed_at // 2) * max(1, request.in_flight))
+    if most >= total and request.failed_at is None:
+        return Proposal(limit=total, reason=reason, hard=True)
+    side = max(1, request.in_flight)
+    workers = None
+    if most // side < request.longest_request and side > 1:
+        workers = side = max(1, min(side, most // max(1, request.longest_request)))
+    limit = max(1, min(total, most // side))
+    if request.failed_at is not None:
+        limit = min(limit, max(1, request.failed_at // 2))
+    return Proposal(limit=limit, reason=reason, workers=workers, hard=True)
+
+
+def _input_bytes(request: SizingRequest) -> int:
+    """Bytes per unit, 0 where they say nothing: cost units count characters or padded tokens of strings."""
+    return 0 if request.unit == "cost" else request.bytes_per_unit
+
+
+def _check(name: str, value: object, most: float) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (number and 0 < value <= most):  # type: ignore[operator]
+        raise ArgumentValueError(
+            f"{name}={value!r} of policy 'memory-model' must be above 0 and at most {most:g}"
+        )

@@ -1,0 +1,213 @@
+"""Find the smallest size within 5 % of the fastest, on a grid of powers of two, from few measurements.
+
+Seconds per unit against the logarithm of the size fall, are flat, and rise again (fixed cost per part, then caches
+or memory run out), so a climb needs at most 8 sizes. The whole batch is an arm of its own: it runs without the
+schedule, so its time does not follow from those of the parts.
+
+Invariant: `choice` names only arms that were measured. Rejected: golden section that keeps what it once compared (one
+noisy comparison throws the best half away for good), bandits (they never stop paying for bad arms).
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from microbatch_policies.speed.climb import next_exponent
+
+__all__ = ["WHOLE", "SizeSearch"]
+
+WHOLE = 1 << 20
+"""The arm of the uncut batch; larger than any exponent."""
+
+NEAR = 0.05
+"""Part of the best time by which a size may be slower and still be as good; the smallest of these is taken."""
+GAIN = 1.03
+"""Cutting must gain more than this over the whole batch."""
+CLOSE = 1.15
+"""Arms within this factor of the best are measured twice."""
+SECOND_CHANCE = 2.5
+"""The same for the whole batch, whose first run starts the framework's own threads."""
+HOPE = 1.6
+"""Factor by which the largest part may be slower than the best and the whole batch still be tried: it has the
+framework's own threads, and parts on one thread each say little of it (matrix products: 44, 29 and 29 ms)."""
+FAR = 4
+"""Doublings between the largest measured part and the largest possible, from which one between is measured first."""
+UNEVEN = 1.15
+"""Factor by which a first time must exceed what its parts say of a steady one to be doubted."""
+COLD = 4.0
+"""Factor of the best time up to which a doubtful first time is measured again. On two workers a chain of 8 torch
+operations took 57 ms; on one 119 ms the first time, 31 from then on."""
+SHORT = 3e-4
+"""Seconds of a step below which no more sizes are tried: hand-over to threads costs a tenth of it."""
+KEPT = 5
+"""Samples kept per arm."""
+
+
+class SizeSearch:
+    """What is known of one kind of batch. Arms are exponents of two, or WHOLE; values are seconds per unit."""
+
+    __slots__ = ("_bad", "_hopes", "arms", "start")
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.arms: dict[int, list[float]] = {}
+        self._bad: dict[int, int] = {}
+        self._hopes: dict[int, float] = {}
+
+    def record(self, arm: int, seconds_per_unit: float, steady: float | None = None) -> None:
+        """Add a measurement; `steady` is what it would have been without its slow parts."""
+        samples = self.arms.setdefault(arm, [])
+        samples.append(seconds_per_unit)
+        del samples[:-KEPT]
+        self._hopes[arm] = seconds_per_unit if steady is None else steady
+
+    def hopeful(self, arm: int, best: float) -> bool:
+        """Whether the only time of `arm` is slower than `best` for nothing but its slow parts."""
+        return len(self.arms[arm]) == 1 and self._hopes.get(arm, best) < best < self.value(arm)
+
+    def doubtful(self, arm: int, best: float) -> bool:
+        """Whether the only time of `arm` is slower than `best` perhaps for being the first: it is an upper bound then,
+        and a second time settles it."""
+        if len(self.arms[arm]) != 1:
+            return False
+        value = self.value(arm)
+        uneven = self._hopes.get(arm, value) * UNEVEN < value
+        return self.hopeful(arm, best) or (uneven and value <= COLD * best)
+
+    def forget(self) -> None:
+        """Measure all of it anew."""
+        self.arms.clear()
+        self._hopes.clear()
+
+    def refuse(self, arm: int) -> None:
+        """The arm was asked for and did not run (a memory bound lowered it); twice, and it is not asked again."""
+        self._bad[arm] = self._bad.get(arm, 0) + 1
+
+    def value(self, arm: int) -> float:
+        """Seconds per unit: the least of the samples, since what disturbs a measurement only adds."""
+        return min(self.arms[arm])
+
+    def next_arm(self, low: int, high: int, *, whole: bool, units: int, repeat: bool = True) -> int | None:
+        """The arm to measure next for a batch of `units`, or None when enough is known.
+
+        `low` and `high` bound the exponents; `whole` says whether the uncut batch may be tried, `repeat` whether
+        contenders that were measured only once are measured again.
+        """
+        if self.start == WHOLE and whole and WHOLE not in self.arms and not self.refused(WHOLE):
+            return WHOLE
+        short = bool(self.arms) and self._short(units)
+        arm = None if short else self._explore(low, high)
+        if arm is None and not short:
+            arm = self.second_chance(low, high)
+        if arm is not None:
+            return arm
+        if whole and WHOLE not in self.arms and not self.refused(WHOLE) and self._whole_may_win(high):
+            return WHOLE if short else self._on_the_way(low, high)
+        return self._again(low, high, whole) if repeat else None
+
+    def choice(self, low: int, high: int, *, whole: bool, near: float = NEAR) -> int | None:
+        """The arm to settle on among those measured, or None if none of them may run.
+
+        That is the smallest whose time is at most `near` (a fraction) above the best. Against the whole batch the best
+        part counts with its median: threads side by side are now and then slow, and to cut for nothing is the worse
+        mistake.
+        """
+        parts = [arm for arm in self.arms if low <= arm <= high]
+        if not parts:
+            return WHOLE if whole and WHOLE in self.arms else None
+        best = min(map(self.value, parts))
+        rival = statistics.median(self.arms[min(parts, key=self.value)])
+        if whole and WHOLE in self.arms and self.value(WHOLE) <= rival * GAIN:
+            return WHOLE
+        return min(arm for arm in parts if self.value(arm) <= best * (1 + near))
+
+    def recheck(self) -> None:
+        """Have the close contenders measured once more."""
+        for samples in self.arms.values():
+            del samples[:-1]
+        self._hopes.clear()
+
+    def as_json(self) -> dict[str, Any]:
+        """Start and least times; samples are not kept, so that a loaded arm is measured again."""
+        return {"start": self.start, "arms": {str(arm): self.value(arm) for arm in self.arms}}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SizeSearch:
+        """Raises ValueError, KeyError or TypeError for anything that `as_json` did not make."""
+        search = cls(_exponent(data["start"]))
+        for arm, value in data["arms"].items():
+            seconds = float(value)
+            if not 0 < seconds < float("inf"):
+                raise ValueError(f"{value!r} is not a time")
+            search.record(_exponent(int(arm)), seconds)
+        return search
+
+    def refused(self, arm: int) -> bool:
+        """Whether it was asked for in vain too often."""
+        return self._bad.get(arm, 0) > 1
+
+    def _short(self, units: int) -> bool:
+        return min(map(self.value, self.arms)) * units < SHORT
+
+    def _explore(self, low: int, high: int) -> int | None:
+        """The next exponent of the climb, None once the best has a worse one on both sides."""
+        if not any(low <= arm <= high for arm in self.arms):
+            first = min(max(self.start, low), high) if self.start != WHOLE else high
+            return None if self.refused(first) else first
+        return next_exponent({arm: self.value(arm) for arm in self.arms}, low, high, self.refused)
+
+    def second_chance(self, low: int, high: int) -> int | None:
+        """A neighbour of the best size that may have lost for being cold: beyond one that is slower, all are."""
+        parts = sorted(arm for arm in self.arms if low <= arm <= high)
+        if not parts:
+            return None
+        best = min(parts, key=self.value)
+        at = parts.index(best)
+        for arm in parts[at + 1 : at + 2] + parts[max(0, at - 1) : at]:
+            if self.hopeful(arm, self.value(best)) and not self.refused(arm):
+                return arm
+        return None
+
+    def _whole_may_win(self, high: int) -> bool:
+        parts = [arm for arm in self.arms if arm <= high]
+        if not parts:
+            return True
+        return self.value(max(parts)) <= HOPE * min(map(self.value, parts))
+
+    def _on_the_way(self, low: int, high: int) -> int:
+        """WHOLE, or first a size between, where all that were measured are far smaller: the whole batch may need
+        many times their memory, and a larger part that is slow already says that it need not be tried."""
+        largest = max((arm for arm in self.arms if low <= arm <= high), default=high)
+        middle = (largest + high + 1) // 2
+        return WHOLE if high - largest < FAR or self.refused(middle) else middle
+
+    def _again(self, low: int, high: int, whole: bool) -> int | None:
+        """A contender that was measured only once."""
+        allowed = [a for a in self.arms if low <= a <= high or (a == WHOLE and whole)]
+        if len(allowed) < 2:
+            return None
+        best = min(map(self.value, allowed))
+        rivals = self._rivals(allowed)
+        for arm in sorted(allowed, key=self.value):
+            factor = SECOND_CHANCE if arm == WHOLE else CLOSE
+            wanted = 3 if arm in rivals else 2
+            if len(self.arms[arm]) < wanted and self.value(arm) <= best * factor and not self.refused(arm):
+                return arm
+        return None
+
+    def _rivals(self, allowed: list[int]) -> tuple[int, ...]:
+        """The whole batch and the best part size, where they are close: to cut for nothing is the worse mistake."""
+        parts = [arm for arm in allowed if arm != WHOLE]
+        if WHOLE not in allowed or not parts:
+            return ()
+        best = min(parts, key=self.value)
+        low, high = sorted((self.value(best), self.value(WHOLE)))
+        return (best, WHOLE) if high <= CLOSE * low else ()
+
+
+def _exponent(value: object) -> int:
+    if type(value) is not int or not (0 <= value <= 62 or value == WHOLE):
+        raise ValueError(f"{value!r} is not a size")
+    return value

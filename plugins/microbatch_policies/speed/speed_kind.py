@@ -1,0 +1,93 @@
+"""What the search for speed knows of one kind of batch, and how its time develops once it has settled.
+
+Invariant: a settled size is looked at again after fixed numbers of steps, and at once when its time has moved for good;
+noise of one step moves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from microbatch_policies.speed.fewer_workers import ladder
+from microbatch_policies.speed.search import COLD, SizeSearch
+
+__all__ = ["PATIENCE", "RECHECK", "SpeedKind"]
+
+RECHECK = 64
+"""Settled steps after which the contenders are measured once more; then after four times as many."""
+DRIFT = 2.0
+"""Factor by which the settled time may move before the search starts again."""
+PATIENCE = 8
+"""Settled steps before that is looked at; twice as many after each new start, since on a shared machine the times move
+by themselves."""
+
+
+class SpeedKind:
+    """One kind of batch: its search with all `workers`, and those with fewer of them."""
+
+    __slots__ = ("age", "calls", "expected", "fewer", "patience", "recent", "recheck", "search")
+
+    def __init__(
+        self, search: SizeSearch, workers: int, fewer: Mapping[int, SizeSearch] | None = None
+    ) -> None:
+        self.search = search
+        self.fewer = {count: SizeSearch(search.start) for count in ladder(workers)}
+        self.fewer.update(fewer or {})
+        self.calls = 0
+        self.age = 0
+        self.recheck = RECHECK
+        self.patience = PATIENCE
+        self.expected = 0.0
+        self.recent = 0.0
+
+    def settle(self, seconds_per_unit: float) -> None:
+        """The search has ended with a size that takes so long."""
+        self.expected = self.recent = seconds_per_unit
+        self.age = 0
+
+    def look(self, seconds_per_unit: float) -> Literal["settled", "due", "moved"]:
+        """Take note of a settled step: whether all is as it was, or the times must be looked at again."""
+        self.age += 1
+        self.recent += 0.2 * (seconds_per_unit - self.recent)
+        moved = not self.expected <= self.recent * DRIFT <= self.expected * DRIFT * DRIFT
+        if moved and self.age >= self.patience:
+            return "moved"
+        return "due" if self.age >= self.recheck else "settled"
+
+    def start_again(self) -> None:
+        """Forget the times: they hold no more."""
+        self.age = 0
+        self.patience *= 2
+        for search in (self.search, *self.fewer.values()):
+            search.forget()
+
+    def recheck_contenders(self) -> None:
+        """Have the close sizes measured once more.
+
+        From the second time on also each number of workers that was slower than all of them, though by less than
+        four times: its only time may have been a bad one, and one such step in 256 costs at most 1.6 %.
+        """
+        again = self.recheck > RECHECK
+        self.age = 0
+        self.recheck *= 4
+        self.search.recheck()
+        for fewer in self.fewer.values():
+            slower = min(map(fewer.value, fewer.arms), default=0.0) / self.expected
+            if again and 1 < slower < COLD:
+                fewer.forget()
+            else:
+                fewer.recheck()
+
+    def as_json(self) -> list[Any]:
+        """The search, and a search for each smaller number of workers."""
+        return [self.search.as_json(), [[count, search.as_json()] for count, search in self.fewer.items()]]
+
+    @classmethod
+    def from_json(cls, data: list[Any], workers: int) -> SpeedKind:
+        """Raises ValueError, KeyError or TypeError for anything that `as_json` did not make."""
+        search, *rest = data
+        fewer = {count: SizeSearch.from_json(one) for count, one in (rest[0] if rest else [])}
+        if not set(fewer) <= set(ladder(workers)):
+            raise ValueError(f"{sorted(fewer)!r} are not numbers of workers below {workers}")
+        return cls(SizeSearch.from_json(search), workers, fewer)

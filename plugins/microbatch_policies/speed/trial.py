@@ -1,0 +1,57 @@
+"""From a size of the search to a proposal, and which sizes a step allows.
+
+Invariant: the number of parts is a multiple of the workers where there are more parts than one, so that none of them
+idles at the end, unless sizes are those of captured graphs; no part is smaller than the longest request. A size is
+rounded to a graph here already: were it done by `buckets` alone, what was asked for would not be what ran.
+"""
+
+from __future__ import annotations
+
+from microbatch.extend.records import Proposal, SizingRequest
+from microbatch_policies.buckets import round_down
+from microbatch_policies.speed.search import WHOLE
+
+__all__ = ["allowed_sizes", "crew_name", "size_name", "trial"]
+
+
+def allowed_sizes(request: SizingRequest) -> tuple[int, int, bool]:
+    """Least and largest exponent that may be tried, and whether the whole batch may."""
+    units = max(1, request.num_tokens)
+    low = max((request.longest_request - 1).bit_length(), (units >> 14).bit_length())
+    high = max(low, (-(-units // max(2, request.workers)) - 1).bit_length())
+    bound = units if request.limit is None else request.limit
+    if request.failed_at is not None:
+        bound = min(bound, max(1, request.failed_at // 2))
+    if bound < units:
+        high = min(high, max(0, bound.bit_length() - 1))
+        low = min(low, high)
+    return low, high, bound >= units
+
+
+def trial(arm: int, request: SizingRequest, reason: str, workers: int | None = None) -> Proposal:
+    """The proposal for a size, on `workers` where these are fewer than allowed."""
+    if arm == WHOLE:
+        return Proposal(split=False, reason=reason)
+    return Proposal(limit=_limit(arm, request, workers or request.workers), reason=reason, workers=workers)
+
+
+def size_name(arm: int, unit: str) -> str:
+    """A size in words."""
+    what = "padded units" if unit == "cost" else unit
+    return "the whole batch" if arm == WHOLE else f"about {1 << arm} {what}"
+
+
+def crew_name(workers: int) -> str:
+    """A number of workers in words."""
+    return "one worker" if workers == 1 else f"{workers} workers"
+
+
+def _limit(arm: int, request: SizingRequest, workers: int) -> int:
+    units = max(1, request.num_tokens)
+    count = -(-units // (1 << arm))
+    if count > 1:
+        count = -(-count // workers) * workers
+    limit = -(-units // count)
+    if request.graph_sizes:
+        limit = round_down(limit, request.graph_sizes)
+    return min(units, max(limit, request.longest_request))

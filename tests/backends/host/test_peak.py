@@ -1,0 +1,64 @@
+"""Marks of memory: none tells less than was used since it was made."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from microbatch.extend.abilities import SupportsPeak
+from microbatch_backends.host.backend import CpuBackend
+from microbatch_backends.host.memory import HostMemory
+from microbatch_backends.host.peak import PeakMeter
+
+MIB = 1 << 20
+
+
+def status(root: Path, resident: int, highest: int) -> None:
+    folder = root / "proc/self"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "status").write_text(f"VmRSS:\t{resident} kB\nVmHWM:\t{highest} kB\n")
+    if not (folder / "clear_refs").exists():
+        (folder / "clear_refs").touch()
+
+
+def test_an_earlier_mark_keeps_what_a_later_one_makes_the_kernel_forget(tmp_path: Path) -> None:
+    status(tmp_path, 100, 100)
+    meter = PeakMeter(tmp_path)
+    first = meter.mark()
+    status(tmp_path, 100, 700)
+    second = meter.mark()
+    status(tmp_path, 100, 300)  # the kernel started again
+    assert first is not None and second is not None
+    assert (second.in_use, second.peak()) == (100 * 1024, 300 * 1024)
+    assert first.peak() == 700 * 1024
+    assert meter.highest == 700 * 1024
+    assert (tmp_path / "proc/self/clear_refs").read_text() == "5"
+
+
+def test_without_proc_there_is_no_mark(tmp_path: Path) -> None:
+    assert PeakMeter(tmp_path).mark() is None
+
+
+def test_a_reading_remembers_the_peak_that_was_forgotten(tmp_path: Path) -> None:
+    status(tmp_path, 100, 900)
+    memory = HostMemory(tmp_path, fresh=0.0, limits=dict)
+    memory.peak_mark()
+    status(tmp_path, 100, 100)
+    assert memory.read().peak == 900 * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, which only Linux has")
+def test_the_peak_of_this_process() -> None:
+    backend = CpuBackend()
+    assert isinstance(backend, SupportsPeak)
+    mark = backend.peak_mark()
+    assert mark is not None
+    np.ones(64 * MIB, np.uint8).sum()
+    assert 60 * MIB < mark.peak() - mark.in_use < 96 * MIB
+    later = backend.peak_mark()
+    assert later is not None
+    assert later.peak() - later.in_use < 32 * MIB
+    assert mark.peak() - mark.in_use > 60 * MIB

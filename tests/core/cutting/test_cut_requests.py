@@ -1,0 +1,213 @@
+"""The splitters that follow requests: request-aligned and packed."""
+
+from __future__ import annotations
+
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microbatch.cutting.cut import BatchShape, Cut, cut
+
+FILLED = st.lists(st.integers(1, 30), min_size=1, max_size=30)
+LENGTHS = st.lists(st.integers(0, 30), min_size=1, max_size=30).filter(any)
+LIMITS = st.integers(1, 120)
+
+
+def tokens(lengths: list[int]) -> BatchShape:
+    offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    return BatchShape(num_tokens=int(offsets[-1]), num_requests=len(lengths), query_start_loc=offsets)
+
+
+def padded(lengths: list[int]) -> BatchShape:
+    return BatchShape(
+        num_tokens=len(lengths), num_requests=len(lengths), lengths=np.array(lengths, dtype=np.int64)
+    )
+
+
+def sizes(made: Cut) -> list[int]:
+    return [part.num_tokens for part in made.slices]
+
+
+def groups(made: Cut, lengths: list[int]) -> list[list[int]]:
+    """The lengths of each part's requests, in cut order."""
+    order = range(len(lengths)) if made.permutation is None else made.permutation.tolist()
+    ordered = [lengths[request] for request in order]
+    return [ordered[part.req_slice] for part in made.slices]
+
+
+def partitions(items: list[int], count: int) -> list[list[list[int]]]:
+    """All ways to cut `items` into `count` ranges that are not empty."""
+    cuts = combinations(range(1, len(items)), count - 1)
+    return [[items[a:b] for a, b in pairwise((0, *inner, len(items)))] for inner in cuts]
+
+
+def padded_cost(group: list[int]) -> int:
+    return max(1, max(group)) * len(group)
+
+
+def sglang_split(lengths: list[int]) -> list[int]:
+    """Sizes of the two parts by SGLang's rule, one request after another."""
+    total, left, best, least = sum(lengths), 0, 0, float("inf")
+    for length in lengths[:-1]:
+        left += length
+        difference = abs(left - (total - left))
+        if difference > least:
+            break
+        least, best = difference, left
+    if best < total * 0.48 or best > total * (1 - 0.48):
+        best = total // 2
+    return [best, total - best]
+
+
+@given(FILLED.filter(lambda lengths: sum(lengths) > 1))
+def test_two_aligned_parts_follow_sglangs_balance_rule(lengths: list[int]) -> None:
+    made = cut(tokens(lengths), splitter="request-aligned", num_ubatches=2)
+    if sum(lengths) == len(lengths):  # one token each: whole requests in any case
+        assert abs(np.diff(sizes(made)))[0] <= 1
+    else:
+        assert sizes(made) == sglang_split(lengths)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        ([50, 50], [50, 50]),
+        ([48, 52], [48, 52]),
+        ([47, 53], [50, 50]),
+        ([100], [50, 50]),
+        ([101], [50, 51]),
+        ([10, 10, 80], [50, 50]),
+        ([40, 9, 2, 9, 40], [51, 49]),
+    ],
+)
+def test_two_chunks_below_a_share_of_048(lengths: list[int], expected: list[int]) -> None:
+    assert sizes(cut(tokens(lengths), splitter="request-aligned", num_ubatches=2)) == expected
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [([96, 96, 108], [100] * 3), ([94, 103, 103], [100] * 3), ([97, 100, 103], [97, 100, 103])],
+)
+def test_the_shares_hold_for_three_parts_too(lengths: list[int], expected: list[int]) -> None:
+    assert sizes(cut(tokens(lengths), splitter="request-aligned", num_ubatches=3)) == expected
+
+
+@pytest.mark.parametrize("lengths", [[100, 1, 1], [1, 1, 100], [1, 100, 1]])
+def test_aligned_whole_requests_never_leave_a_part_without_one(lengths: list[int]) -> None:
+    made = cut(tokens(lengths), splitter="request-aligned", num_ubatches=3, balance=0)
+    assert sizes(made) == lengths
+
+
+def test_aligned_by_limit_levels_beside_one_that_is_too_large() -> None:
+    assert sizes(cut(tokens([50, 4, 4, 4, 4]), splitter="request-aligned", limit=12)) == [50, 8, 8]
+
+
+@given(LENGTHS, st.data())
+def test_aligned_with_balance_zero_never_cuts_a_request(lengths: list[int], data: st.DataObject) -> None:
+    number = data.draw(st.integers(1, np.count_nonzero(lengths)))
+    shape = tokens(lengths)
+    made = cut(shape, splitter="request-aligned", num_ubatches=number, balance=0)
+    assert len(made.slices) == number
+    assert shape.query_start_loc is not None
+    assert {part.token_slice.start for part in made.slices} <= set(shape.query_start_loc.tolist())
+    assert sum(part.num_reqs for part in made.slices) == len(lengths)
+
+
+@given(FILLED, st.data())
+def test_aligned_parts_are_never_far_from_fair(lengths: list[int], data: st.DataObject) -> None:
+    shape = tokens(lengths)
+    number = data.draw(st.integers(1, shape.num_tokens))
+    made = cut(shape, splitter="request-aligned", num_ubatches=number)
+    fair = shape.num_tokens / number
+    assert len(made.slices) == number
+    assert all(min(0.96 * fair, fair - 1) <= size <= max(1.04 * fair, fair + 1) for size in sizes(made))
+
+
+@given(LENGTHS, LIMITS)
+def test_aligned_by_limit_makes_the_fewest_whole_parts_and_levels_them(
+    lengths: list[int], limit: int
+) -> None:
+    made = cut(tokens(lengths), splitter="request-aligned", limit=limit)
+    assert made.permutation is None
+    parts = groups(made, lengths)
+    assert [length for part in parts for length in part] == lengths
+    filled = [[length for length in part if length] for part in parts]
+    assert all(sum(part) <= limit or len(part) == 1 for part in filled)
+    for part, following in pairwise(filled):
+        alone = max(part[0], following[0]) > limit
+        assert alone or sum(part) + sum(following) > limit
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(9, 30))
+def test_aligned_by_limit_is_as_level_as_can_be(lengths: list[int], limit: int) -> None:
+    made = cut(tokens(lengths), splitter="request-aligned", limit=limit)
+    count = len(made.slices)
+    if sum(lengths) == len(lengths):
+        return
+    best = min(max(map(sum, parts)) for parts in partitions(lengths, count))
+    assert max(sizes(made)) == best
+    if count > 1:
+        assert all(max(map(sum, parts)) > limit for parts in partitions(lengths, count - 1))
+
+
+@given(LENGTHS, LIMITS, st.booleans())
+def test_packed_keeps_the_budget_except_for_one_too_large(lengths: list[int], limit: int, rows: bool) -> None:
+    made = cut((padded if rows else tokens)(lengths), splitter="packed", limit=limit)
+    cost = padded_cost if rows else sum
+    for group in groups(made, lengths):
+        assert cost(group) <= limit or sum(length > 0 for length in group) == 1
+        if rows and cost(group) > limit:
+            assert len(group) == 1
+
+
+@given(LENGTHS, LIMITS, st.booleans())
+def test_packed_is_longest_first_in_the_fewest_parts(lengths: list[int], limit: int, rows: bool) -> None:
+    made = cut((padded if rows else tokens)(lengths), splitter="packed", limit=limit)
+    cost = padded_cost if rows else sum
+    parts = groups(made, lengths)
+    assert [length for part in parts for length in part] == sorted(lengths, reverse=True)
+    for part, following in pairwise(parts):
+        assert cost([*part, following[0]]) > limit
+
+
+@given(LENGTHS, LIMITS, st.booleans())
+def test_the_permutation_is_one_and_keeps_equals_in_order(lengths: list[int], limit: int, rows: bool) -> None:
+    made = cut((padded if rows else tokens)(lengths), splitter="packed", limit=limit)
+    expected = sorted(range(len(lengths)), key=lambda request: -lengths[request])
+    if made.permutation is None:
+        assert expected == list(range(len(lengths)))
+    else:
+        assert made.permutation.tolist() == expected != list(range(len(lengths)))
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=8).filter(any), st.booleans(), st.data())
+def test_packed_by_count_is_as_level_as_can_be(lengths: list[int], rows: bool, data: st.DataObject) -> None:
+    most = len(lengths) if rows else np.count_nonzero(lengths)
+    number = data.draw(st.integers(1, int(most)))
+    made = cut((padded if rows else tokens)(lengths), splitter="packed", num_ubatches=number)
+    assert len(made.slices) == number
+    assert not any(part.is_empty for part in made.slices)
+    cost = padded_cost if rows else sum
+    best = min(max(map(cost, parts)) for parts in partitions(sorted(lengths, reverse=True), number))
+    assert max(map(cost, groups(made, lengths))) == best
+
+
+def test_packed_without_lengths_keeps_the_order() -> None:
+    made = cut(BatchShape(num_tokens=10, num_requests=10), splitter="packed", limit=4)
+    assert (sizes(made), made.permutation) == ([4, 3, 3], None)
+    made = cut(BatchShape(num_tokens=10, num_requests=4), splitter="packed", limit=4)
+    assert (sizes(made), made.permutation) == ([2, 3, 2, 3], None)
+
+
+def test_sorting_avoids_the_padding_that_the_sizing_study_measured() -> None:
+    lengths = (
+        np.clip(np.random.default_rng(0).lognormal(np.log(300), 1.1, 4096), 1, 8192).astype(int).tolist()
+    )
+    made = cut(padded(lengths), splitter="packed", limit=32768)
+    assert made.trims is not None
+    run = sum(trim * part.num_reqs for trim, part in zip(made.trims, made.slices, strict=True))
+    assert (run - sum(lengths)) / run < 0.05
+    assert made.padding_avoided == len(lengths) * max(lengths) - run
