@@ -11,7 +11,7 @@ from microbatch.binding.batch import bind
 from microbatch.cutting.cut import cut
 from microbatch.gathering.gather import Gather, Outputs
 from microbatch_backends.host.backend import CpuBackend
-from tests.support.site import site as site
+from tests.support.site import site  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session")

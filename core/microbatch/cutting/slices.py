@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Self
 
@@ -97,6 +97,8 @@ class Cut:
     """Longest row of each part, at least 1, where the batch has lengths; else None."""
     padding_avoided: int = 0
     """Padded units that trimming saves against num_requests * max(lengths)."""
+    known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What others work out from this cut alone, by name, so that steps that share the cut share it too."""
 
 
 _new = UBatchSlice.__new__

@@ -9,6 +9,7 @@ drops its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import optree
 
@@ -90,33 +91,41 @@ class Gather:
 
     def result(self) -> object:
         """The output of the whole batch, in the caller's order of rows."""
-        missing = [index for index, stored in enumerate(self._stored) if not stored]
-        assert not missing, f"ubatches {missing} were never stored"
-        agreed = self._agreed[0]
+        assert all(self._stored), f"ubatches were never stored: {self._stored}"
+        agreed, destination = self._agreed[0], self._destination
+        if agreed.spec is None and destination is None:
+            return agreed.sinks[0].finish()
         leaves = [sink.finish() for sink in agreed.sinks]
-        destination = self._destination
         if destination is not None and destination.holds(leaves):
             return destination.out
         return leaves[0] if agreed.spec is None else agreed.spec.unflatten(leaves)
 
     def _agree(self, index: int, output: object) -> Agreed:
         if self._layout is None and is_array(output):
-            allocate = None if self._destination is None else self._destination.only()
-            sink = self._sinks.make(output, index, (None, False), "output", allocate)
-            if self._destination is not None:
-                self._destination.check((sink,), (output,), ("output",))
-            return Agreed(index, None, (sink,))
+            return self._agree_on_one(index, output)
         leaves, spec = flatten(output, self._layout, "outputs", ())
         rules = declared_rules(spec, self._layout, "outputs", ()) or ((None, False),) * len(leaves)
         names = [output_name(path) for path in leaf_paths(spec)]
-        allocators = [None] * len(leaves) if self._destination is None else self._destination.of(spec)
+        given = [None] * len(leaves) if self._destination is None else self._destination.each(spec)
         sinks = tuple(
-            self._sinks.make(leaf, index, rule, name, allocate)
-            for leaf, rule, name, allocate in zip(leaves, rules, names, allocators, strict=True)
+            self._sinks.make(value, index, rule, self._sinks.leaf(name, allocate))
+            for value, rule, name, allocate in zip(leaves, rules, names, given, strict=True)
         )
         if self._destination is not None:
             self._destination.check(sinks, leaves, names)
         return Agreed(index, spec, sinks)
+
+    def _agree_on_one(self, index: int, output: Any) -> Agreed:
+        """As `_agree` where the output is one array and nothing was declared."""
+        given = None if self._destination is None else self._destination.only()
+        leaf = self._sinks.leaf("output", given)
+        if len(output.shape):
+            sink = self._sinks.rows(output, index, leaf)
+        else:
+            sink = self._sinks.make(output, index, (None, False), leaf)
+        if self._destination is not None:
+            self._destination.check((sink,), (output,), ("output",))
+        return Agreed(index, None, (sink,))
 
     def _other_structure(
         self, agreed: Agreed, index: int, spec: optree.PyTreeSpec, output: object

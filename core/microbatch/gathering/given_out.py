@@ -41,7 +41,7 @@ class Destination:
         self._leaves = [self.out]
         return self._allocator(self.out, "out")
 
-    def of(self, spec: optree.PyTreeSpec) -> list[Allocate | None]:
+    def each(self, spec: optree.PyTreeSpec) -> list[Allocate | None]:
         """Where the rows of each leaf go."""
         names = ["out" + output_name(path)[len("output") :] for path in leaf_paths(spec)]
         if callable(self.out):
