@@ -48,7 +48,7 @@ def microbatch_register_backends() -> Sequence[BackendInfo]:
         ),
         BackendInfo(
             name="torch-xpu",
-            load="microbatch_backends.torch_device.xpu:TorchXpuBackend",
+            load="microbatch_backends.torch_device.cuda:TorchXpuBackend",
             probe=probe_xpu,
             priority=20,
             modules=("torch",),

@@ -18,13 +18,18 @@ __all__ = ["CupyArrays"]
 
 
 class CupyArrays:
-    """Rows of arrays of one namespace."""
-
-    __slots__ = ("_cupy", "_ndarray")
+    """The methods of a backend that work on arrays of one namespace."""
 
     def __init__(self, namespace: CupyNamespace) -> None:
+        self._namespace = namespace
         self._cupy = namespace.cupy
         self._ndarray: Any = namespace.ndarray
+
+    differentiable = staticmethod(host.differentiable)
+
+    def owns(self, array: object) -> bool:
+        """Whether `array` is a CuPy array."""
+        return isinstance(array, self._ndarray)
 
     def empty(self, shape: Sequence[int], like: Any) -> Any:
         """An uninitialised array with the dtype and axis order of `like`, from the current stream's memory."""
