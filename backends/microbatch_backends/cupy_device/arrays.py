@@ -1,6 +1,8 @@
-"""Reading and writing rows of CuPy arrays; arrays of the host beside them (a function may return NumPy).
+"""Reading and writing rows of CuPy arrays, and of host arrays too, since a function of CuPy arrays may return
+NumPy.
 
-Invariant: a copy never converts values, and every operation is launched on the calling thread's current stream.
+Invariant: a copy never converts values, and every operation is launched on the calling thread's current
+stream.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from microbatch.errors import ArgumentTypeError
 from microbatch_backends.cupy_device.namespace import CupyNamespace
 from microbatch_backends.host import arrays as host
 
@@ -32,7 +33,7 @@ class CupyArrays:
         return isinstance(array, self._ndarray)
 
     def empty(self, shape: Sequence[int], like: Any) -> Any:
-        """An uninitialised array with the dtype and axis order of `like`, from the current stream's memory."""
+        """An uninitialised array with the dtype and axis order of `like`, for use on the current stream."""
         if not isinstance(like, self._ndarray):
             return host.empty(shape, like)
         flags = like.flags
@@ -45,10 +46,7 @@ class CupyArrays:
             host.copy(destination, source)
             return
         if destination.dtype != source.dtype:
-            raise ArgumentTypeError(
-                f"a copy from {source.dtype} to {destination.dtype} would convert values; convert the output in the"
-                " function, or pass a result of its dtype"
-            )
+            raise host.converting(destination, source)
         self._cupy.copyto(destination, source)
 
     def concatenate(self, parts: Sequence[Any], axis: int) -> Any:

@@ -1,7 +1,7 @@
 """CuPy arrays on NVIDIA devices: streams, events, pools, pinned copies and graphs.
 
-Invariant: CuPy gives a freed block at once back to the stream it was allocated on. So who launches work on another
-stream keeps the arrays until an event after that work has been waited for.
+Invariant: CuPy gives a freed block at once back to the stream it was allocated on. So who launches work on
+another stream keeps the arrays until an event after that work has been waited for.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """Capturing a step as a CUDA graph with CuPy, and replaying it.
 
-Invariant: a graph owns the memory pool its work was captured with. CuPy has no pool private to a graph, so arrays freed
-inside a capture would be handed to others while the graph still writes there. A thread-local capture may not ask the
-driver for memory. The work therefore runs once before it is captured, with that pool and on the capture's streams; the
-pool then has all the memory that the capture needs.
+Invariant: a graph owns the memory pool its work was captured with. CuPy has no pool private to a graph, so
+arrays freed inside a capture would be handed to others while the graph still writes there. A thread-local
+capture may not ask the driver for memory. The work therefore runs once before it is captured, with that pool
+and on the capture's streams; the pool then has all the memory that the capture needs.
 
-The pool is set for the capturing thread alone, so what other threads allocate would not be the graph's. That is why
-ubatches on threads are not captured; ubatches on greenlets are.
+The pool is set for the capturing thread alone, so what other threads allocate would not be the graph's. That
+is why ubatches on threads are not captured; ubatches on greenlets are.
 
-CuPy refuses cuBLAS, cuSOLVER, cuRAND and cuSPARSE inside a capture, so a matrix product cannot be captured. The text of
-its error tells that case from an error of the function.
+CuPy refuses cuBLAS, cuSOLVER, cuRAND and cuSPARSE inside a capture, so a matrix product cannot be captured.
+The text of its error tells that case from an error of the function.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class CupyGraph:
 
 
 def capture(namespace: CupyNamespace, work: Callable[[], Any], draw: Draw) -> tuple[CupyGraph, Any]:
-    """Capture `work`, after running it once; returns the graph and what `work` returned inside the capture."""
+    """Run `work`, then capture it; returns the graph and what `work` returned inside the capture."""
     pool, index = namespace.cuda.MemoryPool(), namespace.index()
     with one_capture(namespace, draw) as lanes:
         before = namespace.new_event()
@@ -61,8 +61,8 @@ def capture(namespace: CupyNamespace, work: Callable[[], Any], draw: Draw) -> tu
 def _captured(namespace: CupyNamespace, stream: Any, work: Callable[[], Any]) -> tuple[Any, Any]:
     """Begin a capture, work, end it; returns the graph and what `work` returned.
 
-    After an error of the work, ending the capture fails too. That second error says less than the first, so it is
-    dropped.
+    After an error of the work, ending the capture fails too. That second error says less than the first, so
+    it is dropped.
     """
     stream.begin_capture(mode=namespace.runtime.streamCaptureModeThreadLocal)
     try:

@@ -1,8 +1,8 @@
 """How much memory a device has for this process, from the driver and CuPy's pool.
 
-Invariant: only reads. Bytes that the pool keeps unused count as free, although it keeps them for each stream apart: what
-was freed on one stream does not serve another. So `usable` is an upper bound, and running out is still handled. The pool
-counts no peak, so the peak is the most that a reading has seen.
+Invariant: only reads. Bytes that the pool keeps unused count as free, although it keeps them for each stream
+apart: what was freed on one stream does not serve another. So `usable` is an upper bound, and running out is
+still handled. The pool counts no peak, so the peak is the most that a reading has seen.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The seam to CuPy: all that the backend asks of it about devices, streams, pools and pinned memory.
 
-Invariant: CuPy is reached only through the namespace object that is given here, so a test puts another one in its
-place, and a contract test compares the names and signatures used with those of the installed package. Importing CuPy
-succeeds without a driver; whether there is a device is asked of it, never concluded from the import.
+Invariant: CuPy is reached only through the namespace object that is given here, so a test can put another one
+in its place. A contract test compares the names and signatures used with those of the installed package. CuPy
+can be imported without a driver, so CuPy is asked whether there is a device.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class CupyNamespace:
         self.cuda.Device(index).use()
 
     def new_stream(self, priority: int) -> Any:
-        """A stream of the current device that the legacy default stream does not order; each time another one."""
+        """A new stream of the current device that the legacy default stream does not order."""
         return self.cuda.Stream(non_blocking=True, priority=priority)
 
     def new_event(self) -> Any:
@@ -67,7 +67,8 @@ class CupyNamespace:
     def activate(self, stream: Any, index: int) -> Iterator[None]:
         """Make device and stream the calling thread's, and put both back as absolute values on exit.
 
-        CuPy's own `with stream` keeps a stack for each thread. Greenlets that take turns in one thread would mix it up.
+        CuPy's own `with stream` keeps a stack for each thread. Greenlets that take turns in one thread would
+        mix it up.
         """
         own = self.index()
         if own != index:
@@ -98,7 +99,7 @@ class CupyNamespace:
         return bool(self.runtime.deviceGetAttribute(INTEGRATED, index))
 
     def pool(self) -> Any | None:
-        """The memory pool behind the calling thread's allocator; None behind one that keeps no such counters."""
+        """The memory pool behind the calling thread's allocator; None where that keeps no counters."""
         owner = getattr(self.allocator(), "__self__", None)
         return owner if hasattr(owner, "used_bytes") else None
 
@@ -118,7 +119,7 @@ class CupyNamespace:
         return context
 
     def pinned(self, address: int) -> bool:
-        """Whether the host memory at `address` is known to the driver, and so is copied without the host waiting."""
+        """Whether the driver knows the host memory at `address`, and so copies it while the host goes on."""
         return int(self.runtime.pointerGetAttributes(address).type) == HOST_MEMORY
 
 

@@ -7,8 +7,8 @@ current when it is asked for (the caller's). Nothing here marks memory as used b
 To make a backend of another framework, subclass `DeviceBackend`:
 
 1. write the framework's `Driver` and `DeviceReadings`, and give both to `__init__`;
-2. set `name`, and write `thread_state` and the methods on arrays that `microbatch.extend.protocols.Backend` asks
-   for: `owns`, `empty`, `copy`, `concatenate`, `take`, `scatter`, `differentiable` and `unsupported`;
+2. set `name`, and write `thread_state` and the methods on arrays that
+   `microbatch.extend.protocols.Backend` asks for: `owns`, `empty`, `copy`, `concatenate`, `take`, `scatter`, `differentiable` and `unsupported`;
 3. write the methods of those abilities in `microbatch.extend.abilities` that the framework has. For graphs,
    `one_capture` of `capture` gives the streams, and `capture_refused` there is the method of that name;
 4. run `microbatch.testing.BackendSuite` on it.
@@ -56,7 +56,7 @@ class DeviceBackend(ABC):
         """The context variables, modes, device and stream of the calling thread."""
 
     def stream(self, purpose: StreamPurpose) -> DeviceStream:
-        """The stream for `purpose` on the current device; inside a capture, one that belongs to the capture."""
+        """The stream for `purpose` on the current device; inside a capture, one of the capture's own."""
         inside = capture_of(self._driver)
         if inside is not None:
             return inside.of(purpose, _priority(purpose))
@@ -102,7 +102,7 @@ class DeviceBackend(ABC):
         return not self._integrated[index]
 
     def reclaim(self) -> None:
-        """Wait for the purposes' streams and the current one, collect garbage, empty the framework's cache."""
+        """Wait for the streams of all purposes and the current one, collect garbage, empty the cache."""
         for stream in [*list(self._streams.values()), self.current_stream()]:
             stream.synchronize()
         gc.collect()

@@ -1,11 +1,12 @@
 """The streams of a capture, who is inside one, and which errors mean that work cannot be captured.
 
 Invariant: one capture at a time in the process. All streams of a capture are its own, because a capture takes
-whatever is launched on its streams, by any thread. A graph keeps those streams as long as it lives: cuBLAS keeps a
-workspace for each stream, and resetting one graph would clear the workspace of another captured on the same stream.
+whatever is launched on its streams, by any thread. A graph keeps those streams as long as it lives: cuBLAS
+keeps a workspace for each stream, and resetting one graph would clear the workspace of another captured on
+the same stream.
 
-Which capture the calling code is part of stands in a context variable. So it goes with the thread state into the
-threads of the capture's ubatches, and threads that have nothing to do with the capture do not see it.
+Which capture the calling code is part of stands in a context variable. So it goes with the thread state into
+the threads of the capture's ubatches, and threads that have nothing to do with the capture do not see it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ URGENT = -1
 """Priority of streams for communication and copies: such work is short, and what waits for it is not."""
 
 Draw = Callable[[int, Sequence[Any]], Any]
-"""Given a priority and the raw streams of a capture, makes one more that is neither among them nor in eager use."""
+"""From a priority and a capture's raw streams makes one more, neither among them nor in eager use."""
 
 REFUSALS = (
     # CUDA
@@ -47,8 +48,8 @@ REFUSALS = (
     "stream is capturing",
     "is capturing, so synchronous",
 )
-"""Texts, in lower case, that mean "this cannot be captured"; the work can still run without a graph. One table for
-all frameworks, since a function of one framework may call another."""
+"""Texts, in lower case, that mean "this cannot be captured"; the work can still run without a graph. One
+table for all frameworks, since a function of one framework may call another."""
 
 REFUSAL_CODES = range(900, 909)
 """cudaErrorStreamCaptureUnsupported (900) to cudaErrorStreamCaptureWrongThread (908)."""
@@ -84,7 +85,7 @@ class CaptureLanes:
 
 
 _CAPTURES: ContextVar[tuple[CaptureLanes, ...]] = ContextVar("microbatch_captures", default=())
-"""The captures that the calling code is part of, innermost last. More than one only where frameworks are nested."""
+"""The captures that the calling code is part of, innermost last; several where a framework calls another."""
 
 
 def capture_of(driver: Driver) -> CaptureLanes | None:
@@ -97,7 +98,7 @@ def capture_of(driver: Driver) -> CaptureLanes | None:
 
 @contextmanager
 def one_capture(driver: Driver, draw: Draw) -> Iterator[CaptureLanes]:
-    """Wait until no other thread captures; the code inside is then part of a capture with streams from `draw`."""
+    """Wait until no other thread captures; the code inside is then in a capture with streams from `draw`."""
     with _capture_lock():
         lanes = CaptureLanes(driver, draw)
         token = _CAPTURES.set((*_CAPTURES.get(), lanes))

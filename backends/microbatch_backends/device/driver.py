@@ -1,8 +1,8 @@
 """What the shared device code asks of a framework.
 
-Invariant: everything in this package reaches a device through one `Driver`, so a backend for another framework is
-this class filled in, and a test puts a recording one in its place. Raw streams and events are the framework's own
-objects; all that is used of them is named in `RawStream` and `RawEvent`.
+Invariant: everything in this package reaches a device through one `Driver`, so a backend for another
+framework is this class filled in, and a test puts a recording one in its place. Raw streams and events are
+the framework's own objects; all that is used of them is named in `RawStream` and `RawEvent`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class RawEvent(Protocol):
 
 
 class RawStream(Protocol):
-    """A framework's stream; it must compare equal, and hash alike, with another object for the same stream."""
+    """A framework's stream; two objects for the same stream must be equal and have the same hash."""
 
     def wait_event(self, event: Any, /) -> Any:
         """Order later work after the latest record of the raw `event`; the host does not block."""

@@ -1,7 +1,7 @@
 """Memory readings of devices, taken again only when the last one is old.
 
-Invariant: `read` gives a reading of the calling thread's device that is at most `fresh` seconds old. Readings are
-taken one at a time, so a subclass may keep numbers from one to the next.
+Invariant: `read` gives a reading of the calling thread's device that is at most `fresh` seconds old. Readings
+are taken one at a time, so a subclass may keep numbers from one to the next.
 """
 
 from __future__ import annotations
@@ -42,4 +42,4 @@ class DeviceReadings(ABC):
 
     @abstractmethod
     def _take(self, index: int, peak: int) -> MemoryReading:
-        """Ask device `index`, the calling thread's; `peak` are the highest bytes in use of all readings before."""
+        """Ask device `index`, the current one; `peak` is the highest of the readings before, in bytes."""

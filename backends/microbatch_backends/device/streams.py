@@ -1,11 +1,12 @@
 """Streams and events of a device.
 
-Invariant: nothing here waits for the whole device, only for one stream or one event, and ordering one stream after
-another costs the host no wait. Work that is submitted runs on the host at once with its stream current, so what it
-launches is in order. A wait with a time limit polls, because the driver's own wait cannot be limited or interrupted.
+Invariant: nothing here waits for the whole device, only for one stream or one event, and ordering one stream
+after another costs the host no wait. Work that is submitted runs on the host at once with its stream current,
+so what it launches is in order. A wait with a time limit polls, because the driver's own wait cannot be
+limited or interrupted.
 
-A stream is used with its own device current only. That is why it knows its device: CuPy needs that, and there the
-default streams of two devices compare equal.
+A stream is used with its own device current only. That is why it knows its device: CuPy needs that, and there
+the default streams of two devices compare equal.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class DeviceEvent:
             return True
         if timeout is not None and not _poll(self.done, timeout):
             return False
-        # After a successful poll this returns at once. It is called all the same, because torch's stream sanitizer
-        # takes a synchronize as a wait and a query as none.
+        # After a successful poll this returns at once. It is called all the same, because torch's stream
+        # sanitizer takes a synchronize as a wait and a query as none.
         self.raw.synchronize()
         return True
 
@@ -86,7 +87,7 @@ class DeviceStream:
             self.raw.wait_event(raw)
 
     def synchronize(self, timeout: float | None = None) -> bool:
-        """Block until all launched work is done, or False after `timeout` seconds; raises the device's error."""
+        """Block until launched work is done, or False after `timeout` seconds; raises the device's error."""
         if timeout is None:
             self.raw.synchronize()
             return True
@@ -107,7 +108,7 @@ class DeviceStream:
 
 
 def _raw(given: object, kind: type[DeviceEvent | DeviceStream], driver: Driver) -> Any:
-    """The framework's object in `given`; ArgumentTypeError where it is of another kind or another framework."""
+    """The framework's object in `given`; ArgumentTypeError if that is of another kind or framework."""
     if not isinstance(given, kind) or type(given.driver) is not type(driver):
         raise ArgumentTypeError(
             f"a {type(given).__name__} was given where a {kind.__name__} of this device was expected;"

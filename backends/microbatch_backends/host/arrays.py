@@ -1,10 +1,11 @@
 """Reading and writing rows of host arrays.
 
-Invariant: a copy never converts values: a wrong dtype is an error, not a rounded result. Masks of masked arrays
-travel with their rows.
+Invariant: a copy never converts values: a wrong dtype is an error, not a rounded result. Masks of masked
+arrays travel with their rows.
 
-These functions are called for every part of a step. Plain arrays therefore go first and through C alone: NumPy's
-`empty_like` and `copyto` pass a dispatcher written in Python, and a copy of 64 bytes took 0.8 us there, 0.4 us here.
+These functions are called for every part of a step. Plain arrays therefore go first and through C alone:
+NumPy's `empty_like` and `copyto` pass a dispatcher written in Python, and a copy of 64 bytes took 0.8 us
+there, 0.4 us here.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from microbatch.errors import ArgumentTypeError
+
 __all__ = [
     "concatenate",
+    "converting",
     "copy",
     "differentiable",
     "empty",
@@ -31,7 +35,7 @@ _MASKED: Any = np.ma
 
 
 def is_host_array(array: object) -> bool:
-    """Whether `array` has shape, dtype and slices, is on the host, and of no framework with a backend of its own."""
+    """Whether `array` has shape, dtype and slices, on the host, and no framework with a backend made it."""
     if isinstance(array, np.ndarray):
         return True
     kind = type(array)
@@ -47,8 +51,9 @@ def is_host_array(array: object) -> bool:
 def empty(shape: Sequence[int], like: Any) -> Any:
     """An uninitialised array of the class, dtype and axis order of `like`.
 
-    A masked array comes fully masked, so that its mask exists and slices of it share it. NumPy asks the kernel for
-    huge pages from 4 MiB on; torch does not, and filling a fresh 256 MiB result in its memory took 1.7 times as long.
+    A masked array comes fully masked, so that its mask exists and slices of it share it. NumPy asks the
+    kernel for huge pages from 4 MiB on; torch does not, and filling a fresh 256 MiB result in its memory took
+    1.7 times as long.
     """
     if type(like) is np.ndarray and like.flags.c_contiguous:
         return np.empty(shape, like.dtype)
@@ -61,13 +66,21 @@ def empty(shape: Sequence[int], like: Any) -> Any:
 
 
 def copy(destination: Any, source: Any) -> None:
-    """Write `source` into `destination` of the same shape and dtype (byte order may differ); TypeError otherwise."""
+    """Write `source` into `destination` (same shape); TypeError where dtypes differ in more than byte order."""
     if type(destination) is type(source) is np.ndarray and destination.dtype == source.dtype:
         destination[...] = source
     elif isinstance(destination, np.ndarray) and not isinstance(destination, np.ma.MaskedArray):
         np.copyto(destination, source, casting="equiv")
     else:
         destination[...] = source
+
+
+def converting(destination: Any, source: Any) -> ArgumentTypeError:
+    """The error of a copy between two dtypes."""
+    return ArgumentTypeError(
+        f"a copy from {source.dtype} to {destination.dtype} would convert values;"
+        " convert the output in the function, or pass a result of its dtype"
+    )
 
 
 def concatenate(parts: Sequence[Any], axis: int) -> Any:

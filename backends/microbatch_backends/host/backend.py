@@ -1,7 +1,8 @@
 """The base of backends that compute on the host, and the backend for NumPy and anything else sliceable there.
 
-Invariant: arrays compute where they are called; only what is submitted to a stream runs beside the caller, on that
-stream's own thread. There is one memory, so on `cpu` a staging buffer is a plain array and a transfer is a copy.
+Invariant: arrays compute where they are called; only what is submitted to a stream runs beside the caller, on
+that stream's own thread. There is one memory, so on `cpu` a staging buffer is a plain array and a transfer is
+a copy.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ __all__ = ["CpuBackend", "HostBackend"]
 
 
 class HostBackend:
-    """Queues, memory, threads and failures of the host; a subclass adds a name and the functions on its arrays.
+    """Queues, memory, threads and failures of the host; a subclass adds a name and the functions on its
+    arrays.
 
     `capture_state` takes a snapshot of what the subclass's framework keeps for the calling thread.
     """
@@ -48,7 +50,7 @@ class HostBackend:
     device_name = staticmethod(processor_name)
 
     def stream(self, purpose: StreamPurpose) -> HostStream:
-        """The queue for `purpose`; its thread starts with the first submit and ends after a second without work."""
+        """The queue for `purpose`. Its thread starts with the first submit and ends after an idle second."""
         return self._streams.of(purpose)
 
     def current_stream(self) -> Stream:
@@ -82,10 +84,11 @@ class HostBackend:
             yield
 
     def worker_limits(self, workers: int) -> AbstractContextManager[None]:
-        """The calling thread's share of torch's intra-op threads, where torch is loaded; NumPy has none of its own.
+        """The calling thread's share of torch's intra-op threads, where torch is loaded; NumPy has none of
+        its own.
 
-        A function of NumPy arrays or texts may compute with torch inside. With 2 workers of 2 threads each on 2
-        cores that took 1.3 times as long.
+        A function of NumPy arrays or texts may compute with torch inside. With 2 workers of 2 threads each on
+        2 cores that took 1.3 times as long.
         """
         torch_threads = _torch_threads()
         return torch_threads.share(workers) if torch_threads else nullcontext()
@@ -103,8 +106,8 @@ class HostBackend:
 class CpuBackend(HostBackend):
     """The `cpu` backend; `memory` is there for tests.
 
-    The functions on arrays are members as they are: a step calls them often, and a method would add a frame to each
-    call. Copies that are submitted to a stream run beside the caller.
+    The functions on arrays are members as they are: a step calls them often, and a method would add a frame
+    to each call. Copies that are submitted to a stream run beside the caller.
     """
 
     name: str = "cpu"

@@ -1,9 +1,9 @@
 """Streams of a backend that computes on the host: real queues that run beside the caller.
 
-Invariant: what is submitted to one stream runs in order; two streams are ordered by events only. While a stream is
-active in a thread, that thread itself carries on the stream's work: host arrays compute at once, where they are
-called, so a wait issued there blocks and a submit runs before it returns. Everything that was submitted earlier has
-then run, which `activate` sees to.
+Invariant: work submitted to one stream runs in order; events alone order two streams. While a stream is
+active in a thread, that thread does the stream's work itself, because host arrays compute where they are
+called: a wait blocks, and submitted work has run when `submit` returns. `activate` first waits for what was
+submitted before.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class HostStream:
         weakref.finalize(self, self._queue.stop, 0.0)
 
     def submit(self, work: Callable[[], object]) -> None:
-        """Run `work` behind all that was submitted before, with the caller's context variables and modes."""
+        """Run `work` after all that was submitted before, with the caller's context variables and modes."""
         if self._current.stream is self:
             self._drain()
             work()
@@ -58,12 +58,12 @@ class HostStream:
             self._queue.after(mark)
 
     def synchronize(self, timeout: float | None = None) -> bool:
-        """Block until all submitted work is done, or False after `timeout` seconds; raises its first error."""
+        """Block until submitted work is done, or False after `timeout` seconds; raises its first error."""
         return True if self._queue.inside() else self._drain(timeout)
 
     @contextmanager
     def activate(self) -> Iterator[None]:
-        """Make the calling thread carry on this stream: waits for what was submitted, then computes in place."""
+        """Wait for what was submitted, then let the calling thread do the stream's work itself."""
         former = self._current.stream
         if former is not self:
             self._drain()
@@ -82,7 +82,7 @@ class HostStream:
         return self._queue.mark()
 
     def stop(self, timeout: float | None = 5.0) -> bool:
-        """Let submitted work finish and end the thread; False if it was still running after `timeout` seconds."""
+        """Let submitted work finish and end the thread; False if it still runs after `timeout` seconds."""
         return self._queue.stop(timeout)
 
     def carry_out(self, work: Callable[[], object], state: ThreadState) -> None:
@@ -105,7 +105,7 @@ class HostStream:
 
 
 class CallerStream:
-    """The calling thread itself, where no stream is active: everything on it is done when it returns."""
+    """The calling thread, where no stream is active: all work on it is done when the call of it returns."""
 
     purpose = "compute"
 
@@ -126,7 +126,7 @@ class CallerStream:
 
     @contextmanager
     def activate(self) -> Iterator[None]:
-        """Leave whatever stream is active."""
+        """Make no stream active, and put the former one back on exit."""
         former, self._current.stream = self._current.stream, None
         try:
             yield
@@ -170,7 +170,7 @@ class HostStreams:
 
 
 class _Work:
-    """A submitted item; holds its stream, so that a stream nobody else holds still finishes its work."""
+    """A submitted item. It holds its stream, so a stream that nobody else holds still finishes its work."""
 
     __slots__ = ("_state", "_stream", "_work")
 
@@ -193,4 +193,4 @@ def _mark_of(event: Event) -> Mark | None:
 
 
 def _ignore(error: BaseException) -> None:
-    """A mark of the caller's own stream has no queue to let run again."""
+    """Do nothing: a mark of the caller's own stream has no queue that could run again."""

@@ -1,6 +1,7 @@
 """What torch backends share on any device, and the backend for tensors on the CPU.
 
-Invariant: `torch-cpu` computes where it is called, as NumPy does, on the base it shares with the `cpu` backend.
+Invariant: `torch-cpu` computes where it is called, as NumPy does, on the base it shares with the `cpu`
+backend.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ __all__ = ["TorchArrays", "TorchCpuBackend"]
 class TorchArrays:
     """Tensors, modes and process groups: the same on every device.
 
-    The functions are members as they are: a step calls them often, and a method would add a frame to each call.
+    The functions are members as they are: a step calls them often, and a method would add a frame to each
+    call.
     """
 
     empty = staticmethod(arrays.empty)

@@ -1,7 +1,8 @@
 """Tensors on a device with streams: NVIDIA's by default, any of torch's device modules by name.
 
-Invariant: the same code serves all device modules. What one of them lacks is answered by `DeviceModule`, or fails
-when it is used: capturing on Intel's (`torch.xpu`) fails, and the step then runs without a graph and says why.
+Invariant: the same code serves all device modules. What one of them lacks is answered by `DeviceModule`, or
+fails when it is used: capturing on Intel's (`torch.xpu`) fails, and the step then runs without a graph and
+says why.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ __all__ = ["TorchCudaBackend", "TorchXpuBackend"]
 
 PURPOSES: tuple[StreamPurpose, ...] = ("compute", "communication", "copy_in", "copy_out")
 DRAWS = 64
-"""Streams to draw before giving up. torch hands out the same 32 streams of a priority in turn, so this is twice all."""
+"""Streams to draw before giving up: torch hands out 32 streams of a priority in turn, so each comes twice."""
 
 
 class TorchCudaBackend(TorchArrays, DeviceBackend):
     """The `torch-cuda` backend. `module` names another device module, or stands in for one in tests.
 
-    All four purposes have a stream of their own from the first capture on. A step may use 27 lanes or fewer beside
-    them, since torch has 32 streams of a priority.
+    All four purposes have a stream of their own from the first capture on. A step may use 27 lanes or fewer
+    beside them, since torch has 32 streams of a priority.
     """
 
     captures_threads: bool = True
@@ -56,7 +57,8 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
     capture_refused = staticmethod(capture_refused)
 
     def may_probe(self) -> bool:
-        """Whether running out of memory raises and harms nothing: on CUDA and ROCm devices with memory of their own.
+        """Whether running out of memory raises and harms nothing: on CUDA and ROCm devices with memory of
+        their own.
 
         An XPU device may be lost, a Mac swaps, and an integrated GPU takes the host's memory.
         """
@@ -79,9 +81,9 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
         return self._module.named_range(name)
 
     def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[Graph, Any]:
-        """Run `work`, then capture it; returns the graph and its static outputs, which the first replay fills."""
-        # The eager streams are made first. One that were made later could be a stream that the capture has already
-        # drawn, and the capture would then take eager work.
+        """Run `work`, then capture it; returns the graph and its outputs, which each replay fills."""
+        # The eager streams are made first. One that were made later could be a stream that the capture has
+        # already drawn, and the capture would then take eager work.
         for purpose in PURPOSES:
             self.stream(purpose)
         return graphs.capture(self._module, work, pool, self._draw)
@@ -100,7 +102,7 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
         return made
 
     def _draw(self, priority: int, taken: Sequence[Any]) -> Any:
-        """A raw stream that is in no eager use, in no lane and not among `taken`; StreamsExhaustedError without one."""
+        """A raw stream in no eager use, no lane and not in `taken`; StreamsExhaustedError without one."""
         ours = [stream.raw for stream in (*list(self._streams.values()), *list(self._lent))]
         used = [*taken, self._module.current_stream(), *ours]
         for _ in range(DRAWS):
@@ -108,8 +110,8 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
             if not any(made == other for other in used):
                 return made
         raise StreamsExhaustedError(
-            f"{DRAWS} streams were drawn and all are in use, as torch has 32 a priority; take turns between fewer"
-            " ubatches, or capture fewer graphs"
+            f"{DRAWS} streams were drawn and all are in use, as torch has 32 a priority;"
+            " take turns between fewer ubatches, or capture fewer graphs"
         )
 
 

@@ -1,11 +1,12 @@
 """The seam to one of torch's device modules (`torch.cuda`, `torch.xpu`, and for tests `torch.cpu` or a fake).
 
-Invariant: everything a device backend asks of torch about streams, memory and devices goes through here, so the same
-backend runs on any module with these functions, and tests put a recording one in its place. A function that a
-version of torch or a device module lacks is answered with None, never with an AttributeError in a step.
+Invariant: everything a device backend asks of torch about streams, memory and devices goes through here, so
+the same backend runs on any module with these functions, and tests put a recording one in its place. A
+function that a version of torch or a device module lacks is answered with None, never with an AttributeError
+in a step.
 
-Rejected: `torch.accelerator` for all of this. Its memory functions came with 2.9 and its graphs later, and the
-machine with the device may have an older version.
+Rejected: `torch.accelerator` for all of this. Its memory functions came with 2.9 and its graphs later, and
+the machine with the device may have an older version.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class DeviceModule:
         return int(free), int(total)
 
     def statistics(self, index: int) -> dict[str, int]:
-        """The caching allocator's counters; empty where it keeps none (before first use, other allocators)."""
+        """The caching allocator's counters; empty before its first use, and with another allocator."""
         if self._call("get_allocator_backend") not in (None, "native"):
             return {}
         return dict(self._module.memory_stats(index))

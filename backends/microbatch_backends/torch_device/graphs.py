@@ -1,14 +1,15 @@
 """Capturing a step as a CUDA graph, and replaying it.
 
-Invariant: whatever happens inside, the capture is ended on the thread that began it, and the first error is the one
-that is raised. Captures are `thread_local`: in the `global` mode a pinned allocation or an event query on any other
-thread breaks them. The work runs once before it is captured, on the streams and threads of the capture, so that BLAS
-handles, workspaces and plans exist.
+Invariant: whatever happens inside, the capture is ended on the thread that began it, and the first error is
+the one that is raised. Captures are `thread_local`: in the `global` mode a pinned allocation or an event
+query on any other thread breaks them. The work runs once before it is captured, on the streams and threads of
+the capture, so that BLAS handles, workspaces and plans exist.
 
-torch hands out its 32 streams of a priority in turn. A stream of the capture is therefore drawn until it is one that
-no eager work has.
+torch hands out its 32 streams of a priority in turn. A stream of the capture is therefore drawn until it is
+one that no eager work has.
 
-Rejected: `torch.cuda.graph`, which waits for the whole device and empties the cache of everybody at each capture.
+Rejected: `torch.cuda.graph`, which waits for the whole device and empties the cache of everybody at each
+capture.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ __all__ = ["DeviceGraph", "GraphPool", "capture"]
 
 
 class GraphPool:
-    """Memory that graphs replayed one after the other may share. A broken capture leaves it with new memory."""
+    """Memory that graphs replayed one after the other may share; new memory after a broken capture."""
 
     __slots__ = ("_module", "handle")
 
@@ -61,7 +62,8 @@ class DeviceGraph:
 def capture(
     module: DeviceModule, work: Callable[[], Any], pool: object | None, draw: Draw
 ) -> tuple[DeviceGraph, Any]:
-    """Run `work` and then capture it, after what the current stream holds; (graph, what the captured call returned).
+    """Run `work` and then capture it, after what the current stream holds; (graph, what the captured call
+    returned).
 
     Later work of the current stream waits for the first run, which reads what a replay will be given.
     """
@@ -85,8 +87,8 @@ def capture(
 def _capturing(module: DeviceModule, graph: Any, pool: GraphPool) -> Iterator[None]:
     """Begin the capture, and end it whatever happens; RuntimeError where nothing was captured.
 
-    After an error of the work, ending the capture fails too. That second error says less than the first, so it is
-    dropped.
+    After an error of the work, ending the capture fails too. That second error says less than the first, so
+    it is dropped.
     """
     graph.capture_begin(pool=pool.handle, capture_error_mode="thread_local")
     try:
@@ -104,8 +106,8 @@ def _capturing(module: DeviceModule, graph: Any, pool: GraphPool) -> Iterator[No
 def _end(graph: Any) -> list[warnings.WarningMessage]:
     """End a capture; returns what torch warned of meanwhile.
 
-    torch warns of an empty graph before it has ended the capture. Where the user has made warnings errors, that
-    warning would leave the capture half ended, so it is recorded instead.
+    torch warns of an empty graph before it has ended the capture. Where the user has made warnings errors,
+    that warning would leave the capture half ended, so it is recorded instead.
     """
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -117,10 +119,10 @@ def _end(graph: Any) -> list[warnings.WarningMessage]:
 def _repaired(module: DeviceModule, pool: GraphPool) -> Iterator[None]:
     """Where ending a capture fails, undo what torch leaves switched on, and raise the error.
 
-    Two things stay switched on, seen with torch 2.11 on an H200. The allocator goes on recording for the pool: it
-    frees no cached memory any more, and refuses the pool to the next capture. The random generator goes on counting
-    for the graph: every random number that the process draws on the device afterwards is an error. Only a capture
-    that ends well resets the generator, hence the small one here.
+    Two things stay switched on, seen with torch 2.11 on an H200. The allocator goes on recording for the
+    pool: it frees no cached memory any more, and refuses the pool to the next capture. The random generator
+    goes on counting for the graph: every random number that the process draws on the device afterwards is an
+    error. Only a capture that ends well resets the generator, hence the small one here.
     """
     try:
         yield

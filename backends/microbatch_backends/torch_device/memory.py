@@ -1,9 +1,10 @@
 """How much memory a device has for this process, from the driver and torch's caching allocator.
 
-Invariant: only reads. Peaks are never reset, because the user may measure with them too; so a peak counts for a
-reading only where it has grown since the reading before. Cached blocks that nobody uses count as free. Freed blocks
-that wait for an event of another stream do not, which is why `active` bytes are read and not `allocated` ones.
-Rejected as pressure: reserved / total, which a caching allocator drives to 1 and leaves there.
+Invariant: only reads. Peaks are never reset, because the user may measure with them too; so a peak counts for
+a reading only where it has grown since the reading before. Cached blocks that nobody uses count as free.
+Freed blocks that wait for an event of another stream do not, which is why `active` bytes are read and not
+`allocated` ones. Rejected as pressure: reserved / total, which a caching allocator drives to 1 and leaves
+there.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What torch, Python and NumPy keep per thread, carried from the caller into workers.
 
-Invariant: inside `apply` the thread computes as the caller did at capture; after it the thread is as before,
-whatever ran inside and however it ended, so nothing leaks into the next step of a pooled thread. Everything is set
-and put back as absolute values, never as "one level up", so states that greenlets enter and leave in any order do
-not mix. Function transforms (vmap, grad) cannot be carried to another thread: that is refused.
+Invariant: inside `apply` the thread computes as the caller did when the snapshot was taken. After it the
+thread is as before, whatever ran inside and however it ended, so nothing leaks into the next step of a pooled
+thread. Values are set and put back as they were, never as "one level up", so greenlets may enter and leave
+states in any order. A function transform (vmap, grad) cannot be carried to another thread and is refused.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ class TorchState:
         """Set it in the thread that enters, undo on exit; ThreadStateError inside a function transform."""
         if self._thread is not None and self._thread != threading.get_ident():
             raise ThreadStateError(
-                "a function transform (torch.func.vmap, grad or jvp) is running in the caller and cannot be carried"
-                " to another thread; use schedule='sequential', or put the transform inside the function"
+                "a function transform (torch.func.vmap, grad or jvp) is running in the caller"
+                " and cannot be carried to another thread; use schedule='sequential',"
+                " or put the transform inside the function"
             )
         return _Applied(self)
 

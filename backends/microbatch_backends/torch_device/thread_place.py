@@ -1,8 +1,8 @@
 """The device and stream a thread launches on, as a value that another thread can take over.
 
-Invariant: after `leave` the thread's device is as before `enter`, and so are its current streams on that device and on
-the one that was entered. torch has a current stream for each device and thread, and setting one makes its device the
-current device.
+Invariant: after `leave` the thread's device is as before `enter`, and so are its current streams on that
+device and on the one that was entered. torch has a current stream for each device and thread, and setting one
+makes its device the current device.
 """
 
 from __future__ import annotations
