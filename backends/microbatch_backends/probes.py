@@ -95,7 +95,7 @@ def _has_driver(root: Path) -> bool:
 
 
 def _platforms() -> frozenset[str] | None:
-    """What PyTorch was built for (`cuda`, `hip`, `xpu`), by its `version.py`; None where that does not say."""
+    """What PyTorch was built for (`cuda`, `hip`, `xpu`), by its `version.py`; None where it tells nothing."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return None

@@ -1,5 +1,6 @@
-"""Reading and writing rows of CuPy arrays, and of host arrays too, since a function of CuPy arrays may return
-NumPy.
+"""Reading and writing rows of CuPy arrays.
+
+Rows of host arrays are served too, since a function of CuPy arrays may return NumPy.
 
 Invariant: a copy never converts values, and every operation is launched on the calling thread's current
 stream.

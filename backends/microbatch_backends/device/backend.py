@@ -7,8 +7,8 @@ current when it is asked for (the caller's). Nothing here marks memory as used b
 To make a backend of another framework, subclass `DeviceBackend`:
 
 1. write the framework's `Driver` and `DeviceReadings`, and give both to `__init__`;
-2. set `name`, and write `thread_state` and the methods on arrays that
-   `microbatch.extend.protocols.Backend` asks for: `owns`, `empty`, `copy`, `concatenate`, `take`, `scatter`, `differentiable` and `unsupported`;
+2. set `name`, and write `thread_state` and the methods on arrays that `microbatch.extend.protocols.Backend`
+   asks for: `owns`, `empty`, `copy`, `concatenate`, `take`, `scatter`, `differentiable` and `unsupported`;
 3. write the methods of those abilities in `microbatch.extend.abilities` that the framework has. For graphs,
    `one_capture` of `capture` gives the streams, and `capture_refused` there is the method of that name;
 4. run `microbatch.testing.BackendSuite` on it.

@@ -1,8 +1,11 @@
 """What the shared device code asks of a framework.
 
-Invariant: everything in this package reaches a device through one `Driver`, so a backend for another
-framework is this class filled in, and a test puts a recording one in its place. Raw streams and events are
-the framework's own objects; all that is used of them is named in `RawStream` and `RawEvent`.
+Invariant: everything in this package reaches a device through one `Driver`. So a backend for another
+framework fills in this class, and a test puts a recording one in its place.
+
+Raw streams and events are the framework's own objects. Of a raw stream `wait_event(event)` and
+`synchronize()` are used, of a raw event `record(stream)` and `synchronize()`, as torch and CuPy have them.
+Two raw streams of one device must be equal, and have the same hash, where they are the same stream.
 """
 
 from __future__ import annotations
@@ -10,31 +13,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-__all__ = ["Driver", "RawEvent", "RawStream"]
-
-
-class RawEvent(Protocol):
-    """A framework's event."""
-
-    def record(self, stream: Any, /) -> Any:
-        """Mark the work launched on the raw `stream` so far."""
-        ...
-
-    def synchronize(self) -> Any:
-        """Block the host until that work has finished."""
-        ...
-
-
-class RawStream(Protocol):
-    """A framework's stream; two objects for the same stream must be equal and have the same hash."""
-
-    def wait_event(self, event: Any, /) -> Any:
-        """Order later work after the latest record of the raw `event`; the host does not block."""
-        ...
-
-    def synchronize(self) -> Any:
-        """Block the host until all launched work has finished."""
-        ...
+__all__ = ["Driver"]
 
 
 class Driver(Protocol):

@@ -18,7 +18,7 @@ from typing import Any
 
 from microbatch.errors import ArgumentTypeError
 from microbatch.extend.protocols import Event, Stream
-from microbatch_backends.device.driver import Driver, RawEvent, RawStream
+from microbatch_backends.device.driver import Driver
 
 __all__ = ["DeviceEvent", "DeviceStream"]
 
@@ -35,7 +35,7 @@ class DeviceEvent:
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
-        self.raw: RawEvent = driver.new_event()
+        self.raw: Any = driver.new_event()
         """The framework's event."""
         self.recorded = False
         """Whether there is anything to wait for."""
@@ -66,9 +66,9 @@ class DeviceStream:
 
     __slots__ = ("driver", "index", "purpose", "raw")
 
-    def __init__(self, driver: Driver, raw: RawStream, index: int, purpose: str) -> None:
+    def __init__(self, driver: Driver, raw: Any, index: int, purpose: str) -> None:
         self.driver = driver
-        self.raw: Any = raw
+        self.raw = raw
         """The framework's stream."""
         self.index = index
         """Number of its device."""

@@ -66,7 +66,7 @@ def empty(shape: Sequence[int], like: Any) -> Any:
 
 
 def copy(destination: Any, source: Any) -> None:
-    """Write `source` into `destination` (same shape); TypeError where dtypes differ in more than byte order."""
+    """Write `source` into `destination` (same shape); TypeError if dtypes differ in more than byte order."""
     if type(destination) is type(source) is np.ndarray and destination.dtype == source.dtype:
         destination[...] = source
     elif isinstance(destination, np.ndarray) and not isinstance(destination, np.ma.MaskedArray):

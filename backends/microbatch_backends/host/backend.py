@@ -30,8 +30,9 @@ __all__ = ["CpuBackend", "HostBackend"]
 
 
 class HostBackend:
-    """Queues, memory, threads and failures of the host; a subclass adds a name and the functions on its
-    arrays.
+    """Queues, memory, threads and failures of the host.
+
+    A subclass adds its name and the functions on its arrays.
 
     `capture_state` takes a snapshot of what the subclass's framework keeps for the calling thread.
     """
@@ -84,8 +85,7 @@ class HostBackend:
             yield
 
     def worker_limits(self, workers: int) -> AbstractContextManager[None]:
-        """The calling thread's share of torch's intra-op threads, where torch is loaded; NumPy has none of
-        its own.
+        """The calling thread's share of torch's intra-op threads, where torch is loaded.
 
         A function of NumPy arrays or texts may compute with torch inside. With 2 workers of 2 threads each on
         2 cores that took 1.3 times as long.

@@ -18,11 +18,11 @@ __all__ = ["HostEvent", "Mark"]
 
 
 class Mark:
-    """One place in one queue."""
+    """One place in one queue, which `on_raise` tells that its error was raised."""
 
     __slots__ = ("_finished", "_on_raise", "_process", "error")
 
-    def __init__(self, on_raise: Callable[[BaseException], None]) -> None:
+    def __init__(self, on_raise: Callable[[BaseException], None] | None = None) -> None:
         self._finished = threading.Event()
         self._on_raise = on_raise
         self._process = os.getpid()
@@ -39,7 +39,7 @@ class Mark:
         return self._finished.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until done, or False after `timeout` seconds; ClosedError in a forked child: it lacks the queue."""
+        """Block until done, or False after `timeout` seconds; ClosedError in a child forked since."""
         if not self._finished.is_set() and os.getpid() != self._process:
             raise ClosedError(
                 f"this work was queued in process {self._process} and is not in the forked process"
@@ -50,7 +50,8 @@ class Mark:
     def raise_error(self) -> None:
         """Raise the error of the work before the mark, if there is one, and let the queue run again."""
         if self.error is not None:
-            self._on_raise(self.error)
+            if self._on_raise is not None:
+                self._on_raise(self.error)
             raise self.error
 
 

@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from microbatch.errors import ArgumentTypeError
 from microbatch.extend.protocols import Event, Stream, StreamPurpose, ThreadState
@@ -42,10 +43,11 @@ class HostStream:
     def submit(self, work: Callable[[], object]) -> None:
         """Run `work` after all that was submitted before, with the caller's context variables and modes."""
         if self._current.stream is self:
-            self._drain()
+            self.synchronize()
             work()
             return
-        self._queue.run(_Work(self, work, self._capture()))
+        # the item holds this stream, so a stream that nobody else holds still finishes its work
+        self._queue.run(partial(self._carry_out, work, self._capture()))
 
     def wait(self, event: Event) -> None:
         """Order later work after `event`'s latest record; blocks only where this stream is active."""
@@ -59,14 +61,20 @@ class HostStream:
 
     def synchronize(self, timeout: float | None = None) -> bool:
         """Block until submitted work is done, or False after `timeout` seconds; raises its first error."""
-        return True if self._queue.inside() else self._drain(timeout)
+        if self._queue.inside():
+            return True
+        mark = self._queue.mark()
+        if not mark.wait(timeout):
+            return False
+        mark.raise_error()
+        return True
 
     @contextmanager
     def activate(self) -> Iterator[None]:
         """Wait for what was submitted, then let the calling thread do the stream's work itself."""
         former = self._current.stream
         if former is not self:
-            self._drain()
+            self.synchronize()
         self._current.stream = self
         try:
             yield
@@ -75,17 +83,13 @@ class HostStream:
 
     def mark(self) -> Mark:
         """A mark behind all that was submitted so far."""
-        if self._queue.inside():
-            mark = Mark(_ignore)
-            mark.finish(None)
-            return mark
-        return self._queue.mark()
+        return _finished_mark() if self._queue.inside() else self._queue.mark()
 
     def stop(self, timeout: float | None = 5.0) -> bool:
         """Let submitted work finish and end the thread; False if it still runs after `timeout` seconds."""
         return self._queue.stop(timeout)
 
-    def carry_out(self, work: Callable[[], object], state: ThreadState) -> None:
+    def _carry_out(self, work: Callable[[], object], state: ThreadState) -> None:
         """Run one item in the queue's thread, with this stream as the current one."""
         self._current.stream = self
         try:
@@ -93,15 +97,6 @@ class HostStream:
                 work()
         finally:
             self._current.stream = None
-
-    def _drain(self, timeout: float | None = None) -> bool:
-        if self._queue.inside():
-            return True
-        mark = self._queue.mark()
-        if not mark.wait(timeout):
-            return False
-        mark.raise_error()
-        return True
 
 
 class CallerStream:
@@ -135,9 +130,7 @@ class CallerStream:
 
     def mark(self) -> Mark:
         """A finished mark."""
-        mark = Mark(_ignore)
-        mark.finish(None)
-        return mark
+        return _finished_mark()
 
 
 class HostStreams:
@@ -169,20 +162,6 @@ class HostStreams:
         return [purpose for purpose, stream in self._streams.items() if not stream.stop(timeout)]
 
 
-class _Work:
-    """A submitted item. It holds its stream, so a stream that nobody else holds still finishes its work."""
-
-    __slots__ = ("_state", "_stream", "_work")
-
-    def __init__(self, stream: HostStream, work: Callable[[], object], state: ThreadState) -> None:
-        self._stream = stream
-        self._work = work
-        self._state = state
-
-    def __call__(self) -> None:
-        self._stream.carry_out(self._work, self._state)
-
-
 def _mark_of(event: Event) -> Mark | None:
     if not isinstance(event, HostEvent):
         raise ArgumentTypeError(
@@ -192,5 +171,7 @@ def _mark_of(event: Event) -> Mark | None:
     return event.mark
 
 
-def _ignore(error: BaseException) -> None:
-    """Do nothing: a mark of the caller's own stream has no queue that could run again."""
+def _finished_mark() -> Mark:
+    mark = Mark()
+    mark.finish(None)
+    return mark

@@ -57,8 +57,7 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
     capture_refused = staticmethod(capture_refused)
 
     def may_probe(self) -> bool:
-        """Whether running out of memory raises and harms nothing: on CUDA and ROCm devices with memory of
-        their own.
+        """Whether running out of memory raises and harms nothing: on CUDA and ROCm, with own memory.
 
         An XPU device may be lost, a Mac swaps, and an integrated GPU takes the host's memory.
         """

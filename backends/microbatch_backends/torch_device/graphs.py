@@ -62,8 +62,7 @@ class DeviceGraph:
 def capture(
     module: DeviceModule, work: Callable[[], Any], pool: object | None, draw: Draw
 ) -> tuple[DeviceGraph, Any]:
-    """Run `work` and then capture it, after what the current stream holds; (graph, what the captured call
-    returned).
+    """Run `work`, then capture it, after the current stream's work; returns (graph, what the captured call gave).
 
     Later work of the current stream waits for the first run, which reads what a replay will be given.
     """
