@@ -112,6 +112,8 @@ def differentiable(arrays: Sequence[Any]) -> bool:
 
 def unsupported(array: Any) -> str | None:
     """Why rows of `array` cannot be cut, or None. Objects and structured records can be."""
+    if type(array) is np.ndarray:
+        return None
     if isinstance(array, np.matrix):
         return "a numpy.matrix keeps two axes whatever is cut; pass numpy.asarray of it"
     if type(array).__module__.startswith("scipy.sparse"):

@@ -62,7 +62,7 @@ class DeviceGraph:
 def capture(
     module: DeviceModule, work: Callable[[], Any], pool: object | None, draw: Draw
 ) -> tuple[DeviceGraph, Any]:
-    """Run `work`, then capture it, after the current stream's work; returns (graph, what the captured call gave).
+    """Run `work`, then capture it, after the current stream's work; (graph, what the captured call returned).
 
     Later work of the current stream waits for the first run, which reads what a replay will be given.
     """

@@ -1,4 +1,4 @@
-"""The base of device backends, filled in as another package would: a driver, readings and functions on arrays."""
+"""The base of device backends, filled in as another package would do it."""
 
 from __future__ import annotations
 
