@@ -43,6 +43,7 @@ PADDING = "core/microbatch/graphs/padding.py"
 INPUTS = "core/microbatch/binding/infer.py"
 PLANNING = "core/microbatch/sizing/planning.py"
 CAPTURES = "backends/microbatch_backends/torch_device/graphs.py"
+REFUSALS = "backends/microbatch_backends/device/capture.py"
 SEARCH = "plugins/microbatch_policies/speed/search.py"
 
 FAULTS = "tests/core/schedules/test_pingpong_faults.py"
@@ -204,7 +205,7 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         pitfall=15,
         what="unjoined work is known as a refusal",
-        path=CAPTURES,
+        path=REFUSALS,
         text='    "capturing stream has unjoined work",\n',
         instead="",
         test=f"{CUDA}::test_what_cannot_be_captured_is_told_from_what_is_wrong",
