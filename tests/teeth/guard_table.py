@@ -285,8 +285,8 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=21,
         what="an array that no rule covers is an error",
         path=INPUTS,
-        text="        if kind is None:\n            raise UncoveredArrayError(sizes.misfit(size, index, name))\n",
-        instead="        if kind is None:\n            continue\n",
+        text="        if unit is None:\n            raise UncoveredArrayError(counts.misfit(count))\n",
+        instead="        if unit is None:\n            continue\n",
         test="tests/core/binding/test_layout.py::test_a_broadcast_leaf_that_no_rule_covers_is_an_error_and_not_cut",
     ),
     Guard(

@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from microbatch.arrays.trees import Parts
+from microbatch.arrays.trees import LeafPath
 from microbatch.binding.rules import Layout, Rule
 from microbatch.errors import warn
 
@@ -21,7 +21,7 @@ _WILD = "*?["
 _MOST_SHOWN = 8
 
 
-def spellings(path: Parts, side: str, names: Sequence[str]) -> list[str]:
+def spellings(path: LeafPath, side: str, names: Sequence[str]) -> list[str]:
     """All dotted paths that name a node: by position and by parameter name, or with and without `output`."""
     if side == "outputs":
         tail = ".".join(map(str, path))
@@ -50,7 +50,7 @@ def is_wild(pattern: str) -> bool:
 
 def tell_unused(
     layout: Layout,
-    paths: Sequence[Parts],
+    paths: Sequence[LeafPath],
     found: Sequence[tuple[Rule | None, bool]],
     side: str,
     names: Sequence[str],
@@ -73,7 +73,9 @@ def tell_unused(
             warn(_text(pattern, side, close, without), UserWarning)
 
 
-def _unused(rules: Mapping[str, Rule], paths: Iterable[Parts], side: str, names: Sequence[str]) -> list[str]:
+def _unused(
+    rules: Mapping[str, Rule], paths: Iterable[LeafPath], side: str, names: Sequence[str]
+) -> list[str]:
     """Patterns that name no leaf, nothing that holds one, and no parameter that was left out."""
     first = 2 if side == "inputs" else 0
     nodes = {path[:depth] for path in paths for depth in range(first, len(path) + 1)}
@@ -86,7 +88,7 @@ def _unused(rules: Mapping[str, Rule], paths: Iterable[Parts], side: str, names:
     ]
 
 
-def _name(path: Parts, side: str, names: Sequence[str]) -> str:
+def _name(path: LeafPath, side: str, names: Sequence[str]) -> str:
     """What a pattern would call the leaf: its field, or the parameter itself."""
     return spellings(path, side, names)[-1].rpartition(".")[2] or "output"
 

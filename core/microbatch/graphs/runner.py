@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from microbatch.arrays.comparing import Comparison, Tolerance, compare
+from microbatch.arrays.comparing import Comparison
 from microbatch.arrays.looks import is_array
 from microbatch.extend.abilities import SupportsGraphs
 from microbatch.extend.protocols import Backend
@@ -186,9 +186,7 @@ class Graphs:
             entry.rows[rows] = trimmed
             found = self._replay(step.backend, entry, leaves, rows)
             step.backend.current_stream().synchronize()
-            differences = compare(
-                spec, expected, found, "a replayed graph", Tolerance(), Comparison(), frozenset()
-            )
+            differences = Comparison(spec, expected).differences(found, "a replayed graph")
             if not differences:
                 return
             different = str(differences[0])

@@ -15,7 +15,7 @@ from typing import Any
 from microbatch.arrays.comparing import Comparison, Difference, Tolerance, compare
 from microbatch.arrays.equal import same
 from microbatch.binding.batch import Batch, Layout, bind
-from microbatch.binding.paths import declared_rules, flatten
+from microbatch.binding.paths import declared_rules, flatten_by_layout
 from microbatch.binding.runnable import Wrapped, check_runnable, parameter_names
 from microbatch.cutting.cut import Cut, UBatchSlice
 from microbatch.errors import ArgumentValueError, OutputMismatchError
@@ -137,7 +137,7 @@ class Checking:
         self.tolerance = tolerance
         self.seen = Comparison()
         self.writes_inputs = False
-        self.whole, self.spec = flatten(self.call_whole(), layout, "outputs", ())
+        self.whole, self.spec = flatten_by_layout(self.call_whole(), layout, "outputs", ())
         rules = declared_rules(self.spec, layout, "outputs", ()) or ()
         collected = (
             index for index, (rule, _) in enumerate(rules) if rule is not None and rule.kind == "collect"
@@ -169,7 +169,7 @@ class Checking:
         shape = self.batch.shape
         everything = UBatchSlice.from_range(0, shape.num_tokens, 0, shape.num_requests)
         args, kwargs = self.batch.permuted(range(shape.num_requests), self.backend).part(everything)
-        arrays = [leaf for leaf in flatten((args, kwargs), None, "inputs", ())[0] if self.backend.owns(leaf)]
+        arrays = [leaf for leaf in flatten_by_layout((args, kwargs), None, "inputs", ())[0] if self.backend.owns(leaf)]
         before = [self.copied(array) for array in arrays]
         output = self.f(*args, **kwargs)
         self.writes_inputs |= not all(same(was, now) for was, now in zip(before, arrays, strict=True))
