@@ -15,17 +15,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
-import optree
 import typer
 
+from microbatch.arrays.trees import flatten
 from microbatch.cli.failures import explain
 from microbatch.cli.output import print_json
 from microbatch.cli.progress import Quiet, make_progress
 from microbatch.cli.signals import Interrupts
 from microbatch.cli.summary import Summary, summarise
-from microbatch.cli.target import Target, check_call, load_target
+from microbatch.cli.target import Target, load_call
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, MicrobatchError, OutputFileError
-from microbatch.files.inputs import Inputs, read_inputs
+from microbatch.files.inputs import Inputs
 from microbatch.files.outputs import OutputFile
 from microbatch.host.proc import peak_bytes, resident_bytes
 from microbatch.options.sources import resolve
@@ -131,10 +131,7 @@ def _check_options(options: dict[str, Any]) -> None:
 
 
 def _work(job: Job, output: OutputFile, interrupts: Interrupts) -> Summary:
-    inputs = read_inputs(job.input, column=job.column)
-    target = load_target(job.target)
-    inputs = inputs.bound(target.parameters)
-    check_call(job.target, target.runnable, inputs)
+    target, inputs = load_call(job.target, job.input, job.column)
     start = resident_bytes()
     with _wrapped(job, target, inputs) as wrapper:
         job.progress = make_progress(inputs.rows, quiet=job.quiet)
@@ -145,14 +142,8 @@ def _work(job: Job, output: OutputFile, interrupts: Interrupts) -> Summary:
     output.flush()
     with interrupts.shielded():
         output.commit()
-    return summarise(
-        report,
-        peak_memory=max(0, peak_bytes() - start, report.peak_bytes or 0),
-        output=str(job.output),
-        shape=output.shape or (),
-        dtype=output.dtype,
-        size=job.output.stat().st_size,
-    )
+    peak = max(0, peak_bytes() - start, report.peak_bytes or 0)
+    return summarise(report, output, peak_memory=peak)
 
 
 def _wrapped(job: Job, target: Target, inputs: Inputs) -> UBatchWrapper:
@@ -179,10 +170,12 @@ def _store(wrapper: UBatchWrapper, inputs: Inputs, output: OutputFile) -> None:
 
 def _named(result: Any) -> dict[str, Any]:
     """Leaves of a result by name; numbered `arr_0` and on where they have none, as numpy.savez does."""
-    paths, leaves, _ = optree.tree_flatten_with_path(result, namespace="microbatch")
-    names = [".".join(map(str, path)) if any(isinstance(key, str) for key in path) else "" for path in paths]
+    leaves, spec = flatten(result)
+    found = [(path, leaf) for path, leaf in zip(spec.paths(), leaves, strict=True) if leaf is not None]
+    named = [any(isinstance(key, str) for key in path) for path, _ in found]
     return {
-        name or f"arr_{index}": leaf for index, (name, leaf) in enumerate(zip(names, leaves, strict=True))
+        ".".join(map(str, path)) if has_name else f"arr_{index}": leaf
+        for index, (has_name, (path, leaf)) in enumerate(zip(named, found, strict=True))
     }
 
 

@@ -18,13 +18,14 @@ from types import ModuleType
 from typing import Any
 
 from microbatch.binding.batch import Layout
+from microbatch.binding.call import Call
 from microbatch.binding.runnable import check_runnable, parameter_names
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
-from microbatch.files.inputs import Inputs
+from microbatch.files.inputs import Inputs, read_inputs
 from microbatch.options.fields import UBatchConfig
 from microbatch.wrapper import UBatchWrapper
 
-__all__ = ["Target", "check_call", "load_target"]
+__all__ = ["Target", "load_call", "load_target"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,24 @@ class Target:
     """Layout of the wrapper, if it was one."""
     parameters: tuple[str, ...] = field(default=())
     """Names of the positional parameters."""
+
+    def call(self, inputs: Inputs) -> Call:
+        """The call on the batch of a file; a layout of the target goes before that of the file."""
+        layout = self.layout or inputs.layout
+        return Call(function=self.runnable, args=inputs.args, kwargs=inputs.kwargs, layout=layout)
+
+
+def load_call(text: str, path: Path, column: str | None = None) -> tuple[Target, Inputs]:
+    """The target that `text` names, and the arguments for it from the file `path`.
+
+    Raises InputFileError or ArgumentValueError for a file that cannot be read, what `load_target` raises, and
+    ArgumentValueError where the arguments are not those that the target takes.
+    """
+    inputs = read_inputs(path, column=column)
+    target = load_target(text)
+    inputs = inputs.bound(target.parameters)
+    _check_call(text, target.runnable, inputs)
+    return target, inputs
 
 
 def load_target(text: str) -> Target:
@@ -65,7 +84,7 @@ def load_target(text: str) -> Target:
     return Target(runnable=found, parameters=parameter_names(found))
 
 
-def check_call(text: str, runnable: Callable[..., Any], inputs: Inputs) -> None:
+def _check_call(text: str, runnable: Callable[..., Any], inputs: Inputs) -> None:
     """Raise ArgumentValueError where the arguments from a file are not those that the target takes."""
     try:
         signature = inspect.signature(runnable)

@@ -1,0 +1,50 @@
+"""What a check found, as a record and as text.
+
+Invariant: the first line of the text says whether the function may be cut, and why or why not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from microbatch.arrays.comparing import Difference
+
+__all__ = ["CheckReport"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """What a check found; true when the function may be cut."""
+
+    cuttable: bool
+    """Whether every cut that was tried gave the output of the whole batch."""
+    absolute: float
+    """Largest absolute difference among the outputs that counted as equal."""
+    relative: float
+    """Largest difference of an output divided by that output's largest magnitude."""
+    cuts: tuple[str, ...]
+    """The cuts that were tried: how, and the sizes."""
+    differences: tuple[Difference, ...]
+    """The first difference of each output in each cut that has one."""
+    reason: str
+    """Why it must not be cut, or how close the outputs are where it may."""
+    writes_inputs: bool = False
+    """Whether it wrote into arrays it was given. After running out of memory it is called again, on what it left there."""
+
+    def __bool__(self) -> bool:
+        return self.cuttable
+
+    def __str__(self) -> str:
+        verdict = "may be cut" if self.cuttable else "must not be cut"
+        lines = [f"{verdict}: {self.reason}"]
+        if self.writes_inputs:
+            lines.append(
+                "  it writes into its inputs: after running out of memory a part is called again, on what was left there; "
+                "let the function write into a copy"
+            )
+        first = {difference.path: difference for difference in reversed(self.differences)}
+        lines += [f"  {difference}" for difference in reversed(first.values())]
+        if len(self.differences) > len(first):
+            lines.append(f"  and {len(self.differences) - len(first)} more in other cuts")
+        lines.append(f"cuts tried: {'; '.join(self.cuts) or 'none'}")
+        return "\n".join(lines)
