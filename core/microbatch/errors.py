@@ -161,8 +161,8 @@ PACKAGE = f"{Path(__file__).resolve().parent}{os.sep}"
 def warn(text: str, category: type[Warning]) -> None:
     """Warn with `text` at the nearest line of somebody else's code.
 
-    So Python's "once per place" is once per line of the user. Rejected: `stacklevel` counted by hand, which is wrong as
-    soon as a function is called by another way.
+    So Python's "once per place" is once per line of the user. Rejected: `stacklevel` counted by hand, which
+    is wrong as soon as a function is called by another way.
     """
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):

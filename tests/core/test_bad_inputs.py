@@ -321,8 +321,8 @@ def _generator(x: Any) -> Any:
         pytest.param(dict, "the class dict was given; pass an instance", marks=pytest.mark.bad_input(32)),
         pytest.param(_coroutine, "the function is async", marks=pytest.mark.bad_input(33)),
         pytest.param(_generator, "the function is a generator", marks=pytest.mark.bad_input(33)),
-        pytest.param(functools.partial(_coroutine), "async callables", marks=pytest.mark.bad_input(33)),
-        pytest.param(functools.partial(_generator), "generator functions", marks=pytest.mark.bad_input(33)),
+        pytest.param(functools.partial(_coroutine), "the function is async", marks=pytest.mark.bad_input(33)),
+        pytest.param(functools.partial(_generator), "the function is a generator", marks=pytest.mark.bad_input(33)),
         pytest.param(
             microbatch.wrap(double),
             "already wrapped; to change its options, wrap its unwrap()",

@@ -1,8 +1,8 @@
 """Compare outputs of a function with the one output that is expected, leaf by leaf, on the host.
 
-Invariant: values are compared in a precision at least that of their dtype; equal infinities and NaNs are equal.
-The tolerance is relative to the leaf's own size (its mean magnitude), so that a sum that cancels to nearly 0 in one
-place is not called different for the rounding of its terms.
+Invariant: values are compared in a precision at least that of their dtype; equal infinities and NaNs are
+equal. The tolerance is relative to the leaf's own size (its mean magnitude), so that a sum that cancels to
+nearly 0 in one place is not called different for the rounding of its terms.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HostArray = np.ndarray[Any, Any]
 RELATIVE: Mapping[str, float] = MappingProxyType(
     {"float16": 1e-2, "bfloat16": 5e-2, "float32": 1e-4, "complex64": 1e-4}
 )
-"""Rounding of a few hundred operations in another order; what another row does is orders of magnitude larger."""
+"""Rounding of a few hundred operations in another order; another row does orders of magnitude more."""
 RELATIVE_ELSE = 1e-8
 """The same for float64 and complex128."""
 LONGEST = 60
@@ -82,7 +82,7 @@ class Comparison:
         """The same, divided by the largest magnitude of the leaf."""
 
     def differences(self, output: Any, label: str, skip: Collection[int] = ()) -> list[Difference]:
-        """The first difference of each leaf of `output` that has one; `label` says how that output came about.
+        """The first difference of each leaf of `output` that has one; `label` says how it was made.
 
         `skip` are the numbers of leaves that are not compared.
         """
@@ -129,11 +129,11 @@ class Comparison:
         rtol = default if self._tolerance.rtol is None else self._tolerance.rtol
         atol = self._tolerance.atol
         if atol is None:
-            # Terms as large as the leaf's other values may have cancelled in one that is nearly 0: their rounding
-            # stays, so the mean magnitude sets the floor.
+            # Terms as large as the leaf's other values may have cancelled in one that is nearly 0: their
+            # rounding stays, so the mean magnitude sets the floor.
             atol = rtol * float(size.mean()) if size.size else 0.0
         both_nan = np.isnan(expected) & np.isnan(found)
-        # |found - expected| <= atol + rtol |expected|, as numpy.isclose does; infinities and NaN must be the same.
+        # As numpy.isclose: |found - expected| <= atol + rtol |expected|; infinities and NaN must be the same.
         far: HostArray = np.where(finite, gap > atol + rtol * size, ~((expected == found) | both_nan))
         if gap.size and not far.any():
             self.absolute = max(self.absolute, float(gap.max()))

@@ -1,7 +1,7 @@
 """Whether two values that are no rows are equal, and how a message shows one.
 
-Invariant: values of unequal dtype or shape are not equal, NaN equals NaN, and a value whose comparison gives no single
-answer equals nothing.
+Invariant: values of unequal dtype or shape are not equal, NaN equals NaN, and a value whose comparison gives
+no single answer equals nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""What an array looks like from outside: whether it is one, of which framework and dtype, and how a message calls it.
+"""What an array looks like from outside: is it one, of which framework and dtype, and how a message calls it.
 
-Invariant: only attributes are read (`shape`, `dtype`, `device`), never a value, so nothing here waits for a device.
+Invariant: only attributes are read (`shape`, `dtype`, `device`), never a value, so nothing waits for a
+device.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def dtype_name(array: Any) -> str:
 
 
 def class_of(array: Any) -> type:
-    """The class that decides what rows are besides numbers (masked, with a unit); a mapped file counts as plain."""
+    """The class that says what rows are besides numbers (masked, with a unit); a mapped file counts as
+    plain."""
     return np.ndarray if isinstance(array, np.memmap) else type(array)
 
 

@@ -1,7 +1,7 @@
 """Where the memory of an array is, how large it is, and whether it was written.
 
-Invariant: nothing is copied except by `on_host`, whose name says so. What a framework does not tell is None, never a
-guess.
+Invariant: nothing is copied except by `on_host`, whose name says so. What a framework does not tell is None,
+never a guess.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def start_of(part: Any) -> int | None:
 def stride_along(array: Any, axis: int) -> int | None:
     """The step from one entry of `axis` to the next; 0 where they share memory, None where it cannot be told.
 
-    Its unit is the framework's (bytes in NumPy, entries in torch), so only whether it is 0 means the same everywhere.
+    The unit is the framework's (bytes in NumPy, entries in torch), so only 0 means the same everywhere.
     """
     strides: Sequence[int] | None = getattr(array, "strides", None)
     if strides is not None:

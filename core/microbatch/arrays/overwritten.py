@@ -1,11 +1,11 @@
 """Two ubatches that return the same memory: the rows of the first are then what the second one wrote.
 
-Invariant: what is kept until the end (collected, reduced, padded, recorded by autograd) or read while the next ubatch
-runs is compared by the address of its first byte. It is refused where two parts have one address and the memory may
-have been written since. A write counter that stands still (torch) proves that it was not; without a counter, memory
-that can be written counts as written. Rows that are written into the result at once need no check.
-Rejected: copying what is kept, which doubles the largest outputs there are, and comparing contents, which waits for
-the device.
+Invariant: what is kept until the end (collected, reduced, padded, recorded by autograd) or read while the
+next ubatch runs is compared by the address of its first byte. It is refused where two parts have one address
+and the memory may have been written since. A write counter that stands still (torch) proves that it was not;
+without a counter, memory that can be written counts as written. Rows that are written into the result at once
+need no check. Rejected: copying what is kept, which doubles the largest outputs there are, and comparing
+contents, which waits for the device.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def check_apart(
 ) -> None:
     """Raise OutputMismatchError where a later part may have overwritten a kept one.
 
-    `versions` are the write counts of the parts when each was returned. Constants may share memory, so of those only
-    a counter that moved is refused.
+    `versions` are the write counts of the parts when each was returned. Constants may share memory, so of
+    those only a counter that moved is refused.
     """
     first_at: dict[int, int] = {}
     for index, part in enumerate(parts):
@@ -45,5 +45,6 @@ def overwritten(name: str, index: int, first: int) -> OutputMismatchError:
     """The error that names the output and both ubatches."""
     return OutputMismatchError(
         f"{name} of ubatch {index} is in the memory that ubatch {first} returned, so the earlier rows may be "
-        "overwritten; return a copy from the function, or declare an output that is always the same replicate()"
+        "overwritten; return a copy from the function, or declare "
+        "an output that is always the same replicate()"
     )

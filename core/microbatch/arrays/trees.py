@@ -1,8 +1,8 @@
 """Trees of containers and their leaves: the one flatten of the project.
 
-Invariant: containers are those of optree's namespace "microbatch", and None is a leaf. So a registered container is
-opened everywhere or nowhere, and as many leaves are put back as were taken out. A path is found from the structure
-alone, so what was found for a structure holds for every tree of it.
+Invariant: containers are those of optree's namespace "microbatch", and None is a leaf. So a registered
+container is opened everywhere or nowhere, and as many leaves are put back as were taken out. A path is found
+from the structure alone, so what was found for a structure holds for every tree of it.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ class BatchCounts:
         self.requests = self._agreed("requests", self.requests, count)
 
     def unit_of(self, size: int) -> str | None:
-        """What an undeclared first axis of `size` has entries for; None where that is nothing, or not certain."""
+        """What an undeclared first axis of `size` has entries for; None where it is nothing, or not
+        certain."""
         is_tokens = self.tokens is not None and size == self.tokens.size
         is_requests = self.requests is not None and size == self.requests.size
         if is_tokens and is_requests and self.starts is not None:
@@ -114,8 +115,8 @@ class BatchCounts:
         """Without starts, requests are taken as equally long: refuse what cannot be so."""
         if self.needs_starts is not None:
             raise LayoutError(
-                f"{self._leaves.name(self.needs_starts)} is cut by where each request starts, which no leaf says; "
-                "declare one query_start_loc()"
+                f"{self._leaves.name(self.needs_starts)} is cut by where each request starts, which no leaf "
+                "says; declare one query_start_loc()"
             )
         if tokens.size < requests.size:
             raise LayoutError(
@@ -127,6 +128,6 @@ class BatchCounts:
             return known or count
         raise LayoutError(
             f"{self._leaves.name(count.index)} has {count.size} {unit} (axis {count.axis}) but "
-            f"{self._leaves.name(known.index)} says {known.size}; correct the rule of one of them, or declare it "
-            "replicate()"
+            f"{self._leaves.name(known.index)} says {known.size}; correct the rule of one of them, or "
+            "declare it replicate()"
         )

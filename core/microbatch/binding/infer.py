@@ -1,7 +1,8 @@
 """Find the batch in the arguments: how many tokens and requests, and how each leaf is cut.
 
-Invariant: every array with rows has a rule, declared or told by its size where that is unambiguous. An array that no
-rule covers is an error that names it, since a field that is dropped or replicated gives wrong answers silently.
+Invariant: every array with rows has a rule, declared or told by its size where that is unambiguous. An array
+that no rule covers is an error that names it, since a field that is dropped or replicated gives wrong answers
+silently.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def _settled(leaves: CallLeaves, index: int, rule: Rule, *, own: bool) -> Rule |
 
 
 def _declared_counts(leaves: CallLeaves, cuts: Sequence[LeafCut]) -> BatchCounts:
-    """What the declared leaves say: starts first, as they say both counts, and lengths have to agree with them."""
+    """What the declared leaves say. Starts come first: they give both counts, and the others must agree."""
     counts = BatchCounts(leaves)
     for cut in cuts:
         if cut.rule.kind == "query_start_loc":

@@ -1,7 +1,7 @@
 """Leaves whose values count: where requests start, and how long each is.
 
-Invariant: what leaves here is int64 on the host and makes sense as a count; else the leaf is named with the first
-value that makes none.
+Invariant: what leaves here is int64 on the host and makes sense as a count; else the leaf is named with the
+first value that makes none.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def read_lengths(source: LengthSource, leaves: CallLeaves, shape: BatchShape) ->
         values = _lengths_of(_integers(leaves.values[index], label))
     if values.ndim != 1 or len(values) != shape.num_requests:
         raise LayoutError(
-            f"{label} gives lengths of shape {values.shape} for {shape.num_requests} requests; give one for each"
+            f"{label} gives lengths of shape {values.shape} for {shape.num_requests} requests; "
+            "give one for each"
         )
     if len(values) and int(values.min()) < 0:
         raise LayoutError(f"{label} has the length {int(values.min())}; lengths are 0 or more")
@@ -76,7 +77,8 @@ def _integers(leaf: Any, name: str) -> np.ndarray:
 
 
 def _lengths_of(values: np.ndarray) -> np.ndarray:
-    """The lengths that a 2-D mask shows: up to the last column that is not 0; 1-D values are lengths already."""
+    """The lengths that a 2-D mask shows: up to the last column that is not 0. Others are returned as they
+    are."""
     if values.ndim != 2:
         return values
     width = values.shape[1]

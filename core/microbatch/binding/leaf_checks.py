@@ -1,6 +1,6 @@
 """Leaves that look as if they could be cut, or passed on whole, and must not be.
 
-Invariant: nothing is consumed or copied to find out. What is refused is named, with what it is and what to do.
+Invariant: nothing is consumed or copied to find out. The error names the leaf, what it is and what to do.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ def check_constant(leaves: CallLeaves, index: int) -> None:
         return
     if hasattr(kind, "__next__"):
         raise LayoutError(
-            f"{leaves.name(index)} is a {kind.__name__}, which cannot be cut without consuming it; pass a list or an "
-            "array"
+            f"{leaves.name(index)} is a {kind.__name__}, which cannot be cut without consuming it; pass a "
+            "list or an array"
         )
     if any(is_array(value) and len(value.shape) for value in _inside(leaf)):
         raise UncoveredArrayError(
-            f"{leaves.name(index)} is a {kind.__name__} that holds arrays and is not known as a container; register "
-            "it (hook microbatch_register_containers), pass a dict, or declare it replicate() or per_ubatch()"
+            f"{leaves.name(index)} is a {kind.__name__} that holds arrays and is not known as a container; "
+            "register it (hook microbatch_register_containers), pass a dict, or declare it replicate() or "
+            "per_ubatch()"
         )
 
 
@@ -59,10 +60,12 @@ def _inside(leaf: Any) -> Any:
 
 
 def check_arrays(leaves: CallLeaves, cuts: Sequence[LeafCut], backend: Backend) -> None:
-    """Refuse a call without rows, arrays whose rows cannot be cut, and arrays of two frameworks or devices."""
+    """Refuse a call without rows, arrays that cannot be cut by rows, and arrays of two frameworks or
+    devices."""
     if not cuts:
         raise LayoutError(
-            "no argument is an array with rows, so there is nothing to split; pass one, or declare a list tokens()"
+            "no argument is an array with rows, so there is nothing to split; pass one, or declare "
+            "a list tokens()"
         )
     foreign = owned = None
     for cut in cuts:
@@ -91,13 +94,14 @@ def _check_foreign(leaves: CallLeaves, foreign: int, owned: int | None, backend:
         )
     if not _makes_alike(backend, leaves.values[foreign]):
         raise LayoutError(
-            f"{fact}, which the backend {backend.name!r} cannot use; name the backend of that framework and device, "
-            "or move the array"
+            f"{fact}, which the backend {backend.name!r} cannot use; name the backend of that framework and "
+            "device, or move the array"
         )
 
 
 def _makes_alike(backend: Backend, array: Any) -> bool:
-    """Whether `array` is of the backend's framework, on the host: the one kind that a backend need not own."""
+    """Whether `array` is of the backend's framework, on the host: all that a backend takes and does not
+    own."""
     if not str(getattr(array, "device", "cpu")).startswith("cpu"):
         return False
     try:

@@ -1,7 +1,7 @@
 """How one leaf is cut, and how its rows are put in another order.
 
-Invariant: parts are views wherever the framework's own slicing gives views. A leaf whose values change in a part
-(query_start_loc, seq_lens, computed_tokens) is copied first, so no other ubatch sees the change.
+Invariant: parts are views wherever the framework's own slicing gives views. A leaf whose values change in a
+part (query_start_loc, seq_lens, computed_tokens) is copied first, so no other ubatch sees the change.
 """
 
 from __future__ import annotations

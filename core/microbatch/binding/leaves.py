@@ -51,6 +51,6 @@ class CallLeaves:
 def call_leaves(
     args: tuple[Any, ...], kwargs: dict[str, Any], layout: Layout | None, names: Sequence[str]
 ) -> CallLeaves:
-    """The leaves of a call; raises LayoutError for arguments that contain themselves or are nested too deep."""
+    """The leaves of a call; raises LayoutError for arguments that `flatten_by_layout` refuses."""
     values, spec = flatten_by_layout((args, kwargs), layout, "inputs", names)
     return CallLeaves(args=args, kwargs=kwargs, values=values, spec=spec, names=names)

@@ -1,7 +1,7 @@
 """Which declared rule is for which leaf, and how messages name leaves.
 
-Invariant: a leaf takes the first rule whose pattern names it, else the rule of its nearest container that one names.
-What was found for a structure is kept with the layout, since it depends on nothing else.
+Invariant: a leaf takes the first rule whose pattern names it, else the rule of its nearest container that one
+names. What was found for a structure is kept with the layout, since it depends on nothing else.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NODE_KINDS = frozenset({"per_ubatch", "collect", "reduce"})
 _DEEPEST = 100
 """Levels searched for declared lists; a tree that is deeper most likely contains itself."""
 _KEPT = 64
-"""Structures that a layout remembers. A program has a handful; one with ever new ones must not fill the memory."""
+"""Structures that a layout remembers. A program has a handful; ever new ones must not fill the memory."""
 
 
 def flatten_by_layout(
@@ -35,7 +35,7 @@ def flatten_by_layout(
 ) -> tuple[list[Any], TreeSpec]:
     """The leaves and the structure of `tree`, where a container that a rule takes whole is one leaf.
 
-    `side` is "inputs" or "outputs". Raises LayoutError for a tree that contains itself or is nested too deep to walk.
+    `side` is "inputs" or "outputs". Raises LayoutError for a tree that contains itself or is nested too deep.
     """
     try:
         if layout is None or not _rules_of(layout, side):
@@ -96,7 +96,8 @@ class SideRules:
         return _rules_of(self.layout, self.side)
 
     def flattened(self, tree: Any) -> tuple[list[Any], TreeSpec]:
-        """As `flatten_by_layout`. Nearly all trees have no list that a rule could take, so that is tried first."""
+        """As `flatten_by_layout`; first tried without a search, as few trees have a list that a rule
+        takes."""
         if not any(rule.kind in _NODE_KINDS for rule in self.rules.values()):
             leaves, spec = flatten(tree, _is_list)
             lists = [index for index, leaf in enumerate(leaves) if type(leaf) is list]

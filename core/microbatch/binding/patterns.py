@@ -1,8 +1,8 @@
 """How a layout's pattern names a leaf, and which patterns name nothing.
 
-Invariant: a misspelt pattern is not passed over in silence, since the leaf that it was meant for is then cut as its
-size says, and a weight with as many rows as the batch is cut too. Rejected: an error, because a field that only some
-calls have (`token_type_ids`, a `loss`) has a rule in all of them.
+Invariant: a misspelt pattern is not passed over in silence, since the leaf that it was meant for is then cut
+as its size says, and a weight with as many rows as the batch is cut too. Rejected: an error, because a field
+that only some calls have (`token_type_ids`, a `loss`) has a rule in all of them.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def tell_unused(
 ) -> None:
     """Warn of each pattern that names nothing at `paths` and did not before; of each once a layout.
 
-    A parameter that the call leaves out may have a rule. Of outputs only what looks misspelt is told: a pattern
-    close to a leaf without a rule.
+    A parameter that the call leaves out may have a rule. Of outputs only what looks misspelt is told: a
+    pattern close to a leaf without a rule.
     """
     rules = layout.inputs if side == "inputs" else layout.outputs
     unused = _unused(rules, paths, side, names)

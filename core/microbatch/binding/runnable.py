@@ -1,6 +1,6 @@
 """What can run as a step, and what its parameters are called.
 
-Invariant: nothing is called here. What can never run as a step is refused, with the reason, when it is wrapped.
+Invariant: nothing is called here. What can never run as a step is refused with the reason.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`microbatch check`: may this function be cut at all?
 
-Invariant: the exit code is the answer: 0 it may, 1 it must not, 2 there is no answer (bad options, or the function
-failed on the whole sample).
+Invariant: the exit code is the answer: 0 it may, 1 it must not, 2 there is no answer (bad options, or the
+function failed on the whole sample).
 """
 
 from __future__ import annotations

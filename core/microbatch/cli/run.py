@@ -1,8 +1,8 @@
 """`microbatch run`: a function over all rows of a file, into a file, as one step.
 
-Invariant: everything that can be wrong with options, input and output is found before the first row is worked on;
-the output is whole under its name or not there. The step is one call of a wrapper over the whole file, whose result
-is mapped from the output file, so what is said afterwards is what that wrapper reports.
+Invariant: everything that can be wrong with options, input and output is found before the first row is worked
+on; the output is whole under its name or not there. The step is one call of a wrapper over the whole file,
+whose result is mapped from the output file, so what is said afterwards is what that wrapper reports.
 """
 
 from __future__ import annotations

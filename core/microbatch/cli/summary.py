@@ -1,6 +1,7 @@
 """What a run did, for people and as JSON.
 
-Invariant: both show the same numbers, and everything about the step comes from its StepReport; nothing is guessed.
+Invariant: both show the same numbers, and everything about the step comes from its StepReport; nothing is
+guessed.
 """
 
 from __future__ import annotations

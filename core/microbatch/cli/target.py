@@ -1,7 +1,8 @@
 """TARGET on the command line: `file.py:function` or `package.module:function`.
 
-Invariant: what leaves here can be called; every way to fail names the part of the target that is wrong. A file's
-folder, or the current one for a module, goes first on `sys.path`, as `python file.py` and `python -m` do it.
+Invariant: what leaves here can be called; every way to fail names the part of the target that is wrong. A
+file's folder, or the current one for a module, goes first on `sys.path`, as `python file.py` and `python -m`
+do it.
 """
 
 from __future__ import annotations
@@ -63,8 +64,9 @@ def load_call(text: str, path: Path, column: str | None = None) -> tuple[Target,
 def load_target(text: str) -> Target:
     """Import what `text` names.
 
-    Raises ArgumentValueError for a target that is not spelt right or whose module fails to import (with the line
-    of the user's file), UnknownNameError for a name the module has not, ArgumentTypeError for what is no function.
+    Raises ArgumentValueError for a target that is not spelt right or whose module fails to import (with the
+    line of the user's file), UnknownNameError for a name the module has not, ArgumentTypeError for what is no
+    function.
     """
     place, _, path = text.rpartition(":")
     if not place or not path:
@@ -96,8 +98,8 @@ def _check_call(text: str, runnable: Callable[..., Any], inputs: Inputs) -> None
         count = len(inputs.args) + len(inputs.kwargs)
         held = f"{count} array{'s' if count > 1 else ''}" if inputs.layout is None else "one list of texts"
         raise ArgumentValueError(
-            f"target {text}{signature} cannot be called with {held} from {inputs.path}: {error}; several arrays go "
-            "into an .npz, by the names of the parameters"
+            f"target {text}{signature} cannot be called with {held} from {inputs.path}: {error}; several "
+            "arrays go into an .npz, by the names of the parameters"
         ) from None
 
 
@@ -138,7 +140,8 @@ def _load_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise ArgumentValueError(
-                f"target module {error.name!r} is not found; name an installed one, or a file as path/to/file.py"
+                f"target module {error.name!r} is not found; name an installed one, or a file as "
+                "path/to/file.py"
             ) from None
         raise _failed(name, error) from error
     except Exception as error:

@@ -1,7 +1,7 @@
 """`microbatch tune`: measure sizes, show them, and write down the one to use.
 
-Invariant: whatever can be wrong with the options is found before the first call, and files are written only after the
-last one.
+Invariant: whatever can be wrong with the options is found before the first call, and files are written only
+after the last one.
 """
 
 from __future__ import annotations

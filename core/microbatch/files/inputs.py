@@ -1,7 +1,7 @@
 """From an input file to the arguments of one step.
 
-Invariant: the file is checked as a whole before any row is worked on. Text is packed by length over all of its rows,
-since that is where padding is saved; arrays are mapped, so a batch may be bigger than memory.
+Invariant: the file is checked as a whole before any row is worked on. Text is packed by length over all of
+its rows, since that is where padding is saved; arrays are mapped, so a batch may be bigger than memory.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Inputs:
         return self
 
     def sample(self, rows: int) -> Inputs:
-        """At most `rows` of the rows, spread evenly over the file; what has another number of rows stays whole."""
+        """At most `rows` of the rows, spread evenly over the file; an array of other length stays whole."""
         if self.rows <= rows:
             return self
         chosen = np.linspace(0, self.rows - 1, rows).astype(np.int64)

@@ -1,9 +1,9 @@
 """Find out whether a function may be cut: run it whole and cut at several places, and compare.
 
-Invariant: every call gets fresh copies of the arrays that are cut, so a function that writes into its inputs is compared
-fairly, and the caller's arrays stay as they are. A "yes" is evidence from the cuts that were tried, a "no" is certain for
-these inputs. What is found: batch statistics, means over rows, state, random numbers, and a shape that depends on the
-number of rows.
+Invariant: every call gets fresh copies of the arrays that are cut, so a function that writes into its inputs
+is compared fairly, and the caller's arrays stay as they are. A "yes" is evidence from the cuts that were
+tried, a "no" is certain for these inputs. What is found: batch statistics, means over rows, state, random
+numbers, and a shape that depends on the number of rows.
 """
 
 from __future__ import annotations
@@ -58,10 +58,11 @@ def check(
 ) -> CheckReport:
     """Say whether `f(*inputs, **kwargs)` may run as micro-batches; if not, which output differs where.
 
-    Cuts that are tried: single rows, halves, one row from each end, `cuts` places drawn by `seed`, and packed in
-    another order where requests have lengths. `rtol` and `atol` default by dtype (float32: 1e-4 of the value plus
-    1e-4 of the mean magnitude). Keywords not named here go to `f`. Raises ArgumentValueError for a batch of fewer
-    than 2 rows, LayoutError for inputs that cannot be cut, and what `f` raises on the whole batch.
+    Cuts that are tried: single rows, halves, one row from each end, `cuts` places drawn by `seed`, and packed
+    in another order where requests have lengths. `rtol` and `atol` default by dtype (float32: 1e-4 of the
+    value plus 1e-4 of the mean magnitude). Keywords not named here go to `f`. Raises ArgumentValueError for a
+    batch of fewer than 2 rows, LayoutError for inputs that cannot be cut, and what `f` raises on the whole
+    batch.
     """
     tolerance = Tolerance(rtol=rtol, atol=atol)
     call = Call.of(f, inputs, kwargs, layout)
@@ -103,7 +104,7 @@ class Checking:
     def run(self, trials: Sequence[Trial]) -> CheckReport:
         """Try all cuts, unless two calls on the whole batch differ already.
 
-        The whole batch is called once more at the end: an output that differs only then shows state that parts left.
+        The whole batch is called once more at the end: another output shows state that parts left behind.
         """
         again = self.differences(self.call_whole(), "the whole batch again")
         if again:
@@ -192,12 +193,13 @@ class Checking:
 
 
 def why_not(trials: Sequence[Trial], failed: Sequence[Trial], *, raised: bool = False) -> str:
-    """The likeliest reason, from which cuts differ and which do not; `raised` says that no output was compared."""
+    """The likeliest reason, from which cuts differ; `raised` says that all differences are errors of
+    parts."""
     some = 0 < len(failed) < len(trials)
     if some and all(trial.inside_request for trial in failed):
         return (
-            "outputs differ only where a request is cut in two; cut between requests (splitter='request-aligned' or "
-            "'packed')"
+            "outputs differ only where a request is cut in two; cut between requests "
+            "(splitter='request-aligned' or 'packed')"
         )
     if some and all(trial.reordered for trial in failed):
         return "outputs differ only where requests change places: they depend on a row's place in the batch"
@@ -206,8 +208,9 @@ def why_not(trials: Sequence[Trial], failed: Sequence[Trial], *, raised: bool = 
             "outputs differ only in parts of one row: the function treats a batch of one row in another way"
         )
     if raised:
-        return "parts fail where the whole batch does not; see what the function needs of a batch, or call it whole"
+        return "parts fail where the whole batch does not; see what the function needs, or call it whole"
     return (
-        "rows depend on each other or on their place (batch statistics, a mean or normalisation over rows), or an "
-        "output is not per row; call it whole, or declare that output reduce(fn), collect() or replicate()"
+        "rows depend on each other or on their place (batch statistics, a mean or normalisation over rows), "
+        "or an output is not per row; call it whole, or declare that output reduce(fn), collect() or "
+        "replicate()"
     )

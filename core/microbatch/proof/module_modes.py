@@ -1,9 +1,10 @@
 """Whether calls of a function may overlap or be cut at all, as far as the modules that it refers to show.
 
-Invariant: in doubt the answer is "no". A module in training mode updates running statistics and draws random numbers,
-so its parts must not run side by side; one whose buffers change during a call keeps state. Modules are told by what
-they have (`training` and `buffers`), since core imports no framework. They are looked for in the function itself, its
-`__self__`, a partial's function and arguments, closure cells, defaults, and the globals that its code names.
+Invariant: in doubt the answer is "no". A module in training mode updates running statistics and draws random
+numbers, so its parts must not run side by side; one whose buffers change during a call keeps state. Modules
+are told by what they have (`training` and `buffers`), since core imports no framework. They are looked for in
+the function itself, its `__self__`, a partial's function and arguments, closure cells, defaults, and the
+globals that its code names.
 """
 
 from __future__ import annotations
@@ -79,17 +80,17 @@ def _names(code: CodeType) -> Iterator[str]:
 class StateWatch:
     """Watches the buffers of the modules that a function refers to, over its first steps.
 
-    It answers two questions before each step. `why_whole`: must the step not be cut? In training mode the first step
-    runs whole. If that changed buffers (running statistics), rows depend on each other, and no later step is cut while
-    the module trains. `why_sequential`: must the parts not overlap? They must not in training mode, nor once a step
-    changed buffers, nor in the first step of a module with buffers: parts side by side could lose writes to them
-    before that is seen.
+    It answers two questions before each step. `why_whole`: must the step not be cut? In training mode the
+    first step runs whole. If that changed buffers (running statistics), rows depend on each other, and no
+    later step is cut while the module trains. `why_sequential`: must the parts not overlap? They must not in
+    training mode, nor once a step changed buffers, nor in the first step of a module with buffers: parts side
+    by side could lose writes to them before that is seen.
     """
 
     __slots__ = ("_calls_left", "_changed", "_modules", "_seen", "_trained_whole")
 
     def __init__(self, function: Any, calls: int = 3) -> None:
-        """`calls` steps are watched, since reading all counters takes time that later steps need not spend."""
+        """The first `calls` steps are watched; later ones need not spend the time of reading all counters."""
         self._modules = modules_of(function)
         self._calls_left = calls if self._modules else 0
         self._changed = False
@@ -122,11 +123,9 @@ class StateWatch:
             return (
                 "a module is in training mode: its first step is not cut, to see whether it changes buffers"
             )
-        return (
-            "a module in training mode changes its buffers, so rows depend on each other"
-            if self._changed
-            else ""
-        )
+        if self._changed:
+            return "a module in training mode changes its buffers, so rows depend on each other"
+        return ""
 
     def why_sequential(self) -> str:
         """Why the ubatches of the next step must not overlap; empty where they may."""

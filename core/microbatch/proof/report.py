@@ -29,7 +29,8 @@ class CheckReport:
     reason: str
     """Why it must not be cut, or how close the outputs are where it may."""
     writes_inputs: bool = False
-    """Whether it wrote into arrays it was given. After running out of memory it is called again, on what it left there."""
+    """Whether it wrote into its inputs; a part that ran out of memory is called again, on what it left
+    there."""
 
     def __bool__(self) -> bool:
         return self.cuttable
@@ -39,8 +40,8 @@ class CheckReport:
         lines = [f"{verdict}: {self.reason}"]
         if self.writes_inputs:
             lines.append(
-                "  it writes into its inputs: after running out of memory a part is called again, on what was left there; "
-                "let the function write into a copy"
+                "  it writes into its inputs: after running out of memory a part is called again, on what "
+                "was left there; let the function write into a copy"
             )
         first = {difference.path: difference for difference in reversed(self.differences)}
         lines += [f"  {difference}" for difference in reversed(first.values())]

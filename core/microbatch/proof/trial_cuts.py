@@ -1,7 +1,7 @@
 """The cuts that a check tries: those where functions break, and drawn ones.
 
-Invariant: the same shape and seed give the same cuts, and each is tried once. A large batch is not called once for
-each of its rows.
+Invariant: the same shape and seed give the same cuts, and each is tried once. A large batch is not called
+once for each of its rows.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Measure a function at growing sizes and choose one, without ever running a size that is not expected to fit.
+"""Measure a function at growing sizes and choose one, without running a size that is not expected to fit.
 
-Invariant: a size runs only if the peak predicted for it from the smaller ones is within the budget, and the smallest
-runs always. Nothing here knows a device or a clock: the parts, the marks of memory and the time are given.
-Rejected: bisecting between what fits and what fails, since on a host the size that fails ends the process.
+Invariant: a size runs only if the peak predicted for it from the smaller ones is within the budget, and the
+smallest runs always. Nothing here knows a device or a clock: the parts, the marks of memory and the time are
+given. Rejected: bisecting between what fits and what fails, since on a host the size that fails ends the
+process.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ ENOUGH = 0.2
 MOST_CALLS = 30
 """Calls after which it is, however short they are."""
 LONG = 1.0
-"""Seconds of a call from which falling throughput ends the search. While calls are shorter, larger sizes cost little to
-measure, and what looks like the peak may be noise."""
+"""Seconds of a call from which falling throughput ends the search. While calls are shorter, larger sizes
+cost little to measure, and what looks like the peak may be noise."""
 SLOW = 0.8
 """Part of the best throughput below which two sizes in a row are past the peak."""
 
@@ -97,13 +98,13 @@ def measure_sizes(
         if _past_the_peak(points):
             stopped = f"throughput falls from {_best(points).size:,} {label} on"
             break
-    per = "tokens" if bench.unit == "tokens" else "rows"
-    chosen, fastest = choose(points), _best(points).rows_per_second
+    chosen, per = choose(points), "tokens" if bench.unit == "tokens" else "rows"
+    best = f"{_best(points).rows_per_second:,.0f} {per}/s"
     return TuneReport(
         points=tuple(points),
         chosen=chosen,
         unit=bench.unit,
-        reason=f"{chosen:,} {label} is the smallest size within {NEAR:.0%} of the best, {fastest:,.0f} {per}/s",
+        reason=f"{chosen:,} {label} is the smallest size within {NEAR:.0%} of the best, {best}",
         stopped=stopped,
         budget_bytes=budget,
     )
@@ -112,8 +113,8 @@ def measure_sizes(
 def choose(points: Sequence[TunePoint]) -> int:
     """The smallest size within 5 % of the best throughput; raises ValueError without points.
 
-    Throughput rises to a plateau and then falls slowly. On the plateau sizes differ by noise alone, and of those the
-    smallest needs least memory.
+    Throughput rises to a plateau and then falls slowly. On the plateau sizes differ by noise alone, and of
+    those the smallest needs least memory.
     """
     least = _best(points).rows_per_second * (1 - NEAR)
     return min(point.size for point in points if point.rows_per_second >= least)
@@ -122,7 +123,7 @@ def choose(points: Sequence[TunePoint]) -> int:
 def _measure(
     bench: Workbench, part: Part, size: int, clock: Callable[[], float], bound: int | None
 ) -> TunePoint:
-    """Call the part until it is measured well; the fastest call counts, as whatever disturbs one makes it slower."""
+    """Call the part until it is measured well; the fastest call counts, as disturbance only makes slower."""
     mark = bench.mark()
     begin = clock()
     times: list[float] = []

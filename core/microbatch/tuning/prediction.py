@@ -1,6 +1,6 @@
 """How many bytes a size may need, by the measured peaks of smaller sizes.
 
-Invariant: the answer errs upwards; it decides whether a size may run where running out of memory ends the process.
+Invariant: the answer errs upwards: it decides what may run where running out of memory ends the process.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ ENOUGH_PEAKS = 3
 def predicted(points: Sequence[TunePoint], size: int) -> int | None:
     """Bytes that `size` may need; None before the first peak.
 
-    Up to three peaks, the steepest of them in proportion to size: too much for all that has a fixed cost, never too
-    little. From then on a line through all peaks, begun at the last one at least. On top come 1 MiB and 10 %, or the
-    worst miss of the earlier predictions where that is more.
+    Up to three peaks, the steepest of them in proportion to size: too much for all that has a fixed cost,
+    never too little. From then on a line through all peaks, begun at the last one at least. On top come 1 MiB
+    and 10 %, or the worst miss of the earlier predictions where that is more.
     """
     peaks = [(point.size, point.peak_bytes) for point in points if point.peak_bytes]
     if not peaks:
@@ -45,8 +45,8 @@ def predicted(points: Sequence[TunePoint], size: int) -> int | None:
 def _line(peaks: Sequence[tuple[int, int]]) -> tuple[float, float]:
     """(bytes at size 0, bytes per unit) of the least-squares line through the peaks, which never falls.
 
-    A peak weighs as much as its size: sizes double, so unweighted the many small ones, whose peaks are mostly noise of
-    the allocator, would set the slope that the next, largest size is judged by.
+    A peak weighs as much as its size: sizes double, so unweighted the many small ones, whose peaks are mostly
+    noise of the allocator, would set the slope that the next, largest size is judged by.
     """
     weight = sum(size for size, _ in peaks)
     mean_size = sum(size * size for size, _ in peaks) / weight

@@ -38,7 +38,7 @@ class TunePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneReport:
-    """What was measured, and the size to use; prints as a table. Its fields are the keys of `--json` and stay."""
+    """What was measured, and the size to use; prints as a table. Its fields are the keys of `--json`."""
 
     points: tuple[TunePoint, ...]
     """Sizes in the order of measuring, smallest first."""
@@ -59,7 +59,8 @@ class TuneReport:
         lines = [*self._table(), "", self.reason, f"stopped: {self.stopped}"]
         if self.workers > 1:
             lines.append(
-                f"measured as one of {self.workers} workers runs a part; a step runs that many at the same time"
+                f"measured as one of {self.workers} workers runs a part; "
+                "a step runs that many at the same time"
             )
         return "\n".join(lines)
 

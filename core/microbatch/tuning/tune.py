@@ -1,7 +1,7 @@
 """`tune`: measure a function on a batch at growing sizes, and say which size to configure.
 
-Invariant: whatever can be wrong with the options is found before the first call, and no size runs that is not expected
-to fit the memory. Parts are measured one at a time, with the threads that one worker of a step has.
+Invariant: whatever can be wrong with the options is found before the first call, and no size runs that is not
+expected to fit the memory. Parts are measured one at a time, with the threads that one worker of a step has.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ def tune(
 ) -> TuneReport:
     """Measure `f(*inputs, **kwargs)` in parts of growing size, and say which size to use (`report.chosen`).
 
-    `sizes` are counted as `max_tokens_per_ubatch` is: in rows, in tokens where requests have several, in padded units
-    where the layout has lengths. None doubles from the smallest part up to the whole batch. `memory_limit` (bytes, or such as "2GiB") is the most that a part may take. It and `backend`
-    default to what is configured, as for `wrap`. Keywords not named here go to `f`, which is called many times on rows
-    of the batch. Raises ArgumentTypeError, ArgumentValueError or LayoutError for what cannot be measured, and what `f`
-    raises at the smallest size.
+    `sizes` are counted as `max_tokens_per_ubatch` is: in rows, in tokens where requests have several, in
+    padded units where the layout has lengths. None doubles from the smallest part up to the whole batch.
+    `memory_limit` (bytes, or such as "2GiB") is the most that a part may take. It and `backend` default to
+    what is configured, as for `wrap`. Keywords not named here go to `f`, which is called many times on rows
+    of the batch. Raises ArgumentTypeError, ArgumentValueError or LayoutError for what cannot be measured, and
+    what `f` raises at the smallest size.
     """
     call = Call.of(f, inputs, kwargs, layout)
     return tune_call(call, backend=backend, sizes=sizes, memory_limit=memory_limit)

@@ -85,7 +85,7 @@ class CallBench:
     def as_one_of(self, workers: int) -> Iterator[None]:
         """Give the calling thread what one of `workers` has: its share of the framework's threads.
 
-        With all of them a part measures faster or, on a busy machine, a hundred times slower than it will run.
+        With all of them a part is faster than it will run or, on a busy machine, a hundred times slower.
         """
         with self._backend.parallel_limits(workers), self._backend.worker_limits(workers):
             yield
