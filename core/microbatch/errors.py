@@ -106,7 +106,7 @@ class StateTransitionError(MicrobatchError, RuntimeError):
 
 
 class BarrierBrokenError(MicrobatchError, RuntimeError):
-    """A barrier or ring was aborted while somebody waited in it."""
+    """A barrier or a hand-off between ubatches was aborted while somebody waited at it."""
 
 
 class WaitTimeoutError(MicrobatchError, TimeoutError):
@@ -118,7 +118,8 @@ class UnequalYieldsError(MicrobatchError, RuntimeError):
 
 
 class ThreadStateError(MicrobatchError, RuntimeError):
-    """Framework thread state was left changed where it must be as before, such as across a yield."""
+    """What a framework keeps per thread (a device, a mode) was changed and not put back, such as across a
+    yield."""
 
 
 class StepOutOfMemoryError(MicrobatchError, MemoryError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from microbatch.arrays.trees import LeafPath, TreeSpec, children_of, flatten, leaf_paths
-from microbatch.binding.patterns import is_wild, match, spellings, tell_unused
+from microbatch.binding.patterns import is_wild, match, spellings, warn_of_unused
 from microbatch.binding.rules import Layout, Rule
 from microbatch.errors import LayoutError
 
@@ -58,7 +58,7 @@ def declared_rules(spec: TreeSpec, layout: Layout | None, side: str, names: Sequ
     def find() -> Declared:
         paths = leaf_paths(spec)
         found = tuple(rules.rule_for(path) for path in paths)
-        tell_unused(layout, paths, found, side, names)
+        warn_of_unused(layout, paths, found, side, names)
         return found
 
     declared: Declared = rules.kept((spec, side, tuple(names)), find)

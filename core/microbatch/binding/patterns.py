@@ -15,7 +15,7 @@ from microbatch.arrays.trees import LeafPath
 from microbatch.binding.rules import Layout, Rule
 from microbatch.errors import warn
 
-__all__ = ["is_wild", "match", "spellings", "tell_unused"]
+__all__ = ["is_wild", "match", "spellings", "warn_of_unused"]
 
 _WILD = "*?["
 _MOST_SHOWN = 8
@@ -48,7 +48,7 @@ def is_wild(pattern: str) -> bool:
     return any(sign in pattern for sign in _WILD)
 
 
-def tell_unused(
+def warn_of_unused(
     layout: Layout,
     paths: Sequence[LeafPath],
     found: Sequence[tuple[Rule | None, bool]],
@@ -65,12 +65,12 @@ def tell_unused(
     told = [pattern for pattern in unused if (side, pattern) not in layout.settled]
     layout.settled.update((side, pattern) for pattern in rules)
     without = sorted(
-        {_name(path, side, names) for path, (rule, _) in zip(paths, found, strict=True) if not rule}
+        {_field_name(path, side, names) for path, (rule, _) in zip(paths, found, strict=True) if not rule}
     )
     for pattern in told:
         close = difflib.get_close_matches(pattern.rpartition(".")[2], without, n=1, cutoff=0.6)
         if close or side == "inputs":
-            warn(_text(pattern, side, close, without), UserWarning)
+            warn(_warning(pattern, side, close, without), UserWarning)
 
 
 def _unused(
@@ -84,16 +84,18 @@ def _unused(
         given = {str(name) for node in nodes for name in spellings(node[:2], side, names)}
         spelt += [[str(place), name] for place, name in enumerate(names) if name not in given]
     return [
-        pattern for pattern in rules if not is_wild(pattern) and not any(match(pattern, one) for one in spelt)
+        pattern
+        for pattern in rules
+        if not is_wild(pattern) and not any(match(pattern, ways) for ways in spelt)
     ]
 
 
-def _name(path: LeafPath, side: str, names: Sequence[str]) -> str:
+def _field_name(path: LeafPath, side: str, names: Sequence[str]) -> str:
     """What a pattern would call the leaf: its field, or the parameter itself."""
     return spellings(path, side, names)[-1].rpartition(".")[2] or "output"
 
 
-def _text(pattern: str, side: str, close: Sequence[str], without: Sequence[str]) -> str:
+def _warning(pattern: str, side: str, close: Sequence[str], without: Sequence[str]) -> str:
     what = "argument" if side == "inputs" else "output"
     hint = f"did you mean {close[0]!r}?" if close else ""
     if not close and without:

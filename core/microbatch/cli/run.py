@@ -45,12 +45,19 @@ class Job:
     """What the command line asks for, and how far it is."""
 
     target: str
+    """What to run, as it was written."""
     input: Path
+    """The file with the rows."""
     output: Path
+    """The file for the result."""
     column: str | None
+    """The column of a Parquet file."""
     quiet: bool
+    """Whether no progress is shown."""
     options: dict[str, Any]
+    """Options of the wrapper that were given."""
     progress: Quiet = field(default_factory=lambda: Quiet(0))
+    """How many rows are done."""
     told: threading.Lock = field(default_factory=threading.Lock)
     """Taken by whoever says that the run was interrupted: the main thread or the watching one."""
 
@@ -187,6 +194,7 @@ def _last_words(job: Job, output: OutputFile) -> None:
 
 
 def _say(job: Job, output: OutputFile) -> None:
+    """Say once that the run was interrupted, how far it was, and what became of the output."""
     if not job.told.acquire(blocking=False):
         return
     what = f"{job.output} is complete" if output.committed else f"nothing was written to {job.output}"

@@ -76,7 +76,7 @@ def read_inputs(path: Path, *, column: str | None = None) -> Inputs:
     if kind not in KINDS:
         raise InputFileError(f"{path} is of no kind that can be read; name one of {', '.join(KINDS)}")
     if column is not None and kind != ".parquet":
-        raise ArgumentValueError(f"--column is for .parquet, and {path} is {kind}; leave it out")
+        raise ArgumentValueError(f"{path} is a {kind} file, which has no columns to name; leave --column out")
     if path.is_dir() or not path.exists():
         raise InputFileError(
             f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; name an input file"

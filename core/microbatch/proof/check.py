@@ -24,7 +24,7 @@ from microbatch.extend.protocols import Backend
 from microbatch.gathering.gather import Gather
 from microbatch.loading.choose_backend import BackendChoice
 from microbatch.loading.plugins import default_plugins, register_containers
-from microbatch.proof.report import CheckReport
+from microbatch.proof.report import CheckReport, why_not
 from microbatch.proof.trial_cuts import Trial, trial_cuts
 
 __all__ = ["Search", "check", "check_call"]
@@ -190,27 +190,3 @@ class Checking:
             reason=reason,
             writes_inputs=self.writes_inputs,
         )
-
-
-def why_not(trials: Sequence[Trial], failed: Sequence[Trial], *, raised: bool = False) -> str:
-    """The likeliest reason, from which cuts differ; `raised` says that all differences are errors of
-    parts."""
-    some = 0 < len(failed) < len(trials)
-    if some and all(trial.inside_request for trial in failed):
-        return (
-            "outputs differ only where a request is cut in two; cut between requests "
-            "(splitter='request-aligned' or 'packed')"
-        )
-    if some and all(trial.reordered for trial in failed):
-        return "outputs differ only where requests change places: they depend on a row's place in the batch"
-    if some and all(trial.single_rows for trial in failed):
-        return (
-            "outputs differ only in parts of one row: the function treats a batch of one row in another way"
-        )
-    if raised:
-        return "parts fail where the whole batch does not; see what the function needs, or call it whole"
-    return (
-        "rows depend on each other or on their place (batch statistics, a mean or normalisation over rows), "
-        "or an output is not per row; call it whole, or declare that output reduce(fn), collect() or "
-        "replicate()"
-    )

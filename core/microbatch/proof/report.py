@@ -5,11 +5,13 @@ Invariant: the first line of the text says whether the function may be cut, and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from microbatch.arrays.comparing import Difference
+from microbatch.proof.trial_cuts import Trial
 
-__all__ = ["CheckReport"]
+__all__ = ["CheckReport", "why_not"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,3 +51,27 @@ class CheckReport:
             lines.append(f"  and {len(self.differences) - len(first)} more in other cuts")
         lines.append(f"cuts tried: {'; '.join(self.cuts) or 'none'}")
         return "\n".join(lines)
+
+
+def why_not(trials: Sequence[Trial], failed: Sequence[Trial], *, raised: bool = False) -> str:
+    """The likeliest reason, from which cuts differ; `raised` says that all differences are errors of
+    parts."""
+    some = 0 < len(failed) < len(trials)
+    if some and all(trial.inside_request for trial in failed):
+        return (
+            "outputs differ only where a request is cut in two; cut between requests "
+            "(splitter='request-aligned' or 'packed')"
+        )
+    if some and all(trial.reordered for trial in failed):
+        return "outputs differ only where requests change places: they depend on a row's place in the batch"
+    if some and all(trial.single_rows for trial in failed):
+        return (
+            "outputs differ only in parts of one row: the function treats a batch of one row in another way"
+        )
+    if raised:
+        return "parts fail where the whole batch does not; see what the function needs, or call it whole"
+    return (
+        "rows depend on each other or on their place (batch statistics, a mean or normalisation over rows), "
+        "or an output is not per row; call it whole, or declare that output reduce(fn), collect() or "
+        "replicate()"
+    )
