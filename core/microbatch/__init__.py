@@ -40,8 +40,11 @@ if TYPE_CHECKING:
     from microbatch.metadata import UbatchMetadata
     from microbatch.options.fields import UBatchConfig
     from microbatch.options.sources import config
-    from microbatch.proof.check import CheckReport, check
+    from microbatch.proof.check import check
+    from microbatch.proof.report import CheckReport
     from microbatch.step.ubatches import make_ubatch_contexts
+    from microbatch.tuning.report import TuneReport
+    from microbatch.tuning.tune import tune
     from microbatch.turns.barrier import UBatchBarrier
     from microbatch.turns.context import UBatchContext, current_ubatch
     from microbatch.turns.state import UBatchState
@@ -60,8 +63,11 @@ _WHERE = {
     "metadata": "UbatchMetadata",
     "options.fields": "UBatchConfig",
     "options.sources": "config",
-    "proof.check": "CheckReport check",
+    "proof.check": "check",
+    "proof.report": "CheckReport",
     "step.ubatches": "make_ubatch_contexts",
+    "tuning.report": "TuneReport",
+    "tuning.tune": "tune",
     "turns.barrier": "UBatchBarrier",
     "turns.context": "UBatchContext current_ubatch",
     "turns.state": "UBatchState",
@@ -83,6 +89,7 @@ __all__ = [
     "Proposal",
     "SizingRequest",
     "StepReport",
+    "TuneReport",
     "UBatchBarrier",
     "UBatchConfig",
     "UBatchContext",
@@ -109,6 +116,7 @@ __all__ = [
     "seq_lens",
     "testing",
     "tokens",
+    "tune",
     "wrap",
 ]
 

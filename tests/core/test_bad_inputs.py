@@ -315,14 +315,18 @@ def _generator(x: Any) -> Any:
 @pytest.mark.parametrize(
     ("thing", "told"),
     [
-        pytest.param([1], "needs a callable, got list", marks=pytest.mark.bad_input(31)),
-        pytest.param(dict, "got the class dict; pass an instance", marks=pytest.mark.bad_input(32)),
-        pytest.param(_coroutine, "async callables are not supported", marks=pytest.mark.bad_input(33)),
-        pytest.param(_generator, "generator functions are not supported", marks=pytest.mark.bad_input(33)),
-        pytest.param(functools.partial(_coroutine), "async callables", marks=pytest.mark.bad_input(33)),
-        pytest.param(functools.partial(_generator), "generator functions", marks=pytest.mark.bad_input(33)),
         pytest.param(
-            microbatch.wrap(double), "already wrapped; wrap its unwrap()", marks=pytest.mark.bad_input(34)
+            [1], "an object of type list cannot be called; pass a function", marks=pytest.mark.bad_input(31)
+        ),
+        pytest.param(dict, "the class dict was given; pass an instance", marks=pytest.mark.bad_input(32)),
+        pytest.param(_coroutine, "the function is async", marks=pytest.mark.bad_input(33)),
+        pytest.param(_generator, "the function is a generator", marks=pytest.mark.bad_input(33)),
+        pytest.param(functools.partial(_coroutine), "the function is async", marks=pytest.mark.bad_input(33)),
+        pytest.param(functools.partial(_generator), "the function is a generator", marks=pytest.mark.bad_input(33)),
+        pytest.param(
+            microbatch.wrap(double),
+            "already wrapped; to change its options, wrap its unwrap()",
+            marks=pytest.mark.bad_input(34),
         ),
     ],
 )

@@ -17,9 +17,17 @@ from numpy.typing import NDArray
 
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.trees import leaf_paths
-from microbatch.binding.infer import TOKENS, find_batch
-from microbatch.binding.leaf_parts import LeafCut, part_of, permuted_leaf, permuted_shape, token_permutation
-from microbatch.binding.paths import declared_rules, flatten, input_name, matches
+from microbatch.binding.infer import TOKENS, measure_batch
+from microbatch.binding.leaf_parts import (
+    LeafCut,
+    Piece,
+    part_of,
+    permuted_leaf,
+    permuted_shape,
+    token_permutation,
+)
+from microbatch.binding.leaves import call_leaves
+from microbatch.binding.paths import declared_rules, input_name
 from microbatch.binding.rules import (
     Layout,
     Rule,
@@ -144,8 +152,10 @@ class Batch:
         where = slice.token_slice
         for index in self._rows:
             leaves[index] = leaves[index][where]
-        for cut in self._others:
-            leaves[cut.index] = part_of(leaves[cut.index], cut.rule, slice, trim, ubatch_id, self.shape)
+        if self._others:
+            wanted = Piece(slice=slice, number=ubatch_id, trim=trim, batch=self.shape)
+            for cut in self._others:
+                leaves[cut.index] = part_of(leaves[cut.index], cut.rule, wanted)
         made: Any = spec.unflatten(leaves)
         return made  # type: ignore[no-any-return]
 
@@ -226,16 +236,9 @@ def _bind_tree(
     backend: Backend,
     names: Sequence[str],
 ) -> Batch:
-    leaves, spec = flatten((args, kwargs), layout, "inputs", names)
-
-    def name(index: int) -> str:
-        return input_name(leaf_paths(spec)[index], names)
-
-    def named(pattern: str, index: int) -> bool:
-        return matches(pattern, leaf_paths(spec)[index], names)
-
-    declared = declared_rules(spec, layout, "inputs", names)
-    found = find_batch(leaves, declared, layout, (args, kwargs), backend, name, named)
+    call = call_leaves(args, kwargs, layout, names)
+    leaves, spec = call.values, call.spec
+    found = measure_batch(call, declared_rules(spec, layout, "inputs", names), layout, backend)
     alone = (
         len(args) == 1 and not kwargs and len(leaves) == 1 and leaves[0] is args[0] and is_array(leaves[0])
     )

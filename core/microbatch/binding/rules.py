@@ -40,6 +40,9 @@ Kind = Literal[
     "collect",
 ]
 
+LengthSource = str | Callable[[tuple[Any, ...], dict[str, Any]], Sequence[int]]
+"""Where the length of each request is: the path of a leaf, or a function of (args, kwargs)."""
+
 OUTPUT_ONLY = frozenset({"reduce", "collect"})
 INPUT_ONLY = frozenset({"query_start_loc", "seq_lens", "computed_tokens", "per_ubatch"})
 
@@ -135,7 +138,7 @@ class Layout:
     """pattern -> rule for the arguments."""
     outputs: Mapping[str, Rule] = field(default_factory=dict)
     """pattern -> rule for what the function returns."""
-    lengths: str | Callable[[tuple[Any, ...], dict[str, Any]], Sequence[int]] | None = None
+    lengths: LengthSource | None = None
     """Where the length of each request is: path of a 2-D mask (last true column + 1) or of a 1-D integer leaf,
     or a function of (args, kwargs); None when rows are equally long."""
     known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)

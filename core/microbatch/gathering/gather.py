@@ -16,7 +16,7 @@ import optree
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.trees import leaf_paths, output_name
 from microbatch.binding.batch import Batch, Layout
-from microbatch.binding.paths import declared_rules, flatten
+from microbatch.binding.paths import declared_rules, flatten_by_layout
 from microbatch.cutting.cut import Cut
 from microbatch.errors import OutputMismatchError
 from microbatch.extend.protocols import Backend
@@ -82,7 +82,7 @@ class Gather:
         if agreed.spec is None:
             agreed.sinks[0].write(index, output)
         else:
-            leaves, spec = flatten(output, self._layout, "outputs", ())
+            leaves, spec = flatten_by_layout(output, self._layout, "outputs", ())
             if spec != agreed.spec:
                 raise self._other_structure(agreed, index, spec, output)
             for sink, leaf in zip(agreed.sinks, leaves, strict=True):
@@ -103,7 +103,7 @@ class Gather:
     def _agree(self, index: int, output: object) -> Agreed:
         if self._layout is None and is_array(output):
             return self._agree_on_one(index, output)
-        leaves, spec = flatten(output, self._layout, "outputs", ())
+        leaves, spec = flatten_by_layout(output, self._layout, "outputs", ())
         rules = declared_rules(spec, self._layout, "outputs", ()) or ((None, False),) * len(leaves)
         names = [output_name(path) for path in leaf_paths(spec)]
         given = [None] * len(leaves) if self._destination is None else self._destination.each(spec)

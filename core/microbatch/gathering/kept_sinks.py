@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from microbatch.arrays.equal import same, text
+from microbatch.arrays.equal import describe_constant, equal_values
 from microbatch.arrays.looks import along, is_array, kind_of
 from microbatch.arrays.memory import version_of
 from microbatch.arrays.overwritten import check_apart
@@ -91,10 +91,11 @@ class ConstantSink(Keep):
                 continue
             if is_array(value) != is_array(first) or (value is None) != (first is None):
                 raise mismatch(self.name, index, kind_of(value), 0, kind_of(first))
-            if not same(first, value):
+            if not equal_values(first, value):
                 raise OutputMismatchError(
-                    f"constant {self.name} differs: {text(first)} in ubatch 0, {text(value)} in ubatch {index}; "
-                    "declare the output reduce(fn) or collect(), or tokens() for a list with an entry per row"
+                    f"constant {self.name} differs: {describe_constant(first)} in ubatch 0, "
+                    f"{describe_constant(value)} in ubatch {index}; declare the output reduce(fn) or collect(), or "
+                    "tokens() for a list with an entry per row"
                 )
         return first
 

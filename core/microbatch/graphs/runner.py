@@ -16,9 +16,9 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from microbatch.arrays.comparing import Comparison, Tolerance, compare
+from microbatch.arrays.comparing import Comparison
 from microbatch.arrays.looks import is_array
-from microbatch.arrays.trees import flatten_tree
+from microbatch.arrays.trees import flatten
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind
@@ -105,7 +105,7 @@ class Graphs:
     def _call(
         self, step: Replays, work: CapturedWork, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        leaves, spec = flatten_tree((args, dict(kwargs)), None)
+        leaves, spec = flatten((args, dict(kwargs)))
         key = self._key(work, step.device, leaves, spec)
         if isinstance(key, Refused):
             return step.plain(work, args, kwargs, key.reason)
@@ -180,13 +180,13 @@ class Graphs:
             self._pools[backend.name] = graphs.graph_pool()
         self._wait(backend)
         graph, output = graphs.capture(lambda: work.captured(*args, **kwargs), pool=self._pools[backend.name])
-        outputs, spec = flatten_tree(output, None)
+        outputs, spec = flatten(output)
         held = graph.bytes_held() + sum(_bytes(leaf) for leaf in (*static, *outputs))
         return CapturedGraph(graph, static, outputs, spec, held)
 
     def _check(self, step: Replays, graph: CapturedGraph, asked: Asked, plain: Any) -> None:
         """Allow `graph` for these rows if it gives what the plain call gave."""
-        expected, spec = flatten_tree(plain, None)
+        expected, spec = flatten(plain)
         padded = asked.rows is not None and asked.rows != asked.key.rows
         different = "has another structure"
         if spec == graph.spec:
@@ -196,9 +196,7 @@ class Graphs:
             )
             found = self._replay(step.device.backend, graph, asked)
             step.device.backend.current_stream().synchronize()
-            differences = compare(
-                spec, expected, found, "a replayed graph", Tolerance(), Comparison(), frozenset()
-            )
+            differences = Comparison(spec, expected).differences(found, "a replayed graph")
             if not differences:
                 return
             different = str(differences[0])

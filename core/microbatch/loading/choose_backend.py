@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from microbatch.arrays.looks import is_array
-from microbatch.binding.paths import flatten
+from microbatch.binding.paths import flatten_by_layout
 from microbatch.extend.protocols import Backend
 from microbatch.loading.plugins import Plugins
 
@@ -47,5 +47,5 @@ class BackendChoice:
 
 
 def _arrays(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
-    leaves, _ = flatten((args, dict(kwargs)), None, "inputs", ())
+    leaves, _ = flatten_by_layout((args, dict(kwargs)), None, "inputs", ())
     return [leaf for leaf in leaves if is_array(leaf)]
