@@ -43,7 +43,7 @@ from microbatch.binding.rules import (
 )
 from microbatch.binding.shared_rows import SharedRows, shared_rows
 from microbatch.cutting.cut import BatchShape, UBatchSlice
-from microbatch.extend.device import Device
+from microbatch.extend.device import Device, device_of
 from microbatch.extend.protocols import Backend
 
 __all__ = [
@@ -69,7 +69,7 @@ SINGLE = (LeafCut(0, TOKENS),)
 class Batch:
     """The arguments of one call, and what of them is cut. Holds the arrays: drop it when the step is over."""
 
-    __slots__ = ("_cuts", "_leaves", "_others", "_rows", "_spec", "shape", "width")
+    __slots__ = ("_cuts", "_leaves", "_others", "_rows", "_spec", "other_axis", "shape", "width")
 
     def __init__(
         self,
@@ -87,9 +87,13 @@ class Batch:
         self._spec = spec  # None: the one positional argument is the one leaf
         self._rows: tuple[int, ...] = ()
         self._others: tuple[LeafCut, ...] = ()
+        self.other_axis = 0
+        """The first axis other than 0 along which an input is cut; 0 when all are cut along their rows."""
         if spec is not None:
-            self._rows = tuple(cut.index for cut in cuts if cut.rule is TOKENS)
-            self._others = tuple(cut for cut in cuts if cut.rule is not TOKENS)
+            self._rows = tuple([cut.index for cut in cuts if cut.rule is TOKENS])
+            self._others = tuple([cut for cut in cuts if cut.rule is not TOKENS])
+            axes = [cut.rule.axis for cut in cuts if cut.rule.kind in ("tokens", "requests")]
+            self.other_axis = next((axis for axis in axes if axis), 0)
 
     @property
     def signature(self) -> str:
@@ -121,12 +125,6 @@ class Batch:
         """How a message calls the leaf `index`."""
         path = (0, 0) if self._spec is None else leaf_paths(self._spec)[index]
         return input_name(path, names)
-
-    @property
-    def other_axis(self) -> int:
-        """The first axis other than 0 along which an input is cut; 0 when all are cut along their rows."""
-        axes = (cut.rule.axis for cut in self._cuts if cut.rule.kind in ("tokens", "requests"))
-        return next((axis for axis in axes if axis), 0)
 
     @property
     def bytes_per_unit(self) -> int:
@@ -195,8 +193,32 @@ class Binder:
     """The backend that the arrays belong to, with its abilities."""
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
-        """The batch in these arguments; raises LayoutError where there is none."""
-        return bind(self.layout, args, dict(kwargs), backend=self.device.backend, names=self.names)
+        """Find the batch in the arguments of one call.
+
+        Without a layout every array with at least one axis has rows along the first, and all must have as many;
+        0-dimensional arrays, numbers, strings, None, undeclared lists of such, and other objects go to every ubatch as
+        they are. An array that fits nothing raises UncoveredArrayError; leaves that contradict each other or cannot
+        be cut raise LayoutError.
+        """
+        if self.layout is None and len(args) == 1 and not kwargs:
+            leaf, backend = args[0], self.device.backend
+            known = type(leaf) is np.ndarray or (is_array(leaf) and backend.owns(leaf))
+            if known and not backend.unsupported(leaf) and len(leaf.shape):
+                rows = leaf.shape[0]
+                shape = BatchShape(num_tokens=rows, num_requests=rows, query_start_loc=None, lengths=None)
+                return Batch(shape, args, SINGLE, None)
+        return self._bind_tree(args, dict(kwargs))
+
+    def _bind_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Batch:
+        backend = self.device.backend
+        call = call_leaves(args, kwargs, self.layout, self.names)
+        leaves, spec = call.values, call.spec
+        declared = declared_rules(spec, self.layout, "inputs", self.names)
+        found = measure_batch(call, declared, self.layout, backend)
+        alone = len(args) == 1 and not kwargs and len(leaves) == 1 and leaves[0] is args[0]
+        if alone and is_array(leaves[0]) and found.cuts[0].rule is TOKENS:
+            return Batch(found.shape, leaves, found.cuts, None)
+        return Batch(found.shape, leaves, found.cuts, spec, found.width)
 
 
 def bind(
@@ -207,44 +229,8 @@ def bind(
     backend: Backend,
     names: Sequence[str] = (),
 ) -> Batch:
-    """Find the batch in the arguments of one call.
-
-    Without a layout every array with at least one axis has rows along the first, and all must have as many;
-    0-dimensional arrays, numbers, strings, None, undeclared lists of such, and other objects go to every ubatch as
-    they are. `names` are the parameter names, for patterns and messages. An array that fits nothing raises
-    UncoveredArrayError; leaves that contradict each other or cannot be cut raise LayoutError.
-    """
-    if (
-        layout is None
-        and len(args) == 1
-        and not kwargs
-        and (type(args[0]) is np.ndarray or is_array(args[0]))
-    ):
-        leaf = args[0]
-        known = type(leaf) is np.ndarray or backend.owns(leaf)
-        if known and not backend.unsupported(leaf) and len(leaf.shape):
-            rows = leaf.shape[0]
-            shape = BatchShape(num_tokens=rows, num_requests=rows, query_start_loc=None, lengths=None)
-            return Batch(shape, args, SINGLE, None)
-    return _bind_tree(layout, args, kwargs, backend, names)
-
-
-def _bind_tree(
-    layout: Layout | None,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    backend: Backend,
-    names: Sequence[str],
-) -> Batch:
-    call = call_leaves(args, kwargs, layout, names)
-    leaves, spec = call.values, call.spec
-    found = measure_batch(call, declared_rules(spec, layout, "inputs", names), layout, backend)
-    alone = (
-        len(args) == 1 and not kwargs and len(leaves) == 1 and leaves[0] is args[0] and is_array(leaves[0])
-    )
-    if alone and found.cuts[0].rule is TOKENS:
-        return Batch(found.shape, leaves, found.cuts, None)
-    return Batch(found.shape, leaves, found.cuts, spec, found.width)
+    """The batch in the arguments of one call; `names` are the parameter names. Errors as of `Binder.bind`."""
+    return Binder(layout=layout, names=tuple(names), device=device_of(backend)).bind(args, kwargs)
 
 
 def _dtype(leaf: Any) -> str:
