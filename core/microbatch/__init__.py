@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         SizingRequest,
         StepReport,
     )
-    from microbatch.loading.listings import backends, plugins, policies
+    from microbatch.loading.plugins import backends, plugins, policies
     from microbatch.metadata import UbatchMetadata
     from microbatch.options.fields import UBatchConfig
     from microbatch.options.sources import config
@@ -56,7 +56,7 @@ _WHERE = {
     "extend.records": (
         "BackendInfo ContainerInfo FailureKind MemoryReading PolicyInfo Proposal SizingRequest StepReport"
     ),
-    "loading.listings": "backends plugins policies",
+    "loading.plugins": "backends plugins policies",
     "metadata": "UbatchMetadata",
     "options.fields": "UBatchConfig",
     "options.sources": "config",

@@ -16,10 +16,13 @@ __all__ = ["build", "load_object", "missing_members"]
 
 
 def load_object(target: str) -> Any:
-    """Import `package.module:attribute`; raises what the import raises, AttributeError for a missing name."""
+    """Import `package.module` or what `package.module:attribute` names.
+
+    Raises what the import raises, AttributeError for a missing name.
+    """
     module, _, attribute = target.partition(":")
     found: Any = import_module(module)
-    for part in attribute.split("."):
+    for part in attribute.split(".") if attribute else ():
         found = getattr(found, part)
     return found
 

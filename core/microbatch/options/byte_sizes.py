@@ -7,7 +7,6 @@ half of the tools mean one and half the other, and a limit that is 7 % too high 
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from types import MappingProxyType
 
 from microbatch.errors import ArgumentValueError
@@ -41,6 +40,8 @@ def parse_bytes(text: str) -> int:
             else "use B, kB, MB, GB, KiB, MiB or GiB"
         )
         raise ArgumentValueError(f"{text[:80]!r} has no unit that is known; {hint}")
+    from decimal import Decimal  # 1 ms, and few options are sizes
+
     size = int(Decimal(number.replace("_", "")) * factor)
     if size < 1:
         raise ArgumentValueError(f"{text[:80]!r} is less than one byte; give a size above 0")

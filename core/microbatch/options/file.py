@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +80,8 @@ def read(path: Path, *, found: bool) -> ConfigFile | None:
     raw = _bytes(path, LARGEST_SHARED if shared else LARGEST)
     if shared and b"microbatch" not in raw:
         return None
+    import tomllib  # 2 ms, and most wrappers are built where there is no file
+
     try:
         text = raw.decode("utf-8")
         table: Any = tomllib.loads(text)

@@ -16,8 +16,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
-import msgspec
-
 from microbatch.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -136,6 +134,8 @@ def _from_text(name: str, text: str, hint: Any) -> Any:
         return None
     if name in ("memory_limit", "graph_sizes") or hint in (str, str | None):
         return text
+    import msgspec  # 4 ms, and most processes set no variable
+
     if hint is bool:
         lowered = {"on": "true", "yes": "true", "off": "false", "no": "false"}.get(lowered, lowered)
     try:
