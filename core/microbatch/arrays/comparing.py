@@ -15,6 +15,7 @@ import numpy as np
 from microbatch.arrays.equal import same
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.trees import leaf_paths, output_name
+from microbatch.options.messages import shorten
 
 __all__ = ["Comparison", "Difference", "Tolerance", "compare"]
 
@@ -156,5 +157,4 @@ def host(array: Any) -> Host:
 
 
 def _short(value: Any) -> str:
-    text = str(value.item() if isinstance(value, np.generic) else value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shorten(str(value.item() if isinstance(value, np.generic) else value), 60)

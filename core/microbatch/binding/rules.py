@@ -7,12 +7,12 @@ differences are one name and at most two numbers.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from microbatch.errors import ArgumentTypeError
+from microbatch.options.checks import whole
 
 __all__ = [
     "Layout",
@@ -68,7 +68,7 @@ def tokens(axis: int = 0, *, trim: int | None = None) -> Rule:
     `trim` names a padded axis: parts are cut down to their longest row when the cut packs by lengths; as an
     output rule, parts of different width are padded with zeros to the full width.
     """
-    return Rule("tokens", _axis("axis", axis), None if trim is None else _axis("trim", trim))
+    return Rule("tokens", whole("axis", axis), None if trim is None else whole("trim", trim))
 
 
 def requests(axis: int = 0, *, trim: int | None = None) -> Rule:
@@ -77,7 +77,7 @@ def requests(axis: int = 0, *, trim: int | None = None) -> Rule:
     An output of a request that straddles two ubatches is taken from the last of them: that one has seen all
     of the request's tokens.
     """
-    return Rule("requests", _axis("axis", axis), None if trim is None else _axis("trim", trim))
+    return Rule("requests", whole("axis", axis), None if trim is None else whole("trim", trim))
 
 
 def query_start_loc() -> Rule:
@@ -166,15 +166,6 @@ def _check_rules(side: str, rules: object, refused: frozenset[str]) -> None:
         if rule.kind in refused:
             other = "outputs" if side == "inputs" else "inputs"
             raise ArgumentTypeError(f"{rule.kind}() is a rule for {other}; it cannot be {side}[{pattern!r}]")
-
-
-def _axis(name: str, value: object) -> int:
-    if isinstance(value, bool):
-        raise ArgumentTypeError(f"{name} must be an integer, got {value!r}")
-    try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise ArgumentTypeError(f"{name} must be an integer, got {type(value).__name__}") from None
 
 
 def _callable(rule: str, value: Any) -> Callable[..., Any]:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microbatch.cutting.filling import fill, smallest_budget, sum_reach
-from microbatch.cutting.slices import given, position
 from microbatch.errors import ArgumentTypeError, SliceError
+from microbatch.options.checks import position
+from microbatch.options.messages import given
 
 __all__ = [
     "check_fillable",

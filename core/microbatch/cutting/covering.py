@@ -14,8 +14,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from microbatch.cutting.slices import BatchShape, UBatchSlice, given
+from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.errors import ArgumentTypeError, SliceError
+from microbatch.options.messages import given
 
 __all__ = ["check_requests", "check_rows", "check_tokens", "check_within", "equal_requests", "requests_of"]
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microbatch.cutting.slices import BatchShape, position
+from microbatch.cutting.slices import BatchShape
 from microbatch.errors import ArgumentTypeError, SliceError
+from microbatch.options.checks import position
 
 __all__ = ["check_shape"]
 

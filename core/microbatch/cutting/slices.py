@@ -8,7 +8,6 @@ Rejected: checking every slice of our own making, since a step may have thousand
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microbatch.errors import ArgumentTypeError, SliceError
+from microbatch.options.checks import position
+from microbatch.options.messages import given
 
-__all__ = ["BatchShape", "Cut", "UBatchSlice", "given", "position", "row_slices", "token_slices"]
+__all__ = ["BatchShape", "Cut", "UBatchSlice", "row_slices", "token_slices"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,25 +126,6 @@ def token_slices(bounds: Sequence[int], requests: Iterable[tuple[int, int]]) -> 
         _set_requests(part, slice(first, last))
         parts.append(part)
     return tuple(parts)
-
-
-def position(name: str, value: Any) -> int:
-    """A whole number from 0; NumPy integers too, never a bool, float or text."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise ArgumentTypeError(f"{name} is {given(value)}; give a whole number") from None
-    if number < 0:
-        raise SliceError(f"{name} is {number}; negative positions are not accepted, count from 0")
-    return number
-
-
-def given(value: object) -> str:
-    """A value for a message: plain ones as they are, of others only the type."""
-    plain = isinstance(value, (bool, int, float, str, np.generic, type(None)))
-    return f"{str(value)[:80]!r} ({type(value).__name__})" if plain else f"of type {type(value).__name__}"
 
 
 def _normal(name: str, value: Any) -> slice:
