@@ -1,7 +1,7 @@
 """microbatch: run one step as micro-batches, on any array framework.
 
-Nothing lost, fits, fast. `import microbatch` loads neither torch nor cupy, and each public name is imported when
-it is first used.
+Nothing lost, fits, fast. `import microbatch` loads neither torch nor cupy, and each public name is imported
+when it is first used.
 """
 
 from __future__ import annotations

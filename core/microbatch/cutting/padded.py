@@ -14,7 +14,7 @@ __all__ = ["is_last_ubatch_empty", "padded_twin"]
 def padded_twin(
     slices: Sequence[UBatchSlice], num_tokens_padded: int, num_reqs_padded: int
 ) -> tuple[UBatchSlice, ...]:
-    """The same slices, the last one stretched to the padded counts (vLLM); SliceError where these are lower."""
+    """The same slices, the last one stretched to the padded counts; SliceError where these are lower."""
     if not slices:
         raise SliceError("there are no slices to stretch; cut the batch first")
     last = slices[-1]

@@ -1,7 +1,7 @@
 """Whether a plugin may take part: its hooks exist, are marked, and take the arguments that are given.
 
-Invariant: of a plugin with one fault nothing is used, so that it never works by halves. Functions that are named
-like hooks and lack the marker do not count as such a fault; they are told.
+Invariant: of a plugin with one fault nothing is used, so that it never works by halves. Functions that are
+named like hooks and lack the marker do not count as such a fault; they are told.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("microbatch_")
 
 
 def admit(manager: pluggy.PluginManager, source: DiscoveredPlugin) -> str:
-    """Register a plugin with pluggy; what is wrong with it where it cannot be, and empty for a blocked one."""
+    """Register a plugin with pluggy; what is wrong where that cannot be, else empty."""
     if source.plugin is not None:
         return _register(manager, source)
     if source.error is None:

@@ -1,7 +1,7 @@
 """Which backend a step uses: the named one, or the one that owns the inputs.
 
-Invariant: a named backend never falls back. For `auto` the answer is remembered per array type and device, so a
-warm call costs one dictionary lookup.
+Invariant: a named backend never falls back. For `auto` the answer is remembered per array type and device, so
+a warm call costs one dictionary lookup.
 """
 
 from __future__ import annotations

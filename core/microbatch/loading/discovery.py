@@ -1,7 +1,7 @@
 """Which plugins are installed, which of them may run, and what importing each of them gave.
 
-Invariant: a plugin that cannot be imported is kept as a record with its reason; it never stops another plugin and
-never stops microbatch. What comes with microbatch cannot be switched off. Rejected:
+Invariant: a plugin that cannot be imported is kept as a record with its reason; it never stops another plugin
+and never stops microbatch. What comes with microbatch cannot be switched off. Rejected:
 `PluginManager.load_setuptools_entrypoints`, which lets one failing import take all plugins down and skips the
 second of two equal names without a word.
 """
@@ -79,8 +79,8 @@ class Switches:
 def discover(entries: Iterable[PluginEntry], environment: Mapping[str, str]) -> tuple[DiscoveredPlugin, ...]:
     """Import every plugin that may run, what comes with microbatch first, then by distribution and name.
 
-    The order of the import path does not show. Entry points listed twice (an editable install and stale metadata
-    of the same version) count once.
+    The order of the import path does not show. Entry points listed twice (an editable install and stale
+    metadata of the same version) count once.
     """
     switches = Switches.read(environment)
     once = {_key(entry): entry for entry in entries}

@@ -1,9 +1,9 @@
 """The installed entry points of the group `microbatch`.
 
-Invariant: the answer is that of `importlib.metadata`. Where only microbatch itself announces the group, which is the
-usual case, the answer comes from file names and one small text file: 2 ms for 70 distributions. Importing
-`importlib.metadata` (with `email`, `csv`, `zipfile`) and parsing all metadata takes 40 ms, a third of the first wrap.
-Rejected: a cache on disk, which would have to notice every installation and removal.
+Invariant: the answer is that of `importlib.metadata`. Where only microbatch itself announces the group, which
+is the usual case, the answer comes from file names and one small text file: 2 ms for 70 distributions.
+Importing `importlib.metadata` (with `email`, `csv`, `zipfile`) and parsing all metadata takes 40 ms, a third
+of the first wrap. Rejected: a cache on disk, which would have to notice every installation and removal.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def entry_of(point: EntryPoint) -> PluginEntry:
 
 
 def _ours_alone() -> tuple[PluginEntry, ...] | None:
-    """The entries of microbatch where it is the only distribution that has any; None where that is not certain.
+    """The entries of microbatch, if no other distribution has any; None where that is not certain.
 
-    Not certain is: an archive or an `.egg` on the import path, a finder of somebody else that finds distributions, a
-    folder that cannot be read, microbatch there twice.
+    Not certain is: an archive or an `.egg` on the import path, a finder of somebody else that finds
+    distributions, a folder that cannot be read, microbatch there twice.
     """
     if any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder):
         return None
@@ -73,7 +73,7 @@ def _ours_alone() -> tuple[PluginEntry, ...] | None:
 
 
 def _announcing(place: str) -> Iterator[Path]:
-    """The `entry_points.txt` files below `place` that have our group; raises OSError where that cannot be told."""
+    """The `entry_points.txt` files in `place` that have our group; OSError where that cannot be told."""
     if place.endswith(".egg"):  # the folder itself is the metadata
         raise NotADirectoryError(place)
     try:

@@ -1,7 +1,7 @@
 """One line of `microbatch.backends()`, `policies()` and `plugins()`, and how each is made.
 
-Invariant: making a listing imports nothing beyond the light plugin modules, and never raises for what a plugin
-did wrong: the fault is in the line's `reason`.
+Invariant: making a listing imports nothing beyond the light plugin modules, and never raises for what a
+plugin did wrong: the fault is in the line's `reason`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """From `package.module:Class` to an object that has all that its protocol asks for.
 
-Invariant: an object that leaves here has every member of its protocol. The check is made once, when the object is
-built, so that a missing method is reported by name before a step and not as an AttributeError inside one.
+Invariant: an object that leaves here has every member of its protocol. The check is made once, when the
+object is built, so that a missing method is reported by name before a step and not as an AttributeError
+inside one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Telling observers of a finished step.
 
-Invariant: what an observer raises reaches neither the step nor the other observers. Each observer is complained of
-once, so that one that fails in every step does not fill a log.
+Invariant: what an observer raises reaches neither the step nor the other observers. Each observer is
+complained of once, so that one that fails in every step does not fill a log.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Looking up backends and policies by name or by inputs; the one thing the rest of core asks about plugins.
 
-Invariant: a named backend never falls back, and a broken or blocked plugin costs nobody but itself. Plugins are
-found, imported and asked once, at the first lookup; from then on all answers are plain objects. Two threads that
-come first at the same time may both look, and the first result stays (dictionaries publish with `setdefault`).
-Rejected: a manager in a module global, as tests and embedders need one of their own.
+Invariant: a named backend never falls back, and a broken or blocked plugin costs nobody but itself. Plugins
+are found, imported and asked once, at the first lookup; from then on all answers are plain objects. Two
+threads that come first at the same time may both look, and the first result stays (dictionaries publish with
+`setdefault`). Rejected: a manager in a module global, as tests and embedders need one of their own.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ __all__ = [
 class Plugins:
     """The plugins of one place: installed ones, or those given.
 
-    `entry_points` stand in for the installed ones; `extra` are modules or objects with hook implementations, used
-    without being installed; `environment` stands in for `os.environ`.
+    `entry_points` stand in for the installed ones; `extra` are modules or objects with hook implementations,
+    used without being installed; `environment` stands in for `os.environ`.
     """
 
     __slots__ = ("_backends", "_entry_points", "_environment", "_extra", "_reasons", "_state")
@@ -71,8 +71,8 @@ class Plugins:
     def backend(self, name: str) -> Backend:
         """The backend called `name`, built when first asked for.
 
-        Raises UnknownNameError, PluginConflictError, BackendUnavailableError (reason and remedy), PluginLoadError
-        (cause chained) or PluginError (a member of the protocol is missing).
+        Raises UnknownNameError, PluginConflictError, BackendUnavailableError (reason and remedy),
+        PluginLoadError (cause chained) or PluginError (a member of the protocol is missing).
         """
         known = self._backends.get(name)
         if known is not None:
@@ -89,8 +89,8 @@ class Plugins:
     def backend_for(self, leaves: Sequence[object]) -> Backend:
         """The available backend of highest priority that owns one of `leaves`, else `cpu`.
 
-        Backends whose `modules` have no type among the leaves are neither probed nor loaded. One that fails to
-        load is passed over when another owns the leaves; if none does, its error is raised.
+        Backends whose `modules` have no type among the leaves are neither probed nor loaded. One that fails
+        to load is passed over when another owns the leaves; if none does, its error is raised.
         """
         modules = {_top(kind) for leaf in leaves for kind in type(leaf).__mro__}
         failure: MicrobatchError | None = None
@@ -113,15 +113,15 @@ class Plugins:
         return cast("SizingPolicy", build(what, offer.info.load, SizingPolicy, options))
 
     def listeners(self) -> bool:
-        """Whether anybody observes finished steps; asked once per wrapper, so that reports cost nothing else."""
+        """Whether anybody observes finished steps; asked once per wrapper."""
         return bool(self.registry.observers)
 
     def step_finished(self, report: StepReport) -> None:
-        """Tell the observers. One that raises is reported once, as a RuntimeWarning; the step is not affected."""
+        """Tell the observers. One that raises is a RuntimeWarning, once; the step is not affected."""
         tell(self.registry, report)
 
     def register_containers(self) -> None:
-        """Register with optree the announced containers whose modules are imported by now; may be repeated."""
+        """Register the announced containers whose modules are imported by now; may be repeated."""
         for offer in self.registry.containers:
             problem = containers.register(offer.info)
             if problem and problem not in self.registry.problems.get(offer.source, ()):
@@ -150,7 +150,8 @@ class Plugins:
         return Registry(discover(entries, environment) + given)
 
     def _candidates(self, modules: set[str]) -> list[Offer[BackendInfo]]:
-        """Offers that may own types of `modules` and can run here, highest priority first; clashes are left out."""
+        """Offers that may own types of `modules` and can run here, highest priority first, without
+        clashes."""
         offers = [
             several[0]
             for several in self.registry.backends.values()
@@ -175,14 +176,14 @@ class Plugins:
 def default_plugins() -> Plugins:
     """The installed plugins of this process, shared by all wrappers that are given none.
 
-    The only lazily made global of core: backends own streams and pools, so wrappers must share them, and finding
-    plugins takes 5 ms. Everything also accepts a `Plugins` of its own.
+    The only lazily made global of core: backends own streams and pools, so wrappers must share them, and
+    finding plugins takes 5 ms. Everything also accepts a `Plugins` of its own.
     """
     return Plugins()
 
 
 def backends() -> tuple[Listing, ...]:
-    """Every announced backend: name, distribution and version, whether it can run here, why not, what to do."""
+    """Every announced backend: where it comes from, whether it can run here, why not, what to do."""
     return default_plugins().backends()
 
 

@@ -1,9 +1,10 @@
 """What the plugins announce: their hooks checked, called once, and their records checked one by one.
 
-Invariant: a fault of one plugin is written down against that plugin and costs the others nothing. Records that
-leave here have the types their fields declare and this contract's number. Names of what comes with microbatch are
-reserved: a third party that announces one is refused (it could otherwise take the place of `cpu` or of the
-default policy unseen). Two third parties with one name are both kept, and looking that name up is an error.
+Invariant: a fault of one plugin is written down against that plugin and costs the others nothing. Records
+that leave here have the types their fields declare and this contract's number. Names of what comes with
+microbatch are reserved: a third party that announces one is refused (it could otherwise take the place of
+`cpu` or of the default policy unseen). Two third parties with one name are both kept, and looking that name
+up is an error.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class Registry:
         return offers[0]
 
     def _faults(self) -> str:
-        """All that is wrong with any plugin and all that is blocked, as the end of an error text; often empty."""
+        """What is wrong with any plugin, and what is blocked, as the end of an error text; often empty."""
         texts = [f"plugin {source.name!r} ({source.origin}): {text}" for source, text in self._troubles()]
         return f" Plugins not in use: {'; '.join(texts)}." if texts else ""
 
@@ -169,7 +170,7 @@ def clash_remedy(offers: Sequence[Offer[Any]]) -> str:
 def _implementations(
     manager: pluggy.PluginManager, by_name: Mapping[str, DiscoveredPlugin], hook: str
 ) -> list[tuple[HookImpl, DiscoveredPlugin]]:
-    """Implementations of `hook` in the order of discovery; pluggy's own order is the reverse of registration."""
+    """Implementations of `hook` in the order of discovery; pluggy has them the other way round."""
     known = list(by_name)
     implementations = getattr(manager.hook, hook).get_hookimpls()
     ordered = sorted(implementations, key=lambda impl: known.index(impl.plugin_name))

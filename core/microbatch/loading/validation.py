@@ -1,7 +1,7 @@
 """Whether a record that a plugin announced is what it must be.
 
-Invariant: nothing of a record is used before it passed here. Type checkers cannot see through a hook, so the types
-that the fields declare are checked once, when the record arrives.
+Invariant: nothing of a record is used before it passed here. Type checkers cannot see through a hook, so the
+types that the fields declare are checked once, when the record arrives.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = MappingProxyType(
 
 
 def faults(record: Any, kind: type[Any]) -> str:
-    """What is wrong with `record`, which should be a `kind` of this contract number; empty when nothing is."""
+    """What is wrong with `record`, which should be a `kind` of this contract number; often empty."""
     if not isinstance(record, kind):
         return f"announced {shown(record)} ({type(record).__name__}); announce {kind.__name__}"
     if record.api != API:

@@ -1,7 +1,8 @@
 """Sizes of memory as people write them: `2GiB`, `500MB`.
 
-Invariant: `parse_bytes(format_bytes(n))` is `n`. Decimal and binary units are told apart; a bare `2G` is refused, as
-half of the tools mean one and half the other, and a limit that is 7 % too high is an out-of-memory error.
+Invariant: `parse_bytes(format_bytes(n))` is `n`. Decimal and binary units are told apart; a bare `2G` is
+refused, as half of the tools mean one and half the other, and a limit that is 7 % too high is an
+out-of-memory error.
 """
 
 from __future__ import annotations

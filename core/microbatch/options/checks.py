@@ -1,8 +1,9 @@
 """Is an argument what it must be: whole numbers, seconds, switches, names, sizes.
 
-Invariant: each check returns the value in its plain Python type or raises, naming the argument, what was given and
-what to give. ArgumentTypeError is for the wrong kind, ArgumentValueError for the wrong value, UnknownNameError for a
-name that does not exist. `True` is no count and `"2"` is no number: both come from mistakes.
+Invariant: each check returns the value in its plain Python type or raises, naming the argument, what was
+given and what to give. ArgumentTypeError is for the wrong kind, ArgumentValueError for the wrong value,
+UnknownNameError for a name that does not exist. `True` is no count and `"2"` is no number: both come from
+mistakes.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ LONGEST_WAIT = 10**9
 
 
 def as_whole(value: object) -> int | None:
-    """The plain int, where `value` is a whole number (NumPy's too); None for a bool, float, text or object."""
+    """`value` as a plain int if it is a whole number (NumPy's too); None for a bool, float or text."""
     if isinstance(value, bool):
         return None
     try:
@@ -78,7 +79,8 @@ def seconds(name: str, value: Any) -> float | None:
     number = float(value)
     if not 0 < number <= LONGEST_WAIT:  # also refuses nan and inf
         raise ArgumentValueError(
-            f"{name} is {number}; give a positive number of seconds up to {LONGEST_WAIT}, or None for no limit"
+            f"{name} is {number}; "
+            f"give a positive number of seconds up to {LONGEST_WAIT}, or None for no limit"
         )
     return number
 
@@ -138,7 +140,7 @@ def size(name: str, value: Any) -> int | None:
 
 
 def increasing(name: str, value: Any) -> tuple[int, ...] | None:
-    """Whole numbers from 1 on, sorted and each once, from a sequence or text such as `8,16,32`; None for none."""
+    """Whole numbers from 1, sorted, each once, of a sequence or a text such as `8,16,32`; or None."""
     if value is None:
         return None
     if isinstance(value, str):

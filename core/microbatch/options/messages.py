@@ -1,7 +1,8 @@
 """Values of the user in the text of a message.
 
-Invariant: a message stays one line of readable length, whatever was given. Of plain values the value is shown, of
-all others only the type: the text of a big array or of a module says nothing and may take seconds to make.
+Invariant: a message stays one line of readable length, whatever was given. Of plain values the value is
+shown, of all others only the type: the text of a big array or of a module says nothing and may take seconds
+to make.
 """
 
 from __future__ import annotations

@@ -108,7 +108,8 @@ def test_resolution_is_a_chain_of_dictionaries(
     explicit: dict[str, Any],
     options: dict[str, Any],
 ) -> None:
-    """The model: the strongest layer that has the field; of an explicit config, what differs from the defaults."""
+    """The model: the strongest layer that has the field; of an explicit config, what differs from the
+    defaults."""
     changed = {name: value for name, value in explicit.items() if value != DEFAULTS[name]}
     model = dict.fromkeys(FIELDS, "default") | dict.fromkeys(file, "microbatch.toml")
     model |= {name: f"environment {variable(name)}" for name in environment}
