@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from microbatch.turns.state import UBatchState
     from microbatch.wrapper import UBatchWrapper, wrap
 
+__version__ = "0.1.0"
+"""The one place of the version: the build reads it from here."""
+
 _WHERE = {
     "binding.rules": "Layout collect per_ubatch query_start_loc reduce replicate requests seq_lens tokens",
     "cutting.slices": "UBatchSlice",
