@@ -7,7 +7,8 @@ own: no tree is built for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,12 @@ from microbatch.binding.rules import (
 )
 from microbatch.binding.shared_rows import SharedRows, shared_rows
 from microbatch.cutting.cut import BatchShape, UBatchSlice
+from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
 
 __all__ = [
     "Batch",
+    "Binder",
     "Layout",
     "Rule",
     "bind",
@@ -85,7 +88,8 @@ class Batch:
         """Row shapes and dtypes of the leaves that are cut, as text: the same for batches of any size."""
         if self._spec is None:
             leaf = self._leaves[0]
-            return f"{_dtype(leaf)}{tuple(leaf.shape[1:])}"
+            name = leaf.dtype.str if type(leaf) is np.ndarray else _dtype(leaf)
+            return f"{name}{tuple(leaf.shape[1:])}"
         return ";".join(_row_text(self._leaves[cut.index], cut.rule) for cut in self._cuts)
 
     @property
@@ -96,6 +100,8 @@ class Batch:
 
     def shared_rows(self) -> SharedRows | None:
         """The first leaf that is cut and whose rows are one and the same memory, to see whether it is written."""
+        if self._spec is None and type(self._leaves[0]) is np.ndarray and self._leaves[0].strides[0]:
+            return None  # the commonest call: one array, whose rows are apart
         for cut in self._cuts:
             if cut.rule.kind in ("tokens", "requests") and not isinstance(self._leaves[cut.index], list):
                 found = shared_rows(self._leaves[cut.index], cut.index, cut.rule.axis)
@@ -143,6 +149,11 @@ class Batch:
         made: Any = spec.unflatten(leaves)
         return made  # type: ignore[no-any-return]
 
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of the call, as they were given."""
+        made: Any = (tuple(self._leaves), {}) if self._spec is None else self._spec.unflatten(self._leaves)
+        return made  # type: ignore[no-any-return]
+
     def permuted(self, permutation: Sequence[int] | NDArray[np.int64], backend: Backend) -> Batch:
         """The batch with its requests in the order `permutation` (new position -> old); leaves with rows are copied."""
         order = np.asarray(permutation, dtype=np.int64)
@@ -162,6 +173,22 @@ class Batch:
         return max(1, len(lengths) * int(self.width or lengths.max()))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binder:
+    """Finds the batch in any call of one function on one device."""
+
+    layout: Layout | None
+    """As given to the wrapper."""
+    names: tuple[str, ...]
+    """Parameter names of the function, by position."""
+    device: Device
+    """The backend that the arrays belong to, with its abilities."""
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
+        """The batch in these arguments; raises LayoutError where there is none."""
+        return bind(self.layout, args, dict(kwargs), backend=self.device.backend, names=self.names)
+
+
 def bind(
     layout: Layout | None,
     args: tuple[Any, ...],
@@ -177,7 +204,12 @@ def bind(
     they are. `names` are the parameter names, for patterns and messages. An array that fits nothing raises
     UncoveredArrayError; leaves that contradict each other or cannot be cut raise LayoutError.
     """
-    if layout is None and len(args) == 1 and not kwargs and is_array(args[0]):
+    if (
+        layout is None
+        and len(args) == 1
+        and not kwargs
+        and (type(args[0]) is np.ndarray or is_array(args[0]))
+    ):
         leaf = args[0]
         known = type(leaf) is np.ndarray or backend.owns(leaf)
         if known and not backend.unsupported(leaf) and len(leaf.shape):

@@ -11,8 +11,8 @@ from typing import Any
 
 import optree
 
-from microbatch.arrays.trees import NAMESPACE, Names, flatten_tree, leaf_paths
-from microbatch.binding.patterns import Parts, is_wild, match, spellings, tell_unused
+from microbatch.arrays.trees import NAMESPACE, Names, Parts, flatten_tree, leaf_paths
+from microbatch.binding.patterns import is_wild, match, spellings, tell_unused
 from microbatch.binding.rules import Layout, Rule
 from microbatch.errors import LayoutError
 

@@ -23,7 +23,7 @@ from microbatch.gathering.choose_sink import Sinks
 from microbatch.gathering.given_out import Destination
 from microbatch.gathering.row_sink import Sink
 
-__all__ = ["Gather"]
+__all__ = ["Gather", "Outputs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,20 @@ class Agreed:
     """One per leaf."""
 
 
-class Gather:
-    """The outputs of one step. `store` each ubatch once, then ask for the `result` once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """What was said of the outputs before the first one came."""
 
-    The result of a `nested` one is stored into another as the output of one ubatch that ran in several parts.
-    """
+    layout: Layout | None = None
+    """The rules of the outputs; None infers them from sizes."""
+    out: object | None = None
+    """The caller's place for the result; None makes one."""
+    nested: bool = False
+    """Whether the result is stored into another gather, as the output of one part that ran in several."""
+
+
+class Gather:
+    """The outputs of one step. `store` each part once, then ask for the `result` once."""
 
     __slots__ = ("_agreed", "_destination", "_layout", "_sinks", "_stored")
 
@@ -50,15 +59,13 @@ class Gather:
         self,
         batch: Batch,
         cut: Cut,
-        layout: Layout | None,
         backend: Backend,
-        out: object | None = None,
-        *,
-        nested: bool = False,
+        outputs: Outputs,
     ) -> None:
-        self._sinks = Sinks(batch, cut, backend, nested=nested)
+        layout = outputs.layout
+        self._sinks = Sinks(batch, cut, backend, nested=outputs.nested)
         self._layout = layout if layout is not None and layout.outputs else None
-        self._destination = None if out is None else Destination(out, self._layout)
+        self._destination = None if outputs.out is None else Destination(outputs.out, self._layout)
         self._agreed: dict[int, Agreed] = {}
         self._stored = [False] * len(cut.slices)
 

@@ -20,7 +20,8 @@ from microbatch.binding.runnable import Wrapped, check_runnable, parameter_names
 from microbatch.cutting.cut import Cut, UBatchSlice
 from microbatch.errors import ArgumentValueError, OutputMismatchError
 from microbatch.extend.protocols import Backend
-from microbatch.gathering.gather import Gather
+from microbatch.gathering.gather import Outputs
+from microbatch.gathering.run_parts import Parts, run_parts
 from microbatch.loading.choose_backend import BackendChoice
 from microbatch.loading.plugins import default_plugins, register_containers
 from microbatch.proof.trial_cuts import Trial, trial_cuts
@@ -193,16 +194,12 @@ class Checking:
         return self.compare(output, trial.label, self.skip)
 
     def gathered(self, made: Cut) -> Any:
-        """The output put together from the parts of a cut."""
-        order = (
-            range(self.batch.shape.num_requests) if made.permutation is None else made.permutation.tolist()
-        )
-        batch = self.batch.permuted(order, self.backend)
-        gather = Gather(self.batch, made, self.layout, self.backend)
-        for index, piece in enumerate(made.slices):
-            args, kwargs = batch.part(piece, None if made.trims is None else made.trims[index], index)
-            gather.store(index, self.f(*args, **kwargs))
-        return gather.result()
+        """The output put together from the parts of a cut; an input that is written is a copy, so others stay whole."""
+        shape = self.batch.shape
+        batch = self.batch.permuted(range(shape.num_requests), self.backend)
+        outputs = Outputs(layout=self.layout)
+        parts = Parts(batch, made, self.backend, outputs)
+        return run_parts(parts, lambda args, kwargs, rows: self.f(*args, **kwargs))
 
     def compare(self, output: Any, label: str, skip: frozenset[int]) -> list[Difference]:
         """Differences of `output` from that of the first whole call."""

@@ -94,6 +94,16 @@ class StateWatch:
         self._seen = False
         self._trained_whole = False
 
+    @property
+    def found(self) -> bool:
+        """Whether the function refers to any module."""
+        return bool(self._modules)
+
+    @property
+    def watching(self) -> bool:
+        """Whether the next step is to be compared before and after."""
+        return self._calls_left > 0
+
     def modes(self) -> tuple[bool, ...]:
         """Whether each module is in training mode."""
         return tuple([bool(module.training) for module in self._modules])

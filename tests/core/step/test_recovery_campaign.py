@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import microbatch
-from microbatch.step.report import ALONE
+from microbatch.step.report import ONE_AT_A_TIME
 from microbatch.step.ubatches import Ubatches
 from microbatch.testing import AdversarialBackend, MemoryModel
 from microbatch.testing.adversarial.order import WORST_ORDERS
@@ -138,7 +138,9 @@ def perform(case: Case, stored: set[int]) -> str:
         assert not function.repeated
         again = len(function.finished) - len(set(function.finished))
         report = wrapped.last_report
-        if report is not None and ALONE in report.reason:  # what was computed and not stored had to be let go
+        if (
+            report is not None and ONE_AT_A_TIME in report.reason
+        ):  # what was computed and not stored had to be let go
             assert max(Counter(function.finished).values()) <= 2
             return f"{end}, alone"
     assert not again
