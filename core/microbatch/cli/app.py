@@ -7,6 +7,7 @@ is imported only when that subcommand, or the help on all of them, is asked for.
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,6 @@ from typing import Annotated
 
 import typer
 
-import microbatch
 from microbatch.cli.output import one_line
 from microbatch.errors import MicrobatchError
 from microbatch.loading.objects import load_object
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"microbatch {microbatch.__version__}")
+        typer.echo(f"microbatch {importlib.metadata.version('microbatch')}")
         raise typer.Exit
 
 
