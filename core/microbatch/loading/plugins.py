@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any, cast
 from microbatch.errors import BackendUnavailableError, MicrobatchError
 from microbatch.extend.protocols import Backend, SizingPolicy
 from microbatch.extend.records import BackendInfo, StepReport
-from microbatch.loading import containers, listing
+from microbatch.loading import containers
 from microbatch.loading.availability import why_not
 from microbatch.loading.discovery import DiscoveredPlugin, discover
 from microbatch.loading.entry_points import entry_of, installed
-from microbatch.loading.listing import Listing
 from microbatch.loading.objects import build
 from microbatch.loading.observers import tell
 from microbatch.loading.registry import Offer, Registry
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint  # imported only where it must be; see entry_points.py
+if TYPE_CHECKING:  # both cost time that the first wrap of a process need not pay
+    from importlib.metadata import EntryPoint
+
+    from microbatch.loading.listing import Listing
 
 __all__ = [
-    "Listing",
     "Plugins",
     "backends",
     "default_plugins",
@@ -129,15 +129,21 @@ class Plugins:
 
     def backends(self) -> tuple[Listing, ...]:
         """Every announced backend, highest priority first; nothing but the probes is run."""
-        return tuple(listing.backend_lines(self.registry, self._why_not))
+        from microbatch.loading.listing import backend_lines
+
+        return tuple(backend_lines(self.registry, self._why_not))
 
     def policies(self) -> tuple[Listing, ...]:
         """Every announced policy, by name."""
-        return tuple(listing.policy_lines(self.registry))
+        from microbatch.loading.listing import policy_lines
+
+        return tuple(policy_lines(self.registry))
 
     def plugins(self) -> tuple[Listing, ...]:
         """Every plugin, the blocked and the broken ones with their reason."""
-        return tuple(listing.plugin_lines(self.registry))
+        from microbatch.loading.listing import plugin_lines
+
+        return tuple(plugin_lines(self.registry))
 
     def _discover(self) -> Registry:
         environment = os.environ if self._environment is None else self._environment

@@ -25,11 +25,10 @@ from microbatch.errors import (
     near_match,
 )
 from microbatch.options import file as config_file
-from microbatch.options.byte_sizes import parse_bytes
 from microbatch.options.fields import UBatchConfig, checked
 from microbatch.options.file import ConfigFile
 
-__all__ = ["Resolved", "config", "parse_bytes", "resolve", "variable"]
+__all__ = ["Resolved", "config", "resolve", "variable"]
 
 FIELDS = tuple(field.name for field in fields(UBatchConfig))
 DEFAULTS: Mapping[str, Any] = MappingProxyType({field.name: field.default for field in fields(UBatchConfig)})
