@@ -6,7 +6,6 @@ driver either, since that would break a later fork. It returns a reason instead 
 
 from __future__ import annotations
 
-import ctypes.util
 import importlib.util
 import os
 import sys
@@ -91,6 +90,8 @@ def _has_driver(root: Path) -> bool:
     nodes = ("dev/nvidiactl", "dev/nvhost-ctrl-gpu", "dev/nvgpu", "dev/dxg")
     if any((root / node).exists() for node in nodes):
         return True
+    import ctypes.util  # loads subprocess: 3 ms, and only the probes of GPUs need it
+
     return root == Path("/") and ctypes.util.find_library("cuda") is not None
 
 

@@ -1,7 +1,7 @@
 """microbatch: run one step as micro-batches, on any array framework.
 
-Nothing lost, fits, fast. `import microbatch` loads neither torch nor cupy, and each public name is imported when
-it is first used.
+Nothing lost, fits, fast. `import microbatch` loads neither torch nor cupy, and each public name is imported
+when it is first used.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         SizingRequest,
         StepReport,
     )
-    from microbatch.loading.listings import backends, plugins, policies
+    from microbatch.loading.plugins import backends, plugins, policies
     from microbatch.metadata import UbatchMetadata
     from microbatch.options.fields import UBatchConfig
     from microbatch.options.sources import config
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from microbatch.turns.state import UBatchState
     from microbatch.wrapper import UBatchWrapper, wrap
 
+__version__ = "0.1.0"
+"""The one place of the version: the build reads it from here."""
+
 _WHERE = {
     "binding.rules": "Layout collect per_ubatch query_start_loc reduce replicate requests seq_lens tokens",
     "cutting.slices": "UBatchSlice",
@@ -59,7 +62,7 @@ _WHERE = {
     "extend.records": (
         "BackendInfo ContainerInfo FailureKind MemoryReading PolicyInfo Proposal SizingRequest StepReport"
     ),
-    "loading.listings": "backends plugins policies",
+    "loading.plugins": "backends plugins policies",
     "metadata": "UbatchMetadata",
     "options.fields": "UBatchConfig",
     "options.sources": "config",

@@ -40,7 +40,6 @@ __all__ = [
     "UnknownNameError",
     "WaitTimeoutError",
     "near_match",
-    "shortened",
     "warn",
 ]
 
@@ -149,11 +148,6 @@ def near_match(name: str, known: Iterable[str]) -> str:
     if close:
         return f" did you mean {close[0]!r}?"
     return f" known: {', '.join(names)}." if names else " there are none."
-
-
-def shortened(text: str, most: int) -> str:
-    """`text` for a message, with "..." in place of what is beyond `most` characters."""
-    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 PACKAGE = f"{Path(__file__).resolve().parent}{os.sep}"

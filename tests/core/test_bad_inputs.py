@@ -181,7 +181,7 @@ def test_slices(slices: dict[str, Any], told: str) -> None:
 @pytest.mark.bad_input(9, 12)
 @pytest.mark.parametrize(
     ("slices", "told"),
-    [(3, "ubatch_slices is '3' (int)"), ([slice(0, 8)], "ubatch_slices[0] is of type slice")],
+    [(3, "ubatch_slices is 3 (int)"), ([slice(0, 8)], "ubatch_slices[0] is of type slice")],
 )
 def test_slices_of_another_kind(slices: Any, told: str) -> None:
     check(Bad(kwargs={"ubatch_slices": slices}, kind=ArgumentTypeError, told=(told,)))

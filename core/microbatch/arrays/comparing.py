@@ -17,7 +17,7 @@ import numpy as np
 from microbatch.arrays.equal import equal_values
 from microbatch.arrays.looks import dtype_name, is_array
 from microbatch.arrays.trees import TreeSpec, leaf_paths, output_name
-from microbatch.errors import shortened
+from microbatch.options.messages import shorten
 
 __all__ = ["Comparison", "Difference", "Tolerance"]
 
@@ -154,4 +154,4 @@ def _wide(array: Any) -> HostArray:
 
 
 def _shown(value: Any) -> str:
-    return shortened(str(value.item() if isinstance(value, np.generic) else value), LONGEST)
+    return shorten(str(value.item() if isinstance(value, np.generic) else value), LONGEST)

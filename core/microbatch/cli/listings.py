@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-import microbatch.loading.listings as known
+import microbatch.loading.plugins as known
 from microbatch.cli.output import print_json, print_table
 from microbatch.loading.listing import Listing
 
