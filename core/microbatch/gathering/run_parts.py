@@ -40,26 +40,22 @@ class Parts:
     Different parts may be loaded and stored by different threads at the same time.
     """
 
-    __slots__ = ("_batch", "_gather", "cut", "num_requests")
+    __slots__ = ("_batch", "cut", "num_requests", "result", "store")
 
     def __init__(self, batch: Batch, cut: Cut, backend: Backend, outputs: Outputs) -> None:
         self.cut = cut
         self.num_requests = batch.shape.num_requests
         self._batch = batch if cut.permutation is None else batch.permuted(cut.permutation, backend)
-        self._gather = Gather(batch, cut, backend, outputs)
+        gather = Gather(batch, cut, backend, outputs)
+        self.store = gather.store
+        """store(index, outputs): put the outputs of one part into their rows of the result."""
+        self.result = gather.result
+        """result(): the outputs of the whole batch; every part must have been stored."""
 
     def load(self, index: int) -> Arguments:
         """The arguments of one part, as views where the framework gives views."""
         cut = self.cut
         return self._batch.part(cut.slices[index], None if cut.trims is None else cut.trims[index], index)
-
-    def store(self, index: int, outputs: Any) -> None:
-        """Put the outputs of one part into their rows of the result."""
-        self._gather.store(index, outputs)
-
-    def result(self) -> Any:
-        """The outputs of the whole batch; every part must have been stored."""
-        return self._gather.result()
 
 
 Order = Callable[[Parts, Call], None]

@@ -102,11 +102,6 @@ class StateWatch:
         """Whether the function refers to any module."""
         return bool(self._modules)
 
-    @property
-    def watching(self) -> bool:
-        """Whether the next step is to be compared before and after."""
-        return self._calls_left > 0
-
     def modes(self) -> tuple[bool, ...]:
         """Whether each module is in training mode."""
         return tuple([bool(module.training) for module in self._modules])

@@ -20,9 +20,9 @@ from microbatch.gathering.gather import Outputs
 from microbatch.gathering.run_parts import Call, Parts, run_parts
 from microbatch.graphs.captured_work import CapturedWork
 from microbatch.options.fields import UBatchConfig
+from microbatch.step.in_parts import ScheduleRunner
 from microbatch.step.outcome import Outcome
 from microbatch.step.planned import Planned
-from microbatch.step.run_schedule import ScheduleRunner
 from microbatch.step.ubatches import Ubatches
 
 __all__ = ["CapturedStep"]
@@ -43,7 +43,7 @@ class CapturedStep:
 
     def work(self, plain: Callable[[], Any], *, given_result: bool) -> CapturedWork:
         """What to look up, replay or capture; `plain` is the step as it is, `given_result` says that it has an `out`."""
-        made = self.planned.cut()
+        made = self._planned_cut()
         parts = len(made.slices)
         edges = tuple((piece.token_slice.start, piece.token_slice.stop) for piece in made.slices)
         even = not self.planned.plan.fixed and max(_lengths(edges)) - min(_lengths(edges)) <= 1
@@ -71,15 +71,20 @@ class CapturedStep:
         ubatches = Ubatches(parts, call, Outcome(), self.runner.runtime, None)
         self.runner.run(self.planned, ubatches, ubatches.contexts)
 
+    def _planned_cut(self) -> Cut:
+        cut = self.planned.plan.cut
+        assert cut is not None, "a step that is not cut has nothing that overlaps"
+        return cut
+
     def _cut_of(self, batch: Batch) -> Cut:
-        planned = self.planned.cut()
+        planned = self._planned_cut()
         if batch.shape.num_tokens == self.planned.rows:
             return planned
         return cut(batch.shape, splitter="even", num_ubatches=len(planned.slices))
 
     def _refused(self, *, given_result: bool) -> str:
         """Why the step cannot be captured; empty where it may be."""
-        planned, device = self.planned.cut(), self.planned.binder.device
+        planned, device = self._planned_cut(), self.planned.binder.device
         if given_result:
             return "the result goes into the array given as out="
         if planned.permutation is not None or planned.trims is not None or not self.planned.batch.by_shape:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from microbatch.arrays.looks import is_array
 from microbatch.binding.batch import Batch, Binder
 from microbatch.binding.rules import Layout
 from microbatch.cutting.slices import UBatchSlice
@@ -29,18 +30,19 @@ from microbatch.loading.choose_backend import BackendChoice
 from microbatch.loading.plugins import Plugins
 from microbatch.options.fields import UBatchConfig
 from microbatch.proof.module_modes import StateWatch
-from microbatch.sizing.conditions import ConditionsOf
+from microbatch.sizing.conditions import Conditions, ConditionsOf
 from microbatch.sizing.planning import Planner
 from microbatch.sizing.remembering import Remembering
 from microbatch.step.captured_step import CapturedStep
 from microbatch.step.choose_schedule import choose_schedule
-from microbatch.step.in_parts import InParts
-from microbatch.step.layers import Layers, layers_of
+from microbatch.step.guarded_call import GuardedCall
+from microbatch.step.in_parts import InParts, ScheduleRunner
+from microbatch.step.layers import Layers
 from microbatch.step.memory_guard import MemoryGuard
 from microbatch.step.outcome import Outcome
 from microbatch.step.planned import Planned
+from microbatch.step.recovery import Recovery
 from microbatch.step.report import make_report, sizes_that_ran
-from microbatch.step.run_schedule import ScheduleRunner
 from microbatch.step.ubatches import Progress, Ubatches
 from microbatch.turns.runtime import Runtime
 
@@ -69,6 +71,20 @@ class Wrapping:
     """Name of the policy, or of the chain."""
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What the steps on one backend have in common."""
+
+    binder: Binder
+    """Finds the batch; has the device."""
+    schedule: str
+    """Name of the schedule."""
+    note: str
+    """Why that schedule; empty where there is nothing to tell."""
+    conditions: Conditions
+    """What sizes depend on besides the batch."""
+
+
 class Engine:
     """Runs the steps of one function. Usable from several threads at once, and from inside its own steps."""
 
@@ -79,10 +95,14 @@ class Engine:
         self.last_report: StepReport | None = None
         self.remembering = Remembering(planner.policy, wrapping.policy, config, function)
         self._wrapping = wrapping
+        self._remembers = self.remembering.active
         self._choice = BackendChoice(config.backend, wrapping.plugins)
         self._binders: dict[str, Binder] = {}
+        self._routes: dict[tuple[type, str], Route] = {}
+        self._last_route: Route | None = None
         self._runner = ScheduleRunner(config, wrapping.runtime)
         self._modules = StateWatch(function)
+        self._has_modules = self._modules.found
         self._steps = itertools.count()
         self._cores = usable_cores()
         self._guard = MemoryGuard(config.memory_limit)
@@ -90,6 +110,7 @@ class Engine:
             min(config.thread_pool_size, self._cores), config.graph_sizes if config.graphs else None
         )
         self._graphs = self._new_graphs() if config.graphs else None
+        self._outputs = Outputs(layout=wrapping.layout)
         self._listened = wrapping.plugins.listeners()
         self._closed = False
         self._told_shared = False
@@ -103,13 +124,13 @@ class Engine:
     ) -> Any:
         """Run one step; see `UBatchWrapper.__call__`."""
         planned = self._prepare(args, kwargs, slices)
-        before = self._modules.before() if self._modules.watching else None
+        before = self._modules.before() if self._has_modules else None
         shared = None if self._told_shared else planned.batch.shared_rows()
         outcome = Outcome()
         layers = self._layers(planned, outcome, given_result=out is not None)
         try:
             if planned.plan.cut is None and out is None and planned.schedule != "streamed":
-                result = layers.call(args, kwargs, planned.rows, False)
+                result = layers.call(args, kwargs, planned.batch.shape.num_tokens, False)
             else:
                 result = self._in_parts(planned, outcome, layers, out)
         except BaseException as error:
@@ -124,11 +145,12 @@ class Engine:
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
         """Find the batch in the arguments; raises LayoutError where that is not possible."""
-        return self._binder(args, kwargs).bind(args, kwargs)
+        return self._route(args, kwargs).binder.bind(args, kwargs)
 
     def backend(self) -> Backend:
         """The backend of the last step, or the one a step without arrays would use."""
-        return self._choice.last()
+        route = self._last_route
+        return self._choice.last() if route is None else route.binder.device.backend
 
     def shutdown(self) -> None:
         """Keep what was learned, stop the workers and wait for them; a later call raises ClosedError. Twice is once."""
@@ -145,49 +167,67 @@ class Engine:
         """Find the batch, and decide how the step runs."""
         if self._closed:
             raise ClosedError("this wrapper was shut down; wrap the function again")
-        self._runner.renew_after_fork()
-        started = self._runner.runtime.monotonic()
-        binder = self._binder(args, kwargs)
-        batch, device = binder.bind(args, kwargs), binder.device
-        memory = device.backend.memory()
-        if self.remembering.active:
-            self.remembering.before(device, memory.capacity)
-        schedule, note = choose_schedule(self._wrapping.config, device.backend, self._modules, self._cores)
+        started, first = self._runner.runtime.monotonic(), args[0] if args else None
+        route = self._routes.get((type(first), str(getattr(first, "device", "")))) or self._route(
+            args, kwargs
+        )
+        self._last_route = route
+        batch, memory = route.binder.bind(args, kwargs), route.binder.device.backend.memory()
+        if self._remembers:
+            self.remembering.before(route.binder.device, memory.capacity)
         number = next(self._steps)
-        whole = self._modules.why_whole() if self._modules.found and slices is None else ""
-        conditions = self._conditions.step(device, schedule)
+        whole = self._modules.why_whole() if self._has_modules and slices is None else ""
         if slices is not None:
-            plan = self.planner.explicit(batch, slices, conditions.workers)
+            plan = self.planner.explicit(batch, slices, route.conditions.workers)
         elif whole:
             plan = self.planner.whole(batch, whole)
         else:
-            plan = self.planner.plan(batch, memory, conditions, number)
-        return Planned(number, started, binder, batch, memory, schedule, note, plan, self._wrapping.policy)
+            plan = self.planner.plan(batch, memory, route.conditions, number)
+        return Planned(
+            number,
+            started,
+            route.binder,
+            batch,
+            memory,
+            route.schedule,
+            route.note,
+            plan,
+            self._wrapping.policy,
+        )
 
-    def _binder(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Binder:
-        """What finds the batch in these arguments; one for each backend."""
-        backend = self._choice.of(args, kwargs)
-        known = self._binders.get(backend.name)
-        if known is None or known.device.backend is not backend:
-            wrapping = self._wrapping
-            known = Binder(layout=wrapping.layout, names=wrapping.names, device=device_of(backend))
-            self._binders[backend.name] = known
-        return known
+    def _route(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Route:
+        """How steps with these arguments go; kept by the kind of the first one where nothing of it can change."""
+        wrapping, backend = self._wrapping, self._choice.of(args, kwargs)
+        binder = self._binders.get(backend.name)
+        if binder is None:
+            binder = Binder(layout=wrapping.layout, names=wrapping.names, device=device_of(backend))
+            self._binders[backend.name] = binder
+        schedule, note = choose_schedule(wrapping.config, backend, self._modules, self._cores)
+        route = Route(binder, schedule, note, self._conditions.step(binder.device, schedule))
+        if args and is_array(args[0]) and not self._has_modules and binder.device.probe is None:
+            self._routes[type(args[0]), str(getattr(args[0], "device", ""))] = route
+        return route
 
     def _layers(self, planned: Planned, outcome: Outcome, *, given_result: bool) -> Layers:
-        watched = None
-        if planned.plan is not self._guard.quiet:
-            watched = self._guard.watch(planned, given_result=given_result)
-        graphs = None
+        """The layers around the function: graph, recovery, and a guard where the memory is to be watched."""
+        function, graphs, watched = self.function, None, None
         if self._graphs is not None:
             schedule = "sequential" if planned.plan.cut is None else planned.schedule
             graphs = StepGraphs(self._graphs, planned.binder.device, schedule)
-        return layers_of(self.function, planned, outcome, graphs, watched)
+            function = function if planned.overlaps else graphs
+        recovery = Recovery(function, planned.binder, outcome)
+        if planned.plan is not self._guard.quiet:
+            watched = self._guard.watch(planned, given_result=given_result)
+        if watched is None:
+            return Layers(recovery.call, recovery, None, graphs)
+        guard = GuardedCall(recovery.call, watched, planned.binder, outcome)
+        return Layers(guard.call, recovery, guard, graphs)
 
     def _in_parts(self, planned: Planned, outcome: Outcome, layers: Layers, out: Any) -> Any:
         """Run the parts under their schedule, or replay all of them where the step as a whole was captured."""
-        outputs = Outputs(layout=self._wrapping.layout, out=out)
-        parts = Parts(planned.batch, planned.cut(), planned.backend, outputs)
+        outputs = self._outputs if out is None else Outputs(layout=self._wrapping.layout, out=out)
+        cut = planned.plan.cut or planned.whole_cut()
+        parts = Parts(planned.batch, cut, planned.binder.device.backend, outputs)
         ubatches = Ubatches(parts, layers.call, outcome, self._runner.runtime, self._wrapping.progress)
         order = InParts(planned, ubatches, layers, self._runner)
         if layers.graphs is None or not planned.overlaps:
@@ -212,7 +252,7 @@ class Engine:
         failure = None if error is None else planned.backend.classify(error)
         self.last_report = report = make_report(planned, outcome, layers.graphs, failure, seconds)
         self.planner.observe(report)
-        if self.remembering.active:
+        if self._remembers:
             self.remembering.after(report.step)
         if self._listened:
             self._wrapping.plugins.step_finished(report)

@@ -49,7 +49,7 @@ class GuardedCall:
         """Taken after the first call, which also loads and starts what the function needs once."""
         self._largest = 0
         """Most rows of a part of the pilot that was measured."""
-        outcome.is_guarded()
+        outcome.guarded = True
 
     @property
     def first_part_alone(self) -> bool:
@@ -75,7 +75,7 @@ class GuardedCall:
             if self._watched.mark is None or not sizes
             else self._learn(self._watched.mark, sizes, workers)
         )
-        self._outcome.measured(peak, calibration=self._watched.pilot)
+        self._outcome.peak, self._outcome.calibration = peak, self._watched.pilot
 
     def _in_parts(self, batch: Batch, made: Cut, call: Call, *, nested: bool) -> Any:
         outputs = Outputs(layout=self._binder.layout, nested=nested)

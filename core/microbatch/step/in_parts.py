@@ -1,23 +1,67 @@
 """A step in parts: all ubatches under the schedule; where they took each other's memory, the rest one at a time.
 
 Invariant: a ubatch that was stored never runs again. While a memory guard knows nothing of the batch, its first ubatch
-runs before all others, since that is where it measures.
+runs before all others, since that is where it measures. A schedule's module is imported when it is first used.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from microbatch.gathering.run_parts import Call, Parts
+from microbatch.options.fields import UBatchConfig
+from microbatch.schedules.step import Schedule, Step
+from microbatch.step.choose_schedule import load_schedule
 from microbatch.step.layers import Layers
 from microbatch.step.planned import Planned
 from microbatch.step.recovery import strip_tracebacks
-from microbatch.step.run_schedule import ScheduleRunner
+from microbatch.step.tracing import traced, tracing
 from microbatch.step.ubatches import Ubatches
 from microbatch.turns.context import UBatchContext
+from microbatch.turns.runtime import Runtime
+from microbatch.turns.workers import WorkerPool
 
-__all__ = ["InParts"]
+__all__ = ["InParts", "ScheduleRunner"]
+
+
+class ScheduleRunner:
+    """One per wrapper; usable from several threads at once."""
+
+    __slots__ = ("_config", "_process", "_schedules", "_tracing", "runtime", "workers")
+
+    def __init__(self, config: UBatchConfig, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.workers = WorkerPool(runtime)
+        self._config = config
+        self._schedules: dict[str, Schedule] = {}
+        self._tracing = tracing()
+        self._process = os.getpid()
+
+    def run(self, planned: Planned, ubatches: Ubatches, contexts: Sequence[UBatchContext]) -> None:
+        """Run `contexts`, all or some of `ubatches`; raises the first error after all of them have ended."""
+        if self._process != os.getpid():  # a forked child has none of its parent's threads
+            self._process = os.getpid()
+            self.workers = WorkerPool(self.runtime)
+        name = planned.schedule if len(contexts) > 1 or planned.schedule == "streamed" else "sequential"
+        schedule = self._schedules.get(name) or self._schedules.setdefault(name, load_schedule(name))
+        step = Step(
+            contexts=contexts,
+            load=ubatches.load,
+            compute=ubatches.compute,
+            store=ubatches.store,
+            device=planned.binder.device,
+            config=self._config,
+            runtime=self.runtime,
+            workers=self.workers,
+            parallelism=planned.plan.workers,
+        )
+        schedule(traced(step) if self._tracing else step)
+
+    def shutdown(self) -> None:
+        """Stop the workers and wait for them."""
+        self.workers.shutdown()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +85,6 @@ class InParts:
             contexts = contexts[1:]
             if not contexts:
                 return
-        if not self._together(contexts):
-            for context in self.ubatches.unfinished():
-                self.runner.run(self.planned, self.ubatches, [context])
-
-    def _together(self, contexts: Sequence[UBatchContext]) -> bool:
-        """Run them as planned; False if they took each other's memory, and what is left shall run one at a time."""
         try:
             self.runner.run(self.planned, self.ubatches, contexts)
         except Exception as error:
@@ -55,6 +93,11 @@ class InParts:
                 raise
             strip_tracebacks(error)
         else:
-            return True
+            return
+        self._go_on_alone()
+
+    def _go_on_alone(self) -> None:
+        """The ubatches took each other's memory: run those that were not stored one at a time."""
         self.layers.recovery.go_on_alone()
-        return False
+        for context in self.ubatches.unfinished():
+            self.runner.run(self.planned, self.ubatches, [context])

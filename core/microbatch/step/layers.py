@@ -7,19 +7,14 @@ is worth replaying.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from microbatch.gathering.run_parts import Layer
 from microbatch.graphs.step_graphs import StepGraphs
 from microbatch.step.guarded_call import GuardedCall
-from microbatch.step.memory_guard import Watched
-from microbatch.step.outcome import Outcome
-from microbatch.step.planned import Planned
 from microbatch.step.recovery import Recovery
 
-__all__ = ["Layers", "layers_of"]
+__all__ = ["Layers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +29,3 @@ class Layers:
     """Bounds the parts by memory; None where nothing is watched."""
     graphs: StepGraphs | None
     """Replays the function or the step; None where graphs are off."""
-
-
-def layers_of(
-    function: Callable[..., Any],
-    planned: Planned,
-    outcome: Outcome,
-    graphs: StepGraphs | None,
-    watched: Watched | None,
-) -> Layers:
-    """The layers around `function` for one step."""
-    inner = function if graphs is None or planned.overlaps else graphs
-    recovery = Recovery(inner, planned.binder, outcome)
-    if watched is None:
-        return Layers(recovery.call, recovery, None, graphs)
-    guard = GuardedCall(recovery.call, watched, planned.binder, outcome)
-    return Layers(guard.call, recovery, guard, graphs)

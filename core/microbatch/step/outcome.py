@@ -1,57 +1,33 @@
-"""What one step did: one record, written while it runs by those who do it, and read once when it is over.
+"""What one step did: one record, filled while it runs and read once when it is over.
 
-Invariant: it holds numbers only, so it keeps no array alive. Parts may end in several threads at the same time; adding to
-a list is one operation, so nothing is locked. Rejected: asking each helper of the step for its share afterwards, since
-the report was then made in three passes, each correcting the one before.
+Invariant: it holds numbers only, so it keeps no array alive. Each field is written by one helper, named beside it. Parts
+may end in several threads at the same time; adding to a list is one operation, so nothing is locked. Rejected: asking
+each helper of the step for its share afterwards, since the report was then made in three passes, each correcting the
+one before.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 __all__ = ["Outcome"]
 
 
+@dataclass(slots=True)
 class Outcome:
-    """The record of one step; each method is called by one kind of helper only."""
+    """The record of one step."""
 
-    __slots__ = ("calibration", "failed", "guarded", "one_at_a_time", "peak", "ran", "seconds")
-
-    def __init__(self) -> None:
-        self.ran: list[int] = []
-        """Rows of each part that ran to its end, in order of their ends; filled by `part_ran`."""
-        self.failed: list[int] = []
-        """Rows of each part that ran out of memory, in order; filled by `part_failed`."""
-        self.seconds: list[float] = []
-        """Wall time of each planned part, in row order; empty where the function ran on the whole batch."""
-        self.one_at_a_time = False
-        """Whether parts that ran side by side took each other's memory; set by `went_on_one_at_a_time`."""
-        self.guarded = False
-        """Whether a guard of the memory stood around the calls, so that parts may have been cut further."""
-        self.peak: int | None = None
-        """Highest bytes in use above the start of the step; None where it was not measured."""
-        self.calibration = False
-        """Whether the first parts were small to see what they need, so that times say nothing of sizes."""
-
-    def times_of(self, count: int) -> list[float]:
-        """The batch goes in `count` parts: where their wall times are to be written, in row order."""
-        self.seconds = [0.0] * count
-        return self.seconds
-
-    def part_ran(self, rows: int) -> None:
-        """A call of the function on `rows` rows has returned."""
-        self.ran.append(rows)
-
-    def part_failed(self, rows: int) -> None:
-        """A call of the function on `rows` rows ran out of memory."""
-        self.failed.append(rows)
-
-    def went_on_one_at_a_time(self) -> None:
-        """What was not finished runs again, one part after another."""
-        self.one_at_a_time = True
-
-    def measured(self, peak: int | None, *, calibration: bool) -> None:
-        """The memory of the step was watched."""
-        self.peak, self.calibration = peak, calibration
-
-    def is_guarded(self) -> None:
-        """A guard stands around the calls of this step."""
-        self.guarded = True
+    ran: list[int] = field(default_factory=list)
+    """Rows of each call that returned, in order of their ends; by recovery."""
+    failed: list[int] = field(default_factory=list)
+    """Rows of each call that ran out of memory, in order; by recovery."""
+    one_at_a_time: bool = False
+    """Whether parts that ran side by side took each other's memory, so that the rest ran alone; by recovery."""
+    seconds: list[float] = field(default_factory=list)
+    """Wall time of each planned part, in row order; empty where the function ran on the whole batch; by ubatches."""
+    guarded: bool = False
+    """Whether a guard of the memory stood around the calls, so that parts may have been cut further; by the guard."""
+    peak: int | None = None
+    """Highest bytes in use above the start of the step; None where it was not measured; by the guard."""
+    calibration: bool = False
+    """Whether the first parts were small, to see what they need, so that times say nothing of sizes; by the guard."""

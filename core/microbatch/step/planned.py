@@ -51,9 +51,7 @@ class Planned:
         """Rows of the batch (tokens, where it has requests)."""
         return self.batch.shape.num_tokens
 
-    def cut(self) -> Cut:
-        """The cut of the plan; one part where the batch is not split and still goes into parts (`out=`)."""
-        if self.plan.cut is not None:
-            return self.plan.cut
-        whole = UBatchSlice.from_range(0, self.rows, 0, self.batch.shape.num_requests)
-        return Cut(slices=(whole,))
+    def whole_cut(self) -> Cut:
+        """The cut with one part, for a batch that is not split and still goes into parts (`out=`, `streamed`)."""
+        shape = self.batch.shape
+        return Cut(slices=(UBatchSlice.from_range(0, shape.num_tokens, 0, shape.num_requests),))

@@ -73,7 +73,7 @@ class Recovery:
                 if failed is None:
                     raise
             else:
-                self._outcome.part_ran(rows)
+                self._outcome.ran.append(rows)
                 return outputs
             self._give_up_if_shared(failed)
             limit = self._shrink(rows, failed)
@@ -87,7 +87,7 @@ class Recovery:
     def go_on_alone(self) -> None:
         """Forget the limit, which was learned beside others, and give back what they cached."""
         self._limit = None
-        self._outcome.went_on_one_at_a_time()
+        self._outcome.one_at_a_time = True
         self._binder.device.backend.reclaim()
         self._reclaimed = False
 
@@ -115,7 +115,7 @@ class Recovery:
 
         One row is tried twice: the second time after cached memory was given back.
         """
-        self._outcome.part_failed(rows)
+        self._outcome.failed.append(rows)
         if rows < 2 and (self._reclaimed or failed.kind is FailureKind.SIZE):
             raise StepOutOfMemoryError(self._advice(failed)) from failed.error
         self._limit = limit = min(self._limit or rows, rows) // 2 or 1

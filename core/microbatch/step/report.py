@@ -22,8 +22,10 @@ def make_report(
     planned: Planned, outcome: Outcome, graphs: StepGraphs | None, failure: FailureKind | None, seconds: float
 ) -> StepReport:
     """The report of a step that has ended after `seconds`; `failure` is None where it succeeded."""
-    plan, sizes = planned.plan, sizes_that_ran(planned, outcome)
+    plan = planned.plan
+    sizes = sizes_that_ran(planned, outcome) if outcome.guarded else plan.sizes
     as_planned, cut = sizes is plan.sizes, len(sizes) > 1
+    plain = not (planned.note or outcome.one_at_a_time or outcome.calibration or graphs)
     replayed = graphs is not None and not any(outcome.seconds)
     return StepReport(
         step=planned.number,
@@ -34,10 +36,10 @@ def make_report(
         ubatch_seconds=tuple(outcome.seconds) if cut and as_planned and not replayed else (),
         unit=plan.unit,
         signature=plan.signature,
-        backend=planned.backend.name,
-        schedule=_schedule(planned, cut),
+        backend=planned.binder.device.backend.name,
+        schedule=_schedule(planned) if cut else "whole",
         policy=planned.policy,
-        reason=_reason(planned, outcome, graphs),
+        reason=plan.reason if plain else _reason(planned, outcome, graphs),
         limit=plan.limit if as_planned else max(sizes),
         workers=plan.workers if cut else 1,
         memory_before=planned.memory,
@@ -61,9 +63,7 @@ def sizes_that_ran(planned: Planned, outcome: Outcome) -> tuple[int, ...]:
     return tuple([max(1, round(rows * scale)) for rows in outcome.ran])
 
 
-def _schedule(planned: Planned, cut: bool) -> str:
-    if not cut:
-        return "whole"
+def _schedule(planned: Planned) -> str:
     return planned.schedule if planned.plan.cut is not None else "sequential"
 
 

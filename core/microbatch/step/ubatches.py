@@ -50,7 +50,7 @@ class Ubatches:
         self._started = [0.0] * len(slices)
         self._done: list[int] = []
         self._total = parts.num_requests
-        self._seconds = outcome.times_of(len(slices))
+        self._seconds = outcome.seconds = [0.0] * len(slices)
 
     def load(self, context: UBatchContext) -> Arguments:
         """The arguments of one ubatch, as views where the framework can."""
@@ -97,8 +97,10 @@ class Ubatches:
 
 def contexts_for(slices: Sequence[UBatchSlice], runtime: Runtime) -> list[UBatchContext]:
     """One context per slice, numbered in row order."""
-    count = len(slices)
-    return [UBatchContext(piece, index, count, runtime) for index, piece in enumerate(slices)]
+    count, made = len(slices), list[UBatchContext]()
+    for index, piece in enumerate(slices):
+        made.append(UBatchContext(piece, index, count, runtime))
+    return made
 
 
 def make_ubatch_contexts(num_ubatches: int, num_tokens: int, num_reqs: int) -> list[UBatchContext]:
