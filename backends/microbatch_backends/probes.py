@@ -11,8 +11,6 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["module_missing", "probe_cuda", "probe_cupy", "probe_numpy", "probe_torch", "probe_xpu"]
-
 
 def probe_numpy() -> str | None:
     """None: NumPy is a dependency of microbatch itself."""

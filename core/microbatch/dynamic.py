@@ -11,8 +11,6 @@ from microbatch.extend.records import StepReport
 from microbatch.options.fields import UBatchConfig
 from microbatch.wrapper import UBatchWrapper
 
-__all__ = ["DynamicUBatchWrapper"]
-
 
 class DynamicUBatchWrapper(UBatchWrapper):
     """As UBatchWrapper, bounded by `memory_threshold` (a fraction of the device's capacity, 0 to 1)."""

@@ -11,10 +11,11 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from microbatch.binding.batch import Layout
+from microbatch.binding.rules import Layout
 from microbatch.binding.runnable import Wrapped, check_runnable, parameter_names
 from microbatch.cutting.covering import check_within
-from microbatch.cutting.cut import BatchShape, UBatchSlice, cut
+from microbatch.cutting.cut import cut
+from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.errors import ArgumentTypeError
 from microbatch.extend.records import StepReport
 from microbatch.loading.plugins import Plugins, default_plugins, register_containers
@@ -27,8 +28,6 @@ from microbatch.step.ubatches import Progress, contexts_for
 from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime, default_runtime
-
-__all__ = ["UBatchWrapper", "wrap"]
 
 
 class UBatchWrapper(Wrapped):

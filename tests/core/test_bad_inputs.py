@@ -322,7 +322,9 @@ def _generator(x: Any) -> Any:
         pytest.param(_coroutine, "the function is async", marks=pytest.mark.bad_input(33)),
         pytest.param(_generator, "the function is a generator", marks=pytest.mark.bad_input(33)),
         pytest.param(functools.partial(_coroutine), "the function is async", marks=pytest.mark.bad_input(33)),
-        pytest.param(functools.partial(_generator), "the function is a generator", marks=pytest.mark.bad_input(33)),
+        pytest.param(
+            functools.partial(_generator), "the function is a generator", marks=pytest.mark.bad_input(33)
+        ),
         pytest.param(
             microbatch.wrap(double),
             "already wrapped; to change its options, wrap its unwrap()",

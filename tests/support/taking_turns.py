@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from microbatch import dbo
-from microbatch.cutting.cut import UBatchSlice
+from microbatch.cutting.slices import UBatchSlice
 from microbatch.extend.device import device_of
 from microbatch.options.fields import UBatchConfig
 from microbatch.schedules import pingpong

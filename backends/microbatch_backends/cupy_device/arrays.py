@@ -16,8 +16,6 @@ import numpy as np
 from microbatch_backends.cupy_device.namespace import CupyNamespace
 from microbatch_backends.host import arrays as host
 
-__all__ = ["CupyArrays"]
-
 
 class CupyArrays:
     """The methods of a backend that work on arrays of one namespace."""

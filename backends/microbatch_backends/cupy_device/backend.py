@@ -20,8 +20,6 @@ from microbatch_backends.cupy_device.state import CupyState
 from microbatch_backends.device.backend import DeviceBackend
 from microbatch_backends.device.capture import capture_refused
 
-__all__ = ["CupyBackend"]
-
 
 class CupyBackend(CupyArrays, DeviceBackend):
     """The `cupy` backend. `namespace` stands in for the `cupy` module in tests."""

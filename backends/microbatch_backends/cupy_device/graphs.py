@@ -21,8 +21,6 @@ from typing import Any
 from microbatch_backends.cupy_device.namespace import CupyNamespace
 from microbatch_backends.device.capture import CaptureLanes, Draw, one_capture
 
-__all__ = ["CupyGraph", "capture"]
-
 
 class CupyGraph:
     """A captured step, with its streams and the pool of its arrays."""

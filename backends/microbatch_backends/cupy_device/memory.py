@@ -14,8 +14,6 @@ from microbatch.extend.records import MemoryReading
 from microbatch_backends.cupy_device.namespace import CupyNamespace
 from microbatch_backends.device.readings import DeviceReadings
 
-__all__ = ["CupyMemory"]
-
 UNLIMITED = (0, 2**64 - 1)
 """What `get_limit` says without a limit."""
 

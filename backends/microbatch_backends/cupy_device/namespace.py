@@ -14,8 +14,6 @@ from typing import Any
 
 from microbatch.errors import BackendUnavailableError
 
-__all__ = ["CupyNamespace", "load_cupy"]
-
 
 def load_cupy() -> Any:
     """The `cupy` module; BackendUnavailableError where it finds no device."""

@@ -15,8 +15,6 @@ from typing import Any
 from microbatch_backends.cupy_device.namespace import CupyNamespace
 from microbatch_backends.host.state import EnteredContext
 
-__all__ = ["CupyState"]
-
 
 class CupyState:
     """A snapshot of the calling thread."""

@@ -15,8 +15,6 @@ import numpy as np
 
 from microbatch_backends.cupy_device.namespace import CupyNamespace
 
-__all__ = ["is_pinned", "staging", "to_device", "to_host"]
-
 
 def staging(namespace: CupyNamespace, shape: Sequence[int], like: Any) -> np.ndarray:
     """A pinned host buffer with the dtype of `like`."""

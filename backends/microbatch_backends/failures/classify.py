@@ -19,8 +19,6 @@ from types import FrameType
 from microbatch.extend.records import FailureKind
 from microbatch_backends.failures.table import RULES, Facts
 
-__all__ = ["classify"]
-
 
 def classify(error: BaseException) -> FailureKind:
     """What `error` means for retrying; anything that is not an Exception (an interrupt) is OTHER."""

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 from microbatch.extend.records import FailureKind
 
-__all__ = ["RULES", "Facts", "Rule"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:

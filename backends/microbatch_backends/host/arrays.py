@@ -17,19 +17,6 @@ import numpy as np
 
 from microbatch.errors import ArgumentTypeError
 
-__all__ = [
-    "concatenate",
-    "converting",
-    "copy",
-    "differentiable",
-    "empty",
-    "is_host_array",
-    "scatter",
-    "take",
-    "unsupported",
-]
-
-
 _MASKED: Any = np.ma
 """Its functions carry no annotations."""
 

@@ -26,8 +26,6 @@ from microbatch_backends.host.peak import HostPeak
 from microbatch_backends.host.state import HostState
 from microbatch_backends.host.streams import HostStream, HostStreams
 
-__all__ = ["CpuBackend", "HostBackend"]
-
 
 class HostBackend:
     """Queues, memory, threads and failures of the host.

@@ -12,8 +12,6 @@ from typing import NamedTuple
 from microbatch.host.cgroups import control_groups, read_number
 from microbatch.host.proc import counters
 
-__all__ = ["Bound", "GroupBounds", "limit_bounds", "resource_limits"]
-
 NO_LIMIT = 1 << 60
 """Numbers above this mean "no limit": version 1 writes that as a number just below 2**63."""
 

@@ -14,8 +14,6 @@ from collections.abc import Callable
 from microbatch.errors import ArgumentTypeError, ClosedError
 from microbatch.extend.protocols import Stream
 
-__all__ = ["HostEvent", "Mark"]
-
 
 class Mark:
     """One place in one queue, which `on_raise` tells that its error was raised."""

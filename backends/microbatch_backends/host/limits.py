@@ -20,8 +20,6 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, Protocol
 
-__all__ = ["BlasThreads", "SharedLimit", "process_blas_limit"]
-
 
 class Threads(Protocol):
     """A process-wide number of threads."""

@@ -22,8 +22,6 @@ from microbatch.host.proc import kibibytes, pressure_stall
 from microbatch_backends.host.bounds import Bound, GroupBounds, limit_bounds
 from microbatch_backends.host.peak import HostPeak, PeakMeter
 
-__all__ = ["HostMemory"]
-
 STALL_WEIGHT = 0.085
 """Pressure for each percent of time stalled on memory: 10 % gives 0.85, where a governor starts to shrink."""
 HIGH_EVENTS_PRESSURE = 0.85

@@ -17,8 +17,6 @@ from pathlib import Path
 
 from microbatch.host.proc import kibibytes
 
-__all__ = ["HostPeak", "PeakMeter"]
-
 RESTART = "5"
 """Written to `clear_refs`, this sets the high-water mark back and changes nothing else."""
 

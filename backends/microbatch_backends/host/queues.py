@@ -18,8 +18,6 @@ from collections.abc import Callable
 
 from microbatch_backends.host.events import Mark
 
-__all__ = ["WorkQueue"]
-
 
 class WorkQueue:
     """An ordered queue with at most one thread, which is a daemon: it never delays the end of the process."""

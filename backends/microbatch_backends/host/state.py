@@ -16,8 +16,6 @@ import ctypes
 from contextlib import AbstractContextManager
 from types import TracebackType
 
-__all__ = ["EnteredContext", "HostState"]
-
 _TAKES_CONTEXT = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object)
 _enter = _TAKES_CONTEXT(("PyContext_Enter", ctypes.pythonapi))
 _leave = _TAKES_CONTEXT(("PyContext_Exit", ctypes.pythonapi))

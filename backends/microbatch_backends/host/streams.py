@@ -19,8 +19,6 @@ from microbatch.extend.protocols import Event, Stream, StreamPurpose, ThreadStat
 from microbatch_backends.host.events import HostEvent, Mark
 from microbatch_backends.host.queues import WorkQueue
 
-__all__ = ["CallerStream", "Current", "HostStream", "HostStreams"]
-
 
 class Current(threading.local):
     """The stream that is active in each thread."""

@@ -17,8 +17,6 @@ from torch._C._functorch import peek_interpreter_stack
 
 from microbatch_backends.host import arrays as host
 
-__all__ = ["concatenate", "copy", "differentiable", "empty", "scatter", "take", "unsupported"]
-
 LARGE = 16 << 20
 """Bytes from which a result gets its memory from NumPy, which asks the kernel for huge pages where torch does
 not.

@@ -16,8 +16,6 @@ from microbatch_backends.torch_device import arrays
 from microbatch_backends.torch_device.modes import autocast_types
 from microbatch_backends.torch_device.state import TorchState, mode_depth
 
-__all__ = ["TorchArrays", "TorchCpuBackend"]
-
 
 class TorchArrays:
     """Tensors, modes and process groups: the same on every device.

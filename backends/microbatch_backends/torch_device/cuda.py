@@ -27,8 +27,6 @@ from microbatch_backends.torch_device.modes import autocast_types, read_modes, r
 from microbatch_backends.torch_device.state import TorchState
 from microbatch_backends.torch_device.thread_place import ThreadPlace
 
-__all__ = ["TorchCudaBackend", "TorchXpuBackend"]
-
 PURPOSES: tuple[StreamPurpose, ...] = ("compute", "communication", "copy_in", "copy_out")
 DRAWS = 64
 """Streams to draw before giving up: torch hands out 32 streams of a priority in turn, so each comes twice."""

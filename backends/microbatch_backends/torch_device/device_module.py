@@ -16,8 +16,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["DeviceModule"]
-
 
 class DeviceModule:
     """One device module; `index` numbers are devices of its type."""

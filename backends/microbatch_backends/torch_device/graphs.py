@@ -22,8 +22,6 @@ from typing import Any
 from microbatch_backends.device.capture import CaptureLanes, Draw, one_capture
 from microbatch_backends.torch_device.device_module import DeviceModule
 
-__all__ = ["DeviceGraph", "GraphPool", "capture"]
-
 
 class GraphPool:
     """Memory that graphs replayed one after the other may share; new memory after a broken capture."""

@@ -15,8 +15,6 @@ from functools import cache
 
 import torch
 
-__all__ = ["IntraOpThreads", "process_torch_threads"]
-
 
 class IntraOpThreads:
     """The number of threads one operation may use."""

@@ -18,8 +18,6 @@ from microbatch_backends.device.readings import DeviceReadings
 from microbatch_backends.host.memory import HostMemory
 from microbatch_backends.torch_device.device_module import DeviceModule
 
-__all__ = ["DeviceMemory"]
-
 RETRY_PRESSURE = 0.85
 """Pressure after the allocator had to flush its cache to serve a request, whatever the bytes say."""
 

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-__all__ = ["Modes", "autocast_types", "read_modes", "read_settings", "write_modes"]
-
 
 class Modes(NamedTuple):
     """The modes of a thread."""

@@ -23,8 +23,6 @@ from microbatch_backends.torch_device.arrays import transformed
 from microbatch_backends.torch_device.modes import read_modes, write_modes
 from microbatch_backends.torch_device.thread_place import ThreadPlace
 
-__all__ = ["TorchState", "mode_depth"]
-
 
 class TorchState:
     """A snapshot of the calling thread."""

@@ -11,8 +11,6 @@ from typing import Any
 
 from microbatch_backends.torch_device.device_module import DeviceModule
 
-__all__ = ["ThreadPlace"]
-
 
 class ThreadPlace:
     """Reads and sets where the calling thread launches, on one device module."""

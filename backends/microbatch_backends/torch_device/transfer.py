@@ -13,8 +13,6 @@ import torch
 
 from microbatch_backends.torch_device import arrays
 
-__all__ = ["empty_device", "staging", "to_device", "to_host"]
-
 
 def staging(shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
     """A pinned host buffer with the dtype of `like`. Pinning costs milliseconds, so use one many times."""

@@ -19,8 +19,6 @@ from microbatch.arrays.looks import dtype_name, is_array
 from microbatch.arrays.trees import TreeSpec, leaf_paths, output_name
 from microbatch.options.messages import shorten
 
-__all__ = ["Comparison", "Difference", "Tolerance"]
-
 HostArray = np.ndarray[Any, Any]
 
 RELATIVE: Mapping[str, float] = MappingProxyType(

@@ -10,8 +10,6 @@ from typing import Any
 
 from microbatch.arrays.looks import is_array, kind_of
 
-__all__ = ["describe_constant", "equal_values"]
-
 
 def equal_values(first: Any, second: Any) -> bool:
     """Whether two constants are equal: arrays of any framework, lists entry by entry, or plain values."""

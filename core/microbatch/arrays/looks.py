@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["along", "class_of", "describe", "dtype_name", "framework_of", "is_array", "kind_of"]
-
 
 def is_array(leaf: object) -> bool:
     """Whether `leaf` has a shape and a dtype; the shape may be one that the framework cannot state."""

@@ -14,8 +14,6 @@ import numpy as np
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.trees import leaves_of
 
-__all__ = ["on_host", "result_bytes", "start_of", "stride_along", "version_of"]
-
 
 def on_host(part: Any) -> np.ndarray[Any, Any]:
     """The values of an array of any framework, for a result that the caller keeps in NumPy or in a file."""

@@ -16,8 +16,6 @@ from typing import Any
 from microbatch.arrays.memory import start_of, version_of
 from microbatch.errors import OutputMismatchError
 
-__all__ = ["check_apart", "overwritten"]
-
 
 def check_apart(
     name: str, parts: Sequence[Any], versions: Sequence[int | None], *, constant: bool = False

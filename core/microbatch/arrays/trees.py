@@ -12,18 +12,6 @@ from typing import Any, TypeAlias
 
 import optree
 
-__all__ = [
-    "NAMESPACE",
-    "LeafPath",
-    "TreeSpec",
-    "children_of",
-    "flatten",
-    "leaf_paths",
-    "leaves_of",
-    "map_leaves",
-    "output_name",
-]
-
 NAMESPACE = "microbatch"
 """Where container types are registered."""
 TreeSpec: TypeAlias = optree.PyTreeSpec

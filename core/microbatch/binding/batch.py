@@ -31,37 +31,11 @@ from microbatch.binding.paths import declared_rules, input_name
 from microbatch.binding.rules import (
     Layout,
     Rule,
-    collect,
-    computed_tokens,
-    per_ubatch,
-    query_start_loc,
-    reduce,
-    replicate,
-    requests,
-    seq_lens,
-    tokens,
 )
 from microbatch.binding.shared_rows import SharedRows, shared_rows
-from microbatch.cutting.cut import BatchShape, UBatchSlice
+from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.extend.device import Device, device_of
 from microbatch.extend.protocols import Backend
-
-__all__ = [
-    "Batch",
-    "Binder",
-    "Layout",
-    "Rule",
-    "bind",
-    "collect",
-    "computed_tokens",
-    "per_ubatch",
-    "query_start_loc",
-    "reduce",
-    "replicate",
-    "requests",
-    "seq_lens",
-    "tokens",
-]
 
 SINGLE = (LeafCut(0, TOKENS),)
 

@@ -14,8 +14,6 @@ from microbatch.binding.rules import Layout
 from microbatch.binding.runnable import Wrapped, check_runnable, parameter_names
 from microbatch.extend.protocols import Backend
 
-__all__ = ["Call"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from microbatch.binding.leaves import CallLeaves
-from microbatch.cutting.cut import BatchShape
+from microbatch.cutting.slices import BatchShape
 from microbatch.errors import LayoutError
-
-__all__ = ["BatchCounts", "LeafCount"]
 
 
 @dataclass(frozen=True, slots=True)

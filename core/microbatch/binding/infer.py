@@ -19,11 +19,9 @@ from microbatch.binding.leaf_parts import LeafCut
 from microbatch.binding.leaves import CallLeaves
 from microbatch.binding.paths import Declared
 from microbatch.binding.rules import Layout, Rule, requests, tokens
-from microbatch.cutting.cut import BatchShape
+from microbatch.cutting.slices import BatchShape
 from microbatch.errors import LayoutError, UncoveredArrayError
 from microbatch.extend.protocols import Backend
-
-__all__ = ["TOKENS", "MeasuredBatch", "measure_batch"]
 
 TOKENS = tokens()
 """The rule of rows along axis 0; always this very object, so `is` recognises it."""

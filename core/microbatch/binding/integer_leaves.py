@@ -12,10 +12,8 @@ import numpy as np
 
 from microbatch.binding.leaves import CallLeaves
 from microbatch.binding.rules import LengthSource
-from microbatch.cutting.cut import BatchShape
+from microbatch.cutting.slices import BatchShape
 from microbatch.errors import LayoutError
-
-__all__ = ["read_lengths", "read_starts"]
 
 
 def read_starts(leaf: Any, name: str) -> np.ndarray:

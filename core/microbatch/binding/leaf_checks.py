@@ -17,8 +17,6 @@ from microbatch.binding.leaves import CallLeaves
 from microbatch.errors import LayoutError, UncoveredArrayError
 from microbatch.extend.protocols import Backend
 
-__all__ = ["check_arrays", "check_constant", "count_axes"]
-
 _CONSTANTS = frozenset({int, float, bool, complex, str, bytes, type(None)})
 
 

@@ -14,10 +14,8 @@ import numpy as np
 from microbatch.arrays.looks import along
 from microbatch.binding.request_fields import slice_computed_tokens, slice_query_start_loc, slice_seq_lens
 from microbatch.binding.rules import Rule
-from microbatch.cutting.cut import BatchShape, UBatchSlice
+from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.extend.protocols import Backend
-
-__all__ = ["LeafCut", "Piece", "Rows", "part_of", "permuted_leaf", "permuted_shape", "token_permutation"]
 
 Rows: TypeAlias = Any
 """Row numbers on the host: a NumPy array of int64, which serves where the protocol asks for a sequence."""

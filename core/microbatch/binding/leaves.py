@@ -14,8 +14,6 @@ from microbatch.binding.paths import flatten_by_layout, input_name, matches
 from microbatch.binding.patterns import spellings
 from microbatch.binding.rules import Layout
 
-__all__ = ["CallLeaves", "call_leaves"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallLeaves:

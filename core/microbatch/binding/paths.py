@@ -15,8 +15,6 @@ from microbatch.binding.patterns import is_wild, match, spellings, warn_of_unuse
 from microbatch.binding.rules import Layout, Rule
 from microbatch.errors import LayoutError
 
-__all__ = ["Declared", "declared_rules", "flatten_by_layout", "input_name", "matches"]
-
 Declared = tuple[tuple[Rule | None, bool], ...]
 """For each leaf its rule, None where no pattern names it, and whether the pattern names this very leaf."""
 

@@ -15,8 +15,6 @@ from microbatch.arrays.trees import LeafPath
 from microbatch.binding.rules import Layout, Rule
 from microbatch.errors import warn
 
-__all__ = ["is_wild", "match", "spellings", "warn_of_unused"]
-
 _WILD = "*?["
 _MOST_SHOWN = 8
 

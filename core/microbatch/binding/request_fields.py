@@ -16,8 +16,6 @@ from typing import Any
 from microbatch.cutting.slices import UBatchSlice
 from microbatch.errors import SliceError
 
-__all__ = ["slice_computed_tokens", "slice_query_start_loc", "slice_seq_lens"]
-
 
 def slice_query_start_loc(query_start_loc: Any, part: UBatchSlice) -> Any:
     """The offsets of the part's requests, from 0 and at most its number of tokens; same dtype, new array."""

@@ -14,20 +14,6 @@ from typing import Any, Literal
 from microbatch.errors import ArgumentTypeError
 from microbatch.options.checks import whole
 
-__all__ = [
-    "Layout",
-    "Rule",
-    "collect",
-    "computed_tokens",
-    "per_ubatch",
-    "query_start_loc",
-    "reduce",
-    "replicate",
-    "requests",
-    "seq_lens",
-    "tokens",
-]
-
 Kind = Literal[
     "tokens",
     "requests",

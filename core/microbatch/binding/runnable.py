@@ -12,8 +12,6 @@ from typing import Any
 
 from microbatch.errors import ArgumentTypeError
 
-__all__ = ["Wrapped", "check_runnable", "parameter_names"]
-
 
 class Wrapped:
     """The base of every wrapper, by which rooms below it know a function that is wrapped already."""

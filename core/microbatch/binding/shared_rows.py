@@ -14,8 +14,6 @@ import numpy as np
 
 from microbatch.arrays.memory import stride_along, version_of
 
-__all__ = ["SharedRows", "shared_rows"]
-
 
 @dataclass(frozen=True, slots=True)
 class SharedRows:

@@ -20,8 +20,6 @@ from microbatch.cli.output import one_line
 from microbatch.errors import MicrobatchError
 from microbatch.loading.objects import load_object
 
-__all__ = ["COMMANDS", "build", "main"]
-
 COMMANDS = MappingProxyType(
     {
         "run": "microbatch.cli.run:run",

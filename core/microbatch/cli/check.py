@@ -17,8 +17,6 @@ from microbatch.cli.target import load_call
 from microbatch.errors import ArgumentValueError, MicrobatchError
 from microbatch.proof.check import check_call
 
-__all__ = ["check"]
-
 
 def check(
     target: Annotated[str, typer.Argument(help="file.py:function or package.module:function")],

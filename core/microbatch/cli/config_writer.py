@@ -19,8 +19,6 @@ from microbatch.errors import OutputFileError
 from microbatch.options import file as config_file
 from microbatch.options.fields import UBatchConfig
 
-__all__ = ["check_config", "write_config"]
-
 
 def check_config(path: Path) -> None:
     """Raise OutputFileError or ConfigError if `path` is no file that options can be written to."""

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import typer
 
-__all__ = ["explain", "interrupted"]
-
 PACKAGE = str(Path(__file__).resolve().parents[1])
 
 

@@ -13,8 +13,6 @@ from microbatch.errors import ConfigError, InputFileError
 from microbatch.options.sources import resolve, variable
 from microbatch.sizing.history import History
 
-__all__ = ["history"]
-
 
 def history(
     action: Annotated[

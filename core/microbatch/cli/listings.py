@@ -15,8 +15,6 @@ import microbatch.loading.plugins as known
 from microbatch.cli.output import print_json, print_table
 from microbatch.loading.listing import Listing
 
-__all__ = ["backends", "plugins", "policies"]
-
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
 
 

@@ -19,8 +19,6 @@ import msgspec
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["one_line", "print_json", "print_table", "print_text"]
-
 _WIDEST = 100_000
 """Columns of a pipe; wider than any row."""
 

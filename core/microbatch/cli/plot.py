@@ -15,8 +15,6 @@ from typing import Any
 from microbatch.errors import OutputFileError
 from microbatch.tuning.report import MIB, TuneReport, unit_label
 
-__all__ = ["check_plot", "draw"]
-
 KINDS = (".png", ".svg")
 BLUE, RED, GREY = "#2060a0", "#c03020", "#888888"
 CHOSEN: Mapping[str, Any] = MappingProxyType(

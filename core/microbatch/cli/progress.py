@@ -11,8 +11,6 @@ import threading
 import time
 from typing import TextIO
 
-__all__ = ["Bar", "Lines", "Quiet", "make_progress"]
-
 
 class Quiet:
     """Counts rows and shows nothing; what the other two build on."""

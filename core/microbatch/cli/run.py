@@ -31,9 +31,6 @@ from microbatch.host.proc import peak_bytes, resident_bytes
 from microbatch.options.sources import resolve
 from microbatch.wrapper import UBatchWrapper
 
-__all__ = ["run"]
-
-
 FLAGS: Mapping[str, str] = MappingProxyType(
     {"thread_pool_size": "--workers", "max_tokens_per_ubatch": "--max-tokens"}
 )

@@ -13,8 +13,6 @@ from microbatch.cli.output import one_line, print_json, print_table
 from microbatch.options.byte_sizes import format_bytes
 from microbatch.options.sources import resolve, variable
 
-__all__ = ["config"]
-
 
 def config(
     json: Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")] = False,

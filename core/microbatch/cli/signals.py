@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Self
 
-__all__ = ["GRACE", "Interrupts"]
-
 GRACE = 0.8
 """Seconds the main thread has to unwind by itself."""
 _CLOSING = b"\0"

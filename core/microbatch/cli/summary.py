@@ -13,8 +13,6 @@ from microbatch.extend.records import StepReport
 from microbatch.files.outputs import OutputFile
 from microbatch.tuning.report import unit_label
 
-__all__ = ["Summary", "summarise"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:

@@ -18,15 +18,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from microbatch.binding.batch import Layout
 from microbatch.binding.call import Call
+from microbatch.binding.rules import Layout
 from microbatch.binding.runnable import check_runnable, parameter_names
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
 from microbatch.files.inputs import Inputs, read_inputs
 from microbatch.options.fields import UBatchConfig
 from microbatch.wrapper import UBatchWrapper
-
-__all__ = ["Target", "load_call", "load_target"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,6 @@ from microbatch.errors import ArgumentValueError, InputFileError, MicrobatchErro
 from microbatch.tuning.report import TuneReport
 from microbatch.tuning.tune import tune_call
 
-__all__ = ["tune"]
-
 
 def tune(
     target: Annotated[str, typer.Argument(help="file.py:function or package.module:function")],

@@ -22,17 +22,6 @@ from microbatch.errors import ArgumentTypeError, SliceError
 from microbatch.options.checks import position
 from microbatch.options.messages import given
 
-__all__ = [
-    "check_fillable",
-    "check_ubatches",
-    "even",
-    "even_count",
-    "explicit",
-    "floor",
-    "floor_count",
-    "request_aligned",
-]
-
 
 def check_ubatches(count: int, max_ubatches: int, why: str) -> None:
     """Raise SliceError if `count` ubatches, which `why` asks for, are above the cap."""

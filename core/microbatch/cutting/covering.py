@@ -18,8 +18,6 @@ from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.errors import ArgumentTypeError, SliceError
 from microbatch.options.messages import given
 
-__all__ = ["check_requests", "check_rows", "check_tokens", "check_within", "equal_requests", "requests_of"]
-
 
 def requests_of(bounds: Sequence[int], offsets: NDArray[np.int64]) -> list[tuple[int, int]]:
     """The requests of each token range between neighbouring `bounds`; `offsets` is query_start_loc.

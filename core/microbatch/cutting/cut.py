@@ -39,15 +39,6 @@ from microbatch.errors import ArgumentTypeError, ArgumentValueError, SliceError
 from microbatch.options import checks
 from microbatch.options.messages import given
 
-__all__ = [
-    "SPLITTERS",
-    "BatchShape",
-    "Cut",
-    "UBatchSlice",
-    "cut",
-    "validate_slices",
-]
-
 SPLITTERS = ("even", "floor", "request-aligned", "packed", "explicit")
 """What `splitter` may be."""
 

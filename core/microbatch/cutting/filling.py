@@ -11,8 +11,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
-__all__ = ["Reach", "balanced", "fill", "padded_reach", "smallest_budget", "sum_reach"]
-
 Reach = Callable[[int, int], int]
 """reach(start, budget) -> end of the longest range from `start` within the budget.
 

@@ -16,8 +16,6 @@ from microbatch.cutting.boundaries import check_fillable, check_ubatches
 from microbatch.cutting.filling import Reach, balanced, fill, padded_reach, sum_reach
 from microbatch.cutting.slices import Cut, PartsWanted, row_slices, token_slices
 
-__all__ = ["pack_padded", "pack_tokens", "trims_of"]
-
 
 def pack_padded(lengths: NDArray[np.int64], wanted: PartsWanted) -> Cut:
     """Pack rows by padded cost; a row of length 0 costs as much as one of length 1."""

@@ -8,8 +8,6 @@ from microbatch.cutting.slices import UBatchSlice
 from microbatch.errors import SliceError
 from microbatch.options.checks import count, position
 
-__all__ = ["is_last_ubatch_empty", "padded_twin"]
-
 
 def padded_twin(
     slices: Sequence[UBatchSlice], num_tokens_padded: int, num_reqs_padded: int

@@ -16,8 +16,6 @@ from microbatch.cutting.slices import BatchShape
 from microbatch.errors import ArgumentTypeError, SliceError
 from microbatch.options.checks import position
 
-__all__ = ["check_shape"]
-
 
 def check_shape(shape: BatchShape) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
     """(query_start_loc, lengths) of `shape` as int64; raises SliceError where its numbers do not agree."""

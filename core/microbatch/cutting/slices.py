@@ -21,8 +21,6 @@ from microbatch.errors import ArgumentTypeError, SliceError
 from microbatch.options.checks import position
 from microbatch.options.messages import given
 
-__all__ = ["BatchShape", "Cut", "PartsWanted", "UBatchSlice", "row_slices", "token_slices"]
-
 
 @dataclass(frozen=True, slots=True)
 class UBatchSlice:

@@ -19,8 +19,6 @@ from microbatch.files.numpy_arrays import map_npy, read_npz
 from microbatch.files.parquet import read_column
 from microbatch.files.text import read_text
 
-__all__ = ["Inputs", "read_inputs"]
-
 KINDS = (".npy", ".npz", ".parquet", ".txt")
 
 

@@ -15,8 +15,6 @@ import numpy as np
 
 from microbatch.errors import InputFileError
 
-__all__ = ["map_npy", "read_npz"]
-
 
 def map_npy(path: Path) -> np.ndarray[Any, Any]:
     """The array of a `.npy` file as a read-only map: rows are read from disk when a part needs them."""

@@ -19,8 +19,6 @@ import numpy as np
 from microbatch.errors import OutputFileError
 from microbatch.files.part_files import lock, remove_abandoned
 
-__all__ = ["OutputFile"]
-
 KINDS = (".npy", ".npz")
 
 

@@ -14,8 +14,6 @@ import numpy as np
 
 from microbatch.errors import ArgumentValueError, InputFileError, UnknownNameError, near_match
 
-__all__ = ["read_column"]
-
 
 def read_column(path: Path, column: str | None) -> list[str] | np.ndarray[Any, Any]:
     """The values of `column`, or of the only one; raises InputFileError for what cannot be read or held."""

@@ -12,8 +12,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-__all__ = ["lock", "remove_abandoned"]
-
 
 def lock(descriptor: int) -> bool:
     """Take the file's lock until it is closed or the process ends; False if another process holds it."""

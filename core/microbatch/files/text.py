@@ -12,8 +12,6 @@ from pathlib import Path
 
 from microbatch.errors import InputFileError
 
-__all__ = ["read_text"]
-
 
 def read_text(path: Path) -> list[str]:
     """The lines of a UTF-8 file; raises InputFileError naming the line that is not UTF-8."""

@@ -19,8 +19,6 @@ from microbatch.gathering.result_memory import CallersStream
 from microbatch.gathering.row_places import RowPlaces, request_places, token_places
 from microbatch.gathering.row_sink import Allocate, OutputLeaf, RowsSink, Sink, no_row_each
 
-__all__ = ["Sinks"]
-
 
 class Sinks:
     """Makes the sinks of one step; made in the thread and on the stream of the caller."""

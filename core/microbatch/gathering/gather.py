@@ -15,16 +15,15 @@ import optree
 
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.trees import leaf_paths, output_name
-from microbatch.binding.batch import Batch, Layout
+from microbatch.binding.batch import Batch
 from microbatch.binding.paths import declared_rules, flatten_by_layout
-from microbatch.cutting.cut import Cut
+from microbatch.binding.rules import Layout
+from microbatch.cutting.slices import Cut
 from microbatch.errors import OutputMismatchError
 from microbatch.extend.protocols import Backend
 from microbatch.gathering.choose_sink import Sinks
 from microbatch.gathering.given_out import Destination
 from microbatch.gathering.row_sink import Sink
-
-__all__ = ["Gather", "Outputs"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,6 @@ from microbatch.binding.rules import Layout
 from microbatch.errors import ArgumentTypeError, ArgumentValueError
 from microbatch.gathering.row_sink import Allocate, RowsSink, Sink
 
-__all__ = ["Destination"]
-
 
 class Destination:
     """What the caller passed as `out`."""

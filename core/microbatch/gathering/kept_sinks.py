@@ -18,8 +18,6 @@ from microbatch.errors import OutputMismatchError
 from microbatch.gathering.row_places import RowPlaces
 from microbatch.gathering.row_sink import OutputLeaf, RowsSink, mismatch
 
-__all__ = ["ConstantSink", "DoubtfulSink", "KeptSink", "ListSink", "PaddedSink"]
-
 
 class Keep:
     """Keeps what each ubatch returned, in row order."""

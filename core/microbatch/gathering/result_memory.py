@@ -12,8 +12,6 @@ from typing import Any
 
 from microbatch.extend.protocols import Backend
 
-__all__ = ["CallersStream", "allocate_again"]
-
 
 class CallersStream:
     """The calling thread's current stream, for what outlives the step."""

@@ -12,10 +12,8 @@ from typing import Literal
 import numpy as np
 
 from microbatch.binding.leaf_parts import Rows, token_permutation
-from microbatch.cutting.cut import BatchShape, Cut
+from microbatch.cutting.slices import BatchShape, Cut
 from microbatch.errors import OutputMismatchError
-
-__all__ = ["RowPlaces", "request_places", "token_places"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,6 @@ from microbatch.extend.records import FailureKind
 from microbatch.gathering.result_memory import allocate_again
 from microbatch.gathering.row_places import RowPlaces
 
-__all__ = ["Allocate", "OutputLeaf", "RowsSink", "Sink", "mismatch", "no_row_each"]
-
 Allocate = Callable[[tuple[int, ...], Any], Any]
 """allocate(shape, like) -> array: where the result of a leaf comes from."""
 

@@ -16,8 +16,6 @@ from microbatch.cutting.slices import Cut
 from microbatch.extend.protocols import Backend
 from microbatch.gathering.gather import Gather, Outputs
 
-__all__ = ["Call", "Layer", "Order", "Parts", "in_row_order", "run_parts"]
-
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 """Positional and keyword arguments of one call."""
 Call = Callable[[tuple[Any, ...], Mapping[str, Any], int], Any]

@@ -14,8 +14,6 @@ from typing import Any
 from microbatch.extend.abilities import Graph
 from microbatch.graphs.key import GraphKey
 
-__all__ = ["CapturedGraph", "GraphCache"]
-
 MOST_REFUSED = 1024
 """Reasons remembered; the oldest goes first."""
 

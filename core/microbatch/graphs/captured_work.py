@@ -10,8 +10,6 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CapturedWork", "one_call"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapturedWork:

@@ -13,8 +13,6 @@ from typing import Any
 from microbatch.arrays.looks import is_array
 from microbatch.extend.device import Device
 
-__all__ = ["GraphKey", "Refused", "describe"]
-
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 

@@ -13,8 +13,6 @@ from typing import Any
 from microbatch.arrays.looks import is_array
 from microbatch.extend.protocols import Backend
 
-__all__ = ["bucket_of", "fill", "outputs_of", "resized"]
-
 
 def bucket_of(rows: int, sizes: Sequence[int]) -> int | None:
     """The smallest of the increasing `sizes` that holds `rows`; None above the largest."""

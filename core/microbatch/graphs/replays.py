@@ -8,8 +8,6 @@ from typing import Any
 from microbatch.extend.device import Device
 from microbatch.graphs.captured_work import CapturedWork
 
-__all__ = ["Replays"]
-
 
 class Replays:
     """Counts of one step; `hits` and `misses` are ubatches."""

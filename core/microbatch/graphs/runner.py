@@ -28,8 +28,6 @@ from microbatch.graphs.key import GraphKey, Refused, describe
 from microbatch.graphs.padding import bucket_of, fill, outputs_of, resized
 from microbatch.graphs.replays import Replays
 
-__all__ = ["BUDGET_SHARE", "Graphs"]
-
 BUDGET_SHARE = 4
 """Graphs may keep this part (a quarter) of what the device has for them and for everything else."""
 

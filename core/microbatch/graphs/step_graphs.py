@@ -14,8 +14,6 @@ from microbatch.graphs.captured_work import CapturedWork, one_call
 from microbatch.graphs.replays import Replays
 from microbatch.graphs.runner import Graphs
 
-__all__ = ["StepGraphs"]
-
 ONE_AFTER_THE_OTHER = ("sequential", "streamed")
 """Schedules whose calls of the function follow each other on one stream."""
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-__all__ = ["control_groups", "read_number", "read_text"]
-
 
 def control_groups(controller: str, root: Path = Path("/")) -> list[Path]:
     """Directories of this process's groups for `controller` (`memory`, `cpu`), innermost first.

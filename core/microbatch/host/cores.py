@@ -11,8 +11,6 @@ from pathlib import Path
 
 from microbatch.host.cgroups import control_groups, read_number, read_text
 
-__all__ = ["usable_cores"]
-
 
 def usable_cores(root: Path = Path("/")) -> int:
     """Cores by affinity or by CPU quota (rounded up: 1.5 cores are 2 threads), whichever is fewer."""

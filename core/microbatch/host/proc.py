@@ -13,8 +13,6 @@ from pathlib import Path
 from microbatch.host.cgroups import read_text
 from microbatch.host.cores import usable_cores
 
-__all__ = ["counters", "kibibytes", "peak_bytes", "pressure_stall", "processor_name", "resident_bytes"]
-
 
 def kibibytes(path: Path) -> dict[str, int]:
     """{name: bytes} of lines `Name:  123 kB`; other lines and other units are left out."""

@@ -14,8 +14,6 @@ from microbatch.errors import near_match
 from microbatch.extend import hookspecs
 from microbatch.loading.discovery import DiscoveredPlugin
 
-__all__ = ["HOOKS", "admit", "manager_name", "unmarked_hooks"]
-
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("microbatch_"))
 """Names of all hooks."""
 

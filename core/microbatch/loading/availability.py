@@ -10,8 +10,6 @@ from importlib.util import find_spec
 
 from microbatch.extend.records import BackendInfo
 
-__all__ = ["why_not"]
-
 
 def why_not(info: BackendInfo) -> tuple[str, str]:
     """(reason, remedy), both empty when the backend can run.

@@ -14,8 +14,6 @@ from microbatch.arrays.trees import flatten
 from microbatch.extend.protocols import Backend
 from microbatch.loading.plugins import Plugins
 
-__all__ = ["BackendChoice"]
-
 
 class BackendChoice:
     """Looks a backend up once per kind of input."""

@@ -14,8 +14,6 @@ import optree
 from microbatch.extend.hookspecs import PROJECT
 from microbatch.extend.records import ContainerInfo
 
-__all__ = ["register"]
-
 
 def register(info: ContainerInfo) -> str:
     """Register one container if its module is there; returns what is wrong, empty when nothing is."""

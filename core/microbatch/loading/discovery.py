@@ -16,8 +16,6 @@ from microbatch.extend.hookspecs import PROJECT
 from microbatch.loading.entry_points import PluginEntry
 from microbatch.loading.objects import load_object
 
-__all__ = ["DiscoveredPlugin", "Switches", "discover"]
-
 DISABLE = "MICROBATCH_DISABLE_PLUGINS"
 """Entry-point or distribution names that stay off, joined by commas; `all` or `1` for every third party."""
 ALLOW = "MICROBATCH_PLUGINS"

@@ -21,8 +21,6 @@ from microbatch.extend.hookspecs import PROJECT
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["PluginEntry", "entry_of", "installed"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PluginEntry:

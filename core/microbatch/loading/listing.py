@@ -14,8 +14,6 @@ from microbatch.extend.records import BackendInfo, PolicyInfo
 from microbatch.loading.discovery import DiscoveredPlugin
 from microbatch.loading.registry import Offer, Registry, clash, clash_remedy
 
-__all__ = ["Listing"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:

@@ -13,8 +13,6 @@ from typing import Any
 
 from microbatch.errors import ArgumentTypeError, MicrobatchError, PluginError, PluginLoadError
 
-__all__ = ["build", "load_object", "missing_members"]
-
 
 def load_object(target: str) -> Any:
     """Import `package.module` or what `package.module:attribute` names.

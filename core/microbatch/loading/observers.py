@@ -13,8 +13,6 @@ from microbatch.extend.records import StepReport
 from microbatch.loading.discovery import DiscoveredPlugin
 from microbatch.loading.registry import Registry
 
-__all__ = ["tell"]
-
 
 def tell(registry: Registry, report: StepReport) -> None:
     """Call every observer with `report`, or with nothing where it takes nothing."""

@@ -29,15 +29,6 @@ if TYPE_CHECKING:  # both cost time that the first wrap of a process need not pa
 
     from microbatch.loading.listing import Listing
 
-__all__ = [
-    "Plugins",
-    "backends",
-    "default_plugins",
-    "plugins",
-    "policies",
-    "register_containers",
-]
-
 
 class Plugins:
     """The plugins of one place: installed ones, or those given.

@@ -23,8 +23,6 @@ from microbatch.loading.admission import admit, manager_name, unmarked_hooks
 from microbatch.loading.discovery import DiscoveredPlugin
 from microbatch.loading.validation import faults
 
-__all__ = ["Observer", "Offer", "Registry", "clash", "clash_remedy"]
-
 Info = TypeVar("Info", BackendInfo, PolicyInfo, ContainerInfo)
 
 

@@ -14,8 +14,6 @@ from typing import Any
 from microbatch.extend.records import API
 from microbatch.options.messages import shown
 
-__all__ = ["faults"]
-
 _NAME = re.compile(r"[a-z0-9]+(?:[-._][a-z0-9]+)*")
 _TARGET = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 

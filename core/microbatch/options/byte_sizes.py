@@ -13,8 +13,6 @@ from types import MappingProxyType
 from microbatch.errors import ArgumentValueError
 from microbatch.options.messages import shorten
 
-__all__ = ["format_bytes", "parse_bytes"]
-
 _UNITS = MappingProxyType(
     {"": 1, "b": 1}
     | {f"{letter}b": 1000**power for power, letter in enumerate("kmgtp", 1)}

@@ -17,21 +17,6 @@ from microbatch.errors import ArgumentTypeError, ArgumentValueError, SliceError,
 from microbatch.options.byte_sizes import parse_bytes
 from microbatch.options.messages import given, shorten
 
-__all__ = [
-    "as_whole",
-    "choice",
-    "count",
-    "flag",
-    "increasing",
-    "label",
-    "names",
-    "path",
-    "position",
-    "seconds",
-    "size",
-    "whole",
-]
-
 LONGEST_WAIT = 10**9
 """Seconds; locks of some platforms overflow beyond."""
 

@@ -15,8 +15,6 @@ from typing import Any
 from microbatch.errors import ArgumentValueError
 from microbatch.options import checks
 
-__all__ = ["DRIVERS", "SCHEDULES", "SPLITTERS", "UBatchConfig", "checked"]
-
 SPLITTERS = ("auto", "even", "floor", "request-aligned", "packed")
 """What `splitter` may be."""
 SCHEDULES = ("auto", "sequential", "parallel", "pingpong", "streamed")

@@ -19,8 +19,6 @@ from typing import Any
 
 from microbatch.errors import ConfigError
 
-__all__ = ["ConfigFile", "find", "named", "read"]
-
 OWN_NAME = "microbatch.toml"
 SHARED_NAME = "pyproject.toml"
 VARIABLE = "MICROBATCH_CONFIG"

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from numbers import Number
 
-__all__ = ["given", "shorten", "shown"]
-
 LONGEST = 80
 """Characters of one value in a message."""
 

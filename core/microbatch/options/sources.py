@@ -28,8 +28,6 @@ from microbatch.options import file as config_file
 from microbatch.options.fields import UBatchConfig, checked
 from microbatch.options.file import ConfigFile
 
-__all__ = ["Resolved", "config", "resolve", "variable"]
-
 FIELDS = tuple(field.name for field in fields(UBatchConfig))
 DEFAULTS: Mapping[str, Any] = MappingProxyType({field.name: field.default for field in fields(UBatchConfig)})
 OPTIONAL = frozenset(name for name, value in DEFAULTS.items() if value is None) | {"barrier_timeout"}

@@ -15,10 +15,11 @@ from typing import Any
 from microbatch.arrays.comparing import Comparison, Difference, Tolerance
 from microbatch.arrays.equal import equal_values
 from microbatch.arrays.trees import leaves_of
-from microbatch.binding.batch import Batch, Layout
+from microbatch.binding.batch import Batch
 from microbatch.binding.call import Call
 from microbatch.binding.paths import declared_rules, flatten_by_layout
-from microbatch.cutting.cut import Cut, UBatchSlice
+from microbatch.binding.rules import Layout
+from microbatch.cutting.slices import Cut, UBatchSlice
 from microbatch.errors import ArgumentValueError, OutputMismatchError
 from microbatch.extend.protocols import Backend
 from microbatch.gathering.gather import Outputs
@@ -27,8 +28,6 @@ from microbatch.loading.choose_backend import BackendChoice
 from microbatch.loading.plugins import default_plugins, register_containers
 from microbatch.proof.report import CheckReport, why_not
 from microbatch.proof.trial_cuts import Trial, trial_cuts
-
-__all__ = ["Search", "check", "check_call"]
 
 RAISED = "a part raised"
 """How the text of a difference begins where a part raised an error."""

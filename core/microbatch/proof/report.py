@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from microbatch.arrays.comparing import Difference
 from microbatch.proof.trial_cuts import Trial
 
-__all__ = ["CheckReport", "why_not"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microbatch.cutting.cut import BatchShape, Cut, cut
-
-__all__ = ["Trial", "trial_cuts"]
+from microbatch.cutting.cut import cut
+from microbatch.cutting.slices import BatchShape, Cut
 
 SINGLE_ROWS = 16
 """Most parts of one row; the rest of the batch is one more part."""

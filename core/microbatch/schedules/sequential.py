@@ -9,8 +9,6 @@ from microbatch.schedules.step import Step
 from microbatch.turns.context import UBatchContext, enter, leave
 from microbatch.turns.failure import Failures
 
-__all__ = ["run", "run_one"]
-
 
 def run(step: Step) -> None:
     """Run every ubatch of `step`; raises the first error with the ubatch named in a note."""

@@ -18,8 +18,6 @@ from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.workers import WorkerPool
 
-__all__ = ["Schedule", "Step"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:

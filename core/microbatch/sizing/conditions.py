@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from microbatch.extend.device import Device
 from microbatch.schedules.streamed import SLOTS
 
-__all__ = ["ALONE", "Conditions", "ConditionsOf"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:

@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SCHEMA", "Entry", "History", "HistoryKey"]
-
 SCHEMA = 2
 """Number of the file format; entries of another number are not read."""
 MOST_ENTRIES = 1000

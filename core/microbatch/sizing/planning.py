@@ -20,8 +20,6 @@ from microbatch.options.fields import UBatchConfig
 from microbatch.sizing.conditions import ALONE, Conditions
 from microbatch.sizing.units import part_units, sized_signature, splitter_for, units_of
 
-__all__ = ["Plan", "Planner"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

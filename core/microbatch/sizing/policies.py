@@ -12,8 +12,6 @@ from microbatch.extend.protocols import SizingPolicy
 from microbatch.loading.plugins import Plugins
 from microbatch.options.sources import Resolved
 
-__all__ = ["policy_for", "policy_names"]
-
 
 def policy_for(resolved: Resolved, plugins: Plugins) -> SizingPolicy:
     """The policy for these options; raises UnknownNameError with the near match."""

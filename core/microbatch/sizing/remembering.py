@@ -18,8 +18,6 @@ from microbatch.extend.protocols import SizingPolicy
 from microbatch.options.fields import UBatchConfig
 from microbatch.sizing.history import History, HistoryKey
 
-__all__ = ["Remembering", "model_name"]
-
 FRAMEWORKS = ("numpy", "torch", "cupy")
 """Libraries whose version is part of the key, where they are loaded."""
 

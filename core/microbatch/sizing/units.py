@@ -12,8 +12,6 @@ from microbatch.binding.batch import Batch
 from microbatch.cutting.slices import Cut
 from microbatch.options.fields import UBatchConfig
 
-__all__ = ["Units", "part_units", "sized_signature", "splitter_for", "units_of"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Units:

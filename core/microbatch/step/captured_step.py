@@ -25,8 +25,6 @@ from microbatch.step.outcome import Outcome
 from microbatch.step.planned import Planned
 from microbatch.step.ubatches import Ubatches
 
-__all__ = ["CapturedStep"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapturedStep:

@@ -46,8 +46,6 @@ from microbatch.step.report import make_report, sizes_that_ran
 from microbatch.step.ubatches import Progress, Ubatches
 from microbatch.turns.runtime import Runtime
 
-__all__ = ["Engine", "Wrapping"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wrapping:

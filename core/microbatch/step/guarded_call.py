@@ -22,8 +22,6 @@ from microbatch.gathering.run_parts import Call, Layer, Parts, run_parts
 from microbatch.step.memory_guard import Watched
 from microbatch.step.outcome import Outcome
 
-__all__ = ["GuardedCall"]
-
 SHARE_OF_PILOT = 16
 """The parts of a pilot double up to this part of its rows: a larger one would be half of the result, copied twice."""
 FADING = 0.9

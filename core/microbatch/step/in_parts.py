@@ -23,8 +23,6 @@ from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.workers import WorkerPool
 
-__all__ = ["InParts", "ScheduleRunner"]
-
 
 class ScheduleRunner:
     """One per wrapper; usable from several threads at once."""

@@ -14,8 +14,6 @@ from microbatch.graphs.step_graphs import StepGraphs
 from microbatch.step.guarded_call import GuardedCall
 from microbatch.step.recovery import Recovery
 
-__all__ = ["Layers"]
-
 
 @dataclass(frozen=True, slots=True)
 class Layers:

@@ -13,8 +13,6 @@ from microbatch.extend.abilities import PeakMark, SupportsPeak
 from microbatch.sizing.planning import Plan
 from microbatch.step.planned import Planned
 
-__all__ = ["MemoryGuard", "Need", "Watched"]
-
 SHARE = 0.9
 """Part of the memory that is planned with; the kernel counts in batches of pages."""
 LIMITED = 4096

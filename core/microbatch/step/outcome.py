@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["Outcome"]
-
 
 @dataclass(slots=True)
 class Outcome:

@@ -10,8 +10,6 @@ from microbatch.extend.protocols import Backend
 from microbatch.extend.records import MemoryReading
 from microbatch.sizing.planning import Plan
 
-__all__ = ["Planned"]
-
 
 @dataclass(frozen=True, slots=True)
 class Planned:

@@ -26,8 +26,6 @@ from microbatch.gathering.gather import Outputs
 from microbatch.gathering.run_parts import Parts, run_parts
 from microbatch.step.outcome import Outcome
 
-__all__ = ["Failed", "Recovery", "strip_tracebacks"]
-
 SUSPECTS = 3
 """Errors that may be memory in disguise are retried this often in a step, then raised."""
 

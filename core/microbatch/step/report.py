@@ -10,8 +10,6 @@ from microbatch.graphs.step_graphs import StepGraphs
 from microbatch.step.outcome import Outcome
 from microbatch.step.planned import Planned
 
-__all__ = ["make_report", "sizes_that_ran"]
-
 ONE_AT_A_TIME = "memory ran out while parts ran side by side, so the rest ran one at a time"
 """Reason of a step whose unfinished parts had to be run again so."""
 PILOT = "first parts small, to see what they need"

@@ -15,8 +15,6 @@ from microbatch.extend.abilities import SupportsRanges
 from microbatch.schedules.step import Step
 from microbatch.turns.context import UBatchContext
 
-__all__ = ["VARIABLE", "traced", "tracing"]
-
 VARIABLE = "MICROBATCH_TRACE"
 """Set to 1 before a wrapper is built to name its ubatches in a profile."""
 

@@ -17,8 +17,6 @@ from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchState
 
-__all__ = ["Progress", "Ubatches", "contexts_for", "make_ubatch_contexts"]
-
 Progress = Callable[[int, int], None]
 """progress(requests done, requests in all), called after each ubatch from the thread that ran it."""
 

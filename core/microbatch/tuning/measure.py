@@ -16,8 +16,6 @@ from microbatch.extend.abilities import PeakMark
 from microbatch.tuning.prediction import predicted
 from microbatch.tuning.report import TunePoint, TuneReport, unit_label
 
-__all__ = ["Part", "Workbench", "choose", "doubling", "measure_sizes"]
-
 NEAR = 0.05
 """Part of the best throughput by which a chosen size may be slower."""
 ENOUGH = 0.2

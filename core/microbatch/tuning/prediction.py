@@ -9,8 +9,6 @@ from collections.abc import Sequence
 
 from microbatch.tuning.report import TunePoint
 
-__all__ = ["ALLOWANCE", "predicted"]
-
 MARGIN = 0.1
 """Least part that is added to a predicted peak."""
 ALLOWANCE = 1 << 20

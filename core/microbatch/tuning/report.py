@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["TunePoint", "TuneReport", "unit_label"]
-
 MIB = 1 << 20
 
 

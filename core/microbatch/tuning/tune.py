@@ -24,8 +24,6 @@ from microbatch.tuning.measure import doubling, measure_sizes
 from microbatch.tuning.report import TuneReport
 from microbatch.tuning.workbench import CallBench
 
-__all__ = ["tune", "tune_call"]
-
 SHARE = 0.9
 """Part of the memory there is that a part may use."""
 NO_LIMIT = 1 << 62

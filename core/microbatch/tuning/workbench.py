@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from microbatch.binding.call import Call
-from microbatch.cutting.cut import UBatchSlice, cut
+from microbatch.cutting.cut import cut
+from microbatch.cutting.slices import UBatchSlice
 from microbatch.extend.abilities import PeakMark, SupportsPeak
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind, MemoryReading
 from microbatch.tuning.measure import Part
-
-__all__ = ["CallBench"]
 
 STALE = 0.011
 """Seconds after which a backend reads its memory anew."""

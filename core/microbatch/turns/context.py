@@ -17,7 +17,7 @@ from microbatch.turns.runtime import Runtime, default_runtime
 from microbatch.turns.state import UBatchState, advance
 
 if TYPE_CHECKING:
-    from microbatch.cutting.cut import UBatchSlice
+    from microbatch.cutting.slices import UBatchSlice
     from microbatch.turns.seat import Seat
 
 __all__ = ["CURRENT", "UBatchContext", "current_ubatch", "enter", "entered", "leave"]

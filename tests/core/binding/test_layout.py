@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.binding.batch import (
+from microbatch.binding.batch import bind
+from microbatch.binding.rules import (
     Layout,
-    bind,
     computed_tokens,
     per_ubatch,
     query_start_loc,
@@ -22,7 +22,8 @@ from microbatch.binding.batch import (
     seq_lens,
     tokens,
 )
-from microbatch.cutting.cut import UBatchSlice, cut
+from microbatch.cutting.cut import cut
+from microbatch.cutting.slices import UBatchSlice
 from microbatch.errors import LayoutError
 
 Run = Callable[..., Any]

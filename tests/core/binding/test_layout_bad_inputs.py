@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from microbatch.binding.batch import (
+from microbatch.binding.batch import bind
+from microbatch.binding.rules import (
     Layout,
-    bind,
     collect,
     per_ubatch,
     query_start_loc,

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.cutting.cut import BatchShape, cut
+from microbatch.cutting.cut import cut
+from microbatch.cutting.slices import BatchShape
 from microbatch.metadata import make_ubatch_metadata, query_start_loc_from
 from microbatch.turns.context import UBatchContext
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from microbatch.cutting.cut import SPLITTERS, BatchShape, UBatchSlice, cut, validate_slices
+from microbatch.cutting.cut import SPLITTERS, cut, validate_slices
 from microbatch.cutting.padded import is_last_ubatch_empty, padded_twin
+from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.errors import (
     ArgumentTypeError,
     ArgumentValueError,

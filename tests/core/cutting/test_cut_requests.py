@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.cutting.cut import BatchShape, Cut, cut
+from microbatch.cutting.cut import cut
+from microbatch.cutting.slices import BatchShape, Cut
 
 FILLED = st.lists(st.integers(1, 30), min_size=1, max_size=30)
 LENGTHS = st.lists(st.integers(0, 30), min_size=1, max_size=30).filter(any)

@@ -15,16 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import microbatch
-from microbatch.binding.batch import (
-    Layout,
-    bind,
-    collect,
-    query_start_loc,
-    reduce,
-    replicate,
-    requests,
-    tokens,
-)
+from microbatch.binding.batch import bind
+from microbatch.binding.rules import Layout, collect, query_start_loc, reduce, replicate, requests, tokens
 from microbatch.cutting.cut import cut
 from microbatch.errors import OutputMismatchError
 from microbatch.gathering.gather import Gather, Outputs

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from microbatch.binding.batch import Layout, query_start_loc, tokens
+from microbatch.binding.rules import Layout, query_start_loc, tokens
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, OutputMismatchError
 
 Run = Callable[..., Any]

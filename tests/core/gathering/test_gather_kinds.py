@@ -12,7 +12,8 @@ import optree
 import pytest
 
 import microbatch
-from microbatch.binding.batch import Layout, bind, replicate
+from microbatch.binding.batch import bind
+from microbatch.binding.rules import Layout, replicate
 from microbatch.cutting.cut import cut
 from microbatch.errors import OutputMismatchError
 from microbatch.gathering.gather import Gather, Outputs

@@ -10,7 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from microbatch.binding.batch import Layout, bind, query_start_loc, reduce, seq_lens, tokens
+from microbatch.binding.batch import bind
+from microbatch.binding.rules import Layout, query_start_loc, reduce, seq_lens, tokens
 from microbatch.errors import ArgumentValueError, LayoutError, OutputMismatchError
 from microbatch_backends.torch_device.backend import TorchCpuBackend
 
@@ -105,7 +106,7 @@ def test_out_and_autograd_exclude_each_other(run_cut: Run, tensors: Any) -> None
 
 
 def test_requests_of_tensors(tensors: Any) -> None:
-    from microbatch.cutting.cut import UBatchSlice
+    from microbatch.cutting.slices import UBatchSlice
 
     layout = Layout(inputs={"0": query_start_loc(), "1": seq_lens()})
     starts, lens = torch.tensor([0, 2, 10], dtype=torch.int32), torch.tensor([20, 32])

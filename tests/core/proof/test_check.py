@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import microbatch
-from microbatch.binding.batch import Layout, query_start_loc, reduce, tokens
+from microbatch.binding.rules import Layout, query_start_loc, reduce, tokens
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, LayoutError
 from microbatch.proof.check import check
 from microbatch.proof.report import CheckReport
@@ -183,7 +183,7 @@ def test_a_report_is_a_frozen_record() -> None:
 
 @given(tokens_=st.integers(2, 300), seed=st.integers(0, 9), drawn=st.integers(0, 5))
 def test_the_same_seed_tries_the_same_cuts(tokens_: int, seed: int, drawn: int) -> None:
-    from microbatch.cutting.cut import BatchShape
+    from microbatch.cutting.slices import BatchShape
 
     shape = BatchShape(num_tokens=tokens_, num_requests=tokens_)
     labels = [trial.label for trial in trial_cuts(shape, seed, drawn)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import microbatch
 from microbatch.binding.rules import Layout, collect, reduce, tokens
-from microbatch.cutting.cut import UBatchSlice
+from microbatch.cutting.slices import UBatchSlice
 from microbatch.errors import StepOutOfMemoryError
 from microbatch.step.recovery import strip_tracebacks
 

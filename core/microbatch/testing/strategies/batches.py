@@ -14,7 +14,7 @@ import numpy as np
 import optree
 from hypothesis import strategies as st
 
-from microbatch.binding.batch import Layout, Rule
+from microbatch.binding.rules import Layout, Rule
 from microbatch.cutting.slices import BatchShape
 from microbatch.testing.strategies.layouts import layouts
 
