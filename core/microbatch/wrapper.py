@@ -1,7 +1,7 @@
 """The front door: wrap a function, call it as before, get the same result.
 
-Invariant: `wrapper(*args, **kwargs)` returns what the function would have returned on the whole batch, or raises
-what it raised. Attributes that a wrapper has not are those of the wrapped thing. Names follow vLLM's
+Invariant: `wrapper(*args, **kwargs)` returns what the function would have returned on the whole batch, or
+raises what it raised. Attributes that a wrapper has not are those of the wrapped thing. Names follow vLLM's
 `UBatchWrapper` where it has them.
 """
 
@@ -33,11 +33,11 @@ from microbatch.turns.runtime import Runtime, default_runtime
 class UBatchWrapper(Wrapped):
     """Runs each call of `runnable` as micro-batches.
 
-    `config` fixes options; those it leaves at their defaults come from `microbatch.config()`, the environment and
-    the configuration file. `layout` says which leaf is what, where that cannot be inferred from sizes.
-    `progress(done, total)` is called after each ubatch; `memory_share` is the part of the device's capacity that a
-    step may fill. Raises ArgumentTypeError if `runnable` cannot be wrapped,
-    UnknownNameError or BackendUnavailableError for a backend or policy that is not there.
+    `config` fixes options; those it leaves at their defaults come from `microbatch.config()`, the environment
+    and the configuration file. `layout` says which leaf is what, where that cannot be inferred from sizes.
+    `progress(done, total)` is called after each ubatch; `memory_share` is the part of the device's capacity
+    that a step may fill. Raises ArgumentTypeError if `runnable` cannot be wrapped, UnknownNameError or
+    BackendUnavailableError for a backend or policy that is not there.
     """
 
     def __init__(
@@ -83,12 +83,13 @@ class UBatchWrapper(Wrapped):
     ) -> Any:
         """Run one step. `ubatch_slices` fixes the cut; None leaves it to the policy.
 
-        `out` takes the result: an array or a tree of arrays of the result's shape (a memory-mapped file too), or a
-        function `out(shape, like) -> array` asked once per output leaf. Raises what the function raised, with
-        a note that names the ubatch; LayoutError, SliceError and OutputMismatchError before any result is given.
-        Rows whose call ran out of memory are given to the function again, in smaller parts: it must not write into
-        its inputs (`check` tells). Memory that it returns must not be written by its next call, where outputs are
-        kept until the end (collected, reduced, or recorded by autograd) or with schedule="streamed".
+        `out` takes the result: an array or a tree of arrays of the result's shape (a memory-mapped file too),
+        or a function `out(shape, like) -> array` asked once per output leaf. Raises what the function raised,
+        with a note that names the ubatch; LayoutError, SliceError and OutputMismatchError before any result
+        is given. Rows whose call ran out of memory are given to the function again, in smaller parts: it must
+        not write into its inputs (`check` tells). Memory that it returns must not be written by its next
+        call, where outputs are kept until the end (collected, reduced, or recorded by autograd) or with
+        schedule="streamed".
         """
         return self._engine.run(args, kwargs, ubatch_slices, out)
 
@@ -163,7 +164,8 @@ def wrap(runnable: Callable[..., Any], **options: Any) -> UBatchWrapper:
 def _check_parts(layout: object, progress: object) -> None:
     if layout is not None and not isinstance(layout, Layout):
         raise ArgumentTypeError(
-            f"layout is {type(layout).__name__}; pass microbatch.Layout(inputs={{'mask': microbatch.tokens()}})"
+            f"layout is {type(layout).__name__}; pass "
+            f"microbatch.Layout(inputs={{'mask': microbatch.tokens()}})"
         )
     if progress is not None and not callable(progress):
         raise ArgumentTypeError(f"progress is {type(progress).__name__}; pass a function of (done, total)")

@@ -1,4 +1,5 @@
-"""The front door: same result as before, the first error as it was, and clear words for what cannot be wrapped."""
+"""The front door: same result as before, the first error as it was, and clear words for what cannot be
+wrapped."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ class LeavesItOpen(Plugins):
 @pytest.mark.parametrize("schedule", [*SCHEDULES, "pingpong", "streamed"])
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_batches_as_small_as_their_number_of_parts(count: int, schedule: str, plugins: type[Plugins]) -> None:
-    """Sizes 0, 1, n - 1, n and n + 1 for n parts, by a policy that says how many and by one that leaves it open."""
+    """Sizes 0, 1, n - 1, n and n + 1 for n parts, by a policy that says how many and by one that leaves it
+    open."""
     sizes: list[int] = []
 
     def watch(x: Any) -> Any:

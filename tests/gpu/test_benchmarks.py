@@ -1,4 +1,5 @@
-"""The programs of the GPU table at toy size on the CPU: that they run and give the plain result, not their speed."""
+"""The programs of the GPU table at toy size on the CPU: that they run and give the plain result, not their
+speed."""
 
 from __future__ import annotations
 

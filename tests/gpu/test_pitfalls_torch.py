@@ -237,7 +237,8 @@ def test_pitfall_10_what_one_ubatch_drops_is_not_given_to_another(driver: str, g
 @pytest.mark.pitfall(15, 16, 17)
 @pytest.mark.parametrize("driver", ["threads", "greenlets"])
 def test_pitfalls_15_to_17_a_step_on_several_streams_is_captured_and_replayed(driver: str) -> None:
-    """Products on worker threads too: their BLAS handles and workspaces exist before the capture and outlive it."""
+    """Products on worker threads too: their BLAS handles and workspaces exist before the capture and
+    outlive it."""
     if driver == "greenlets":
         pytest.importorskip("greenlet", reason="the greenlet driver needs the greenlet package")
     weight = torch.randn(256, 256, device="cuda")

@@ -1,7 +1,8 @@
 """The device tests once more under tools that watch the device: torch's stream sanitizer, and memcheck.
 
-torch's sanitizer is a dispatch mode of the importing thread; a step carries the modes of its caller into its threads, so
-it sees what they launch. It tells arrays apart by where they begin and knows nothing of replays, so captures are left out.
+torch's sanitizer is a dispatch mode of the importing thread; a step carries the modes of its caller into its
+threads, so it sees what they launch. It tells arrays apart by where they begin and knows nothing of replays,
+so captures are left out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which sink each output leaf gets: by its declared rule, else by its size.
 
-Invariant: an output array is never put together by guess: its leading size in every ubatch is that ubatch's number
-of tokens, or of requests, or it is an error that names it.
+Invariant: an output array is never put together by guess: its leading size in every ubatch is that ubatch's
+number of tokens, or of requests, or it is an error that names it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Sinks:
         return OutputLeaf(name, self._backend, given, True)
 
     def make(self, value: Any, index: int, declared: tuple[Rule | None, bool], leaf: OutputLeaf) -> Sink:
-        """The sink for a leaf as ubatch `index` returned it; raises OutputMismatchError if it fits nothing."""
+        """The sink for a leaf as ubatch `index` returned it; raises OutputMismatchError if it fits
+        nothing."""
         rule, own = declared
         parts = len(self._cut.slices)
         if rule is None:
@@ -58,8 +59,8 @@ class Sinks:
         if not is_array(value) or len(value.shape) == 0:
             if own and value is not None:
                 raise OutputMismatchError(
-                    f"{leaf.name} is {kind_of(value)} in ubatch {index} and has no rows to be {rule}; declare it "
-                    "replicate(), reduce(fn) or collect()"
+                    f"{leaf.name} is {kind_of(value)} in ubatch {index} and has no rows to be {rule}; "
+                    "declare it replicate(), reduce(fn) or collect()"
                 )
             return ConstantSink(leaf.name, parts)
         return self._declared(value, index, rule, leaf)
@@ -68,8 +69,9 @@ class Sinks:
         """The sink for an array that no rule names: its leading size says what its rows are."""
         if self._axis:
             raise OutputMismatchError(
-                f"inputs are cut along axis {self._axis}, so which axis of {leaf.name} has their rows cannot be told; "
-                f"declare the output, such as tokens({self._axis}), replicate(), reduce(fn) or collect()"
+                f"inputs are cut along axis {self._axis}, so which axis of {leaf.name} has their rows cannot "
+                f"be told; declare the output, such as tokens({self._axis}), replicate(), reduce(fn) or "
+                "collect()"
             )
         if self._cut.trims is not None:
             self._check_trimmed(value, index, leaf.name)
@@ -99,8 +101,8 @@ class Sinks:
         for what, axis in (("axis", rule.axis), ("trim", rule.trim or 0)):
             if not -axes <= axis < axes:
                 raise OutputMismatchError(
-                    f"{leaf.name} has {axes} dimensions in ubatch {index}, so {what}={axis} does not exist; correct "
-                    "its rule"
+                    f"{leaf.name} has {axes} dimensions in ubatch {index}, so {what}={axis} does not exist; "
+                    "correct its rule"
                 )
         axis = rule.axis % axes
         if rule.trim is None or self._cut.trims is None:
@@ -123,6 +125,7 @@ class Sinks:
         if trims[index] in value.shape[1:]:
             axis = 1 + list(value.shape[1:]).index(trims[index])
             raise OutputMismatchError(
-                f"axis {axis} of {name} is {trims[index]}, which is also the width its padded input was trimmed to "
-                f"(from {width}); declare the output tokens(trim={axis}), or tokens() if that axis is not padded"
+                f"axis {axis} of {name} is {trims[index]}, which is also the width its padded input was "
+                f"trimmed to (from {width}); declare the output tokens(trim={axis}), or tokens() if that "
+                "axis is not padded"
             )

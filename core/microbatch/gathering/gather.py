@@ -1,9 +1,9 @@
 """Put the outputs of the ubatches together.
 
-Invariant: each row of the result is written exactly once, by the ubatch that owns it, straight into one result
-allocated at the first store; nothing of an output is guessed, and no dtype changes. `store` may run in any thread.
-What the threads must agree on (the structure of the output) is published by one atomic `setdefault`; who loses
-drops its own.
+Invariant: each row of the result is written exactly once, by the ubatch that owns it, straight into one
+result allocated at the first store; nothing of an output is guessed, and no dtype changes. `store` may run in
+any thread. What the threads must agree on (the structure of the output) is published by one atomic
+`setdefault`; who loses drops its own.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class Gather:
     def store(self, index: int, output: object) -> None:
         """Take the output of ubatch `index` (position in the cut).
 
-        Raises OutputMismatchError if it does not fit its ubatch or the other outputs, ArgumentValueError if `out`
-        cannot take it; then nothing of it was written.
+        Raises OutputMismatchError if it does not fit its ubatch or the other outputs, ArgumentValueError if
+        `out` cannot take it; then nothing of it was written.
         """
         agreed = self._agreed.get(0)
         if agreed is None:
@@ -131,9 +131,9 @@ class Gather:
     ) -> OutputMismatchError:
         assert agreed.spec is not None
         return OutputMismatchError(
-            f"ubatch {index} returned {'None' if output is None else _structure(spec)} but ubatch {agreed.first} returned "
-            f"{_structure(agreed.spec)}; return one structure, or declare the output collect(), or tokens() for a "
-            "list with an entry per row"
+            f"ubatch {index} returned {'None' if output is None else _structure(spec)} but ubatch "
+            f"{agreed.first} returned {_structure(agreed.spec)}; return one structure, or declare the output "
+            "collect(), or tokens() for a list with an entry per row"
         )
 
 

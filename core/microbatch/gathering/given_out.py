@@ -1,7 +1,7 @@
 """The caller's own place for the result: arrays, a tree of them, or a function that makes them.
 
-Invariant: everything that can be known is checked before the first row is written, and the caller's arrays are
-written in place, never replaced.
+Invariant: everything that can be known is checked before the first row is written, and the caller's arrays
+are written in place, never replaced.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Destination:
         leaves, given = flatten_by_layout(self.out, self._layout, "outputs", ())
         if given != spec:
             raise ArgumentValueError(
-                "out has another structure than the output; pass one array (or None for a constant) per output leaf"
+                "out has another structure than the output; pass one array (or None for a constant) per "
+                "output leaf"
             )
         self._leaves = leaves
         return [self._allocator(leaf, name) for leaf, name in zip(leaves, names, strict=True)]

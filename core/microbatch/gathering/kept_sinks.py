@@ -1,6 +1,8 @@
-"""Output leaves that are not simply rows of an array: constants, reductions, lists, padded rows, doubtful rows.
+"""Output leaves that are not simply rows of an array: constants, reductions, lists, padded rows, doubtful
+rows.
 
-Invariant: as in `sinks.py`; here every part is kept until the end, so these are for what is small or declared.
+Invariant: as in `sinks.py`; here every part is kept until the end, so these are for what is small or
+declared.
 """
 
 from __future__ import annotations
@@ -92,8 +94,8 @@ class ConstantSink(Keep):
             if not equal_values(first, value):
                 raise OutputMismatchError(
                     f"constant {self.name} differs: {describe_constant(first)} in ubatch 0, "
-                    f"{describe_constant(value)} in ubatch {index}; declare the output reduce(fn) or collect(), or "
-                    "tokens() for a list with an entry per row"
+                    f"{describe_constant(value)} in ubatch {index}; declare the output reduce(fn) or "
+                    "collect(), or tokens() for a list with an entry per row"
                 )
         return first
 
@@ -114,8 +116,8 @@ class ListSink(Keep):
         expected = self.places.counts[index]
         if len(part) != expected:
             raise OutputMismatchError(
-                f"{self.name} does not have one entry for each row of the input: ubatch {index} had {expected} "
-                f"{self.places.unit} and returned {len(part)} rows; return one entry for each"
+                f"{self.name} does not have one entry for each row of the input: ubatch {index} had "
+                f"{expected} {self.places.unit} and returned {len(part)} rows; return one entry for each"
             )
         self.values[index] = part
 
@@ -142,13 +144,15 @@ class DoubtfulSink(Keep):
         self.choices = choices
 
     def finish(self) -> Any:
-        """The rows, by the one unit that fits all ubatches; raises OutputMismatchError where none or both do."""
+        """The rows, by the one unit that fits all ubatches; raises OutputMismatchError where none or both
+        do."""
         sizes = tuple(value.shape[0] if is_array(value) and len(value.shape) else -1 for value in self.values)
         fitting = [make for places, make in self.choices if places.counts == sizes]
         if len(fitting) != 1:
             fit = "neither tokens nor requests" if not fitting else "tokens and requests alike"
             raise OutputMismatchError(
-                f"{self.name} has rows that fit {fit} ({sizes} in the ubatches); declare the output tokens() or requests()"
+                f"{self.name} has rows that fit {fit} ({sizes} in the ubatches); declare the output tokens() "
+                "or requests()"
             )
         check_apart(self.name, self.values, self.versions)
         sink = fitting[0](self.values[0], 0)

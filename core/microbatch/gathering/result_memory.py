@@ -1,8 +1,9 @@
-"""Where a result is allocated on a device: on the stream of whoever called the step, who will use it and drop it.
+"""Where a result is allocated on a device: on the stream of whoever called the step, who will use it and drop
+it.
 
-Invariant: an allocator hands freed memory to later work of the stream it came from. A result that came from a stream of
-the step would, when the caller drops it, go to the next step while the caller's work still reads it. So it comes from
-the caller's stream, and who writes it waits for that stream to have it.
+Invariant: an allocator hands freed memory to later work of the stream it came from. A result that came from a
+stream of the step would, when the caller drops it, go to the next step while the caller's work still reads
+it. So it comes from the caller's stream, and who writes it waits for that stream to have it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where the rows of each ubatch go in the result.
 
-Invariant: the ranges of all ubatches together hold every row of the result exactly once. A request that straddles
-ubatches belongs to the last of them, which has seen all of its tokens.
+Invariant: the ranges of all ubatches together hold every row of the result exactly once. A request that
+straddles ubatches belongs to the last of them, which has seen all of its tokens.
 """
 
 from __future__ import annotations
@@ -47,14 +47,16 @@ def token_places(shape: BatchShape, cut: Cut) -> RowPlaces:
 
 
 def request_places(shape: BatchShape, cut: Cut) -> RowPlaces:
-    """A request may be in several ubatches; the last one writes it. Raises OutputMismatchError for one in none."""
+    """A request may be in several ubatches; the last one writes it. Raises OutputMismatchError for one in
+    none."""
     ranges: list[slice] = []
     expected = shape.num_requests
     for piece in reversed(cut.slices):
         start, stop = piece.req_slice.start, min(piece.req_slice.stop, expected)
         if stop < expected and piece.num_reqs:
             raise OutputMismatchError(
-                f"request {stop} has no tokens and is in no ubatch, so it has no output; leave empty requests out"
+                f"request {stop} has no tokens and is in no ubatch, so it has no output; leave empty "
+                "requests out"
             )
         ranges.append(slice(start, max(start, stop)))
         expected = min(expected, start) if piece.num_reqs else expected

@@ -1,9 +1,9 @@
 """What becomes of one output leaf: rows written into a result, or values kept and combined.
 
-Invariant: `write` may be called from any thread, once per ubatch; `finish` once, after all of them. Nothing is
-locked: the one thread that gets the token allocates the result, the others keep their part until it is there.
-Rejected: a lock (core/batch knows no threads), and joining all parts at the end (twice the memory, and the join is
-not done by the workers).
+Invariant: `write` may be called from any thread, once per ubatch; `finish` once, after all of them. Nothing
+is locked: the one thread that gets the token allocates the result, the others keep their part until it is
+there. Rejected: a lock (core/batch knows no threads), and joining all parts at the end (twice the memory, and
+the join is not done by the workers).
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class RowsSink:
     """Rows of an array, each written to its place in one result."""
 
     __slots__ = (
-        "_axis", "_class", "_device", "_dtype", "_first", "_kept", "_leaf", "_places", "_tail", "_target", "_token",
-        "_versions", "shape",
+        "_axis", "_class", "_device", "_dtype", "_first", "_kept", "_leaf", "_places", "_tail", "_target",
+        "_token", "_versions", "shape",
     )  # fmt: skip
 
     def __init__(self, part: Any, index: int, axis: int, places: RowPlaces, leaf: OutputLeaf) -> None:
@@ -111,8 +111,8 @@ class RowsSink:
         return self._target if not self._kept and self._target is not None else self._joined()
 
     def _keep(self, index: int, part: Any, *, recorded: bool) -> None:
-        """Keep it until the end: as it is where autograd records, else a copy, since the function may use its memory
-        again while another thread is still making the result."""
+        """Keep it until the end: as it is where autograd records, else a copy, since the function may use
+        its memory again while another thread is still making the result."""
         if recorded:
             if self._leaf.given:
                 raise ArgumentValueError(
@@ -213,14 +213,16 @@ class RowsSink:
 def no_row_each(name: str, index: int, found: int, expected: str) -> OutputMismatchError:
     """The error for an output that has other rows than its part of the inputs."""
     return OutputMismatchError(
-        f"{name} does not have one row for each row of the input: ubatch {index} had {expected} and returned {found} rows; "
-        "if the function needs all rows at once (a mean over rows, the last row), call it whole; if another axis has the "
-        "rows, declare the output tokens(axis); else declare it replicate(), reduce(fn) or collect()"
+        f"{name} does not have one row for each row of the input: ubatch {index} had {expected} and returned "
+        f"{found} rows; if the function needs all rows at once (a mean over rows, the last row), call it "
+        "whole; if another axis has the rows, declare the output tokens(axis); else declare it replicate(), "
+        "reduce(fn) or collect()"
     )
 
 
 def mismatch(name: str, index: int, found: str, first: int, expected: str) -> OutputMismatchError:
     """The error for an output of two ubatches that are not of one kind."""
     return OutputMismatchError(
-        f"{name} is {found} in ubatch {index} but {expected} in ubatch {first}; return the same kind from every call"
+        f"{name} is {found} in ubatch {index} but {expected} in ubatch {first}; return the same kind from "
+        "every call"
     )

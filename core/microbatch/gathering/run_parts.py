@@ -1,9 +1,9 @@
 """The loop of the project: take a part out, call the function on it, store what it returned; then the result.
 
-Invariant: every part is loaded, called and stored exactly once, or the loop ends with an error and gives no result.
-Whoever runs a batch in parts comes here: the engine, recovery for a part that did not fit, the pilot of a memory guard,
-`check`, and a step that is captured. They differ in the call, which is a chain of layers with one signature, and in the
-order, which is row after row here and a schedule in the engine.
+Invariant: every part is loaded, called and stored exactly once, or the loop ends with an error and gives no
+result. Whoever runs a batch in parts comes here: the engine, recovery for a part that did not fit, the pilot
+of a memory guard, `check`, and a step that is captured. They differ in the call, which is a chain of layers
+with one signature, and in the order, which is row after row here and a schedule in the engine.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The graphs of one wrapper, least recently used ones dropped first.
 
-Invariant: the bytes of all kept graphs never exceed the budget of the last `keep`; a graph is dropped only after its
-last replay has finished. What cannot be captured is remembered with its reason, so it is tried once.
+Invariant: the bytes of all kept graphs never exceed the budget of the last `keep`; a graph is dropped only
+after its last replay has finished. What cannot be captured is remembered with its reason, so it is tried
+once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a graph stands for: one call of the function, or a whole step of ubatches that take turns.
 
-Invariant: `plain` and `captured` give the same result. `captured` may only do what a capture bears: it reads no value on
-the host, recovers from nothing and tells nobody, since a replay repeats none of that.
+Invariant: `plain` and `captured` give the same result. `captured` may only do what a capture bears: it reads
+no value on the host, recovers from nothing and tells nobody, since a replay repeats none of that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What a captured call or step depends on, as a value that can be looked up.
 
-Invariant: two calls with one key launch the same work on arrays of the same shapes, dtypes and device, under the same
-modes of the framework. A call with an argument that has no such value has no key and is run as it is.
+Invariant: two calls with one key launch the same work on arrays of the same shapes, dtypes and device, under
+the same modes of the framework. A call with an argument that has no such value has no key and is run as it
+is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From a call's rows to the rows of a captured call, and back.
 
-Invariant: added rows repeat the last real one (zeros could make NaN) and never reach a result: outputs are trimmed to
-the real rows, and only where the first such result equalled the plain call's.
+Invariant: added rows repeat the last real one (zeros could make NaN) and never reach a result: outputs are
+trimmed to the real rows, and only where the first such result equalled the plain call's.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def resized(leaves: Sequence[Any], rows: int | None, backend: Backend) -> list[A
 
 
 def fill(static: Sequence[Any], leaves: Sequence[Any], backend: Backend) -> None:
-    """Write the arrays of `leaves` into those of `static`; rows beyond theirs repeat the last, surplus is left out."""
+    """Write the arrays of `leaves` into those of `static`; rows beyond theirs repeat the last, surplus is
+    left out."""
     for target, leaf in zip(static, leaves, strict=True):
         if not is_array(leaf):
             continue

@@ -1,13 +1,15 @@
 """Replay a call where its graph is known, capture it where it may be, and run it as it is otherwise.
 
-Invariant: the result is that of the plain call. A graph is used for a number of rows only after its result for those
-rows equalled the plain call's, compared once: that refuses functions that mix rows (padding would change them), draw
-random numbers, or branch on the host. Whatever goes wrong in a capture, the plain result is returned and the reason
-kept. Graphs share one pool where the backend has one, so replays follow each other: an event after each replay is
-waited for, on the device, by the next; a call that comes while another one is at it runs as it is.
+Invariant: the result is that of the plain call. A graph is used for a number of rows only after its result
+for those rows equalled the plain call's, compared once: that refuses functions that mix rows (padding would
+change them), draw random numbers, or branch on the host. Whatever goes wrong in a capture, the plain result
+is returned and the reason kept. Graphs share one pool where the backend has one, so replays follow each
+other: an event after each replay is waited for, on the device, by the next; a call that comes while another
+one is at it runs as it is.
 
-What is captured is a `CapturedWork`: a call of the function where ubatches follow each other (one graph serves all ubatches of
-one size), the whole step where they overlap (the graph is the overlap, and its key holds every size).
+What is captured is a `CapturedWork`: a call of the function where ubatches follow each other (one graph
+serves all ubatches of one size), the whole step where they overlap (the graph is the overlap, and its key
+holds every size).
 """
 
 from __future__ import annotations
@@ -51,8 +53,8 @@ class Asked:
 class Graphs:
     """The captured calls and steps of one function. `sizes` are rows of a ubatch, in increasing order.
 
-    `budget` in bytes; None takes a share of what is usable. `uniform` says that all arrays are cut along axis 0, `modes()`
-    what of the function itself decides which work it launches (whether a module trains).
+    `budget` in bytes; None takes a share of what is usable. `uniform` says that all arrays are cut along axis
+    0, `modes()` what of the function itself decides which work it launches (whether a module trains).
     """
 
     def __init__(

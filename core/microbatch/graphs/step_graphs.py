@@ -1,7 +1,7 @@
 """The graphs of a wrapper as one step uses them: in place of the function, or of the step itself.
 
-Invariant: one call of the function is replayed only where calls follow each other on one stream, since a graph has one
-set of inputs and outputs.
+Invariant: one call of the function is replayed only where calls follow each other on one stream, since a
+graph has one set of inputs and outputs.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Ubatches side by side on pooled threads, the caller's included; for functions that release the GIL.
 
-Invariant: each ubatch is taken from the queue exactly once (`deque.popleft` is atomic with and without the GIL);
-after the first error nobody takes another. Longest first, so that no thread is left with a long part at the end.
-Rejected: one fixed share per thread (a slow core holds up the step), a future per ubatch (43-89 µs each,
-against 3 µs for a queue that workers drain).
+Invariant: each ubatch is taken from the queue exactly once (`deque.popleft` is atomic with and without the
+GIL); after the first error nobody takes another. Longest first, so that no thread is left with a long part at
+the end. Rejected: one fixed share per thread (a slow core holds up the step), a future per ubatch (43-89 µs
+each, against 3 µs for a queue that workers drain).
 """
 
 from __future__ import annotations

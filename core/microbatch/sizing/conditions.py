@@ -1,7 +1,8 @@
-"""What sizes depend on besides the batch: how many parts are alive at a time, and what the device lets a policy try.
+"""What sizes depend on besides the batch: parts alive at a time, and what the device lets a policy try.
 
-Invariant: nothing is tried to failure on a host (its process is killed), nor by one rank of several (the others wait in
-a collective). While nothing changes, the same record comes back, so that a planner sees by identity that it has not.
+Invariant: nothing is tried to failure on a host (its process is killed), nor by one rank of several (the
+others wait in a collective). While nothing changes, the same record comes back, so that a planner sees by
+identity that it has not.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class ConditionsOf:
     __slots__ = ("_graph_sizes", "_known", "_workers")
 
     def __init__(self, workers: int, graph_sizes: tuple[int, ...] | None) -> None:
-        """`workers` are those of a parallel step; `graph_sizes` the configured ones, None where graphs are off."""
+        """`workers` are those of a parallel step; `graph_sizes` is None where graphs are off."""
         self._workers = workers
         self._graph_sizes = graph_sizes or ()
         self._known: dict[tuple[str, bool, bool], Conditions] = {}

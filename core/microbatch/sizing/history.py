@@ -1,10 +1,10 @@
 """What policies learned, kept across runs in one SQLite file.
 
-Invariant: reading or writing never breaks a step. A path that cannot be used, a file that is not ours, a row that is
-damaged: one warning, and the run goes on with nothing remembered. Writes are transactions, so several processes may
-share a file; of two that write one key, the later one stays. Only numbers and names are kept, as JSON: no pickle, so
-a foreign file can do no more than be ignored. Rejected: one JSON file (a reader-writer race loses the other process's
-keys), free memory as part of the key (it is never the same twice).
+Invariant: reading or writing never breaks a step. A path that cannot be used, a file that is not ours, a row
+that is damaged: one warning, and the run goes on with nothing remembered. Writes are transactions, so several
+processes may share a file; of two that write one key, the later one stays. Only numbers and names are kept,
+as JSON: no pickle, so a foreign file can do no more than be ignored. Rejected: one JSON file (a reader-writer
+race loses the other process's keys), free memory as part of the key (it is never the same twice).
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ MOST_ENTRIES = 1000
 """The entries not used for longest go first."""
 _TABLE = """
 create table if not exists learned (
-    key text primary key, fields text not null, state text not null, changed text not null default (strftime('%Y-%m-%d %H:%M:%f', 'now'))
+    key text primary key, fields text not null, state text not null,
+    changed text not null default (strftime('%Y-%m-%d %H:%M:%f', 'now'))
 )
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryKey:
-    """What must be equal for a learned state to hold. Shapes, dtypes and the unit of sizes are in the state itself."""
+    """What must be equal for a learned state to hold; shapes, dtypes and the unit are in the state itself."""
 
     model: str
     """The user's id of the model, or the function's module and name."""
@@ -100,7 +101,8 @@ class History:
             (key.text(), key.text(), json.dumps(state)),
         )
         self._ask(
-            "delete from learned where key in (select key from learned order by changed desc limit -1 offset ?)",
+            "delete from learned where key in "
+            "(select key from learned order by changed desc limit -1 offset ?)",
             (MOST_ENTRIES,),
         )
 

@@ -1,8 +1,8 @@
 """Ask the policy, enforce the bounds, cut.
 
-Invariant: whatever a policy answers, every row is in exactly one ubatch, no ubatch is empty, none is smaller than
-its longest request or larger than the batch. A bad policy may be slow, never wrong. While the numbers and the answer
-stay the same objects, so does the plan: a step that is like the one before it is not cut anew.
+Invariant: whatever a policy answers, every row is in exactly one ubatch, no ubatch is empty, none is smaller
+than its longest request or larger than the batch. A bad policy may be slow, never wrong. While the numbers
+and the answer stay the same objects, so does the plan: a step that is like the one before it is not cut anew.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Planner:
     def request(
         self, batch: Batch, memory: MemoryReading | None, conditions: Conditions, step: int
     ) -> SizingRequest:
-        """The numbers a policy sees for `batch`; those of the step before where they are still true (5 us saved)."""
+        """The numbers a policy sees; those of the step before where they are still true, which saves 5 us."""
         shape, last, signature = batch.shape, self._last_request, batch.signature
         if (
             last is not None

@@ -1,7 +1,7 @@
 """From the option `policy` to a policy object: one name, or a chain of names.
 
-Invariant: an explicit user size wins over learning. When the user sets a count or a budget and names no policy,
-that count or budget is what is used.
+Invariant: an explicit user size wins over learning. When the user sets a count or a budget and names no
+policy, that count or budget is what is used.
 """
 
 from __future__ import annotations

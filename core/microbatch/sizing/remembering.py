@@ -1,7 +1,8 @@
 """Gives a policy what it learned in earlier runs, and keeps what it learns in this one.
 
-Invariant: the history is read once, before the first step on a backend, and written at steps 16, 64, 256 and so on
-and when the wrapper ends: never on the path of most steps. State that the policy refuses is ignored with a warning.
+Invariant: the history is read once, before the first step on a backend, and written at steps 16, 64, 256 and
+so on and when the wrapper ends: never on the path of most steps. State that the policy refuses is ignored
+with a warning.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class Remembering:
         try:
             self._policy.restore(state)
         except ValueError as error:
-            text = f"history {self._config.history!r} holds state this policy cannot use ({error}); it is ignored"
+            path = self._config.history
+            text = f"history {path!r} holds state that this policy cannot use ({error}); it is ignored"
             warnings.warn(text, RuntimeWarning, stacklevel=4)
 
     def after(self, step: int) -> None:
@@ -65,7 +67,10 @@ class Remembering:
             self.keep()
 
     def close(self) -> None:
-        """`keep` for the last time; twice is once. Holds nothing of the function, so the wrapper's finalizer may call it."""
+        """`keep` for the last time; twice is once.
+
+        It holds nothing of the function, so the wrapper's finalizer may call it.
+        """
         if not self._closed:
             self._closed = True
             self.keep()

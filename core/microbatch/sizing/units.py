@@ -1,7 +1,7 @@
 """What sizes of a batch are counted in: rows, tokens of requests, or padded cost.
 
-Invariant: the one place that names the units. A size in one unit says nothing of a size in another, so what is learned
-carries the unit in its signature.
+Invariant: the one place that names the units. A size in one unit says nothing of a size in another, so what
+is learned carries the unit in its signature.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """A whole step of ubatches that take turns, as something that can be captured.
 
-Invariant: a graph of it holds the launches of all ubatches with the waits between their streams, so a replay overlaps
-what the step overlaps, without threads and hand-offs. It is captured only where shapes alone say what each ubatch is
-given; offsets, lengths and packing are values, which a replay would not look at again. The threads that carry the
-ubatches are those of the wrapper's pool: they ran the same step just before, so what a framework keeps for each thread
-exists, and they end after the graphs do.
+Invariant: a graph of it holds the launches of all ubatches with the waits between their streams, so a replay
+overlaps what the step overlaps, without threads and hand-offs. It is captured only where shapes alone say
+what each ubatch is given; offsets, lengths and packing are values, which a replay would not look at again.
+The threads that carry the ubatches are those of the wrapper's pool: they ran the same step just before, so
+what a framework keeps for each thread exists, and they end after the graphs do.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class CapturedStep:
     """Threads and schedules."""
 
     def work(self, plain: Callable[[], Any], *, given_result: bool) -> CapturedWork:
-        """What to look up, replay or capture; `plain` is the step as it is, `given_result` says that it has an `out`."""
+        """What to look up, replay or capture; `plain` runs the step as it is, `given_result`: into an `out`."""
         made = self._planned_cut()
         parts = len(made.slices)
         edges = tuple((piece.token_slice.start, piece.token_slice.stop) for piece in made.slices)

@@ -1,6 +1,7 @@
 """Which schedule a step runs under, and why.
 
-Invariant: `auto` picks `parallel` only for functions that may run so; a schedule the user names is used as named.
+Invariant: `auto` picks `parallel` only for functions that may run so; a schedule the user names is used as
+named.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The way of one step: prepare, run whole or in parts or captured, report.
 
-Invariant: the function sees each row exactly once per successful step, the caller gets the whole result or the
-first error, and nothing of one step outlives it except its report. Each arrow is one call with one value;
-nothing downstream calls back up. Rejected: a step object with a life of its own, since everything per step then
-hangs off something that somebody may keep.
+Invariant: the function sees each row exactly once per successful step, the caller gets the whole result or
+the first error, and nothing of one step outlives it except its report. Each arrow is one call with one value;
+nothing downstream calls back up. Rejected: a step object with a life of its own, since everything per step
+then hangs off something that somebody may keep.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class Engine:
         return self._choice.last() if route is None else route.binder.device.backend
 
     def shutdown(self) -> None:
-        """Keep what was learned, stop the workers and wait for them; a later call raises ClosedError. Twice is once."""
+        """Keep what was learned, and end the workers; a later call raises ClosedError. Twice is once."""
         if not self._closed:
             self._closed = True
             self.remembering.close()
@@ -194,7 +194,7 @@ class Engine:
         )
 
     def _route(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Route:
-        """How steps with these arguments go; kept by the kind of the first one where nothing of it can change."""
+        """How steps with these arguments go; kept by the kind of the first where nothing of it can change."""
         wrapping, backend = self._wrapping, self._choice.of(args, kwargs)
         binder = self._binders.get(backend.name)
         if binder is None:
@@ -222,7 +222,7 @@ class Engine:
         return Layers(guard.call, recovery, guard, graphs)
 
     def _in_parts(self, planned: Planned, outcome: Outcome, layers: Layers, out: Any) -> Any:
-        """Run the parts under their schedule, or replay all of them where the step as a whole was captured."""
+        """Run the parts under their schedule, or replay all of them where the step was captured whole."""
         outputs = self._outputs if out is None else Outputs(layout=self._wrapping.layout, out=out)
         cut = planned.plan.cut or planned.whole_cut()
         parts = Parts(planned.batch, cut, planned.binder.device.backend, outputs)
@@ -260,8 +260,8 @@ class Engine:
         self._told_shared = True
         name = planned.batch.name(index, self._wrapping.names)
         warn(
-            f"{name} has rows that are one and the same memory, and the function writes into it, so each part saw what "
-            "those before it wrote; pass a copy of it, such as .clone() or .copy() gives",
+            f"{name} has rows that are one and the same memory, and the function writes into it, so each "
+            "part saw what those before it wrote; pass a copy of it, such as .clone() or .copy() gives",
             UserWarning,
         )
 

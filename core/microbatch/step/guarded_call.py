@@ -1,9 +1,9 @@
 """The outermost layer of a watched step: parts no larger than their measured need allows.
 
-Invariant: while nothing is known of a kind of batch, no part is larger than twice one whose peak was measured, and
-none whose peak, in proportion to that, would pass the budget. Everything is measured from the start of the step, so
-memory that is kept from one part to the next counts. Rejected: a line through the first peaks (small parts live in
-memory that is held already and show nothing).
+Invariant: while nothing is known of a kind of batch, no part is larger than twice one whose peak was
+measured, and none whose peak, in proportion to that, would pass the budget. Everything is measured from the
+start of the step, so memory that is kept from one part to the next counts. Rejected: a line through the first
+peaks (small parts live in memory that is held already and show nothing).
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from microbatch.step.memory_guard import Watched
 from microbatch.step.outcome import Outcome
 
 SHARE_OF_PILOT = 16
-"""The parts of a pilot double up to this part of its rows: a larger one would be half of the result, copied twice."""
+"""The parts of a pilot double up to this part of its rows: a larger one would be half of the result,
+copied twice."""
 FADING = 0.9
-"""A larger step may lower the known peak per row to this part of it at most, and a smaller step not at all: memory that
-is held anyway hides part of a peak."""
+"""A larger step may lower the known peak per row to this part of it at most, and a smaller step not at
+all: memory that is held anyway hides part of a peak."""
 HIDDEN = 0.7
 """A measured peak below this part of the expected one is taken to be hidden so, and is reported to nobody."""
 
@@ -55,7 +56,8 @@ class GuardedCall:
         return self._pilot
 
     def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int, nested: bool = True) -> Any:
-        """The outputs for these arguments, in as many parts as the memory asks for; `nested` as in `Recovery.call`."""
+        """The outputs for these arguments, in as many parts as the memory asks for; `nested` as in
+        `Recovery.call`."""
         if self._pilot:
             return self._run_pilot(self._binder.bind(args, kwargs), nested=nested)
         bound = self._bound
@@ -67,7 +69,8 @@ class GuardedCall:
         )
 
     def finish(self, sizes: Sequence[int], workers: int) -> None:
-        """Learn from the step, and put its peak into the outcome. `sizes` are the parts that ran, `workers` at a time."""
+        """Learn from the step, and put its peak into the outcome. `sizes` are the parts that ran,
+        `workers` at a time."""
         peak = (
             None
             if self._watched.mark is None or not sizes
@@ -89,7 +92,8 @@ class GuardedCall:
         return outputs
 
     def _measured(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int) -> Any:
-        """One part of the pilot, cut further where the bound so far asks for it; then the bound is set anew."""
+        """One part of the pilot, cut further where the bound so far asks for it; then the bound is set
+        anew."""
         before = len(self._outcome.ran)
         if rows <= (self._bound or rows):
             outputs = self._inner(args, kwargs, rows)
@@ -114,14 +118,16 @@ class GuardedCall:
         return self._most(1)
 
     def _most(self, side: int) -> int:
-        """Rows of each of `side` parts that fit: the budget, less what the function holds for good and the result."""
+        """Rows of each of `side` parts that fit: the budget, less what the function holds for good and the
+        result."""
         watched, later = self._watched, self._later
         assert watched.mark is not None and later is not None
         held = max(0, later.in_use - watched.mark.in_use) + watched.need.result_per_row * watched.rows
         return max(1, math.floor((watched.budget - held) / (watched.need.per_row * side)))
 
     def _learn(self, mark: PeakMark, sizes: Sequence[int], workers: int) -> int | None:
-        """The peak of the step above its start; None where it was hidden. A pilot has set the need per row already."""
+        """The peak of the step above its start; None where it was hidden. A pilot has set the need per row
+        already."""
         peak, need = mark.peak() - mark.in_use, self._watched.need
         need.steps += 1
         flight = sum(sorted(sizes)[-max(1, workers) :])  # the largest parts may have run at the same time

@@ -1,7 +1,9 @@
-"""A step in parts: all ubatches under the schedule; where they took each other's memory, the rest one at a time.
+"""A step in parts: all ubatches under the schedule; where they took each other's memory, the rest one at a
+time.
 
-Invariant: a ubatch that was stored never runs again. While a memory guard knows nothing of the batch, its first ubatch
-runs before all others, since that is where it measures. A schedule's module is imported when it is first used.
+Invariant: a ubatch that was stored never runs again. While a memory guard knows nothing of the batch, its
+first ubatch runs before all others, since that is where it measures. A schedule's module is imported when it
+is first used.
 """
 
 from __future__ import annotations
@@ -87,7 +89,8 @@ class InParts:
             self.runner.run(self.planned, self.ubatches, contexts)
         except Exception as error:
             several = len(contexts) > 1 and self.planned.schedule != "sequential"
-            if not (several and self.layers.recovery.may_go_on_alone(error)):
+            may = several and self.layers.recovery.may_go_on_alone(error)
+            if not may or self.ubatches.all_stored():  # then it came after the rows: a receive hook's
                 raise
             strip_tracebacks(error)
         else:

@@ -1,8 +1,8 @@
 """The layers around the function of one step: graph, recovery, memory guard.
 
-Invariant: each layer calls the next one inside and knows nothing of the others: function, then graph, then recovery, then
-guard. Where ubatches overlap the graph is not around the function but around the whole step, since the overlap is what
-is worth replaying.
+Invariant: each layer calls the next one inside and knows nothing of the others: function, then graph, then
+recovery, then guard. Where ubatches overlap the graph is not around the function but around the whole step,
+since the overlap is what is worth replaying.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Whether a step must be watched, where taking too much memory is not an error but the end of the process.
 
-Invariant: while nothing is known of a kind of batch, its first parts are small and measured (`guarded_call.py`); what they
-needed bounds every later part of that kind. Rejected: trusting a factor over the input's bytes (a search among 20,000
-points needs 640 times its input).
+Invariant: while nothing is known of a kind of batch, its first parts are small and measured
+(`guarded_call.py`); what they needed bounds every later part of that kind. Rejected: trusting a factor over
+the input's bytes (a search among 20,000 points needs 640 times its input).
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from microbatch.step.planned import Planned
 SHARE = 0.9
 """Part of the memory that is planned with; the kernel counts in batches of pages."""
 LIMITED = 4096
-"""With a memory limit: a first step is watched if this many bytes for each byte of its input would pass the limit."""
+"""With a memory limit: a first step is watched if this many bytes for each byte of its input would pass
+the limit."""
 UNLIMITED = 512
-"""The same without a limit, against the memory that is left: lower, as a step seldom needs 512 times its input."""
+"""The same without a limit, against the memory that is left: lower, as a step seldom needs 512 times its
+input."""
 MEASURED = 4
 """Steps of a kind that are measured; after that only larger ones are."""
 KINDS = 256
@@ -73,7 +75,8 @@ class Watched:
 
 
 class MemoryGuard:
-    """One per wrapper. `limit` is the user's, in bytes above the start of the step; None for what the memory has."""
+    """One per wrapper. `limit` is the user's, in bytes above the start of the step; None for what the
+    memory has."""
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit

@@ -1,14 +1,15 @@
 """After out-of-memory: run the failed part again in smaller parts, and nothing else.
 
-Invariant: a part whose outputs were stored is never run again; no retry happens inside `except`; nothing of a failed
-attempt is referenced when the next one starts, since of its error only text and a chain without tracebacks is kept (a
-chained cause pins its frames too, and with them the tensors). Sizes halve, so a step fails at most log2(rows) + 1 times.
-Only where not even one row fits beside its siblings are the parts that were not stored run again, once and one at a
-time: what they had computed until then is the memory that was missing, and is let go.
+Invariant: a part whose outputs were stored is never run again; no retry happens inside `except`; nothing of a
+failed attempt is referenced when the next one starts, since of its error only text and a chain without
+tracebacks is kept (a chained cause pins its frames too, and with them the tensors). Sizes halve, so a step
+fails at most log2(rows) + 1 times. Only where not even one row fits beside its siblings are the parts that
+were not stored run again, once and one at a time: what they had computed until then is the memory that was
+missing, and is let go.
 
-Rejected: restarting the whole batch at half the size (repeats finished work), retrying by recursion inside the
-handler (pins one attempt a level), collecting garbage before the first retry (107 ms, and freed blocks are back in
-the pool already).
+Rejected: restarting the whole batch at half the size (repeats finished work), retrying by recursion inside
+the handler (pins one attempt a level), collecting garbage before the first retry (107 ms, and freed blocks
+are back in the pool already).
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Failed:
 
 
 class Recovery:
-    """The layer around the function of one step that lets a part which ran out of memory run in smaller parts."""
+    """The layer around the function of one step that lets a part which ran out of memory run in smaller
+    parts."""
 
     __slots__ = ("_binder", "_function", "_limit", "_outcome", "_reclaimed", "_suspects")
 
@@ -59,8 +61,8 @@ class Recovery:
     def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int, nested: bool = True) -> Any:
         """The outputs for these arguments, which hold `rows` rows.
 
-        `nested` says that they go to another gather, which puts together what is kept rather than written. Raises
-        StepOutOfMemoryError when one row alone does not fit.
+        `nested` says that they go to another gather, which puts together what is kept rather than written.
+        Raises StepOutOfMemoryError when one row alone does not fit.
         """
         limit = self._limit
         if limit is None or rows <= limit:
@@ -126,21 +128,23 @@ class Recovery:
         """Other ranks may be inside a collective now; to run different parts than they do would hang them."""
         if self._binder.device.in_group():
             raise StepOutOfMemoryError(
-                f"memory ran out in a step that other ranks run too ({failed.error}); running it again here alone "
-                "would leave them waiting, so agree on a smaller max_tokens_per_ubatch on all ranks"
+                f"memory ran out in a step that other ranks run too ({failed.error}); running it again here "
+                "alone would leave them waiting, so agree on a smaller max_tokens_per_ubatch on all ranks"
             ) from failed.error
 
     def _advice(self, failed: Failed) -> str:
         tried = ", ".join(str(size) for size in self._outcome.failed)
         reading = self._binder.device.backend.memory()
         return (
-            f"one row alone does not fit: {failed.error or type(failed.error).__name__} (at {failed.where}); sizes "
-            f"tried: {tried}; {_bytes(reading)}; free memory held elsewhere, use a smaller dtype or shorter rows"
+            f"one row alone does not fit: {failed.error or type(failed.error).__name__} (at {failed.where}); "
+            f"sizes tried: {tried}; {_bytes(reading)}; free memory held elsewhere, use a smaller dtype or "
+            "shorter rows"
         )
 
 
 def strip_tracebacks(error: BaseException) -> None:
-    """Drop the tracebacks of `error` and of every cause, context and group member, so that no frame is kept."""
+    """Drop the tracebacks of `error` and of every cause, context and group member, so that no frame is
+    kept."""
     for member in _chain(error):
         member.__traceback__ = None
 

@@ -1,6 +1,7 @@
 """Put what a step was given and what it did into one record: numbers and names, no array.
 
-Invariant: made once a step, in one pass; never raises and never reads the device; it costs a few microseconds.
+Invariant: made once a step, in one pass; never raises and never reads the device; it costs a few
+microseconds.
 """
 
 from __future__ import annotations

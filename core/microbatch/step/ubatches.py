@@ -1,7 +1,7 @@
 """The ubatches of one step: the parts with their contexts, states and times, as a schedule runs them.
 
-Invariant: `store` accounts each ubatch once; the result is given out only when every ubatch was stored. May be
-called from several threads, each with contexts of its own.
+Invariant: `store` accounts each ubatch once; the result is given out only when every ubatch was stored. May
+be called from several threads, each with contexts of its own.
 """
 
 from __future__ import annotations
@@ -83,6 +83,10 @@ class Ubatches:
             context.state = UBatchState.COMPLETED
         if self._progress is not None:
             self._progress(self._total, self._total)
+
+    def all_stored(self) -> bool:
+        """Whether every row is in the result."""
+        return all(context.state is UBatchState.COMPLETED for context in self.contexts)
 
     def unfinished(self) -> list[UBatchContext]:
         """New contexts for the ubatches that were not stored; nothing of their first attempt is kept."""

@@ -235,7 +235,8 @@ def test_reduce_gets_values_in_row_order_and_their_weights(run_cut: Run) -> None
     )
     layout = Layout(outputs={"mean": mean, "parts": collect()})
     result = run_cut(
-        lambda p: {"mean": p.mean(), "parts": p.tolist(), "x": p}, x, layout=layout, splitter="even", num_ubatches=3,
+        lambda p: {"mean": p.mean(), "parts": p.tolist(), "x": p}, x, layout=layout, splitter="even",
+        num_ubatches=3,
         order=lambda indices: indices[::-1],
     )  # fmt: skip
     assert result["mean"] == x.mean()
@@ -338,7 +339,8 @@ def test_replicated_arrays_must_agree_in_dtype_too(run_cut: Run) -> None:
 
 
 def test_an_output_of_inputs_cut_along_another_axis_must_be_declared() -> None:
-    """Of x [1, 2] cut along axis 1, a part [1, 1] looks as if its row were on axis 0; the answer would be [2, 1]."""
+    """Of x [1, 2] cut along axis 1, a part [1, 1] looks as if its row were on axis 0; the answer would be
+    [2, 1]."""
     x = np.array([[0.0, 1.0]])
     with (
         microbatch.wrap(

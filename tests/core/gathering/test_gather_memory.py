@@ -196,8 +196,8 @@ def test_constants_may_share_memory(run_cut: Run, value: Any) -> None:
     table = np.arange(3.0)
     layout = Layout(outputs={"table": replicate(), "parts": collect()})
     result = run_cut(
-        lambda p: {"table": table, "parts": np.broadcast_to(table, (2, 3))}, X, layout=layout, splitter="even",
-        num_ubatches=3,
+        lambda p: {"table": table, "parts": np.broadcast_to(table, (2, 3))}, X, layout=layout,
+        splitter="even", num_ubatches=3,
     )  # fmt: skip
     np.testing.assert_array_equal(result["parts"], [[table, table]] * 3)
 

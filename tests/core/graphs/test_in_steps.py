@@ -142,8 +142,8 @@ def test_a_stream_that_was_not_joined_is_refused_and_the_step_runs_without_a_gra
         return x * 2
 
     with microbatch.wrap(
-        forking, backend=device.name, plugins=GivenBackends(device), graphs=True, num_ubatches=1, policy="fixed",
-        schedule="sequential",
+        forking, backend=device.name, plugins=GivenBackends(device), graphs=True, num_ubatches=1,
+        policy="fixed", schedule="sequential",
     ) as wrapper:  # fmt: skip
         for start in range(3):
             np.testing.assert_array_equal(np.asarray(wrapper(device.array(ROWS + start))), (ROWS + start) * 2)
@@ -156,7 +156,8 @@ def test_a_stream_that_was_not_joined_is_refused_and_the_step_runs_without_a_gra
 
 @pytest.mark.pitfall(18)
 def test_a_graph_keeps_its_inputs_to_itself() -> None:
-    """It was captured on arrays of its own: it writes into no caller's, and reads none that has been freed."""
+    """It was captured on arrays of its own: it writes into no caller's, and reads none that has been
+    freed."""
     device = AdversarialBackend()
     with wrapped(device, num_ubatches=1) as wrapper:
         first = device.array(ROWS)

@@ -1,4 +1,5 @@
-"""What a device lets a policy do: graph sizes reach it, and sizes are tried only where failing costs nothing."""
+"""What a device lets a policy do: graph sizes reach it, and sizes are tried only where failing costs
+nothing."""
 
 from __future__ import annotations
 
@@ -105,7 +106,8 @@ def test_another_backend_is_asked_for_its_own() -> None:
 
 
 def test_auto_cuts_to_captured_sizes_and_replays_them() -> None:
-    # rows of 128 bytes: a batch, a result, and too little for another one, so that the step is cut whatever is fastest
+    # rows of 128 bytes: a batch, a result, and too little for another one, so that the step is cut whatever
+    # is fastest
     model = MemoryModel(capacity=128 * (2 * 1024 + 900), caching=False)
     device = AdversarialBackend(WORST_ORDERS[0], model)
     with microbatch.wrap(

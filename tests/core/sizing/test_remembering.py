@@ -214,8 +214,8 @@ def test_loaded_times_are_measured_again() -> None:
         size = answer.limit or 4096
         policy.observe(
             StepReport(
-                step=0, num_tokens=4096, num_requests=4096, sizes=(size,) * -(-4096 // size), seconds=0.1 + 1 / size,
-                signature="s", limit=size,
+                step=0, num_tokens=4096, num_requests=4096, sizes=(size,) * -(-4096 // size),
+                seconds=0.1 + 1 / size, signature="s", limit=size,
             )
         )  # fmt: skip
         return answer.reason

@@ -1,4 +1,5 @@
-"""A whole step of ubatches that take turns, captured: the plain result, the same overlap, and nothing unordered."""
+"""A whole step of ubatches that take turns, captured: the plain result, the same overlap, and nothing
+unordered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""On a CPU nothing is raised when memory runs out, the process ends: so the limit is kept without being touched."""
+"""On a CPU nothing is raised when memory runs out, the process ends: so the limit is kept without being
+touched."""
 
 from __future__ import annotations
 

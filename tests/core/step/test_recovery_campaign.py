@@ -1,8 +1,9 @@
 """Recovery on the adversarial device with a capacity: 5,000 drawn batches, capacities and faults.
 
-Every case ends; it ends with the rows of the plain call unless not even one row fits, or with the function's own
-error. No row that was stored is ever computed again, in no case; nor one that was computed, but for the ubatches in
-flight where a row did not fit beside them: those that were not stored run once more, one at a time.
+Every case ends; it ends with the rows of the plain call unless not even one row fits, or with the function's
+own error. No row that was stored is ever computed again, in no case; nor one that was computed, but for the
+ubatches in flight where a row did not fit beside them: those that were not stored run once more, one at a
+time.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ CHUNK = 250
 ROW = 64
 """Bytes of a row; also what the device rounds to."""
 LIVE = 4
-"""Arrays of a part that are alive at most: its input is a view, two temporaries, its output, and room for one more."""
+"""Arrays of a part that are alive at most: its input is a view, two temporaries, its output, and room for
+one more."""
 
 
 class FaultError(Exception):
@@ -126,8 +128,9 @@ def perform(case: Case, stored: set[int]) -> str:
             assert case.fault is not None and not case.fault[1]
             end = "fault"
         except MemoryError:
-            # one at a time, a part of a row needs LIVE rows, and what its ubatch has put together is kept; side by side
-            # the others may have put theirs aside too, while one of them was about to make the result
+            # one at a time, a part of a row needs LIVE rows, and what its ubatch has put together is kept;
+            # side by side the others may have put theirs aside too, while one of them was about to make the
+            # result
             kept = case.ubatches if case.schedule == "parallel" else 2
             assert case.room < LIVE + kept * -(-case.rows // case.ubatches) or case.rows == 1
             end = "does not fit"

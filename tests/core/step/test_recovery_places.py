@@ -1,4 +1,5 @@
-"""Memory that runs out at every place of a step: cutting, calling, making the result, recovering, the policy."""
+"""Memory that runs out at every place of a step: cutting, calling, making the result, recovering, the
+policy."""
 
 from __future__ import annotations
 
