@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from microbatch import dbo
 from microbatch.errors import ThreadStateError
 from microbatch.extend.lanes import LanePool
 from microbatch.schedules import pingpong
+from microbatch.step.recovery import strip_tracebacks
 from microbatch.turns.context import UBatchContext, entered
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
@@ -25,6 +29,9 @@ NAMES = {
     "dbo_switch_to_compute_sync", "dbo_yield", "dbo_yield_and_switch_from_comm_to_compute",
     "dbo_yield_and_switch_from_compute_to_comm",
 }  # fmt: skip
+
+
+ARGUMENTS = {"dbo_register_recv_hook": (print,), "dbo_get_previous_event": (print,)}
 
 
 class LoggedEvent:
@@ -377,6 +384,47 @@ def test_a_finished_ubatch_gets_no_hooks(driver: str) -> None:
 
     run(compute, driver, count=3)
     assert ran == [2]
+
+
+def test_code_that_outlives_its_step_does_nothing(driver: str) -> None:
+    device, left_over = LendingDevice(), []
+
+    def compute(context: UBatchContext, ubatch: int) -> None:
+        left_over.append(copy_context())
+        dbo.dbo_yield()
+        if ubatch == 1:
+            raise ValueError("failed")
+
+    with pytest.raises(ValueError, match="failed"):
+        run(compute, driver, device=device)
+    noted = list(device.log)
+    for variables in left_over:
+        for name in sorted(NAMES - {"dbo_current_ubatch_id"}):
+            assert not variables.run(getattr(dbo, name), *ARGUMENTS.get(name, ()))
+    assert device.log == noted
+
+
+def test_a_hook_that_nobody_ran_is_let_go_with_its_step(driver: str) -> None:
+    class Payload:
+        pass
+
+    kept: list[weakref.ref[Payload]] = []
+
+    def compute(context: UBatchContext, ubatch: int) -> None:
+        payload = Payload()
+        kept.append(weakref.ref(payload))
+        dbo.dbo_register_recv_hook(lambda: payload)
+        raise ValueError("failed")
+
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="failed") as caught:
+            run(compute, driver)
+        strip_tracebacks(caught.value)
+        del caught
+        assert [reference() for reference in kept] == [None]
+    finally:
+        gc.enable()
 
 
 def test_greenlets_park_the_state_of_their_thread() -> None:

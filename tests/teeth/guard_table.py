@@ -101,8 +101,8 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=8,
         what="the event is recorded before the turn is passed",
         path=SEAT,
-        text="        event = self.streams.record()\n        self.context.gpu_wait_event = event\n        self.ring.hand_over(self.index, label)\n",
-        instead="        self.ring.hand_over(self.index, label)\n        event = self.streams.record()\n        self.context.gpu_wait_event = event\n",
+        text="        event = self.streams.record()\n        self.ubatch.gpu_wait_event = event\n        self.ring.hand_over(self.index, label)\n",
+        instead="        self.ring.hand_over(self.index, label)\n        event = self.streams.record()\n        self.ubatch.gpu_wait_event = event\n",
         test=f"{ON_DEVICES}::test_pitfall_8_an_event_recorded_after_the_hand_over_would_order_too_much",
     ),
     Guard(

@@ -54,7 +54,7 @@ class Ubatches:
         """The arguments of one ubatch, as views where the framework can."""
         index = context.ubatch_id
         self._started[index] = self._clock()
-        context.state = UBatchState.PREPARING
+        context.advance(UBatchState.PREPARING)
         trims = self.cut.trims
         try:
             return self._batch.part(context.slice_info, None if trims is None else trims[index], index)
@@ -64,7 +64,7 @@ class Ubatches:
 
     def compute(self, context: UBatchContext, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
         """Call the function on the part; in smaller ones if memory runs out."""
-        context.state = UBatchState.EXECUTING
+        context.advance(UBatchState.EXECUTING)
         args, kwargs = inputs
         watch = self.watch
         if watch is not None and watch.pilot:
@@ -75,7 +75,7 @@ class Ubatches:
         """Write the outputs to their rows of the result."""
         index = context.ubatch_id
         self._gather.store(index, outputs)
-        context.state = UBatchState.COMPLETED
+        context.advance(UBatchState.COMPLETED)
         self._seconds[index] = self._clock() - self._started[index]
         self._done.append(context.slice_info.num_reqs)
         if self._progress is not None:
@@ -84,7 +84,8 @@ class Ubatches:
     def replayed(self) -> None:
         """Note that a graph did them all at once."""
         for context in self.contexts:
-            context.state = UBatchState.COMPLETED
+            for state in (UBatchState.PREPARING, UBatchState.EXECUTING, UBatchState.COMPLETED):
+                context.advance(state)
         if self._progress is not None:
             total = self._batch.shape.num_requests
             self._progress(total, total)

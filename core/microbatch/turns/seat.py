@@ -1,4 +1,4 @@
-"""A ubatch's place in a ring: what `dbo` calls at the yield points of model code.
+"""A ubatch's seat at the ring: through it the ubatch passes its turn, changes its stream and leaves receive hooks.
 
 Invariant: only the code of the ubatch that has the turn is running, so nothing here is locked. Receive hooks are a
 queue on the ubatch that comes next (vLLM keeps one slot, and a second hook overwrites the first).
@@ -8,29 +8,43 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from microbatch.extend.protocols import Backend
-from microbatch.turns.context import UBatchContext
 from microbatch.turns.handoff import Ring
+from microbatch.turns.seat_variable import SeatHolder
 from microbatch.turns.streams import OTHER, Activation, Lane, StepLanes, StreamSide
 
-__all__ = ["Seat", "seats_of"]
+__all__ = ["Seat", "end_seats", "make_seats"]
+
+
+class Marked(Protocol):
+    """What a seat tells its ubatch: a `UBatchContext`, named by what is used of it, so that contexts may know seats."""
+
+    gpu_wait_event: Any
+    """The device event recorded at its last hand-off."""
 
 
 class Seat:
     """One ubatch of a step that takes turns."""
 
-    __slots__ = ("_seats", "context", "hooks", "index", "ring", "streams")
+    __slots__ = ("_seats", "holder", "hooks", "index", "ring", "streams", "ubatch")
 
     def __init__(
-        self, context: UBatchContext, index: int, ring: Ring, streams: StreamSide, seats: list[Seat]
+        self, ubatch: Marked, index: int, ring: Ring, streams: StreamSide, seats: Sequence[Seat]
     ) -> None:
-        self.context = context
+        self.ubatch = ubatch
+        """Who is told of the event recorded at a hand-off."""
         self.index = index
+        """Its number in the ring."""
         self.ring = ring
+        """Who has the turn, and who comes next."""
         self.streams = streams
+        """Which stream the ubatch is on."""
         self.hooks: deque[Callable[[], Any]] = deque()
+        """What siblings left to be called here, oldest first."""
+        self.holder = SeatHolder(self)
+        """What the context variable holds while code of this ubatch runs."""
         self._seats = seats
 
     def hand_over(self, label: str = "") -> None:
@@ -51,10 +65,15 @@ class Seat:
         self.streams.wait(event)
 
     def hand_over_to(self, lane: Lane, label: str = "") -> None:
-        """Mark the work so far, pass the turn, and go on in the stream of `lane` after the mark."""
+        """Mark the work so far, pass the turn, and go on in the stream of `lane` after the mark.
+
+        Raises ThreadStateError if the ubatch is on that stream already.
+        """
         self.streams.require(OTHER[lane])
+        # The mark comes before the turn is passed: set later, it would also cover what siblings launch meanwhile, and
+        # this ubatch would wait for them. The wait comes after the switch: it must hold back the stream gone to.
         event = self.streams.record()
-        self.context.gpu_wait_event = event
+        self.ubatch.gpu_wait_event = event
         self.ring.hand_over(self.index, label)
         self.streams.switch(lane)
         self.streams.wait(event)
@@ -73,19 +92,26 @@ class Seat:
             self.hooks.popleft()()
 
 
-def seats_of(
-    contexts: Sequence[UBatchContext],
+def make_seats(
+    ubatches: Sequence[Marked],
     ring: Ring,
     backend: Backend,
     lanes: StepLanes | None,
     *,
     one_thread: bool = False,
 ) -> list[Seat]:
-    """Give each context its seat; with `one_thread`, all share what is current in it."""
+    """A seat for each ubatch; with `one_thread`, all share what is current in it."""
     shared = Activation(shared=True) if one_thread else None
     seats: list[Seat] = []
-    for index, context in enumerate(contexts):
+    for index, ubatch in enumerate(ubatches):
         streams = StreamSide(backend, lanes, index, shared or Activation())
-        context.seat = Seat(context, index, ring, streams, seats)
-        seats.append(context.seat)
+        seats.append(Seat(ubatch, index, ring, streams, seats))
     return seats
+
+
+def end_seats(seats: list[Seat]) -> None:
+    """The step has ended: put the caller's stream back, and take the seats from code that outlives it."""
+    seats[0].streams.end()  # the caller's own; an interrupt may have come just before it did this itself
+    for seat in seats:
+        seat.holder.empty()
+    seats.clear()  # each seat has this list: a cycle that would keep hooks, and what they hold, until a collection

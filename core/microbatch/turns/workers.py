@@ -1,12 +1,12 @@
 """Threads that live across steps.
 
-Invariant: a worker is idle, or claimed by exactly one run. The claim is one `dict.setdefault` under a key made
-beforehand, and a worker gives itself back; so a caller interrupted at any bytecode loses no worker, and no lock is
-there for it to lose either. A run never waits for a worker to become idle: it hires one, so nested runs cannot
-starve each other. Workers know the roster, never the pool: a dropped pool is collected and its threads end.
+Invariant: a worker is idle, or claimed by exactly one run. A claim is one `dict.setdefault` under a key made before,
+and a worker gives itself back. So a caller that is interrupted at any bytecode loses no worker, and there is no lock
+that it could keep. A run never waits for a worker to become idle but hires one, so nested runs cannot starve each
+other. Workers know the roster, never the pool: a pool that is dropped is collected, and its threads end.
 
-Rejected: a queue in front of a fixed number of threads (a nested step deadlocks once all of them wait for it), and
-threads started per step (80-270 us each, first-use costs of the framework on top).
+Rejected: a queue in front of a fixed number of threads (a nested step would never end once all of them wait for it),
+and threads started for each step (80-270 us each, and what a framework does when a thread first uses it).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class AbandonedError(WaitTimeoutError):
 
 
 CLOSING = object()
-"""Who claims a worker so that it ends."""
+"""Claims a worker in place of a run: the worker is to end."""
 
 
 class Worker:
@@ -38,9 +38,13 @@ class Worker:
 
     def __init__(self, runtime: Runtime, name: str) -> None:
         self.gate = runtime.gate()
+        """Where the thread sleeps; opened when there is something for it to do."""
         self.name = name
+        """The name of the thread."""
         self.task: Task | None = None
+        """The started thread, None before it is known to have started."""
         self.dismissed = False
+        """Whether the thread is to end without looking for work."""
 
 
 class Roster:
@@ -50,12 +54,19 @@ class Roster:
 
     def __init__(self, runtime: Runtime, name: str) -> None:
         self.runtime = runtime
+        """Starts the threads and makes the gates."""
         self.name = name
+        """How the names of the threads begin."""
         self.process = os.getpid()
+        """Where the threads are; a forked child has none of them."""
         self.closed = False
+        """Whether workers end when they are given back."""
         self.hired = 0
+        """How many workers there ever were; the last number in a thread's name."""
         self.workers: list[Worker] = []
+        """All that have not ended."""
         self.claims: dict[Worker, object] = {}
+        """Worker -> the run that has it, or CLOSING; idle ones are not in here."""
 
     def claim(self, run: Run) -> Worker:
         """An idle worker, or a new one; from here on it is the run's."""
@@ -70,12 +81,12 @@ class Roster:
         return worker
 
     def release(self, worker: Worker) -> bool:
-        """Make a claimed worker idle again; True if the roster is closed and the worker must end."""
+        """Make a claimed worker idle again; True if the roster is closed, so that the worker must end."""
         self.claims.pop(worker, None)
         return self.closed and self.claims.setdefault(worker, CLOSING) is CLOSING
 
     def dismiss(self, worker: Worker) -> None:
-        """Give up a worker whose thread may or may not have started."""
+        """Give up a worker whose thread may or may not have been started."""
         worker.dismissed = True
         self.leave(worker)
         worker.gate.open()
@@ -87,7 +98,7 @@ class Roster:
         self.claims.pop(worker, None)
 
     def close(self) -> None:
-        """Make idle workers end now and busy ones when they finish; never blocks. Nothing in a forked child."""
+        """Make idle workers end now, and busy ones when they finish; never blocks. Nothing in a forked child."""
         if self.process != os.getpid():
             return
         self.closed = True
@@ -122,16 +133,24 @@ class Run:
         give_up: Callable[[], bool] | None = None,
     ) -> None:
         self.roster = roster
+        """Whose workers it claims."""
         self.bodies = bodies
+        """What to run; the caller runs the first."""
         self.limit = None if give_up is None else limit
+        """Seconds between two questions whether to give up; None where nobody would answer."""
         self.give_up = give_up
+        """Whether those that still run cannot be needed any more."""
         self.gate = roster.runtime.gate()
+        """Where the caller waits for the last worker."""
         self.jobs: dict[Worker, Callable[[], None]] = {}
+        """Worker -> the body it was given."""
         self.finished: deque[Worker] = deque()
+        """Workers whose body has ended."""
         self.errors: deque[BaseException] = deque()
+        """What bodies let through, in the order of their ends."""
 
     def start(self) -> None:
-        """Claim all workers first, so that a thread which cannot be started leaves no body half begun."""
+        """Claim all workers, then give out the bodies: where a thread cannot be started, no body has begun."""
         workers = [self.roster.claim(self) for _ in self.bodies[1:]]
         for worker, body in zip(workers, self.bodies[1:], strict=True):
             self.jobs[worker] = body
@@ -143,6 +162,7 @@ class Run:
             self.jobs[worker]()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller
             self.errors.append(error)
+        # Given back before it counts as finished: the caller's next run then finds it idle and hires nobody.
         ending = self.roster.release(worker)
         self.finished.append(worker)
         if len(self.finished) >= len(self.jobs):
@@ -150,7 +170,7 @@ class Run:
         return ending
 
     def join(self) -> None:
-        """Wait for every body that was given to a worker; WaitTimeoutError once it is time to give up."""
+        """Wait for every body that was given to a worker; raises AbandonedError once it is time to give up."""
         while len(self.finished) < len(self.jobs):
             if not self.gate.wait(self.limit) and self.give_up is not None and self.give_up():
                 raise AbandonedError(self._stuck())
@@ -163,13 +183,13 @@ class Run:
         )
 
     def forget(self) -> None:
-        """Let the bodies go: a worker on its way back to sleep still holds this run for a moment."""
+        """Drop the bodies and their arguments: a worker on its way back to sleep holds this run a moment longer."""
         if len(self.finished) >= len(self.jobs):
             self.bodies, self.give_up = (), None
             self.jobs.clear()
 
     def raise_escaped(self) -> None:
-        """Raise the first error that a body let through, if one did; nothing here keeps it alive then."""
+        """Raise the first error that a body let through, if one did, and keep none of them."""
         if not self.errors:
             return
         first = self.errors[0]
@@ -181,7 +201,7 @@ class Run:
             del first
 
     def stop(self, error: BaseException, on_interrupt: Callable[[BaseException], None] | None) -> None:
-        """After the caller's part ended with `error`: make the others end, wait, give back what never started."""
+        """After the caller's part ended with `error`: make the others end, give back who got no body, and wait."""
         if on_interrupt is not None:
             on_interrupt(error)
         for worker in list(self.roster.workers):
@@ -190,7 +210,7 @@ class Run:
             if worker.task is None:
                 self.roster.dismiss(worker)
             elif worker in self.jobs:
-                worker.gate.open()  # the interrupt may have come just before
+                worker.gate.open()  # the interrupt may have come between giving the body and opening
             elif self.roster.release(worker):
                 worker.gate.open()
         self.join()
@@ -215,10 +235,10 @@ class WorkerPool:
     ) -> None:
         """Run all `bodies` at the same time and return when all have finished.
 
-        `bodies[0]` runs in the caller. Bodies should catch their own errors; one that escapes is raised here after
-        all have finished, the first one, with the others in its notes. If the caller's part ends with an error (an
-        interrupt, its own body, a thread that cannot be started), `on_interrupt` is called with it, which must make
-        the others end, before they are waited for. Raises ClosedError after `shutdown`, and WaitTimeoutError when the
+        `bodies[0]` runs in the caller. Bodies should catch their own errors. The first that one lets through is raised
+        here when all have finished, with the others in its notes. Where the caller's part ends with an error (an
+        interrupt, its own body, a thread that cannot be started), `on_interrupt` is called with it, and must make the
+        others end; they are waited for after that. Raises ClosedError after `shutdown`, and WaitTimeoutError where the
         caller has waited `limit` seconds for the others and `give_up()` says that they cannot be needed any more.
         """
         run = Run(self._roster(), bodies, limit, give_up)
@@ -231,20 +251,20 @@ class WorkerPool:
             run.forget()
             if not run.errors or not isinstance(error, Exception):
                 _note(error, run.errors)
-                run.errors.clear()  # their frames hold the run: a cycle that would keep the batch
+                run.errors.clear()  # their frames hold the run, which holds them: a cycle that keeps the batch
                 raise
             run.errors.append(error)
         run.forget()
         run.raise_escaped()
 
     def shutdown(self, timeout: float | None = 30.0) -> None:
-        """End the threads and wait up to `timeout` seconds for those that still work; afterwards `run` is an error.
+        """End the threads, waiting up to `timeout` seconds for each that still works; later `run` is an error.
 
-        A second call changes nothing. Raises WaitTimeoutError naming the threads that did not end.
+        A second call changes nothing. Raises WaitTimeoutError naming the first thread that did not end.
         """
         roster = self._held[0]
         roster.close()
-        roster.closed = True
+        roster.closed = True  # in a forked child too, where `close` does nothing
         if roster.process != os.getpid():
             return
         for worker in list(roster.workers):
@@ -275,7 +295,7 @@ def _close_all(rosters: list[Roster]) -> None:
 
 
 def _settle(run: Run, error: BaseException, on_interrupt: Callable[[BaseException], None] | None) -> None:
-    """Stop and wait; an interrupt that comes meanwhile is taken once, the next one gives the waiting up."""
+    """Stop the others and wait. After an interrupt meanwhile that is begun again; the next one ends the waiting."""
     if isinstance(error, AbandonedError):
         return
     try:
@@ -294,6 +314,7 @@ def _settle(run: Run, error: BaseException, on_interrupt: Callable[[BaseExceptio
 
 
 def _note(error: BaseException, all_errors: Iterable[BaseException]) -> None:
+    """Tell of the other errors in notes of `error`."""
     for other in all_errors:
         if other is not error:
             error.add_note(f"another thread of the step raised {type(other).__name__}: {other}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 
 import pytest
 
 from microbatch.errors import StateTransitionError
-from microbatch.turns.state import TRANSITIONS, UBatchState, advance
+from microbatch.turns.state import TRANSITIONS, UBatchState, advance, failed
 
 LEGAL = {
     ("IDLE", "PREPARING"), ("IDLE", "FAILED"),
@@ -27,6 +29,17 @@ def test_each_pair_of_states(state: UBatchState, new: UBatchState) -> None:
         assert state.name in str(caught.value)
         assert new.name in str(caught.value)
         assert all(follower.name in str(caught.value) for follower in TRANSITIONS[state])
+
+
+@pytest.mark.parametrize("state", UBatchState)
+def test_who_raises_has_failed_unless_it_has_ended(state: UBatchState) -> None:
+    ended = state in (UBatchState.COMPLETED, UBatchState.FAILED)
+    assert failed(state) is (state if ended else UBatchState.FAILED)
+
+
+def test_states_are_themselves_after_a_copy_and_a_pickle() -> None:
+    for state in UBatchState:
+        assert {state: 1}[copy.deepcopy(state)] == {state: 1}[pickle.loads(pickle.dumps(state))] == 1
 
 
 def test_table_cannot_be_changed() -> None:
