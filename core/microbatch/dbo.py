@@ -1,12 +1,13 @@
 """Yield points for model code: the names and meaning of vLLM's dual batch overlap helpers.
 
 Invariant: outside a step that takes turns every function here does nothing, and costs one look at a context
-variable (about 50 ns with the call), so model code needs no branches and no import of vLLM. A ubatch of a step with
-`schedule="pingpong"` has a seat at a ring, and there they work.
+variable (about 50 ns with the call), so model code needs no branches and no import of vLLM. A ubatch of a
+step with `schedule="pingpong"` has a seat at a ring, and there they work.
 
-What differs from vLLM, on purpose: a second receive hook does not overwrite the first. A hook registered when no
-sibling is left runs at once. The yields take an optional label, which is shown where a wait passes its limit. A yield
-called in a thread that the function started itself is an error that says so, instead of a KeyError.
+What differs from vLLM, on purpose: a second receive hook does not overwrite the first. A hook registered when
+no sibling is left runs at once. The yields take an optional label, which is shown where a wait passes its
+limit. A yield called in a thread that the function started itself is an error that says so, instead of a
+KeyError.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ __all__ = [
 ]
 
 _current = CURRENT.get
-_holder = SEAT.get  # bound once, and no function around the look: that would double what a yield costs outside a step
+_holder = SEAT.get
+"""Each function looks for itself: a function around the look would double what a yield costs outside a step."""
 
 
 def dbo_enabled() -> bool:
@@ -85,8 +87,8 @@ def dbo_switch_to_compute_sync() -> None:
 def dbo_yield_and_switch_from_compute_to_comm(label: str = "") -> None:
     """Pass the turn, then go on in the communication stream, after this ubatch's own compute work.
 
-    The mark is set before the turn is passed, so communication does not wait for what siblings compute meanwhile.
-    Raises ThreadStateError if the ubatch is not on its compute stream.
+    The mark is set before the turn is passed, so communication does not wait for what siblings compute
+    meanwhile. Raises ThreadStateError if the ubatch is not on its compute stream.
     """
     seat = _holder().seat
     if seat is not None:
@@ -104,7 +106,7 @@ def dbo_yield_and_switch_from_comm_to_compute(label: str = "") -> None:
 
 
 def dbo_register_recv_hook(recv_hook: Callable[[], Any]) -> None:
-    """Leave `recv_hook` for the ubatch that runs next; it is called at that one's `dbo_maybe_run_recv_hook` or end."""
+    """Leave `recv_hook` for the ubatch that runs next: at its `dbo_maybe_run_recv_hook`, or at its end."""
     seat = _holder().seat
     if seat is not None:
         seat.register_hook(recv_hook)

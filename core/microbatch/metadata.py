@@ -1,15 +1,15 @@
 """The fields of a step as one ubatch sees them: rebased offsets, lengths, computed tokens, and model inputs.
 
-Invariant: the numbers are those that attention would see if the ubatches were steps of their own, one after the other
-(vLLM's rules). A field whose numbers change is copied first. Every other part is a view, and nothing of the caller's
-is written to.
+Invariant: the numbers are those that attention would see if the ubatches were steps of their own, one after
+the other (vLLM's rules). A field whose numbers change is copied first. Every other part is a view, and
+nothing of the caller's is written to.
 
-Rejected: shortening the sequences of all requests by what is left of them in the batch, which subtracts twice for a
-request that began in an earlier ubatch; and keeping the computed tokens of a request that goes on from an earlier
-ubatch, which gave vLLM 24 where 28 is right.
+Rejected: shortening the sequences of all requests by what is left of them in the batch, which subtracts twice
+for a request that began in an earlier ubatch; and keeping the computed tokens of a request that goes on from
+an earlier ubatch, which gave vLLM 24 where 28 is right.
 
-Arrays are NumPy, torch, CuPy or anything else that slices, subtracts and clips. `query_start_loc` is read entry by
-entry where one number is needed: give it on the host, or each entry costs a synchronisation.
+Arrays are NumPy, torch, CuPy or anything else that slices, subtracts and clips. `query_start_loc` is read
+entry by entry where one number is needed: give it on the host, or each entry costs a synchronisation.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class UbatchMetadata:
-    """What one ubatch is called with; a field that the step does not have is None, a count 0. Equal only to itself."""
+    """What one ubatch is called with; a field that the step lacks is None, a count 0. Equal only to itself."""
 
     context: UBatchContext
     """The ubatch."""
     input_ids: Any = None
     """Token ids, by token."""
     positions: Any = None
-    """Positions, by token along the last axis: [tokens], or [axes, tokens] for several position axes (M-RoPE)."""
+    """Positions, by token along the last axis: [tokens], or [axes, tokens] for several axes (M-RoPE)."""
     inputs_embeds: Any = None
     """Embeddings, by token: [tokens, width]."""
     intermediate_tensors: Any = None
@@ -96,7 +96,7 @@ def slice_positions(positions: Any, part: UBatchSlice) -> Any:
 
 
 def slice_tensors(tensors: Any, part: UBatchSlice) -> Any:
-    """The part's rows of each tensor of a mapping; anything else (vLLM's IntermediateTensors) slices itself."""
+    """The part's rows of each tensor in a mapping; anything else (vLLM's IntermediateTensors) slices itself."""
     if isinstance(tensors, Mapping):
         return {name: tensor[part.token_slice] for name, tensor in tensors.items()}
     return tensors[part.token_slice]
@@ -122,9 +122,9 @@ def make_ubatch_metadata(
 ) -> UbatchMetadata:
     """The part of a step's fields that belongs to `context.slice_info`; None stays None.
 
-    `max_query_len` and `max_seq_len` are the whole batch's. Raises SliceError where `query_start_loc` does not fit the
-    part, or is missing though `seq_lens` or `num_computed_tokens` are given: for a request that was cut, both depend
-    on it.
+    `max_query_len` and `max_seq_len` are the whole batch's. Raises SliceError where `query_start_loc` does
+    not fit the part, or is missing though `seq_lens` or `num_computed_tokens` are given: for a request that
+    was cut, both depend on it.
     """
     part = context.slice_info
     tokens = part.token_slice

@@ -182,7 +182,9 @@ class TurnsProgram:
 
     def _compute(self, context: UBatchContext, ubatch: int) -> int:
         context.advance(UBatchState.EXECUTING)
-        assert dbo.dbo_enabled() == (len(self.yields) > 1), "a ubatch alone has no seat, each of several has one"
+        assert dbo.dbo_enabled() == (len(self.yields) > 1), (
+            "a ubatch alone has no seat, each of several has one"
+        )
         self.copied.append(copy_context())
         self.entered.append(ubatch)
         try:

@@ -1,11 +1,11 @@
-"""Ubatches that take turns: one runs at a time and passes the turn at its yield points (dual batch overlap, any n).
+"""Ubatches that take turns: one runs at a time and passes the turn at its yield points (dual batch overlap).
 
-Invariant: nobody starts before all are set up. A ubatch that ends leaves the ring, so ubatches may pass different
-numbers of yield points. The first error reaches the caller after every sibling has unwound. Each ubatch runs in its
-own copy of the caller's context variables: what it sets there is gone after the step.
+Invariant: nobody starts before all are set up. A ubatch that ends leaves the ring, so ubatches may pass
+different numbers of yield points. The first error reaches the caller after every sibling has unwound. Each
+ubatch runs in its own copy of the caller's context variables: what it sets there is gone after the step.
 
-What two ubatches overlap is device work and communication. On a device that finishes work before it returns, taking
-turns gains nothing.
+What two ubatches overlap is device work and communication. On a device that finishes work before it returns,
+taking turns gains nothing.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from microbatch.turns.context import enter
 from microbatch.turns.failure import Failures
 from microbatch.turns.handoff import Ring, ThreadRing
 from microbatch.turns.seat import Seat, end_seats, make_seats
+from microbatch.turns.seat_variable import SeatHolder
 from microbatch.turns.streams import StepLanes, lanes_of
 
 
 def run(step: Step) -> None:
     """Run the ubatches of `step` in turns; raises the first error.
 
-    With `strict_yields` that is UnequalYieldsError where all went well, but not all passed as many yield points.
+    With `strict_yields` that is UnequalYieldsError where all went well, but not all passed as many yield
+    points.
     """
     if len(step.contexts) < 2:
         sequential.run(step)
@@ -99,7 +101,8 @@ def _run_ubatch(
     ring, index, context = seat.ring, seat.index, step.contexts[seat.index]
     try:
         with applied():
-            enter(context, seat.holder)  # inside: `applied` may bring context variables of its own
+            holder = SeatHolder(seat)
+            enter(context, holder)  # inside: `applied` may bring context variables of its own
             try:
                 ring.start(index)
                 seat.streams.resume()
@@ -108,6 +111,7 @@ def _run_ubatch(
                 step.store(context, outputs)
                 seat.run_hooks()
             finally:
+                holder.empty()
                 seat.streams.end()
     except BaseException as error:  # noqa: BLE001 - recorded, and raised in the caller
         failures.record(context, error)
@@ -117,9 +121,10 @@ def _run_ubatch(
 
 
 def _parking(backend: Backend, state: ThreadState) -> Callable[[], AbstractContextManager[None]] | None:
-    """What a greenlet enters while others run, to put away what it set in the thread; None where that is nothing.
+    """What a greenlet enters while others run, to put away what it set in the thread; None if that is nothing.
 
-    A greenlet has context variables of its own. So where `state` holds nothing else, there is nothing to put away.
+    A greenlet has context variables of its own. So where `state` holds nothing else, there is nothing to put
+    away.
     """
     check = _mode_depth_of(backend)
     if check is None:

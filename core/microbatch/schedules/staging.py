@@ -1,10 +1,11 @@
 """Bringing the inputs of a ubatch to the device, and its outputs back.
 
-Invariant: a batch that has an array on the device stays where it is, its host arrays included; one that is wholly on
-the host is moved wholly. Copies are launched on the current stream, from and into staging buffers where the device has
-a memory of its own. Buffers for inputs are used again by the next ubatch of the same ring slot; those for outputs are
-not, since the result may keep them. On a host backend only arrays in mapped files are copied: the copy then reads the
-file, beside the compute, where else the first access in the function would.
+Invariant: a batch that has an array on the device stays where it is, its host arrays included; one that is
+wholly on the host is moved wholly. Copies are launched on the current stream, from and into staging buffers
+where the device has a memory of its own. Buffers for inputs are used again by the next ubatch of the same
+ring slot; those for outputs are not, since the result may keep them. On a host backend only arrays in mapped
+files are copied: the copy then reads the file, beside the compute, where else the first access in the
+function would.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Mover:
     def fetch(self, inputs: Any, buffers: Buffers) -> tuple[Any, bool]:
         """`inputs` on the device, and whether they were moved there.
 
-        The caller keeps `inputs` until the copies are done. Raises LayoutError where autograd records one of them.
+        The caller keeps `inputs` until the copies are done. Raises LayoutError where autograd records one of
+        them.
         """
         transfer = self._transfer
         if transfer is None:
@@ -62,7 +64,7 @@ class Mover:
         return spec.unflatten(moved), True
 
     def send(self, outputs: Any) -> Any:
-        """`outputs` in staging buffers, which may be read when the current stream has done all work up to here."""
+        """`outputs` in staging buffers, which may be read when the current stream has come here."""
         leaves, spec = flatten_tree(outputs, None)
         return spec.unflatten([self._to_host(leaf) for leaf in leaves])
 

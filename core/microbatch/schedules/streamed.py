@@ -1,18 +1,19 @@
 """Copy in, compute and copy out of neighbouring ubatches at the same time, on three streams.
 
-Invariant: each stage of a ubatch waits for the stage before it by an event. A slot of the ring is used again only when
-the last stage of its former ubatch is done, so no more than the ring's slots are in flight. Until then the slot holds
-everything that its stages need: an allocator that gives freed memory to other work at once finds nothing to give. The
-host waits for single events, never for a stream or the device, and has waited for all of them when the step returns.
+Invariant: each stage of a ubatch waits for the stage before it by an event. A slot of the ring is used again
+only when the last stage of its former ubatch is done, so no more than the ring's slots are in flight. Until
+then the slot holds everything that its stages need: an allocator that gives freed memory to other work at
+once finds nothing to give. The host waits for single events, never for a stream or the device, and has waited
+for all of them when the step returns.
 
-While the outputs of one ubatch are being read, the function computes the next one. So a function that returns memory
-which it writes again is refused. Where copying in runs out of memory, the ubatches before it are finished first, which
-frees their slots; then the copy is tried once more. Where the function runs out of memory, the step's recovery calls
-it on smaller parts. A stage that raises records its error, and the stages after it do nothing: so a stream never
-fails, and none waits for an event that never comes.
+While the outputs of one ubatch are being read, the function computes the next one. So a function that returns
+memory which it writes again is refused. Where copying in runs out of memory, the ubatches before it are
+finished first, which frees their slots; then the copy is tried once more. Where the function runs out of
+memory, the step's recovery calls it on smaller parts. A stage that raises records its error, and the stages
+after it do nothing: so a stream never fails, and none waits for an event that never comes.
 
-Rejected: two slots (copying in would have to wait for copying out), and dropping the inputs once compute is launched
-(the allocator would have to know of the other stream, and no protocol here can tell it).
+Rejected: two slots (copying in would have to wait for copying out), and dropping the inputs once compute is
+launched (the allocator would have to know of the other stream, and no protocol here can tell it).
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ SLOTS = 3
 def run(step: Step) -> None:
     """Run the ubatches of `step` through the pipeline; raises the first error after everything has drained.
 
-    Where the caller is itself a stage of another step on these streams, ubatches run one after another: a stage that
-    waited for work behind it in the same queue would wait for ever.
+    Where the caller is itself a stage of another step on these streams, ubatches run one after another: a
+    stage that waited for work behind it in the same queue would wait for ever.
     """
     backend = step.backend
     streams = [backend.stream("copy_in"), backend.stream("compute"), backend.stream("copy_out")]
@@ -100,7 +101,7 @@ class Slot:
 
 
 class Returned:
-    """Where the rows of a ubatch's outputs are; keeps them alive, so that an equal address is the same memory."""
+    """Where the rows of a ubatch's outputs are; keeps them alive, so an equal address is the same memory."""
 
     __slots__ = ("_leaves", "starts", "ubatch")
 
@@ -172,7 +173,7 @@ class Pipeline:
     def _stage(
         self, slot: Slot, context: UBatchContext, work: Callable[[Slot, UBatchContext], None]
     ) -> Callable[[], None]:
-        """`work` with its ubatch current; what it raises is recorded. Once an error is recorded it does nothing."""
+        """`work` with its ubatch current. What it raises is recorded; once an error is, it does nothing."""
 
         def stage() -> None:
             if self._failures.any():
@@ -188,7 +189,7 @@ class Pipeline:
         return stage
 
     def _fetch(self, slot: Slot, context: UBatchContext) -> None:
-        """Cut the part out of the batch and bring it to the device; if memory runs out, make room and try again."""
+        """Cut the part out of the batch and bring it to the device; make room once if memory runs out."""
         slot.loaded = self._step.load(context)
         try:
             slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
@@ -201,8 +202,9 @@ class Pipeline:
         slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
 
     def _may_make_room(self, error: Exception) -> bool:
-        """Whether memory ran out, and this thread may free slots: only the caller's may, which runs the stages of a
-        backend whose `submit` calls at once.
+        """Whether memory ran out, and this thread may free slots.
+
+        Only the caller's thread may. It runs the stages itself on a backend whose `submit` calls at once.
         """
         here = self._step.runtime.current() == self._thread
         return here and self._step.backend.classify(error) is FailureKind.OOM
@@ -244,7 +246,7 @@ class Pipeline:
         self._step.store(context, slot.host)
 
     def _await(self, event: Event, context: UBatchContext) -> None:
-        """Wait for `event`; once the step has failed, `barrier_timeout` at most, then raise WaitTimeoutError."""
+        """Wait for `event`; raises WaitTimeoutError `barrier_timeout` seconds after the step has failed."""
         limit = self._step.config.barrier_timeout
         try:
             while not event.synchronize(limit):
@@ -256,7 +258,7 @@ class Pipeline:
             self._failures.record(context, error)
 
     def _drain(self) -> None:
-        """After an interrupt, or a wait that took too long: wait for every stage that still makes progress."""
+        """After an interrupt, or a wait that took too long: wait for each stage that still makes progress."""
         for slot in self._ring:
             try:
                 self._retire(slot)
@@ -267,6 +269,6 @@ class Pipeline:
 
 def _stuck(context: UBatchContext, limit: float | None) -> str:
     return (
-        f"the step has failed and ubatch {context.ubatch_id} of {context.num_ubatches} is still in the pipeline "
-        f"{limit} s later, so it is no longer waited for; make the function return when a stage fails"
+        f"the step has failed and ubatch {context.ubatch_id} of {context.num_ubatches} is still in the "
+        f"pipeline {limit} s later, so it is no longer waited for; make the function return when a stage fails"
     )

@@ -1,8 +1,9 @@
-"""One ubatch while its step runs: its slice, its state, its gate, and how code finds out which ubatch it is in.
+"""One ubatch while its step runs: its slice, its state, its gate, and how code finds its own ubatch.
 
-Invariant: which ubatch is current is a context variable, never a global and never a table keyed by thread. So two
-wrappers, a wrapper inside another, and threads that belong to no step do not see each other. A context costs about a
-microsecond to build, because a step may have thousands: its gate is made when somebody first signals or waits.
+Invariant: which ubatch is current is a context variable, never a global and never a table keyed by thread. So
+two wrappers, a wrapper inside another, and threads that belong to no step do not see each other. A context
+costs about a microsecond to build, because a step may have thousands: its gate is made when somebody first
+signals or waits.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime, default_runtime
 from microbatch.turns.seat_variable import NO_SEAT, SEAT, SeatHolder
-from microbatch.turns.state import UBatchState, advance, failed
+from microbatch.turns.state import TRANSITIONS, UBatchState, failed, illegal
 
 if TYPE_CHECKING:
     from microbatch.cutting.cut import UBatchSlice
@@ -61,7 +62,7 @@ class UBatchContext:
 
     @property
     def state(self) -> UBatchState:
-        """Where it stands; changed by `advance`, `fail` and `reset` only, which follow the table of transitions."""
+        """Where it stands; only `advance`, `fail` and `reset` change it, by the table of transitions."""
         return self._state
 
     @property
@@ -82,7 +83,9 @@ class UBatchContext:
 
     def advance(self, new: UBatchState) -> None:
         """Change the state; raises StateTransitionError, and changes nothing, if `new` may not follow."""
-        self._state = advance(self._state, new)
+        if new not in TRANSITIONS[self._state]:
+            raise illegal(self._state, new)
+        self._state = new
 
     def fail(self) -> None:
         """Note that it raised: FAILED, unless it had failed or completed before. Never raises."""
@@ -115,15 +118,15 @@ def current_ubatch() -> UBatchContext | None:
 def enter(context: UBatchContext, holder: SeatHolder = NO_SEAT) -> Entry:
     """Make `context` current, with the seat that its schedule gave it; pass on to `leave` what this returns.
 
-    A schedule without turns gives none. That hides the seat of a ubatch outside, whose turn is not to be passed by
-    the yield points in here: the thread that runs them has more to do before it may wait.
+    A schedule without turns gives none. That hides the seat of a ubatch outside, whose turn is not to be
+    passed by the yield points in here: the thread that runs them has more to do before it may wait.
     """
     context.thread_id = (context.runtime or default_runtime()).current()
     return CURRENT.set(context), SEAT.set(holder)
 
 
 def leave(entry: Entry) -> None:
-    """Make the ubatch and the seat current again that were so before `enter`; same thread and context only."""
+    """Make the ubatch and seat from before `enter` current again; in the same thread and context only."""
     former, former_seat = entry
     SEAT.reset(former_seat)
     CURRENT.reset(former)

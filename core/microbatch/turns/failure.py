@@ -1,8 +1,9 @@
 """Errors of a step: the first one wins, the others are told.
 
-Invariant: what the caller gets is the exception object that the function raised, with its own traceback, cause and
-context; only notes are added. An interrupt outranks other errors, else Ctrl-C during a failing step would be lost.
-Recorded errors are let go when the first is raised, so that no reference cycle keeps the arrays of a failed step.
+Invariant: what the caller gets is the exception object that the function raised, with its own traceback,
+cause and context; only notes are added. An interrupt outranks other errors, else Ctrl-C during a failing step
+would be lost. Recorded errors are let go when the first is raised, so that no reference cycle keeps the
+arrays of a failed step.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Failures:
         return any(known is error for _, known in tuple(self._records))
 
     def raise_first(self) -> None:
-        """Raise what came first, if anything came; errors that followed are in its notes and `ubatch_errors`."""
+        """Raise what came first, if anything did; the errors after it are in its notes and `ubatch_errors`."""
         if not self._records:
             return
         records = list(self._records)

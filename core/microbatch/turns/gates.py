@@ -1,11 +1,11 @@
 """Gates: what one thread waits in and another opens.
 
-Invariant: a gate holds at most one permit and `wait` takes it in one step, so a permit is neither lost nor counted
-twice. A gate that a fork carried into a child does nothing there.
+Invariant: a gate holds at most one permit and `wait` takes it in one step, so a permit is neither lost nor
+counted twice. A gate that a fork carried into a child does nothing there.
 
-Rejected: `threading.Event`, where waiting and clearing are two steps; and a signal given while the GIL is held wakes
-a thread that must sleep again at once (18-31 us a hand-off, an eventfd 3). `threading.Condition`: a thread that is
-interrupted can keep its lock.
+Rejected: `threading.Event`, where waiting and clearing are two steps; and a signal given while the GIL is
+held wakes a thread that must sleep again at once (18-31 us a hand-off, an eventfd 3). `threading.Condition`:
+a thread that is interrupted can keep its lock.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Gate(Protocol):
 class EventGate:
     """A gate on a Linux eventfd, whose counter is reset by the read that takes it.
 
-    The kernel shares the counter with forked children, so a child must not touch it: there `open` does nothing
-    and `wait` is an error.
+    The kernel shares the counter with forked children, so a child must not touch it: there `open` does
+    nothing and `wait` is an error.
     """
 
     __slots__ = ("_core", "_descriptor", "_poll", "_process")
@@ -55,7 +55,7 @@ class EventGate:
         self._poll = _poll_of(self._descriptor)
 
     def open(self) -> None:
-        """Put the permit there. The system call is made without the GIL, so the thread it wakes finds that free."""
+        """Put the permit there; the system call is made without the GIL, so the woken thread finds it free."""
         if os.getpid() == self._process:
             os.eventfd_write(self._descriptor, 1)
 
@@ -146,7 +146,7 @@ current_core = _core_reader()
 
 
 def _confine(cores: AbstractSet[int]) -> None:
-    """Let the calling thread run on `cores` only; nothing where the system forbids it: only speed depends on it."""
+    """Let the calling thread run on `cores` only. Nothing where that is forbidden: only speed depends on it."""
     with contextlib.suppress(OSError):
         os.sched_setaffinity(0, cores)
 

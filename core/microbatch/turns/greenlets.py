@@ -1,10 +1,10 @@
 """The ring between greenlets: all ubatches in the caller's thread, a switch costs no system call.
 
-Invariant: as between threads, one runs at a time, in the same order, from the same start line. What a framework
-keeps per thread is shared by all greenlets, so whoever passes the turn first puts its own state away (`parking`) and
-finds it there when the turn is back. Without that, `no_grad` of one ubatch would hold in its siblings, and
-`inference_mode` would stay on for good. Rejected: generators, which are cheaper still; every function between the
-wrapper and the yield would have to be one.
+Invariant: as between threads, one runs at a time, in the same order, from the same start line. What a
+framework keeps per thread is shared by all greenlets, so whoever passes the turn first puts its own state
+away (`parking`) and finds it there when the turn is back. Without that, `no_grad` of one ubatch would hold in
+its siblings, and `inference_mode` would stay on for good. Rejected: generators, which are cheaper still;
+every function between the wrapper and the yield would have to be one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class GreenletRing(Ring):
     def __init__(
         self, parties: int, parking: Callable[[], AbstractContextManager[None]] | None = None
     ) -> None:
-        """Each party enters `parking()` while it does not have the turn; None where there is nothing to park."""
+        """Each party enters `parking()` while it does not have the turn; None: there is nothing to park."""
         super().__init__(parties)
         self._parking = parking
         self._greenlets: list[greenlet] = []
@@ -42,7 +42,7 @@ class GreenletRing(Ring):
     def carry(
         self, bodies: Sequence[Callable[[], None]], on_interrupt: Callable[[BaseException], None]
     ) -> None:
-        """Run all bodies to their ends; an error that one lets through, or that strikes here, goes to `on_interrupt`.
+        """Run all bodies to their ends; `on_interrupt` gets an error that one lets through or that strikes here.
 
         Then the ring has failed, and the loop goes on until each greenlet has unwound.
         """
@@ -66,8 +66,8 @@ class GreenletRing(Ring):
         """As in `Ring`."""
         if getcurrent() is not self._greenlets[index]:
             raise ThreadStateError(
-                f"a yield point of ubatch {index} was called from a greenlet or thread that does not carry it;"
-                " call it from the code that the wrapper calls, not from a thread or greenlet started there"
+                f"a yield point of ubatch {index} was called from a greenlet or thread that does not carry it; "
+                "call it from the code that the wrapper calls, not from a thread or greenlet started there"
             )
         if self.failed:
             raise UBatchCancelled
@@ -109,7 +109,7 @@ class GreenletRing(Ring):
             self._greenlets.append(carrier)
 
     def _unfinished(self) -> greenlet | None:
-        """Who has the turn, else anybody who has not ended (after an interrupt nobody may have it), else None."""
+        """Who has the turn; where nobody has it, after an interrupt, anybody who has not ended; else None."""
         carrier = self._greenlets[self.holder]
         if not carrier.dead:
             return carrier

@@ -1,14 +1,15 @@
 """The ring: exactly one ubatch has the turn, and passes it on at its yield points.
 
-Invariant: `holder`, `after` and `failed` are changed by whoever has the turn, and by nobody else. Each party waits in
-a gate of its own for one permit, and looks at the state again whenever it wakes, so a permit too many does no harm.
-A holder that fails passes the turn on, and its siblings unwind one after another, in their order. Everybody else (a
-party whose limit passed, an interrupted caller) has no turn to pass and uses `scatter`: it sets a flag that stays,
-then opens every gate, so whoever is parked unwinds at once. No lock is taken that an interrupted thread could keep.
+Invariant: `holder`, `after` and `failed` are changed by whoever has the turn, and by nobody else. Each party
+waits in a gate of its own for one permit, and looks at the state again whenever it wakes, so a permit too
+many does no harm. A holder that fails passes the turn on, and its siblings unwind one after another, in their
+order. Everybody else (a party whose limit passed, an interrupted caller) has no turn to pass and uses
+`scatter`: it sets a flag that stays, then opens every gate, so whoever is parked unwinds at once. No lock is
+taken that an interrupted thread could keep.
 
-Rejected: a lock with a condition (at 5 of 159 bytecodes Ctrl-C left workers parked), a pair of events per party
-(wake-ups are lost between waiting and clearing), and opening all gates on every failure (siblings would run their
-`finally` blocks at the same time, though the function was promised that one runs at a time).
+Rejected: a lock with a condition (at 5 of 159 bytecodes Ctrl-C left workers parked), a pair of events per
+party (wake-ups are lost between waiting and clearing), and opening all gates on every failure (siblings would
+run their `finally` blocks at the same time, though the function was promised that one runs at a time).
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class Ring(ABC):
     def hand_over(self, index: int, label: str = "") -> None:
         """Pass the turn and come back when it returns; nothing when nobody else is left.
 
-        Raises UBatchCancelled if a sibling failed, and ThreadStateError where the caller does not carry `index`.
+        Raises UBatchCancelled if a sibling failed, and ThreadStateError where the caller does not carry
+        `index`.
         """
 
     @abstractmethod
@@ -184,7 +186,7 @@ class ThreadRing(Ring):
             raise UBatchCancelled
 
     def _late(self, index: int) -> None:
-        """Raise WaitTimeoutError that says who waits where, and for whom; nothing if the turn came just now."""
+        """Raise WaitTimeoutError that says who waits where and for whom; nothing if the turn came just now."""
         if self.scattered or (self.holder == index and (self._started or self.failed)):
             return
         missing = [i for i in range(len(self._gates)) if i not in self._arrived]

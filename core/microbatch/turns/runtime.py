@@ -1,8 +1,8 @@
 """Threads and the clock, behind one small protocol.
 
-Invariant: core starts threads, makes gates and reads the clock only here, so that a test can put a deterministic
-runtime in this one's place and run the same code under every order of events. Rejected: a shared lock of any kind
-around the state of a hand-off, which a thread that was interrupted could keep.
+Invariant: core starts threads, makes gates and reads the clock only here, so that a test can put a
+deterministic runtime in this one's place and run the same code under every order of events. Rejected: a
+shared lock of any kind around the state of a hand-off, which a thread that was interrupted could keep.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Runtime(Protocol):
         ...
 
     def gather(self, gates: Sequence[Gate]) -> None:
-        """Say that those who wait in `gates` take turns with the caller: they lose nothing by sharing a core."""
+        """Say that who waits in `gates` takes turns with the caller, so that they may well share a core."""
         ...
 
     def dump(self) -> str:
@@ -111,8 +111,9 @@ class ThreadRuntime:
     def gather(self, gates: Sequence[Gate]) -> None:
         """Let them sleep on the caller's core.
 
-        Waking a thread on another core costs 30 to 90 us on a virtual machine, on the same core 2. Only the sleep is
-        placed: a running thread may go anywhere, so threads that the function starts are not confined.
+        Waking a thread on another core costs 30 to 90 us on a virtual machine, on the same core 2. Only the
+        sleep is placed: a running thread may go anywhere, so threads that the function starts are not
+        confined.
         """
         core = current_core()
         for gate in gates:

@@ -1,7 +1,7 @@
-"""A ubatch's seat at the ring: through it the ubatch passes its turn, changes its stream and leaves receive hooks.
+"""A seat is what a ubatch acts through: it passes the turn, changes the stream and leaves receive hooks.
 
-Invariant: only the code of the ubatch that has the turn is running, so nothing here is locked. Receive hooks are a
-queue on the ubatch that comes next (vLLM keeps one slot, and a second hook overwrites the first).
+Invariant: only the code of the ubatch that has the turn is running, so nothing here is locked. Receive hooks
+are a queue on the ubatch that comes next (vLLM keeps one slot, and a second hook overwrites the first).
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from typing import Any, Protocol
 
 from microbatch.extend.protocols import Backend
 from microbatch.turns.handoff import Ring
-from microbatch.turns.seat_variable import SeatHolder
 from microbatch.turns.streams import OTHER, Activation, Lane, StepLanes, StreamSide
 
 __all__ = ["Seat", "end_seats", "make_seats"]
 
 
 class Marked(Protocol):
-    """What a seat tells its ubatch: a `UBatchContext`, named by what is used of it, so that contexts may know seats."""
+    """The part of a `UBatchContext` that a seat uses; contexts know seats, so seats do not import contexts."""
 
     gpu_wait_event: Any
     """The device event recorded at its last hand-off."""
@@ -28,7 +27,7 @@ class Marked(Protocol):
 class Seat:
     """One ubatch of a step that takes turns."""
 
-    __slots__ = ("_seats", "holder", "hooks", "index", "ring", "streams", "ubatch")
+    __slots__ = ("_seats", "hooks", "index", "ring", "streams", "ubatch")
 
     def __init__(
         self, ubatch: Marked, index: int, ring: Ring, streams: StreamSide, seats: Sequence[Seat]
@@ -43,8 +42,6 @@ class Seat:
         """Which stream the ubatch is on."""
         self.hooks: deque[Callable[[], Any]] = deque()
         """What siblings left to be called here, oldest first."""
-        self.holder = SeatHolder(self)
-        """What the context variable holds while code of this ubatch runs."""
         self._seats = seats
 
     def hand_over(self, label: str = "") -> None:
@@ -70,8 +67,9 @@ class Seat:
         Raises ThreadStateError if the ubatch is on that stream already.
         """
         self.streams.require(OTHER[lane])
-        # The mark comes before the turn is passed: set later, it would also cover what siblings launch meanwhile, and
-        # this ubatch would wait for them. The wait comes after the switch: it must hold back the stream gone to.
+        # The mark comes before the turn is passed: set later, it would also cover what siblings launch
+        # meanwhile, and this ubatch would wait for them. The wait comes after the switch: it must hold back
+        # the stream gone to.
         event = self.streams.record()
         self.ubatch.gpu_wait_event = event
         self.ring.hand_over(self.index, label)
@@ -79,7 +77,7 @@ class Seat:
         self.streams.wait(event)
 
     def register_hook(self, hook: Callable[[], Any]) -> None:
-        """Leave `hook` for the ubatch that gets the turn next; run it here and now when there is none left."""
+        """Leave `hook` for the ubatch that gets the turn next; run it here and now if there is none left."""
         sibling = self.ring.sibling(self.index)
         if sibling is None:
             hook()
@@ -110,8 +108,7 @@ def make_seats(
 
 
 def end_seats(seats: list[Seat]) -> None:
-    """The step has ended: put the caller's stream back, and take the seats from code that outlives it."""
-    seats[0].streams.end()  # the caller's own; an interrupt may have come just before it did this itself
-    for seat in seats:
-        seat.holder.empty()
-    seats.clear()  # each seat has this list: a cycle that would keep hooks, and what they hold, until a collection
+    """The step has ended: put the caller's stream back, and let the seats go."""
+    seats[0].streams.end()  # the caller's own seat; an interrupt may have come before its ubatch did this
+    # Each seat has this list. The cycle would keep the hooks, and what they hold, until a garbage collection.
+    seats.clear()

@@ -1,8 +1,9 @@
 """Which seat the calling code has: the one thing that a yield point of model code looks at.
 
-Invariant: a ubatch that takes turns sees its own seat and nobody else's. Outside a step, and in a ubatch of a schedule
-without turns, there is none. Threads and tasks that the function starts copy the variable and may outlive the step, so
-the variable holds a holder of the seat: it is emptied when the step ends, for all copies at once.
+Invariant: a ubatch that takes turns sees its own seat and nobody else's. Outside a step, and in a ubatch of a
+schedule without turns, there is none. Threads and tasks that the function starts copy the variable and may
+outlive the ubatch. So the variable holds a holder of the seat: it is emptied when the ubatch ends, for all
+copies at once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["NO_SEAT", "SEAT", "SeatHolder"]
 
 
 class SeatHolder:
-    """The seat of one ubatch until its step ends, then None; filled when it is made, never later."""
+    """The seat of one ubatch until it ends, then None; filled when it is made, never later."""
 
     __slots__ = ("seat",)
 

@@ -1,18 +1,21 @@
 """Which stream a ubatch is on, and the events that order its work across a hand-off.
 
-Invariant: an event is recorded before the turn is passed, and the other stream waits for it after the turn is back.
-Recorded later, it would also cover what siblings queued meanwhile, and nothing would overlap. Work of one lane
-(compute, or communication) keeps the order in which it was issued, over all ubatches of the step, as in vLLM.
+Invariant: an event is recorded before the turn is passed, and the other stream waits for it after the turn is
+back. Recorded later, it would also cover what siblings queued meanwhile, and nothing would overlap. Work of
+one lane (compute, or communication) keeps the order in which it was issued, over all ubatches of the step, as
+in vLLM.
 
-Where the backend has `lanes`, each ubatch has a compute and a communication stream of its own. Allocators give freed
-memory to later work of the stream that it was allocated on. On a compute stream shared by all ubatches, one would be
-given what another has dropped while its communication still reads it (pitfall 10). On streams of its own a ubatch
-uses again only what it dropped itself, and it has waited for that. The order of a lane is then a chain: who goes on
-waits for the mark that the one before left when it passed the turn, which costs one wait a hand-off.
+Where the backend has `lanes`, each ubatch has a compute and a communication stream of its own. Allocators
+give freed memory to later work of the stream that it was allocated on. On a compute stream shared by all
+ubatches, one would be given what another has dropped while its communication still reads it (pitfall 10). On
+streams of its own a ubatch uses again only what it dropped itself, and it has waited for that. The order of a
+lane is then a chain: who goes on waits for the mark that the one before left when it passed the turn, which
+costs one wait a hand-off.
 
-Rejected: `record_stream` on what crosses lanes (intermediates of the function are not known here, and CuPy has no
-such thing), holding references found in its frames, and joining both lanes at each hand-off (no overlap is left).
-Backends that finish work before they return need none of this: for them only the name of the lane is kept.
+Rejected: `record_stream` on what crosses lanes (intermediates of the function are not known here, and CuPy
+has no such thing), holding references found in its frames, and joining both lanes at each hand-off (no
+overlap is left). Backends that finish work before they return need none of this: for them only the name of
+the lane is kept.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ class StepLanes:
     __slots__ = ("_backend", "_caller", "_last", "_lent", "_pairs", "_used")
 
     def __init__(self, backend: Backend, pairs: Sequence[tuple[Stream, Stream]], *, lent: bool) -> None:
-        """One pair (compute, communication) a ubatch; `lent` pairs go to another step when this one has ended."""
+        """One pair (compute, communication) a ubatch; `lent` pairs go to another step when this one ends."""
         self._backend = backend
         self._lent = lent
         self._pairs: list[dict[Lane, Stream]] = [
@@ -50,7 +53,8 @@ class StepLanes:
         self._caller = backend.current_stream()
         entry = backend.event()
         entry.record(self._caller)
-        # Each lane begins as if the caller's stream had been used last: the first of each waits for the inputs.
+        # Each lane begins as if the caller's stream had been used last: the first of each waits for the
+        # inputs.
         self._last: dict[Lane, tuple[Stream, Event | None]] = dict.fromkeys(OTHER, (self._caller, entry))
         self._used: dict[int, Stream] = {}
 
@@ -79,8 +83,8 @@ class StepLanes:
     def join_caller(self) -> None:
         """Let the caller's stream wait for all that was done; of a lent pair, also each stream for the other.
 
-        The next step that borrows a pair may give memory from one stream to work of the same stream only, so what
-        the other stream still reads must be done before.
+        The next step that borrows a pair may give memory from one stream to work of the same stream only, so
+        what the other stream still reads must be done before.
         """
         ends: dict[int, Event] = {}
         for key, stream in self._used.items():
@@ -99,8 +103,9 @@ class StepLanes:
 def lanes_of(backend: Backend, count: int) -> AbstractContextManager[StepLanes | None]:
     """The streams of a step of `count` ubatches, for a `with` block around it.
 
-    They follow the caller's stream at the begin, and the caller's stream follows them at the end, errors or not. None
-    on a backend whose work is done on return. One pair for all ubatches where the backend lends none.
+    They follow the caller's stream at the begin, and the caller's stream follows them at the end, errors or
+    not. None on a backend whose work is done on return. One pair for all ubatches where the backend lends
+    none.
     """
     return _lanes(backend, count) if backend.asynchronous else NO_LANES
 
@@ -141,8 +146,8 @@ class Activation:
     def use(self, stream: Stream | None) -> None:
         """Make `stream` current; None puts back what was current at first.
 
-        Where ubatches share the thread it is set even if it was set last: putting away the state of the thread may
-        have made the caller's stream current again.
+        Where ubatches share the thread it is set even if it was set last: putting away the state of the
+        thread may have made the caller's stream current again.
         """
         if stream is self._current and not self._shared:
             return
@@ -174,7 +179,7 @@ class StreamSide:
         self._events: dict[Lane, Event] = {}
 
     def resume(self) -> None:
-        """Make this ubatch's stream of the lane current; its later work follows what siblings did on that lane."""
+        """Make this ubatch's stream of the lane current, behind what siblings did on that lane."""
         if self._lanes is not None:
             stream = self._streams[self.lane]
             self._lanes.claim(self.lane, stream)
@@ -193,7 +198,8 @@ class StreamSide:
     def record(self) -> Event | None:
         """Mark the work on the current stream so far; one event a lane, recorded again each time.
 
-        Whoever calls this passes the turn or leaves the lane next, so a sibling may go on after this mark too.
+        Whoever calls this passes the turn or leaves the lane next, so a sibling may go on after this mark
+        too.
         """
         if self._lanes is None:
             return None

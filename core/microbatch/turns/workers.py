@@ -1,12 +1,14 @@
 """Threads that live across steps.
 
-Invariant: a worker is idle, or claimed by exactly one run. A claim is one `dict.setdefault` under a key made before,
-and a worker gives itself back. So a caller that is interrupted at any bytecode loses no worker, and there is no lock
-that it could keep. A run never waits for a worker to become idle but hires one, so nested runs cannot starve each
-other. Workers know the roster, never the pool: a pool that is dropped is collected, and its threads end.
+Invariant: a worker is idle, or claimed by exactly one run. A claim is one `dict.setdefault` under a key made
+before, and a worker gives itself back. So a caller that is interrupted at any bytecode loses no worker, and
+there is no lock that it could keep. A run never waits for a worker to become idle but hires one, so nested
+runs cannot starve each other. Workers know the roster, never the pool: a pool that is dropped is collected,
+and its threads end.
 
-Rejected: a queue in front of a fixed number of threads (a nested step would never end once all of them wait for it),
-and threads started for each step (80-270 us each, and what a framework does when a thread first uses it).
+Rejected: a queue in front of a fixed number of threads (a nested step would never end once all of them wait
+for it), and threads started for each step (80-270 us each, and what a framework does when a thread first uses
+it).
 """
 
 from __future__ import annotations
@@ -98,7 +100,7 @@ class Roster:
         self.claims.pop(worker, None)
 
     def close(self) -> None:
-        """Make idle workers end now, and busy ones when they finish; never blocks. Nothing in a forked child."""
+        """Make idle workers end now, busy ones when they finish; never blocks. Nothing in a forked child."""
         if self.process != os.getpid():
             return
         self.closed = True
@@ -150,7 +152,7 @@ class Run:
         """What bodies let through, in the order of their ends."""
 
     def start(self) -> None:
-        """Claim all workers, then give out the bodies: where a thread cannot be started, no body has begun."""
+        """Claim all workers, then give out bodies: where a thread cannot be started, no body has begun."""
         workers = [self.roster.claim(self) for _ in self.bodies[1:]]
         for worker, body in zip(workers, self.bodies[1:], strict=True):
             self.jobs[worker] = body
@@ -170,7 +172,7 @@ class Run:
         return ending
 
     def join(self) -> None:
-        """Wait for every body that was given to a worker; raises AbandonedError once it is time to give up."""
+        """Wait for every body that a worker was given; raises AbandonedError once it is time to give up."""
         while len(self.finished) < len(self.jobs):
             if not self.gate.wait(self.limit) and self.give_up is not None and self.give_up():
                 raise AbandonedError(self._stuck())
@@ -183,7 +185,7 @@ class Run:
         )
 
     def forget(self) -> None:
-        """Drop the bodies and their arguments: a worker on its way back to sleep holds this run a moment longer."""
+        """Drop the bodies and their arguments: a worker that goes back to sleep holds this run a moment longer."""
         if len(self.finished) >= len(self.jobs):
             self.bodies, self.give_up = (), None
             self.jobs.clear()
@@ -201,7 +203,7 @@ class Run:
             del first
 
     def stop(self, error: BaseException, on_interrupt: Callable[[BaseException], None] | None) -> None:
-        """After the caller's part ended with `error`: make the others end, give back who got no body, and wait."""
+        """The caller's part ended with `error`: make the others end, give back who got no body, and wait."""
         if on_interrupt is not None:
             on_interrupt(error)
         for worker in list(self.roster.workers):
@@ -235,11 +237,12 @@ class WorkerPool:
     ) -> None:
         """Run all `bodies` at the same time and return when all have finished.
 
-        `bodies[0]` runs in the caller. Bodies should catch their own errors. The first that one lets through is raised
-        here when all have finished, with the others in its notes. Where the caller's part ends with an error (an
-        interrupt, its own body, a thread that cannot be started), `on_interrupt` is called with it, and must make the
-        others end; they are waited for after that. Raises ClosedError after `shutdown`, and WaitTimeoutError where the
-        caller has waited `limit` seconds for the others and `give_up()` says that they cannot be needed any more.
+        `bodies[0]` runs in the caller. Bodies should catch their own errors. The first that one lets through
+        is raised here when all have finished, with the others in its notes. Where the caller's part ends with
+        an error (an interrupt, its own body, a thread that cannot be started), `on_interrupt` is called with
+        it, and must make the others end; they are waited for after that. Raises ClosedError after `shutdown`,
+        and WaitTimeoutError where the caller has waited `limit` seconds for the others and `give_up()` says
+        that they cannot be needed any more.
         """
         run = Run(self._roster(), bodies, limit, give_up)
         try:
@@ -251,14 +254,14 @@ class WorkerPool:
             run.forget()
             if not run.errors or not isinstance(error, Exception):
                 _note(error, run.errors)
-                run.errors.clear()  # their frames hold the run, which holds them: a cycle that keeps the batch
+                run.errors.clear()  # their frames hold the run, which holds them: a cycle with the batch in it
                 raise
             run.errors.append(error)
         run.forget()
         run.raise_escaped()
 
     def shutdown(self, timeout: float | None = 30.0) -> None:
-        """End the threads, waiting up to `timeout` seconds for each that still works; later `run` is an error.
+        """End the threads, and wait up to `timeout` seconds for each that still works; no `run` after this.
 
         A second call changes nothing. Raises WaitTimeoutError naming the first thread that did not end.
         """
@@ -295,7 +298,7 @@ def _close_all(rosters: list[Roster]) -> None:
 
 
 def _settle(run: Run, error: BaseException, on_interrupt: Callable[[BaseException], None] | None) -> None:
-    """Stop the others and wait. After an interrupt meanwhile that is begun again; the next one ends the waiting."""
+    """Stop the others and wait; a first interrupt meanwhile makes this begin again, a second ends the waiting."""
     if isinstance(error, AbandonedError):
         return
     try:

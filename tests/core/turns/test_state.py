@@ -9,7 +9,8 @@ import pickle
 import pytest
 
 from microbatch.errors import StateTransitionError
-from microbatch.turns.state import TRANSITIONS, UBatchState, advance, failed
+from microbatch.turns.state import TRANSITIONS, UBatchState, failed
+from tests.support.taking_turns import contexts
 
 LEGAL = {
     ("IDLE", "PREPARING"), ("IDLE", "FAILED"),
@@ -19,13 +20,29 @@ LEGAL = {
 }  # fmt: skip
 
 
+WAYS = {
+    "IDLE": [],
+    "PREPARING": ["PREPARING"],
+    "EXECUTING": ["PREPARING", "EXECUTING"],
+    "COMPLETED": ["PREPARING", "EXECUTING", "COMPLETED"],
+    "FAILED": ["FAILED"],
+}
+"""How a new context comes into each state."""
+
+
 @pytest.mark.parametrize(("state", "new"), list(itertools.product(UBatchState, UBatchState)))
 def test_each_pair_of_states(state: UBatchState, new: UBatchState) -> None:
+    context = contexts(1)[0]
+    for step in WAYS[state.name]:
+        context.advance(UBatchState[step])
+    assert context.state is state
     if (state.name, new.name) in LEGAL:
-        assert advance(state, new) is new
+        context.advance(new)
+        assert context.state is new
     else:
         with pytest.raises(StateTransitionError) as caught:
-            advance(state, new)
+            context.advance(new)
+        assert context.state is state
         assert state.name in str(caught.value)
         assert new.name in str(caught.value)
         assert all(follower.name in str(caught.value) for follower in TRANSITIONS[state])
