@@ -35,7 +35,7 @@ __all__ = [
 
 _current = CURRENT.get
 _holder = SEAT.get
-"""Each function looks for itself: a function around the look would double what a yield costs outside a step."""
+"""Looked at in each function itself: a call around it would double the cost of a yield outside a step."""
 
 
 def dbo_enabled() -> bool:

@@ -44,7 +44,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class UbatchMetadata:
-    """What one ubatch is called with; a field that the step lacks is None, a count 0. Equal only to itself."""
+    """What one ubatch is called with; fields that the step lacks are None, counts 0. Equal only to itself."""
 
     context: UBatchContext
     """The ubatch."""
@@ -96,7 +96,7 @@ def slice_positions(positions: Any, part: UBatchSlice) -> Any:
 
 
 def slice_tensors(tensors: Any, part: UBatchSlice) -> Any:
-    """The part's rows of each tensor in a mapping; anything else (vLLM's IntermediateTensors) slices itself."""
+    """The part's rows of each tensor in a mapping; all else (vLLM's IntermediateTensors) slices itself."""
     if isinstance(tensors, Mapping):
         return {name: tensor[part.token_slice] for name, tensor in tensors.items()}
     return tensors[part.token_slice]

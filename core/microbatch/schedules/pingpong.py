@@ -121,7 +121,7 @@ def _run_ubatch(
 
 
 def _parking(backend: Backend, state: ThreadState) -> Callable[[], AbstractContextManager[None]] | None:
-    """What a greenlet enters while others run, to put away what it set in the thread; None if that is nothing.
+    """What a greenlet enters while others run, to put away what it set in the thread; None for nothing.
 
     A greenlet has context variables of its own. So where `state` holds nothing else, there is nothing to put
     away.

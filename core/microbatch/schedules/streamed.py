@@ -270,5 +270,6 @@ class Pipeline:
 def _stuck(context: UBatchContext, limit: float | None) -> str:
     return (
         f"the step has failed and ubatch {context.ubatch_id} of {context.num_ubatches} is still in the "
-        f"pipeline {limit} s later, so it is no longer waited for; make the function return when a stage fails"
+        f"pipeline {limit} s later, so it is no longer waited for; make the function return when a stage "
+        "fails"
     )

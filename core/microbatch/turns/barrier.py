@@ -105,7 +105,7 @@ class UBatchBarrier:
         return bool(self._live().broken)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for all parties, up to `timeout` seconds; returns the place of this one, 0 for the last to come.
+        """Wait for all parties, up to `timeout` seconds; returns this one's place, 0 for the last to come.
 
         Raises WaitTimeoutError in the party whose limit passed, BarrierBrokenError in the others and in all
         who come later, until `reset`; ArgumentValueError for a limit below zero or NaN, which breaks nothing.
@@ -163,7 +163,7 @@ class UBatchBarrier:
         return place
 
     def _await(self, current: Round, gate: Gate, limit: float | None) -> None:
-        """Wait for the fate of the round; raises BarrierBrokenError, or WaitTimeoutError after `limit` seconds."""
+        """Wait for the round's fate; raises BarrierBrokenError, or WaitTimeoutError after `limit` seconds."""
         deadline = None if limit is None else self._runtime.monotonic() + limit
         left = limit
         while not current.fate:

@@ -46,7 +46,7 @@ class Failures:
         return any(known is error for _, known in tuple(self._records))
 
     def raise_first(self) -> None:
-        """Raise what came first, if anything did; the errors after it are in its notes and `ubatch_errors`."""
+        """Raise what came first, if anything did; later errors are in its notes and its `ubatch_errors`."""
         if not self._records:
             return
         records = list(self._records)

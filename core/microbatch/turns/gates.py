@@ -55,7 +55,7 @@ class EventGate:
         self._poll = _poll_of(self._descriptor)
 
     def open(self) -> None:
-        """Put the permit there; the system call is made without the GIL, so the woken thread finds it free."""
+        """Put the permit there, in a system call made without the GIL: the woken thread finds that free."""
         if os.getpid() == self._process:
             os.eventfd_write(self._descriptor, 1)
 
@@ -146,7 +146,7 @@ current_core = _core_reader()
 
 
 def _confine(cores: AbstractSet[int]) -> None:
-    """Let the calling thread run on `cores` only. Nothing where that is forbidden: only speed depends on it."""
+    """Let the calling thread run on `cores` only; nothing where that is forbidden, as only speed is lost."""
     with contextlib.suppress(OSError):
         os.sched_setaffinity(0, cores)
 

@@ -42,7 +42,7 @@ class GreenletRing(Ring):
     def carry(
         self, bodies: Sequence[Callable[[], None]], on_interrupt: Callable[[BaseException], None]
     ) -> None:
-        """Run all bodies to their ends; `on_interrupt` gets an error that one lets through or that strikes here.
+        """Run all bodies to their ends; `on_interrupt` gets what one lets through, and what strikes here.
 
         Then the ring has failed, and the loop goes on until each greenlet has unwound.
         """
@@ -66,8 +66,8 @@ class GreenletRing(Ring):
         """As in `Ring`."""
         if getcurrent() is not self._greenlets[index]:
             raise ThreadStateError(
-                f"a yield point of ubatch {index} was called from a greenlet or thread that does not carry it; "
-                "call it from the code that the wrapper calls, not from a thread or greenlet started there"
+                f"a yield point of ubatch {index} was called from a greenlet or thread that does not carry it"
+                "; call it from the code that the wrapper calls, not from a thread or greenlet started there"
             )
         if self.failed:
             raise UBatchCancelled

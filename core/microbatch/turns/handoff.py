@@ -186,7 +186,7 @@ class ThreadRing(Ring):
             raise UBatchCancelled
 
     def _late(self, index: int) -> None:
-        """Raise WaitTimeoutError that says who waits where and for whom; nothing if the turn came just now."""
+        """Raise WaitTimeoutError that says who waits where, for whom; nothing if the turn came just now."""
         if self.scattered or (self.holder == index and (self._started or self.failed)):
             return
         missing = [i for i in range(len(self._gates)) if i not in self._arrived]

@@ -18,7 +18,7 @@ __all__ = ["Seat", "end_seats", "make_seats"]
 
 
 class Marked(Protocol):
-    """The part of a `UBatchContext` that a seat uses; contexts know seats, so seats do not import contexts."""
+    """What a seat uses of a `UBatchContext`; contexts know of seats, so seats do not import contexts."""
 
     gpu_wait_event: Any
     """The device event recorded at its last hand-off."""

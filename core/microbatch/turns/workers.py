@@ -1,10 +1,7 @@
-"""Threads that live across steps.
+"""Run functions side by side on threads that live across steps.
 
-Invariant: a worker is idle, or claimed by exactly one run. A claim is one `dict.setdefault` under a key made
-before, and a worker gives itself back. So a caller that is interrupted at any bytecode loses no worker, and
-there is no lock that it could keep. A run never waits for a worker to become idle but hires one, so nested
-runs cannot starve each other. Workers know the roster, never the pool: a pool that is dropped is collected,
-and its threads end.
+Invariant: a run returns when all that it started has ended, or cannot be needed any more. It never waits for
+a worker to become idle but hires one, so nested runs cannot starve each other.
 
 Rejected: a queue in front of a fixed number of threads (a nested step would never end once all of them wait
 for it), and threads started for each step (80-270 us each, and what a framework does when a thread first uses
@@ -17,109 +14,16 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 
 from microbatch.errors import ClosedError, WaitTimeoutError
-from microbatch.turns.runtime import Runtime, Task
+from microbatch.turns.roster import Roster, Worker
+from microbatch.turns.runtime import Runtime
 
 __all__ = ["WorkerPool"]
 
 
 class AbandonedError(WaitTimeoutError):
     """The threads of a failed step did not end; they are no longer waited for."""
-
-
-CLOSING = object()
-"""Claims a worker in place of a run: the worker is to end."""
-
-
-class Worker:
-    """One thread and the gate it sleeps in."""
-
-    __slots__ = ("dismissed", "gate", "name", "task")
-
-    def __init__(self, runtime: Runtime, name: str) -> None:
-        self.gate = runtime.gate()
-        """Where the thread sleeps; opened when there is something for it to do."""
-        self.name = name
-        """The name of the thread."""
-        self.task: Task | None = None
-        """The started thread, None before it is known to have started."""
-        self.dismissed = False
-        """Whether the thread is to end without looking for work."""
-
-
-class Roster:
-    """The workers of one pool in one process, and who has claimed which."""
-
-    __slots__ = ("claims", "closed", "hired", "name", "process", "runtime", "workers")
-
-    def __init__(self, runtime: Runtime, name: str) -> None:
-        self.runtime = runtime
-        """Starts the threads and makes the gates."""
-        self.name = name
-        """How the names of the threads begin."""
-        self.process = os.getpid()
-        """Where the threads are; a forked child has none of them."""
-        self.closed = False
-        """Whether workers end when they are given back."""
-        self.hired = 0
-        """How many workers there ever were; the last number in a thread's name."""
-        self.workers: list[Worker] = []
-        """All that have not ended."""
-        self.claims: dict[Worker, object] = {}
-        """Worker -> the run that has it, or CLOSING; idle ones are not in here."""
-
-    def claim(self, run: Run) -> Worker:
-        """An idle worker, or a new one; from here on it is the run's."""
-        for worker in self.workers:
-            if worker not in self.claims and self.claims.setdefault(worker, run) is run:
-                return worker
-        self.hired += 1
-        worker = Worker(self.runtime, f"{self.name}-{self.hired}")
-        self.claims[worker] = run
-        self.workers.append(worker)
-        worker.task = self.runtime.spawn(partial(_serve, worker, self), name=worker.name)
-        return worker
-
-    def release(self, worker: Worker) -> bool:
-        """Make a claimed worker idle again; True if the roster is closed, so that the worker must end."""
-        self.claims.pop(worker, None)
-        return self.closed and self.claims.setdefault(worker, CLOSING) is CLOSING
-
-    def dismiss(self, worker: Worker) -> None:
-        """Give up a worker whose thread may or may not have been started."""
-        worker.dismissed = True
-        self.leave(worker)
-        worker.gate.open()
-
-    def leave(self, worker: Worker) -> None:
-        """Take a worker off the list; twice is once."""
-        if worker in self.workers:
-            self.workers.remove(worker)
-        self.claims.pop(worker, None)
-
-    def close(self) -> None:
-        """Make idle workers end now, busy ones when they finish; never blocks. Nothing in a forked child."""
-        if self.process != os.getpid():
-            return
-        self.closed = True
-        for worker in list(self.workers):
-            if self.claims.setdefault(worker, CLOSING) is CLOSING:
-                worker.gate.open()
-
-
-def _serve(worker: Worker, roster: Roster) -> None:
-    """What a worker's thread does: sleep, run what its claim has for it, give itself back."""
-    while not worker.dismissed:
-        worker.gate.wait()
-        run = roster.claims.get(worker)
-        if run is CLOSING:
-            break
-        if isinstance(run, Run) and worker in run.jobs and run.work(worker):
-            break
-        del run  # the arguments of a finished step must not live in a sleeping thread
-    roster.leave(worker)
 
 
 class Run:
@@ -159,7 +63,9 @@ class Run:
             worker.gate.open()
 
     def work(self, worker: Worker) -> bool:
-        """In the worker: run its body. True if the worker must end."""
+        """As in `Claim`: run the body that the worker was given."""
+        if worker not in self.jobs:
+            return False
         try:
             self.jobs[worker]()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller
@@ -185,7 +91,7 @@ class Run:
         )
 
     def forget(self) -> None:
-        """Drop the bodies and their arguments: a worker that goes back to sleep holds this run a moment longer."""
+        """Drop the bodies and their arguments: workers going back to sleep hold this run a moment longer."""
         if len(self.finished) >= len(self.jobs):
             self.bodies, self.give_up = (), None
             self.jobs.clear()
@@ -254,7 +160,7 @@ class WorkerPool:
             run.forget()
             if not run.errors or not isinstance(error, Exception):
                 _note(error, run.errors)
-                run.errors.clear()  # their frames hold the run, which holds them: a cycle with the batch in it
+                run.errors.clear()  # their frames hold the run: a cycle that would keep the batch
                 raise
             run.errors.append(error)
         run.forget()
@@ -298,7 +204,7 @@ def _close_all(rosters: list[Roster]) -> None:
 
 
 def _settle(run: Run, error: BaseException, on_interrupt: Callable[[BaseException], None] | None) -> None:
-    """Stop the others and wait; a first interrupt meanwhile makes this begin again, a second ends the waiting."""
+    """Stop the others and wait; after an interrupt meanwhile once more, a second one ends the waiting."""
     if isinstance(error, AbandonedError):
         return
     try:
