@@ -24,7 +24,7 @@ from microbatch.turns.failure import Failures
 from microbatch.turns.handoff import Ring, ThreadRing
 from microbatch.turns.seat import Seat, end_seats, make_seats
 from microbatch.turns.seat_variable import SeatHolder
-from microbatch.turns.streams import StepLanes, lanes_of
+from microbatch.turns.step_lanes import StepLanes, lanes_of
 
 
 def run(step: Step) -> None:

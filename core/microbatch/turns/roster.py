@@ -21,7 +21,7 @@ class Claim(Protocol):
     """Who may have a worker."""
 
     def work(self, worker: Worker) -> bool:
-        """In the thread of `worker`: do what is to be done, if anything is yet; True if the thread must end."""
+        """In the thread of `worker`: do what there is to do, if anything; True if the thread must end."""
         ...
 
 

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from microbatch.extend.protocols import Backend
 from microbatch.turns.handoff import Ring
-from microbatch.turns.streams import OTHER, Activation, Lane, StepLanes, StreamSide
+from microbatch.turns.step_lanes import OTHER, Lane, StepLanes
+from microbatch.turns.streams import Activation, StreamSide
 
 __all__ = ["Seat", "end_seats", "make_seats"]
 
