@@ -17,9 +17,12 @@ from microbatch.extend.lanes import LanePool
 from microbatch.schedules import pingpong
 from microbatch.step.recovery import strip_tracebacks
 from microbatch.turns.context import UBatchContext, entered
+from microbatch.turns.handoff import ThreadRing
 from microbatch.turns.runtime import ThreadRuntime
+from microbatch.turns.seat import end_seats, make_seats
+from microbatch.turns.step_lanes import lanes_of
 from microbatch.turns.workers import WorkerPool
-from tests.support.taking_turns import HostState, make_step
+from tests.support.taking_turns import HostState, contexts, make_step
 from tests.support.threads import no_thread_left
 
 RUNTIME = ThreadRuntime()
@@ -247,6 +250,20 @@ def test_caller_is_joined_after_a_failure_too(driver: str) -> None:
         "record 2 on compute", "caller waits for 2", "record 3 on communication", "caller waits for 3",
     ]  # fmt: skip
     assert set(device.active.values()) == {"caller"}
+
+
+def test_the_end_of_a_step_puts_the_callers_stream_back() -> None:
+    """Even where an interrupt kept the first ubatch from doing so, and somebody still has its seat."""
+    device: Any = LoggingDevice()
+    with lanes_of(device, 2) as lanes:
+        ring = ThreadRing(RUNTIME, [RUNTIME.gate(), RUNTIME.gate()], None)
+        seats = make_seats(contexts(2), ring, device, lanes)
+        kept = list(seats)
+        kept[0].streams.resume()
+        assert device.current() == "compute"
+        end_seats(seats)
+    assert device.current() == "caller"
+    assert seats == []
 
 
 @pytest.mark.case(57)

@@ -63,7 +63,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{TURNS}/test_ring_machine.py", f"{TURNS}/test_greenlets.py", FAULTS, f"{SCHEDULES}/test_pingpong.py",
         "tests/core/test_dbo.py", INTERRUPTS,
     ),
-    "turns/seat.py": ("tests/core/test_dbo.py", FAULTS, f"{SCHEDULES}/test_on_devices.py", INTERRUPTS),
+    "turns/seat.py": ("tests/core/test_dbo.py", FAULTS, f"{SCHEDULES}/test_on_devices.py"),
     "schedules/pingpong.py": (
         f"{SCHEDULES}/test_pingpong.py", FAULTS, "tests/core/test_dbo.py", f"{SCHEDULES}/test_on_devices.py", SETUP, INTERRUPTS,
         f"{SCHEDULES}/test_pingpong_wrappers.py",
