@@ -1,11 +1,13 @@
 """Yield points for model code: the names and meaning of vLLM's dual batch overlap helpers.
 
 Invariant: outside a step that takes turns every function here does nothing, and costs one look at a context
-variable (about 50 ns), so model code needs no branches and no import of vLLM. `schedule="pingpong"` makes them work.
+variable (about 50 ns with the call), so model code needs no branches and no import of vLLM. A ubatch of a
+step with `schedule="pingpong"` has a seat at a ring, and there they work.
 
-What differs from vLLM, on purpose: a second receive hook does not overwrite the first; a hook registered when no
-sibling is left runs at once; the yields take an optional label, which appears where a wait passes its limit; a
-yield called in a thread that the function started itself is an error that says so instead of a KeyError.
+What differs from vLLM, on purpose: a second receive hook does not overwrite the first. A hook registered when
+no sibling is left runs at once. The yields take an optional label, which is shown where a wait passes its
+limit. A yield called in a thread that the function started itself is an error that says so, instead of a
+KeyError.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from microbatch.turns.context import CURRENT
+from microbatch.turns.seat_variable import SEAT
 
 __all__ = [
     "dbo_current_ubatch_id",
@@ -31,12 +34,13 @@ __all__ = [
 ]
 
 _current = CURRENT.get
+_holder = SEAT.get
+"""Looked at in each function itself: a call around it would double the cost of a yield outside a step."""
 
 
 def dbo_enabled() -> bool:
     """Whether the calling code runs in a ubatch that takes turns."""
-    context = _current()
-    return context is not None and context.seat is not None
+    return _holder().seat is not None
 
 
 def dbo_current_ubatch_id() -> int:
@@ -47,48 +51,48 @@ def dbo_current_ubatch_id() -> int:
 
 def dbo_yield(label: str = "") -> None:
     """Let the next ubatch run; returns when the turn is back, on the stream that was current before."""
-    context = _current()
-    if context is not None and context.seat is not None:
-        context.seat.hand_over(label)
+    seat = _holder().seat
+    if seat is not None:
+        seat.hand_over(label)
 
 
 def dbo_switch_to_comm() -> None:
     """Make the communication stream current; orders nothing."""
-    context = _current()
-    if context is not None and context.seat is not None:
-        context.seat.switch("communication")
+    seat = _holder().seat
+    if seat is not None:
+        seat.switch("communication")
 
 
 def dbo_switch_to_compute() -> None:
     """Make the compute stream current; orders nothing."""
-    context = _current()
-    if context is not None and context.seat is not None:
-        context.seat.switch("compute")
+    seat = _holder().seat
+    if seat is not None:
+        seat.switch("compute")
 
 
 def dbo_switch_to_comm_sync() -> None:
     """Make the communication stream current; its later work waits for the compute work so far."""
-    context = _current()
-    if context is not None and context.seat is not None:
-        context.seat.switch_ordered("communication")
+    seat = _holder().seat
+    if seat is not None:
+        seat.switch_ordered("communication")
 
 
 def dbo_switch_to_compute_sync() -> None:
     """Make the compute stream current; its later work waits for the communication so far."""
-    context = _current()
-    if context is not None and context.seat is not None:
-        context.seat.switch_ordered("compute")
+    seat = _holder().seat
+    if seat is not None:
+        seat.switch_ordered("compute")
 
 
 def dbo_yield_and_switch_from_compute_to_comm(label: str = "") -> None:
     """Pass the turn, then go on in the communication stream, after this ubatch's own compute work.
 
-    The mark is set before the turn is passed, so communication does not wait for what siblings compute meanwhile.
-    Raises ThreadStateError if the ubatch is not on its compute stream.
+    The mark is set before the turn is passed, so communication does not wait for what siblings compute
+    meanwhile. Raises ThreadStateError if the ubatch is not on its compute stream.
     """
-    context = _current()
-    if context is not None and context.seat is not None:
-        context.seat.hand_over_to("communication", label)
+    seat = _holder().seat
+    if seat is not None:
+        seat.hand_over_to("communication", label)
 
 
 def dbo_yield_and_switch_from_comm_to_compute(label: str = "") -> None:
@@ -96,28 +100,28 @@ def dbo_yield_and_switch_from_comm_to_compute(label: str = "") -> None:
 
     Raises ThreadStateError if the ubatch is not on its communication stream.
     """
-    context = _current()
-    if context is not None and context.seat is not None:
-        context.seat.hand_over_to("compute", label)
+    seat = _holder().seat
+    if seat is not None:
+        seat.hand_over_to("compute", label)
 
 
 def dbo_register_recv_hook(recv_hook: Callable[[], Any]) -> None:
-    """Leave `recv_hook` for the ubatch that runs next: at its `dbo_maybe_run_recv_hook`, or when it finishes."""
-    context = _current()
-    if context is not None and context.seat is not None:
-        context.seat.register_hook(recv_hook)
+    """Leave `recv_hook` for the ubatch that runs next: at its `dbo_maybe_run_recv_hook`, or at its end."""
+    seat = _holder().seat
+    if seat is not None:
+        seat.register_hook(recv_hook)
 
 
 def dbo_maybe_run_recv_hook() -> None:
     """Run the hooks that siblings left for this ubatch."""
-    context = _current()
-    if context is not None and context.seat is not None:
-        context.seat.run_hooks()
+    seat = _holder().seat
+    if seat is not None:
+        seat.run_hooks()
 
 
 def dbo_get_previous_event(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call `func` with the compute stream current and return what it returns; None outside a step."""
-    context = _current()
-    if context is not None and context.seat is not None:
-        return context.seat.streams.on_compute(func, *args, **kwargs)
+    seat = _holder().seat
+    if seat is not None:
+        return seat.streams.on_compute(func, *args, **kwargs)
     return None

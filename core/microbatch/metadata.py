@@ -1,13 +1,15 @@
 """The fields of a step as one ubatch sees them: rebased offsets, lengths, computed tokens, and model inputs.
 
-Invariant: the numbers are those that attention would have seen had the ubatches been steps of their own, one after
-the other (vLLM's rules). A field whose numbers change is copied first; every other part is a view, and nothing of
-the caller's is written to. Rejected: shortening the sequences of all requests by what is left of them in the batch,
-which subtracts twice for a request that began in an earlier ubatch; and keeping the computed tokens of a continued
-request, which gave vLLM 24 where 28 is right.
+Invariant: the numbers are those that attention would see if the ubatches were steps of their own, one after
+the other (vLLM's rules). A field whose numbers change is copied first. Every other part is a view, and
+nothing of the caller's is written to.
 
-Arrays are NumPy, torch, CuPy or anything else that slices, subtracts and clips. `query_start_loc` is read entry by
-entry where one number is needed: give it on the host, or each entry costs a synchronisation.
+Rejected: shortening the sequences of all requests by what is left of them in the batch, which subtracts twice
+for a request that began in an earlier ubatch; and keeping the computed tokens of a request that goes on from
+an earlier ubatch, which gave vLLM 24 where 28 is right.
+
+Arrays are NumPy, torch, CuPy or anything else that slices, subtracts and clips. `query_start_loc` is read
+entry by entry where one number is needed: give it on the host, or each entry costs a synchronisation.
 """
 
 from __future__ import annotations
@@ -42,14 +44,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class UbatchMetadata:
-    """What one ubatch is called with; fields that the step has not are None, counts 0. Equal only to itself."""
+    """What one ubatch is called with; fields that the step lacks are None, counts 0. Equal only to itself."""
 
     context: UBatchContext
     """The ubatch."""
     input_ids: Any = None
     """Token ids, by token."""
     positions: Any = None
-    """Positions, by token along the last axis: [tokens], or [axes, tokens] for several position axes (M-RoPE)."""
+    """Positions, by token along the last axis: [tokens], or [axes, tokens] for several axes (M-RoPE)."""
     inputs_embeds: Any = None
     """Embeddings, by token: [tokens, width]."""
     intermediate_tensors: Any = None
@@ -94,7 +96,7 @@ def slice_positions(positions: Any, part: UBatchSlice) -> Any:
 
 
 def slice_tensors(tensors: Any, part: UBatchSlice) -> Any:
-    """Each tensor of a mapping by token; anything else that slices (vLLM's IntermediateTensors) as it does."""
+    """The part's rows of each tensor in a mapping; all else (vLLM's IntermediateTensors) slices itself."""
     if isinstance(tensors, Mapping):
         return {name: tensor[part.token_slice] for name, tensor in tensors.items()}
     return tensors[part.token_slice]
@@ -120,8 +122,9 @@ def make_ubatch_metadata(
 ) -> UbatchMetadata:
     """The part of a step's fields that belongs to `context.slice_info`; None stays None.
 
-    The counts are the whole batch's. Raises SliceError where `query_start_loc` does not fit the part, or is missing
-    though `seq_lens` or `num_computed_tokens` are given: those of a request that was cut depend on it.
+    `max_query_len` and `max_seq_len` are the whole batch's. Raises SliceError where `query_start_loc` does
+    not fit the part, or is missing though `seq_lens` or `num_computed_tokens` are given: for a request that
+    was cut, both depend on it.
     """
     part = context.slice_info
     tokens = part.token_slice
@@ -149,6 +152,7 @@ def make_ubatch_metadata(
 def _request_fields(
     part: UBatchSlice, query_start_loc: Any, seq_lens: Any, computed: Any
 ) -> tuple[Any, Any, Any]:
+    """The part's `query_start_loc`, `seq_lens` and computed tokens."""
     if query_start_loc is None:
         for name, value in (("seq_lens", seq_lens), ("num_computed_tokens", computed)):
             if value is not None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -12,10 +15,14 @@ from microbatch import dbo
 from microbatch.errors import ThreadStateError
 from microbatch.extend.lanes import LanePool
 from microbatch.schedules import pingpong
+from microbatch.step.recovery import strip_tracebacks
 from microbatch.turns.context import UBatchContext, entered
+from microbatch.turns.handoff import ThreadRing
 from microbatch.turns.runtime import ThreadRuntime
+from microbatch.turns.seat import end_seats, make_seats
+from microbatch.turns.step_lanes import lanes_of
 from microbatch.turns.workers import WorkerPool
-from tests.support.taking_turns import HostState, make_step
+from tests.support.taking_turns import HostState, contexts, make_step
 from tests.support.threads import no_thread_left
 
 RUNTIME = ThreadRuntime()
@@ -25,6 +32,9 @@ NAMES = {
     "dbo_switch_to_compute_sync", "dbo_yield", "dbo_yield_and_switch_from_comm_to_compute",
     "dbo_yield_and_switch_from_compute_to_comm",
 }  # fmt: skip
+
+
+ARGUMENTS = {"dbo_register_recv_hook": (print,), "dbo_get_previous_event": (print,)}
 
 
 class LoggedEvent:
@@ -242,6 +252,20 @@ def test_caller_is_joined_after_a_failure_too(driver: str) -> None:
     assert set(device.active.values()) == {"caller"}
 
 
+def test_the_end_of_a_step_puts_the_callers_stream_back() -> None:
+    """Even where an interrupt kept the first ubatch from doing so, and somebody still has its seat."""
+    device: Any = LoggingDevice()
+    with lanes_of(device, 2) as lanes:
+        ring = ThreadRing(RUNTIME, [RUNTIME.gate(), RUNTIME.gate()], None)
+        seats = make_seats(contexts(2), ring, device, lanes)
+        kept = list(seats)
+        kept[0].streams.resume()
+        assert device.current() == "compute"
+        end_seats(seats)
+    assert device.current() == "caller"
+    assert seats == []
+
+
 @pytest.mark.case(57)
 def test_each_ubatch_finds_its_own_stream_after_a_yield(driver: str) -> None:
     device = LoggingDevice()
@@ -377,6 +401,47 @@ def test_a_finished_ubatch_gets_no_hooks(driver: str) -> None:
 
     run(compute, driver, count=3)
     assert ran == [2]
+
+
+def test_code_that_outlives_its_step_does_nothing(driver: str) -> None:
+    device, left_over = LendingDevice(), []
+
+    def compute(context: UBatchContext, ubatch: int) -> None:
+        left_over.append(copy_context())
+        dbo.dbo_yield()
+        if ubatch == 1:
+            raise ValueError("failed")
+
+    with pytest.raises(ValueError, match="failed"):
+        run(compute, driver, device=device)
+    noted = list(device.log)
+    for variables in left_over:
+        for name in sorted(NAMES - {"dbo_current_ubatch_id"}):
+            assert not variables.run(getattr(dbo, name), *ARGUMENTS.get(name, ()))
+    assert device.log == noted
+
+
+def test_a_hook_that_nobody_ran_is_let_go_with_its_step(driver: str) -> None:
+    class Payload:
+        pass
+
+    kept: list[weakref.ref[Payload]] = []
+
+    def compute(context: UBatchContext, ubatch: int) -> None:
+        payload = Payload()
+        kept.append(weakref.ref(payload))
+        dbo.dbo_register_recv_hook(lambda: payload)
+        raise ValueError("failed")
+
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="failed") as caught:
+            run(compute, driver)
+        strip_tracebacks(caught.value)
+        del caught
+        assert [reference() for reference in kept] == [None]
+    finally:
+        gc.enable()
 
 
 def test_greenlets_park_the_state_of_their_thread() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -136,6 +137,7 @@ class TurnsProgram:
         self.entered: list[int] = []
         self.unwound: list[int] = []
         self.stored: list[int] = []
+        self.copied: list[Context] = []
         self._busy = False
         self._runtime: Runtime | None = None
 
@@ -175,12 +177,16 @@ class TurnsProgram:
         )  # fmt: skip
 
     def _load(self, context: UBatchContext) -> int:
-        context.state = UBatchState.PREPARING
+        context.advance(UBatchState.PREPARING)
         self._strike(context.ubatch_id, "load")
         return context.ubatch_id
 
     def _compute(self, context: UBatchContext, ubatch: int) -> int:
-        context.state = UBatchState.EXECUTING
+        context.advance(UBatchState.EXECUTING)
+        assert dbo.dbo_enabled() == (len(self.yields) > 1), (
+            "a ubatch alone has no seat, each of several has one"
+        )
+        self.copied.append(copy_context())
         self.entered.append(ubatch)
         try:
             for piece in range(self.yields[ubatch]):
@@ -194,7 +200,7 @@ class TurnsProgram:
     def _store(self, context: UBatchContext, ubatch: int) -> None:
         self._strike(ubatch, "store")
         self.stored.append(ubatch)
-        context.state = UBatchState.COMPLETED
+        context.advance(UBatchState.COMPLETED)
 
     def _work(self, ubatch: int, piece: int) -> None:
         assert self._runtime is not None
@@ -215,6 +221,7 @@ class TurnsProgram:
 
     def _check(self, step: Step, caught: BaseException | None) -> None:
         expected = order_of_work(self.yields)
+        assert not any(copied.run(dbo.dbo_enabled) for copied in self.copied), "a seat outlived its step"
         assert caught is self.error, f"the caller got {caught!r}, not {self.error!r}"
         assert sorted(self.entered) == sorted(self.unwound), "a ubatch was not unwound"
         if caught is None:
@@ -226,4 +233,3 @@ class TurnsProgram:
         if self.fault is not None and self.fault.place == "setup":
             assert not self.work_done, "somebody began before all were set up"
         assert len(set(self.stored)) == len(self.stored)
-        assert all(context.seat is None for context in step.contexts)

@@ -7,16 +7,10 @@ from types import MappingProxyType
 
 __all__ = ["EQUIVALENT"]
 
-ABSTRACT = "both drivers say how; a ring without one is never made"
-
 ESCAPED = "the error is then the only one that escaped, and is raised as that"
 
 EQUIVALENT: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
-        "turns/handoff.py": {
-            f"Ring.{method}: delete: raise AssertionError('a ring without a driver')": ABSTRACT
-            for method in ("start", "hand_over", "leave")
-        },
         "turns/workers.py": {
             "Run.start: constant: True -> False at column 65": "zip gets two lists that are made from one",
             "Run.join: drop: self.give_up is not None of: not self.gate.wait(self.limit) and self.give_up is not"
@@ -25,10 +19,7 @@ EQUIVALENT: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "WorkerPool.run: delete: raise": ESCAPED,
         },
         "turns/greenlets.py": {
-            "GreenletRing.run: delete: self._greenlets.clear()": "ended greenlets hold nothing, and the ring goes with its step",
-        },
-        "schedules/pingpong.py": {
-            "_on_greenlets: constant: 0 -> 1 at column 14": "in one thread all seats share what is current",
+            "GreenletRing.carry: delete: self._greenlets.clear()": "ended greenlets hold nothing, and the ring goes with its step",
         },
     }
 )

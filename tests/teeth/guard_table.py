@@ -36,7 +36,7 @@ PINGPONG = "core/microbatch/schedules/pingpong.py"
 STREAMED = "core/microbatch/schedules/streamed.py"
 SAFETY = "core/microbatch/proof/module_modes.py"
 SEAT = "core/microbatch/turns/seat.py"
-STREAMS = "core/microbatch/turns/streams.py"
+STREAMS = "core/microbatch/turns/step_lanes.py"
 HOME = "core/microbatch/gathering/result_memory.py"
 RUNNER = "core/microbatch/graphs/runner.py"
 PADDING = "core/microbatch/graphs/padding.py"
@@ -102,8 +102,8 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=8,
         what="the event is recorded before the turn is passed",
         path=SEAT,
-        text="        event = self.streams.record()\n        self.context.gpu_wait_event = event\n        self.ring.hand_over(self.index, label)\n",
-        instead="        self.ring.hand_over(self.index, label)\n        event = self.streams.record()\n        self.context.gpu_wait_event = event\n",
+        text="        event = self.streams.record()\n        self.ubatch.gpu_wait_event = event\n        self.ring.hand_over(self.index, label)\n",
+        instead="        self.ring.hand_over(self.index, label)\n        event = self.streams.record()\n        self.ubatch.gpu_wait_event = event\n",
         test=f"{ON_DEVICES}::test_pitfall_8_an_event_recorded_after_the_hand_over_would_order_too_much",
     ),
     Guard(

@@ -22,7 +22,7 @@ from tests.teeth.damage import copied, first_failure, replaced
 TESTS = "tests/core/schedules/test_on_devices.py"
 DEVICES = {"recording": "unordered", "adversarial": "not unordered"}
 """Which of the tests run on which device, as pytest's `-k` says it."""
-PLACES = ("schedules/*.py", "turns/streams.py", "turns/seat.py", "batch/home.py")
+PLACES = ("schedules/*.py", "turns/streams.py", "turns/step_lanes.py", "turns/seat.py", "batch/home.py")
 """Where core orders device work; `turns/` does it for pingpong, `batch/home.py` for results."""
 RECEIVERS = (
     "event", "entry", "mark", "end", "ready", "slot.fetched", "slot.computed", "slot.sent", "stream", "here",

@@ -55,6 +55,9 @@ TESTS: dict[str, tuple[str, ...]] = {
     "turns/workers.py": (
         f"{TURNS}/test_handoff.py", FAULTS, f"{TURNS}/test_workers.py", SETUP, INTERRUPTS, f"{TURNS}/test_workers_processes.py",
     ),
+    "turns/roster.py": (
+        f"{TURNS}/test_handoff.py", FAULTS, f"{TURNS}/test_workers.py", SETUP, INTERRUPTS, f"{TURNS}/test_workers_processes.py",
+    ),
     "turns/barrier.py": (f"{TURNS}/test_barrier.py", f"{TURNS}/test_barrier_machine.py", f"{TURNS}/test_handoff.py"),
     "turns/greenlets.py": (
         f"{TURNS}/test_ring_machine.py", f"{TURNS}/test_greenlets.py", FAULTS, f"{SCHEDULES}/test_pingpong.py",

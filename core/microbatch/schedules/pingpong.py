@@ -1,10 +1,11 @@
-"""Ubatches that take turns: one runs at a time and passes the turn at its yield points (dual batch overlap, any n).
+"""Ubatches that take turns: one runs at a time and passes the turn at its yield points (dual batch overlap).
 
-Invariant: nobody starts before all are set up; a ubatch that ends leaves the ring, so numbers of yields may differ;
-the first error reaches the caller after every sibling has unwound. What two ubatches overlap is device work and
-communication: on a device that finishes work before it returns, taking turns gains nothing.
+Invariant: nobody starts before all are set up. A ubatch that ends leaves the ring, so ubatches may pass
+different numbers of yield points. The first error reaches the caller after every sibling has unwound. Each
+ubatch runs in its own copy of the caller's context variables: what it sets there is gone after the step.
 
-Each ubatch runs in its own copy of the caller's context variables: what it sets is gone after the step.
+What two ubatches overlap is device work and communication. On a device that finishes work before it returns,
+taking turns gains nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +22,17 @@ from microbatch.schedules.step import Step
 from microbatch.turns.context import enter
 from microbatch.turns.failure import Failures
 from microbatch.turns.handoff import Ring, ThreadRing
-from microbatch.turns.seat import Seat, seats_of
-from microbatch.turns.streams import StepLanes, lanes_of
+from microbatch.turns.seat import Seat, end_seats, make_seats
+from microbatch.turns.seat_variable import SeatHolder
+from microbatch.turns.step_lanes import StepLanes, lanes_of
 
 
 def run(step: Step) -> None:
-    """Run the ubatches of `step` in turns; raises the first error, UnequalYieldsError with `strict_yields`."""
+    """Run the ubatches of `step` in turns; raises the first error.
+
+    With `strict_yields` that is UnequalYieldsError where all went well, but not all passed as many yield
+    points.
+    """
     if len(step.contexts) < 2:
         sequential.run(step)
         return
@@ -39,9 +45,6 @@ def run(step: Step) -> None:
             ring.check_equal()
     except BaseException as error:  # noqa: BLE001 - raised below, after what came first
         failures.record(None, error)
-    finally:
-        for context in step.contexts:
-            context.seat = None
     failures.raise_first()
 
 
@@ -49,19 +52,22 @@ def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring
     """The caller carries ubatch 0, a pooled thread each of the others."""
     limit = step.config.barrier_timeout
     ring = ThreadRing(step.runtime, [context.cpu_wait_event for context in step.contexts], limit)
-    seats = seats_of(step.contexts, ring, step.backend, lanes)
     state = step.backend.thread_state()
+    seats = make_seats(step.contexts, ring, step.backend, lanes)
 
     def interrupted(error: BaseException) -> None:
         failures.record(None, error)
         ring.scatter()
 
-    bodies = [_isolated(partial(_ride, step, seats[0], failures, nullcontext))]
-    bodies += [_isolated(partial(_ride, step, seat, failures, state.apply)) for seat in seats[1:]]
+    applied = [nullcontext, *[state.apply] * (len(seats) - 1)]  # the caller's thread has its state already
+    bodies = [
+        _isolated(partial(_run_ubatch, step, seat, failures, apply))
+        for seat, apply in zip(seats, applied, strict=True)
+    ]
     try:
         step.workers.run(bodies, on_interrupt=interrupted, limit=limit, give_up=failures.any)
     finally:
-        seats[0].streams.end()  # an interrupt may have come just before the caller's own
+        end_seats(seats)
     return ring
 
 
@@ -78,24 +84,25 @@ def _on_greenlets(step: Step, failures: Failures, lanes: StepLanes | None) -> Ri
     state = step.backend.thread_state()
     parking = _parking(step.backend, state)
     ring = GreenletRing(len(step.contexts), parking)
-    seats = seats_of(step.contexts, ring, step.backend, lanes, one_thread=True)
+    seats = make_seats(step.contexts, ring, step.backend, lanes, one_thread=True)
     applied = nullcontext if parking is None else state.apply
-    bodies = [partial(_ride, step, seat, failures, applied) for seat in seats]
+    bodies = [partial(_run_ubatch, step, seat, failures, applied) for seat in seats]
     try:
-        ring.run(bodies, partial(failures.record, None))
+        ring.carry(bodies, partial(failures.record, None))
     finally:
-        seats[0].streams.end()
+        end_seats(seats)
     return ring
 
 
-def _ride(
+def _run_ubatch(
     step: Step, seat: Seat, failures: Failures, applied: Callable[[], AbstractContextManager[None]]
 ) -> None:
-    """Carry one ubatch from its set-up to the end; what it raises is recorded, and its siblings unwind."""
-    ring, index, context = seat.ring, seat.index, seat.context
+    """Run one ubatch from its set-up to its end; what it raises is recorded, and its siblings unwind."""
+    ring, index, context = seat.ring, seat.index, step.contexts[seat.index]
     try:
         with applied():
-            enter(context)  # inside: `applied` may bring context variables of its own
+            holder = SeatHolder(seat)
+            enter(context, holder)  # inside: `applied` may bring context variables of its own
             try:
                 ring.start(index)
                 seat.streams.resume()
@@ -104,6 +111,7 @@ def _ride(
                 step.store(context, outputs)
                 seat.run_hooks()
             finally:
+                holder.empty()
                 seat.streams.end()
     except BaseException as error:  # noqa: BLE001 - recorded, and raised in the caller
         failures.record(context, error)
@@ -113,11 +121,12 @@ def _ride(
 
 
 def _parking(backend: Backend, state: ThreadState) -> Callable[[], AbstractContextManager[None]] | None:
-    """What a greenlet does with the state of its thread while others run; None where there is nothing to do.
+    """What a greenlet enters while others run, to put away what it set in the thread; None for nothing.
 
-    Context variables are a greenlet's own anyway, so a state of nothing else (`only_context_variables`) stays.
+    A greenlet has context variables of its own. So where `state` holds nothing else, there is nothing to put
+    away.
     """
-    check: Callable[[], object] | None = getattr(backend, "mode_depth", None)  # isinstance costs 13 us a step
+    check = _mode_depth_of(backend)
     if check is None:
         return None if getattr(state, "only_context_variables", False) else state.apply
     depth = check()
@@ -133,3 +142,12 @@ def _parking(backend: Backend, state: ThreadState) -> Callable[[], AbstractConte
             yield
 
     return parked
+
+
+def _mode_depth_of(backend: Backend) -> Callable[[], object] | None:
+    """What tells how many modes are entered that `state.apply` does not put away; None where there are none.
+
+    Asked for by name: `isinstance` with a protocol costs 13 us a step.
+    """
+    check: Callable[[], object] | None = getattr(backend, "mode_depth", None)
+    return check

@@ -1,10 +1,11 @@
 """Bringing the inputs of a ubatch to the device, and its outputs back.
 
-Invariant: a batch that has an array on the device stays where it is, host arrays beside it included; one that is
-wholly on the host is moved wholly. Copies are launched on the current stream, from and into staging buffers where the
-device has a memory of its own. Buffers for inputs are used again by the next ubatch of the same ring slot; those for
-outputs are not, since the result may keep them. On a host backend only arrays in mapped files are copied: reading the
-file is then done by the copy, beside the compute, and not by the first page fault in it.
+Invariant: a batch that has an array on the device stays where it is, its host arrays included; one that is
+wholly on the host is moved wholly. Copies are launched on the current stream, from and into staging buffers
+where the device has a memory of its own. Buffers for inputs are used again by the next ubatch of the same
+ring slot; those for outputs are not, since the result may keep them. On a host backend only arrays in mapped
+files are copied: the copy then reads the file, beside the compute, where else the first access in the
+function would.
 """
 
 from __future__ import annotations
@@ -37,7 +38,11 @@ class Mover:
         self._host_is_home = backend.owns(np.empty(0))
 
     def fetch(self, inputs: Any, buffers: Buffers) -> tuple[Any, bool]:
-        """`inputs` on the device, and whether they were moved there; the caller keeps what it gave until that is done."""
+        """`inputs` on the device, and whether they were moved there.
+
+        The caller keeps `inputs` until the copies are done. Raises LayoutError where autograd records one of
+        them.
+        """
         transfer = self._transfer
         if transfer is None:
             return inputs, False
@@ -63,6 +68,7 @@ class Mover:
         return map_leaves(self._to_host, outputs)
 
     def _read(self, leaf: Any) -> Any:
+        """A copy of an array in a mapped file."""
         fresh = self._backend.empty(leaf.shape, leaf)
         self._backend.copy(fresh, leaf)
         return fresh

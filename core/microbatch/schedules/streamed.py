@@ -1,15 +1,19 @@
 """Copy in, compute and copy out of neighbouring ubatches at the same time, on three streams.
 
-Invariant: each stage of a ubatch waits for the stage before it by an event, and a slot of the ring is used again only
-after the last stage of its former ubatch is done; so no more than `SLOTS` parts are alive. Everything a stage needs is
-held by the slot until then: an allocator that gives freed memory to other work at once finds nothing to give. The host
-waits for single events, never for a stream or the device, and has waited for all of them when the step returns.
+Invariant: each stage of a ubatch waits for the stage before it by an event. A slot of the ring is used again
+only when the last stage of its former ubatch is done, so no more than the ring's slots are in flight. Until
+then the slot holds everything that its stages need: an allocator that gives freed memory to other work at
+once finds nothing to give. The host waits for single events, never for a stream or the device, and has waited
+for all of them when the step returns.
 
-The function computes the next ubatch while the outputs of the last one are still being read, so outputs in memory that
-it writes again are refused. When copying in runs out of memory, the ubatches before it are let through first and it is tried once more; when the
-function does, the step's recovery takes smaller parts. Stages record their errors and skip their work once one is recorded, so streams never fail and are never left waiting.
-Rejected: two slots (copying in would have to wait for copying out), and freeing inputs after compute was launched
-(they would need the allocator to know of the other stream, which no protocol here can tell it).
+While the outputs of one ubatch are being read, the function computes the next one. So a function that returns
+memory which it writes again is refused. Where copying in runs out of memory, the ubatches before it are
+finished first, which frees their slots; then the copy is tried once more. Where the function runs out of
+memory, the step's recovery calls it on smaller parts. A stage that raises records its error, and the stages
+after it do nothing: so a stream never fails, and none waits for an event that never comes.
+
+Rejected: two slots (copying in would have to wait for copying out), and dropping the inputs once compute is
+launched (the allocator would have to know of the other stream, and no protocol here can tell it).
 """
 
 from __future__ import annotations
@@ -39,15 +43,15 @@ SLOTS = 3
 def run(step: Step) -> None:
     """Run the ubatches of `step` through the pipeline; raises the first error after everything has drained.
 
-    Inside a stage of another step on the same streams, ubatches run one after another: waiting there for a later
-    place in the same queue would never end.
+    Where the caller is itself a stage of another step on these streams, ubatches run one after another: a
+    stage that waited for work behind it in the same queue would wait for ever.
     """
     backend = step.backend
     streams = [backend.stream("copy_in"), backend.stream("compute"), backend.stream("copy_out")]
     if any(backend.current_stream() is stream for stream in streams):
         sequential.run(step)
         return
-    Pipeline(step).run()
+    Pipeline(step).run_all()
 
 
 class Slot:
@@ -69,24 +73,35 @@ class Slot:
 
     def __init__(self, backend: Backend) -> None:
         self.fetched = backend.event()
+        """Its inputs are there."""
         self.computed = backend.event()
+        """The function has run on it."""
         self.sent = backend.event()
+        """Its outputs are in the result, or on the host."""
         self.buffers: Buffers = {}
+        """Staging buffers for its inputs."""
         self.clear()
 
     def clear(self) -> None:
         """Let the ubatch and its arrays go."""
         self.context: UBatchContext | None = None
+        """Who is here, None for nobody."""
         self.loaded: Any = None
+        """Its part of the batch, where the caller has it."""
         self.inputs: Any = None
+        """The same on the device."""
         self.outputs: Any = None
+        """What the function returned."""
         self.returned: Returned | None = None
+        """Where that is."""
         self.host: Any = None
+        """The outputs on the host, where they are moved."""
         self.moved = False
+        """Whether inputs were moved to the device, so that outputs are moved back."""
 
 
 class Returned:
-    """Where the rows of a ubatch's outputs are; keeps them alive, so that an equal address is the same memory."""
+    """Where the rows of a ubatch's outputs are; keeps them alive, so an equal address is the same memory."""
 
     __slots__ = ("_leaves", "starts", "ubatch")
 
@@ -120,8 +135,8 @@ class Pipeline:
         slots = max(SLOTS, step.parallelism + 1)
         self._ring = [Slot(backend) for _ in range(min(slots, max(1, len(step.contexts))))]
 
-    def run(self) -> None:
-        """Launch all ubatches, each as soon as a slot is free."""
+    def run_all(self) -> None:
+        """Launch all ubatches, each as soon as a slot is free; raises the first error when all have ended."""
         try:
             self._follow_caller()
             for index, context in enumerate(self._step.contexts):
@@ -139,12 +154,13 @@ class Pipeline:
         self._failures.raise_first()
 
     def _follow_caller(self) -> None:
-        """Our work begins after what the caller has launched: it may be making the inputs."""
+        """Let our work begin after what the caller has launched, which may be making the inputs."""
         entry = self._step.backend.event()
         entry.record(self._step.backend.current_stream())
         self._copy_in.wait(entry)
 
     def _launch(self, slot: Slot, context: UBatchContext) -> None:
+        """Give the three stages of a ubatch to their streams, each behind the one before it."""
         slot.context = context
         self._copy_in.submit(self._stage(slot, context, self._fetch))
         slot.fetched.record(self._copy_in)
@@ -158,7 +174,7 @@ class Pipeline:
     def _stage(
         self, slot: Slot, context: UBatchContext, work: Callable[[Slot, UBatchContext], None]
     ) -> Callable[[], None]:
-        """`work` with its ubatch current; what it raises is recorded, and after that nothing is done any more."""
+        """`work` with its ubatch current. What it raises is recorded; once an error is, it does nothing."""
 
         def stage() -> None:
             if self._failures.any():
@@ -174,6 +190,7 @@ class Pipeline:
         return stage
 
     def _fetch(self, slot: Slot, context: UBatchContext) -> None:
+        """Cut the part out of the batch and bring it to the device; make room once if memory runs out."""
         slot.loaded = self._step.load(context)
         try:
             slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
@@ -182,22 +199,26 @@ class Pipeline:
                 raise
         else:
             return
-        self._make_room(slot)
+        self._make_room(slot)  # outside of `except`: the error holds what the failed attempt had allocated
         slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
 
     def _may_make_room(self, error: Exception) -> bool:
-        """Whether memory ran out, in the thread that may retire slots: where `submit` calls at once, the caller's."""
+        """Whether memory ran out, and this thread may free slots.
+
+        Only the caller's thread may. It runs the stages itself on a backend whose `submit` calls at once.
+        """
         here = self._step.runtime.current() == self._thread
         return here and self._step.backend.classify(error) is FailureKind.OOM
 
     def _make_room(self, slot: Slot) -> None:
-        """Let the ubatches before that of `slot` through, oldest first, and give cached memory back."""
+        """Finish the ubatches before that of `slot`, oldest first, and give cached memory back."""
         place = self._ring.index(slot)
         for other in [*self._ring[place + 1 :], *self._ring[:place]]:
             self._retire(other)
         self._step.backend.reclaim()
 
     def _call(self, slot: Slot, context: UBatchContext) -> None:
+        """Call the function; refuse outputs in memory where those of an earlier ubatch are."""
         before = [self._last, *(other.returned for other in self._ring)]
         slot.outputs = self._step.compute(context, slot.inputs)
         slot.returned = self._last = Returned(slot.outputs, context)
@@ -213,7 +234,7 @@ class Pipeline:
             self._step.store(context, slot.outputs)
 
     def _retire(self, slot: Slot) -> None:
-        """Wait until the ubatch of `slot` is through, and write what was brought to the host."""
+        """Wait until the ubatch of `slot` is done, write what was brought to the host, and free the slot."""
         context = slot.context
         if context is None:
             return
@@ -226,7 +247,7 @@ class Pipeline:
         self._step.store(context, slot.host)
 
     def _await(self, event: Event, context: UBatchContext) -> None:
-        """Wait for `event`; once the step has failed, no longer than the limit of the barrier."""
+        """Wait for `event`; raises WaitTimeoutError `barrier_timeout` seconds after the step has failed."""
         limit = self._step.config.barrier_timeout
         try:
             while not event.synchronize(limit):
@@ -234,11 +255,11 @@ class Pipeline:
                     raise WaitTimeoutError(_stuck(context, limit))
         except WaitTimeoutError:
             raise
-        except Exception as error:  # noqa: BLE001 - work of the device itself has failed
+        except Exception as error:  # noqa: BLE001 - the device's own work has failed; raised in the caller
             self._failures.record(context, error)
 
     def _drain(self) -> None:
-        """After an interrupt or a wait that took too long: leave nothing pending that still moves."""
+        """After an interrupt, or a wait that took too long: wait for each stage that still makes progress."""
         for slot in self._ring:
             try:
                 self._retire(slot)
@@ -249,6 +270,7 @@ class Pipeline:
 
 def _stuck(context: UBatchContext, limit: float | None) -> str:
     return (
-        f"the step has failed and ubatch {context.ubatch_id} of {context.num_ubatches} is still in the pipeline "
-        f"{limit} s later, so it is no longer waited for; make the function return when a stage fails"
+        f"the step has failed and ubatch {context.ubatch_id} of {context.num_ubatches} is still in the "
+        f"pipeline {limit} s later, so it is no longer waited for; make the function return when a stage "
+        "fails"
     )

@@ -1,8 +1,8 @@
 """Named ranges around each phase of each ubatch, for a profiler.
 
 Invariant: without MICROBATCH_TRACE=1, or with a backend that has no ranges, a step is run as it is. A range
-is opened and closed in the thread that does the work and covers what it launches; what the device does later
-carries no name.
+is opened and closed in the thread that does the work, and covers what that launches; what the device does
+later has no name.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Ubatches:
         """The arguments of one ubatch, as views where the framework can."""
         index = context.ubatch_id
         self._started[index] = self._clock()
-        context.state = UBatchState.PREPARING
+        context.advance(UBatchState.PREPARING)
         try:
             return self._parts.load(index)
         except Exception as error:
@@ -63,7 +63,7 @@ class Ubatches:
 
     def compute(self, context: UBatchContext, arguments: Arguments) -> Any:
         """Call the function on the part; in smaller ones if memory runs out."""
-        context.state = UBatchState.EXECUTING
+        context.advance(UBatchState.EXECUTING)
         tokens = context.slice_info.token_slice
         return self._call(*arguments, tokens.stop - tokens.start)
 
@@ -71,7 +71,7 @@ class Ubatches:
         """Write the outputs to their rows of the result."""
         index = context.ubatch_id
         self._parts.store(index, outputs)
-        context.state = UBatchState.COMPLETED
+        context.advance(UBatchState.COMPLETED)
         self._seconds[index] = self._clock() - self._started[index]
         if self._progress is not None:
             self._done.append(context.slice_info.num_reqs)
@@ -80,7 +80,8 @@ class Ubatches:
     def replayed(self) -> None:
         """Note that a graph did them all at once."""
         for context in self.contexts:
-            context.state = UBatchState.COMPLETED
+            for state in (UBatchState.PREPARING, UBatchState.EXECUTING, UBatchState.COMPLETED):
+                context.advance(state)
         if self._progress is not None:
             self._progress(self._total, self._total)
 

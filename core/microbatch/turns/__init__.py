@@ -1,4 +1,5 @@
-"""Who may run and who waits for whom: threads, gates, the ring that passes the turn, and the streams of each ubatch.
+"""Who may run and who waits for whom: threads, gates, the ring that passes the turn, each ubatch's streams.
 
-`runtime.py` is the only place that spawns, waits and reads the clock. No array is ever seen here.
+Threads are started and the clock is read in `runtime.py` only; the system is asked to wait in `gates.py`
+only. No array is ever seen here.
 """

@@ -1,10 +1,11 @@
 """A start line for several threads that can be broken, and then says why.
 
-Invariant: each round has one fate, tripped or broken, decided by a single `dict.setdefault`; a party that was
-interrupted, or ran out of time, breaks the round for the others, and so does `abort`. No lock is held by anyone.
+Invariant: each round has one fate, tripped or broken, decided by a single `dict.setdefault`. A party that was
+interrupted, or ran out of time, breaks the round for the others, and so does `abort`. Rounds are separate
+objects, so a fast party that comes round again cannot be counted in the old round. No lock is held by anyone.
 
-Rejected: `threading.Barrier`, where Ctrl-C in one waiter leaves the others parked, and whose crossing costs
-22-75 us. Rounds are separate objects, so a fast party that comes round again cannot be counted in the old round.
+Rejected: `threading.Barrier`, where Ctrl-C in one waiter leaves the others parked, and a crossing costs 22-75
+us.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ MOST_PARTIES = 65_536
 
 
 class Round:
-    """One use of the barrier."""
+    """One use of the barrier.
+
+    `tickets` has one entry for each party that has not arrived. `fate` and `following` are dicts of one
+    entry, since `setdefault` on a dict lets exactly one thread decide.
+    """
 
     __slots__ = ("fate", "following", "gates", "number", "parties", "tickets")
 
@@ -40,7 +45,7 @@ class Round:
         self.following: dict[str, Round] = {}
 
     def end(self, fate: str) -> str:
-        """Decide the fate unless that was done; wake everyone; return what was decided."""
+        """Decide the fate, unless that was done before; wake everyone; return what was decided."""
         decided = self.fate.setdefault("fate", fate)
         for gate in tuple(self.gates):
             gate.open()
@@ -72,9 +77,10 @@ class UBatchBarrier:
         timeout: float | None = None,
         action: Callable[[], None] | None = None,
     ) -> None:
-        """`timeout` in seconds holds for waits that name none; `action` runs once a round, before anyone passes.
+        """`timeout` (seconds) is for waits that name none; `action` runs once a round, before anyone passes.
 
-        Raises ArgumentTypeError or ArgumentValueError for a count that is no count, below 1 or above 65,536.
+        Raises ArgumentTypeError where `num_parties` is no whole number, ArgumentValueError below 1 or above
+        65,536.
         """
         self.num_parties = count("num_parties", num_parties, MOST_PARTIES)
         self._runtime = runtime or default_runtime()
@@ -99,10 +105,10 @@ class UBatchBarrier:
         return bool(self._live().broken)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for all parties, up to `timeout` seconds; returns this party's place, 0 for the last to arrive.
+        """Wait for all parties, up to `timeout` seconds; returns this one's place, 0 for the last to come.
 
-        Raises WaitTimeoutError in the party whose limit passed, BarrierBrokenError in the others and in all who
-        come later, until `reset`; ArgumentValueError for a limit below zero or NaN, which breaks nothing.
+        Raises WaitTimeoutError in the party whose limit passed, BarrierBrokenError in the others and in all
+        who come later, until `reset`; ArgumentValueError for a limit below zero or NaN, which breaks nothing.
         """
         limit = self._timeout if timeout is None else _limit(timeout)
         while True:
@@ -116,9 +122,9 @@ class UBatchBarrier:
                 return place
 
     def abort(self, reason: str) -> None:
-        """Break the barrier: everybody in it, and everybody who comes, gets BarrierBrokenError with `reason`."""
+        """Break the barrier: who is in it, and who comes later, gets BarrierBrokenError with `reason`."""
         while self._live().end(reason or "it was aborted") == TRIPPED:
-            pass  # that round tripped just now: break the next
+            pass  # all parties of that round came just now: break the next one
 
     def reset(self) -> None:
         """Make it as new; whoever waits in it gets BarrierBrokenError. Harmless when nobody does."""
@@ -157,6 +163,7 @@ class UBatchBarrier:
         return place
 
     def _await(self, current: Round, gate: Gate, limit: float | None) -> None:
+        """Wait for the round's fate; raises BarrierBrokenError, or WaitTimeoutError after `limit` seconds."""
         deadline = None if limit is None else self._runtime.monotonic() + limit
         left = limit
         while not current.fate:
@@ -168,6 +175,7 @@ class UBatchBarrier:
             raise _broken(current.broken)
 
     def _late(self, current: Round, limit: float | None) -> None:
+        """Break the round and raise WaitTimeoutError, unless its fate was decided just now."""
         here = self.num_parties - len(current.tickets)
         verdict = f"one of its parties waited longer than {limit} s"
         if current.end(verdict) is verdict:

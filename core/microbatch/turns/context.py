@@ -1,8 +1,9 @@
-"""One ubatch while its step runs: its slice, its state, its gate, and how code finds out which ubatch it is in.
+"""One ubatch while its step runs: its slice, its state, its gate, and how code finds its own ubatch.
 
-Invariant: which ubatch is current is a context variable, never a global and never a table keyed by thread: two
-wrappers, nested wrappers and foreign threads do not see each other. A context costs about a microsecond to build,
-because a step may have thousands: its gate is made when somebody first signals or waits.
+Invariant: which ubatch is current is a context variable, never a global and never a table keyed by thread. So
+two wrappers, a wrapper inside another, and threads that belong to no step do not see each other. A context
+costs about a microsecond to build, because a step may have thousands: its gate is made when somebody first
+signals or waits.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime, default_runtime
-from microbatch.turns.state import UBatchState, advance
+from microbatch.turns.seat_variable import NO_SEAT, SEAT, SeatHolder
+from microbatch.turns.state import TRANSITIONS, UBatchState, failed, illegal
 
 if TYPE_CHECKING:
     from microbatch.cutting.slices import UBatchSlice
-    from microbatch.turns.seat import Seat
 
-__all__ = ["CURRENT", "UBatchContext", "current_ubatch", "enter", "entered", "leave"]
+__all__ = ["CURRENT", "Entry", "UBatchContext", "current_ubatch", "enter", "entered", "leave"]
 
 
 class UBatchContext:
@@ -28,12 +29,11 @@ class UBatchContext:
 
     __slots__ = (
         "_gates",
+        "_state",
         "gpu_wait_event",
         "num_ubatches",
         "runtime",
-        "seat",
         "slice_info",
-        "state",
         "thread_id",
         "ubatch_id",
     )
@@ -57,11 +57,13 @@ class UBatchContext:
         """The thread that entered it last, None before that."""
         self.gpu_wait_event: Any = None
         """The device event recorded at its last hand-off, None before one."""
-        self.state = UBatchState.IDLE
-        """Where it stands; changed with `advance`."""
-        self.seat: Seat | None = None
-        """Its place in the schedule that takes turns (`dbo` talks to it), None in any other schedule."""
+        self._state = UBatchState.IDLE
         self._gates: dict[str, Gate] = {}
+
+    @property
+    def state(self) -> UBatchState:
+        """Where it stands; only `advance`, `fail` and `reset` change it, by the table of transitions."""
+        return self._state
 
     @property
     def cpu_wait_event(self) -> Gate:
@@ -81,16 +83,21 @@ class UBatchContext:
 
     def advance(self, new: UBatchState) -> None:
         """Change the state; raises StateTransitionError, and changes nothing, if `new` may not follow."""
-        self.state = advance(self.state, new)
+        if new not in TRANSITIONS[self._state]:
+            raise illegal(self._state, new)
+        self._state = new
+
+    def fail(self) -> None:
+        """Note that it raised: FAILED, unless it had failed or completed before. Never raises."""
+        self._state = failed(self._state)
 
     def reset(self) -> None:
         """Back to IDLE, without signal, event or thread; raises StateTransitionError while it is running."""
-        if self.state is not UBatchState.IDLE:
+        if self._state is not UBatchState.IDLE:
             self.advance(UBatchState.IDLE)
         self._gates = {}
         self.gpu_wait_event = None
         self.thread_id = None
-        self.seat = None
 
     def __repr__(self) -> str:
         return f"<ubatch {self.ubatch_id} of {self.num_ubatches}, {self.state.name}, {self.slice_info}>"
@@ -99,28 +106,37 @@ class UBatchContext:
 CURRENT: ContextVar[UBatchContext | None] = ContextVar("microbatch_ubatch", default=None)
 """Which ubatch the calling code runs in; read it with `current_ubatch`."""
 
+Entry = tuple[Token[UBatchContext | None], Token[SeatHolder]]
+"""What `leave` needs to know of an `enter`."""
+
 
 def current_ubatch() -> UBatchContext | None:
     """The context of the ubatch that the calling code runs in, None outside a step."""
     return CURRENT.get()
 
 
-def enter(context: UBatchContext) -> Token[UBatchContext | None]:
-    """Make `context` current; give the token to `leave`."""
+def enter(context: UBatchContext, holder: SeatHolder = NO_SEAT) -> Entry:
+    """Make `context` current, with the seat that its schedule gave it; pass on to `leave` what this returns.
+
+    A schedule without turns gives none. That hides the seat of a ubatch outside, whose turn is not to be
+    passed by the yield points in here: the thread that runs them has more to do before it may wait.
+    """
     context.thread_id = (context.runtime or default_runtime()).current()
-    return CURRENT.set(context)
+    return CURRENT.set(context), SEAT.set(holder)
 
 
-def leave(token: Token[UBatchContext | None]) -> None:
-    """Make the ubatch current again that was current before `enter`; same thread and context only."""
-    CURRENT.reset(token)
+def leave(entry: Entry) -> None:
+    """Make the ubatch and seat from before `enter` current again; in the same thread and context only."""
+    former, former_seat = entry
+    SEAT.reset(former_seat)
+    CURRENT.reset(former)
 
 
 @contextmanager
 def entered(context: UBatchContext) -> Iterator[UBatchContext]:
     """`enter` and `leave` around a block."""
-    token = enter(context)
+    entry = enter(context)
     try:
         yield context
     finally:
-        leave(token)
+        leave(entry)

@@ -1,23 +1,25 @@
 """Errors of a step: the first one wins, the others are told.
 
-Invariant: what the caller gets is the exception object that the function raised, with its own traceback, cause and
-context; only notes are added. An interrupt outranks other errors, else Ctrl-C during a failing step would be lost.
-Recorded errors are let go when the first is raised, so that no reference cycle keeps the arrays of a failed step.
+Invariant: what the caller gets is the exception object that the function raised, with its own traceback,
+cause and context; only notes are added. An interrupt outranks other errors, else Ctrl-C during a failing step
+would be lost. Recorded errors are let go when the first is raised, so that no reference cycle keeps the
+arrays of a failed step.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from microbatch.errors import BarrierBrokenError
-from microbatch.turns.state import UBatchCancelled, UBatchState
+from microbatch.turns.context import UBatchContext
+from microbatch.turns.state import UBatchCancelled
 
-if TYPE_CHECKING:
-    from microbatch.turns.context import UBatchContext
+__all__ = ["Failures"]
 
-__all__ = ["Failures", "UBatchCancelled"]
+Record = tuple[UBatchContext | None, BaseException]
+"""Which ubatch raised what; None where the error is not of a ubatch."""
 
 
 class Failures:
@@ -26,12 +28,12 @@ class Failures:
     __slots__ = ("_records",)
 
     def __init__(self) -> None:
-        self._records: deque[tuple[UBatchContext | None, BaseException]] = deque()
+        self._records: deque[Record] = deque()
 
     def record(self, context: UBatchContext | None, error: BaseException) -> None:
-        """Keep `error`; its ubatch has FAILED. Pass None for an error outside any ubatch."""
+        """Keep `error`, and note that its ubatch failed. Pass None for an error outside any ubatch."""
         if context is not None:
-            context.state = UBatchState.FAILED
+            context.fail()
         if not self.holds(error):
             self._records.append((context, error))
 
@@ -44,7 +46,7 @@ class Failures:
         return any(known is error for _, known in tuple(self._records))
 
     def raise_first(self) -> None:
-        """Raise what came first, if anything came; errors that followed are in its notes and `ubatch_errors`."""
+        """Raise what came first, if anything did; later errors are in its notes and its `ubatch_errors`."""
         if not self._records:
             return
         records = list(self._records)
@@ -60,9 +62,8 @@ class Failures:
             del first  # a frame that keeps the error it raises is a reference cycle
 
 
-def _leading(
-    records: list[tuple[UBatchContext | None, BaseException]],
-) -> tuple[UBatchContext | None, BaseException]:
+def _leading(records: Sequence[Record]) -> Record:
+    """The error for the caller: the first interrupt, else the first error that is not merely an unwinding."""
     causes = [record for record in records if not isinstance(record[1], UBatchCancelled)]
     for record in causes:
         if isinstance(record[1], KeyboardInterrupt | SystemExit):
@@ -72,7 +73,8 @@ def _leading(
     return None, BarrierBrokenError("the step was cancelled and no ubatch said why; run it again")
 
 
-def _attach(first: BaseException, records: list[tuple[UBatchContext | None, BaseException]]) -> None:
+def _attach(first: BaseException, records: Sequence[Record]) -> None:
+    """Tell of the other errors in notes of `first`, and keep them in its `ubatch_errors`."""
     followed = []
     for context, error in records:
         if error is first or isinstance(error, UBatchCancelled):
@@ -86,6 +88,5 @@ def _attach(first: BaseException, records: list[tuple[UBatchContext | None, Base
 
 
 def _named(context: UBatchContext) -> str:
-    tokens = getattr(context.slice_info, "token_slice", None)
-    rows = f" (tokens {tokens.start}:{tokens.stop})" if isinstance(tokens, slice) else ""
-    return f"ubatch {context.ubatch_id} of {context.num_ubatches}{rows}"
+    tokens = context.slice_info.token_slice
+    return f"ubatch {context.ubatch_id} of {context.num_ubatches} (tokens {tokens.start}:{tokens.stop})"

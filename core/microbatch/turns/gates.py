@@ -1,11 +1,11 @@
 """Gates: what one thread waits in and another opens.
 
-Invariant: a gate holds at most one permit and `wait` takes it in one step, so a permit is neither lost nor counted
-twice. A gate that a fork carried into a child does nothing there.
+Invariant: a gate holds at most one permit and `wait` takes it in one step, so a permit is neither lost nor
+counted twice. A gate that a fork carried into a child does nothing there.
 
-Rejected: `threading.Event` (waiting and clearing are two steps, and a signal given while the GIL is held wakes a
-thread that must sleep again: 18-31 us a hand-off against 3 for an eventfd), and `Condition` (an interrupted thread
-can keep its lock).
+Rejected: `threading.Event`, where waiting and clearing are two steps; and a signal given while the GIL is
+held wakes a thread that must sleep again at once (18-31 us a hand-off, an eventfd 3). `threading.Condition`:
+a thread that is interrupted can keep its lock.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from typing import Protocol, cast
 
 from microbatch.errors import ClosedError
 
-__all__ = ["EventGate", "Gate", "LockGate"]
-
+__all__ = ["EventGate", "Gate", "LockGate", "current_core"]
 
 LONGEST_WAIT = 1_000_000.0
 """Seconds (11 days) above which a limit counts as none; system calls refuse larger numbers."""
@@ -43,57 +42,62 @@ class Gate(Protocol):
 class EventGate:
     """A gate on a Linux eventfd, whose counter is reset by the read that takes it.
 
-    The kernel shares the counter with forked children, so a child must not touch it: there `open` does nothing
-    and `wait` is an error.
+    The kernel shares the counter with forked children, so a child must not touch it: there `open` does
+    nothing and `wait` is an error.
     """
 
-    __slots__ = ("_descriptor", "_poll", "_process", "home")
+    __slots__ = ("_core", "_descriptor", "_poll", "_process")
 
     def __init__(self) -> None:
-        self.home: int | None = None
+        self._core: int | None = None
         self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._process = os.getpid()
         self._poll = _poll_of(self._descriptor)
 
     def open(self) -> None:
-        """Put the permit there; gives the GIL up around the system call, so the woken thread finds it free."""
+        """Put the permit there, in a system call made without the GIL: the woken thread finds that free."""
         if os.getpid() == self._process:
             os.eventfd_write(self._descriptor, 1)
+
+    def sleep_on(self, core: int | None) -> None:
+        """Let whoever waits here sleep on `core`, that of the threads it takes turns with; None: on any."""
+        self._core = core
 
     def wait(self, timeout: float | None = None) -> bool:
         """Take the permit, or return False after `timeout` seconds."""
         if os.getpid() != self._process:
             raise ClosedError(_forked(self._process))
         limit = None if timeout is None or timeout > LONGEST_WAIT else max(0.0, timeout * 1000)
-        if self.home is not None and _current_core() != self.home:
-            return self._wait_at_home(self.home, limit)
+        if self._core is not None and current_core() != self._core:
+            return self._wait_there(self._core, limit)
         return self._wait(limit)
 
-    def _wait_at_home(self, home: int, limit: float | None) -> bool:
-        """Sleep on the core of those that take turns, and be free to go anywhere as soon as awake."""
+    def _wait_there(self, core: int, limit: float | None) -> bool:
+        """Sleep on `core`, and be free to go anywhere as soon as awake."""
         allowed = os.sched_getaffinity(0)
-        if home not in allowed:
+        if core not in allowed:
             return self._wait(limit)
         try:
             try:
-                _move(frozenset((home,)))
+                _confine(frozenset((core,)))
                 return self._wait(limit)
             finally:
-                _move(allowed)
+                _confine(allowed)
         finally:
-            _move(allowed)  # an interrupt may have come just before the first one
+            _confine(allowed)  # again: an interrupt may have come just before the first one
 
     def _wait(self, limit: float | None) -> bool:
+        """Take the permit, or return False after `limit` milliseconds."""
         while True:
             try:
                 ready = self._poll.poll(limit)
-            except RuntimeError:  # two threads wait in this gate: a poll object serves one
+            except RuntimeError:  # a second thread waits in this gate: a poll object serves one
                 ready = _poll_of(self._descriptor).poll(limit)
             if not ready:
                 return False
             try:
                 os.eventfd_read(self._descriptor)
-            except BlockingIOError:  # the other one was faster
+            except BlockingIOError:  # another waiter took it between the poll and the read
                 continue
             return True
 
@@ -118,7 +122,7 @@ class LockGate:
         try:
             self._lock.release()
         except RuntimeError:
-            pass  # it was there already
+            pass  # the permit was there already
 
     def wait(self, timeout: float | None = None) -> bool:
         """Take the permit, or return False after `timeout` seconds."""
@@ -130,18 +134,19 @@ class LockGate:
 
 
 def _core_reader() -> Callable[[], int | None]:
-    """The C library's `sched_getcpu` (0.07 us), or a function that knows nothing."""
+    """The C library's `sched_getcpu` (0.07 us a call), or a function that always says None."""
     try:
         return cast("Callable[[], int | None]", ctypes.PyDLL(None).sched_getcpu)
     except (AttributeError, OSError, TypeError):  # not glibc or musl
         return lambda: None
 
 
-_current_core = _core_reader()
+current_core = _core_reader()
+"""The number of the core that the calling thread is on; None where the system does not say."""
 
 
-def _move(cores: AbstractSet[int]) -> None:
-    """Confine the calling thread to `cores`; nothing where the system forbids it, since only speed depends on it."""
+def _confine(cores: AbstractSet[int]) -> None:
+    """Let the calling thread run on `cores` only; nothing where that is forbidden, as only speed is lost."""
     with contextlib.suppress(OSError):
         os.sched_setaffinity(0, cores)
 

@@ -1,18 +1,20 @@
 """The ring: exactly one ubatch has the turn, and passes it on at its yield points.
 
-Invariant: `holder`, `after` and `failed` change only by the hand of whoever has the turn; each party waits in a gate
-of its own for one permit, and looks at the state again whenever it wakes, so a stray permit does no harm. A failed
-holder passes the turn on and the siblings unwind one after another, in their order. `scattered` is the way out for
-everybody else (a limit that passed, an interrupted caller): a flag that stays, then every gate opened; whoever is
-parked unwinds now. It takes no lock that an interrupted thread could be holding.
+Invariant: `holder`, `after` and `failed` are changed by whoever has the turn, and by nobody else. Each party
+waits in a gate of its own for one permit, and looks at the state again whenever it wakes, so a permit too
+many does no harm. A holder that fails passes the turn on, and its siblings unwind one after another, in their
+order. Everybody else (a party whose limit passed, an interrupted caller) has no turn to pass and uses
+`scatter`: it sets a flag that stays, then opens every gate, so whoever is parked unwinds at once. No lock is
+taken that an interrupted thread could keep.
 
-Rejected: a lock with a condition (5 of 159 bytecodes at which Ctrl-C left workers parked), a pair of events per
-party (lost wake-ups between waiting and clearing), opening all gates on every failure (siblings would run their
-`finally` blocks at the same time, though the function was promised that one runs at a time).
+Rejected: a lock with a condition (at 5 of 159 bytecodes Ctrl-C left workers parked), a pair of events per
+party (wake-ups are lost between waiting and clearing), and opening all gates on every failure (siblings would
+run their `finally` blocks at the same time, though the function was promised that one runs at a time).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Hashable, Sequence
 
@@ -28,32 +30,42 @@ NOBODY = -1
 """Who comes after a party that has left."""
 
 
-class Ring:
+class Ring(ABC):
     """What both drivers keep: who has the turn, who comes after whom, and where each party stands."""
 
     def __init__(self, parties: int) -> None:
         self.holder = 0
+        """Who has the turn."""
         self.failed = False
+        """Whether a party that had the turn raised; from then on each turn is for unwinding."""
         self.after: list[int] = [*range(1, parties), 0]
+        """Who gets the turn after each party; itself where it is alone."""
         self.yields = [0] * parties
+        """How many yield points each party has passed."""
         self.labels = ["start"] * parties
+        """The label of the last yield point of each party."""
         self.left = [False] * parties
+        """Whether each party has finished or failed."""
 
+    @abstractmethod
     def start(self, index: int) -> None:
-        """Arrive at the start line; returns with the turn. The drivers say how."""
-        raise AssertionError("a ring without a driver")
+        """Arrive at the start line; returns with the turn."""
 
+    @abstractmethod
     def hand_over(self, index: int, label: str = "") -> None:
-        """Pass the turn and come back when it returns; nothing when nobody else is left."""
-        raise AssertionError("a ring without a driver")
+        """Pass the turn and come back when it returns; nothing when nobody else is left.
+
+        Raises UBatchCancelled if a sibling failed, and ThreadStateError where the caller does not carry
+        `index`.
+        """
+
+    @abstractmethod
+    def leave(self, index: int) -> None:
+        """`index` has finished or failed; the turn goes on. Twice is once."""
 
     def fail(self, index: int) -> None:
         """`index` raised: make its siblings unwind."""
         self.failed = True
-
-    def leave(self, index: int) -> None:
-        """`index` has finished or failed; the turn goes on. Twice is once."""
-        raise AssertionError("a ring without a driver")
 
     def sibling(self, index: int) -> int | None:
         """Who gets the turn after `index`, None when it is alone."""
@@ -79,6 +91,7 @@ class Ring:
         return following
 
     def _standing(self, index: int) -> str:
+        """Where `index` is, as text."""
         place = f"yield {self.yields[index]}" if self.yields[index] else "the start"
         if self.labels[index] and self.yields[index]:
             place += f" ({self.labels[index]})"
@@ -93,6 +106,7 @@ class ThreadRing(Ring):
     """The ring between threads."""
 
     def __init__(self, runtime: Runtime, gates: Sequence[Gate], timeout: float | None) -> None:
+        """One party a gate; nobody waits for its turn longer than `timeout` seconds."""
         super().__init__(len(gates))
         self._runtime = runtime
         self._gates = gates
@@ -101,6 +115,7 @@ class ThreadRing(Ring):
         self._arrived: deque[int] = deque()
         self._started = False
         self.scattered = False
+        """Whether all are to unwind now, whoever has the turn."""
         runtime.gather(gates)
 
     def start(self, index: int) -> None:
@@ -111,13 +126,13 @@ class ThreadRing(Ring):
         self._owners[index] = self._runtime.current()
         self._arrived.append(index)
         if len(self._arrived) >= len(self._gates):
-            self._started = True  # two may see this; the flag and the permit bear it
+            self._started = True  # two may come here at once: flag and permit may both be given twice
             if self.holder != index:
                 self._gates[self.holder].open()
         self._take(index)
 
     def hand_over(self, index: int, label: str = "") -> None:
-        """As in `Ring`. Raises UBatchCancelled if a sibling failed, WaitTimeoutError if the limit passes."""
+        """As in `Ring`; also raises WaitTimeoutError if the limit passes before the turn is back."""
         if self._owners[index] != self._runtime.current():
             raise ThreadStateError(_foreign(index))
         self._runtime.point(label)
@@ -129,24 +144,24 @@ class ThreadRing(Ring):
         if following == index:
             return
         try:
-            self.holder = following
+            self.holder = following  # before the gate is opened: who wakes looks at it
             self._gates[following].open()
             self._take(index)
         except UBatchCancelled:
             raise
         except BaseException:
-            self.scatter()  # interrupted somewhere in here: the turn may be nobody's
+            self.scatter()  # a limit or an interrupt, anywhere in here: nobody may have the turn now
             raise
 
     def fail(self, index: int) -> None:
-        """`index` raised: siblings are to unwind, in their order if `index` has the turn, else at once."""
+        """`index` raised: its siblings unwind, in their order if `index` has the turn, else at once."""
         if self.holder == index:
             self.failed = True
         else:
             self.scatter()
 
     def leave(self, index: int) -> None:
-        """`index` has finished or failed; the turn goes on. Twice is once."""
+        """As in `Ring`; who has not the turn, because all were made to unwind, has none to pass on."""
         self._runtime.point("leave")
         if self.holder != index or self.left[index]:
             return
@@ -162,7 +177,7 @@ class ThreadRing(Ring):
             gate.open()
 
     def _take(self, index: int) -> None:
-        """Wait for the turn, then see whether it is still a turn to go on."""
+        """Wait for the turn; raises UBatchCancelled where it is a turn to unwind."""
         gate = self._gates[index]
         while not self.scattered and (self.holder != index or not (self._started or self.failed)):
             if not gate.wait(self._timeout):
@@ -171,7 +186,7 @@ class ThreadRing(Ring):
             raise UBatchCancelled
 
     def _late(self, index: int) -> None:
-        """The limit passed; unless the turn came in that moment, say who waits where and for whom."""
+        """Raise WaitTimeoutError that says who waits where, for whom; nothing if the turn came just now."""
         if self.scattered or (self.holder == index and (self._started or self.failed)):
             return
         missing = [i for i in range(len(self._gates)) if i not in self._arrived]

@@ -1,12 +1,8 @@
-"""Threads, waiting and the clock, behind one small protocol.
+"""Threads and the clock, behind one small protocol.
 
-Invariant: core spawns, waits and reads the clock only here, so that a test can put a deterministic runtime in this
-one's place and run the same code under every order of events. A gate holds at most one permit and `wait` takes it
-in one step, so a permit is neither lost nor counted twice.
-
-Rejected: `threading.Event` (waiting and clearing are two steps, and a signal given while the GIL is held wakes a
-thread that must sleep again: 18-31 us a hand-off against 3 for an eventfd), `Condition` (an interrupted thread can
-keep its lock), and a shared lock of any kind around hand-off state.
+Invariant: core starts threads, makes gates and reads the clock only here, so that a test can put a
+deterministic runtime in this one's place and run the same code under every order of events. Rejected: a
+shared lock of any kind around the state of a hand-off, which a thread that was interrupted could keep.
 """
 
 from __future__ import annotations
@@ -19,9 +15,9 @@ import traceback
 from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
-from microbatch.turns.gates import EventGate, Gate, LockGate, _current_core
+from microbatch.turns.gates import EventGate, Gate, LockGate, current_core
 
-__all__ = ["EventGate", "Gate", "LockGate", "Runtime", "Task", "ThreadRuntime", "default_runtime"]
+__all__ = ["Runtime", "Task", "ThreadRuntime", "default_runtime"]
 
 
 class Task(Protocol):
@@ -56,7 +52,7 @@ class Runtime(Protocol):
         ...
 
     def gather(self, gates: Sequence[Gate]) -> None:
-        """Say that those who wait in `gates` take turns with the caller: they lose nothing by sharing a core."""
+        """Say that who waits in `gates` takes turns with the caller, so that they may well share a core."""
         ...
 
     def dump(self) -> str:
@@ -88,6 +84,12 @@ class ThreadRuntime:
 
     __slots__ = ()
 
+    # The two that a step asks most are the C functions themselves: a method around each costs 50 ns a call.
+    monotonic = staticmethod(time.monotonic)
+    """Seconds of a clock that never runs backwards."""
+    current = staticmethod(threading.get_ident)
+    """The identifier of the calling thread; may be given again after the thread has ended."""
+
     def spawn(self, function: Callable[[], None], *, name: str) -> Task:
         """Start a daemon thread."""
         thread = threading.Thread(target=function, name=name, daemon=True)
@@ -103,27 +105,20 @@ class ThreadRuntime:
         except OSError:
             return LockGate()
 
-    def monotonic(self) -> float:
-        """`time.monotonic`."""
-        return time.monotonic()
-
-    def current(self) -> Hashable:
-        """The thread's identifier; may be reused after the thread has ended."""
-        return threading.get_ident()
-
     def point(self, label: str) -> None:
         """Nothing."""
 
     def gather(self, gates: Sequence[Gate]) -> None:
         """Let them sleep on the caller's core.
 
-        Waking a thread on another core costs 30 to 90 us on a virtual machine, on the same core 2. Only the sleep is
-        placed: a running thread may go anywhere, so threads that the function starts are not confined.
+        Waking a thread on another core costs 30 to 90 us on a virtual machine, on the same core 2. Only the
+        sleep is placed: a running thread may go anywhere, so threads that the function starts are not
+        confined.
         """
-        home = _current_core()
+        core = current_core()
         for gate in gates:
             if isinstance(gate, EventGate):
-                gate.home = home
+                gate.sleep_on(core)
 
     def dump(self) -> str:
         """The last frames of every Python thread."""

@@ -1,36 +1,48 @@
-"""A ubatch's place in a ring: what `dbo` calls at the yield points of model code.
+"""A seat is what a ubatch acts through: it passes the turn, changes the stream and leaves receive hooks.
 
-Invariant: only the code of the ubatch that has the turn is running, so nothing here is locked. Receive hooks are a
-queue on the ubatch that comes next (vLLM keeps one slot, and a second hook overwrites the first).
+Invariant: only the code of the ubatch that has the turn is running, so nothing here is locked. Receive hooks
+are a queue on the ubatch that comes next (vLLM keeps one slot, and a second hook overwrites the first).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from microbatch.extend.protocols import Backend
-from microbatch.turns.context import UBatchContext
 from microbatch.turns.handoff import Ring
-from microbatch.turns.streams import OTHER, Activation, Lane, StepLanes, StreamSide
+from microbatch.turns.step_lanes import OTHER, Lane, StepLanes
+from microbatch.turns.streams import Activation, StreamSide
 
-__all__ = ["Seat", "seats_of"]
+__all__ = ["Seat", "end_seats", "make_seats"]
+
+
+class Marked(Protocol):
+    """What a seat uses of a `UBatchContext`; contexts know of seats, so seats do not import contexts."""
+
+    gpu_wait_event: Any
+    """The device event recorded at its last hand-off."""
 
 
 class Seat:
     """One ubatch of a step that takes turns."""
 
-    __slots__ = ("_seats", "context", "hooks", "index", "ring", "streams")
+    __slots__ = ("_seats", "hooks", "index", "ring", "streams", "ubatch")
 
     def __init__(
-        self, context: UBatchContext, index: int, ring: Ring, streams: StreamSide, seats: list[Seat]
+        self, ubatch: Marked, index: int, ring: Ring, streams: StreamSide, seats: Sequence[Seat]
     ) -> None:
-        self.context = context
+        self.ubatch = ubatch
+        """Who is told of the event recorded at a hand-off."""
         self.index = index
+        """Its number in the ring."""
         self.ring = ring
+        """Who has the turn, and who comes next."""
         self.streams = streams
+        """Which stream the ubatch is on."""
         self.hooks: deque[Callable[[], Any]] = deque()
+        """What siblings left to be called here, oldest first."""
         self._seats = seats
 
     def hand_over(self, label: str = "") -> None:
@@ -51,16 +63,22 @@ class Seat:
         self.streams.wait(event)
 
     def hand_over_to(self, lane: Lane, label: str = "") -> None:
-        """Mark the work so far, pass the turn, and go on in the stream of `lane` after the mark."""
+        """Mark the work so far, pass the turn, and go on in the stream of `lane` after the mark.
+
+        Raises ThreadStateError if the ubatch is on that stream already.
+        """
         self.streams.require(OTHER[lane])
+        # The mark comes before the turn is passed: set later, it would also cover what siblings launch
+        # meanwhile, and this ubatch would wait for them. The wait comes after the switch: it must hold back
+        # the stream gone to.
         event = self.streams.record()
-        self.context.gpu_wait_event = event
+        self.ubatch.gpu_wait_event = event
         self.ring.hand_over(self.index, label)
         self.streams.switch(lane)
         self.streams.wait(event)
 
     def register_hook(self, hook: Callable[[], Any]) -> None:
-        """Leave `hook` for the ubatch that gets the turn next; run it here and now when there is none left."""
+        """Leave `hook` for the ubatch that gets the turn next; run it here and now if there is none left."""
         sibling = self.ring.sibling(self.index)
         if sibling is None:
             hook()
@@ -73,19 +91,25 @@ class Seat:
             self.hooks.popleft()()
 
 
-def seats_of(
-    contexts: Sequence[UBatchContext],
+def make_seats(
+    ubatches: Sequence[Marked],
     ring: Ring,
     backend: Backend,
     lanes: StepLanes | None,
     *,
     one_thread: bool = False,
 ) -> list[Seat]:
-    """Give each context its seat; with `one_thread`, all share what is current in it."""
+    """A seat for each ubatch; with `one_thread`, all share what is current in it."""
     shared = Activation(shared=True) if one_thread else None
     seats: list[Seat] = []
-    for index, context in enumerate(contexts):
+    for index, ubatch in enumerate(ubatches):
         streams = StreamSide(backend, lanes, index, shared or Activation())
-        context.seat = Seat(context, index, ring, streams, seats)
-        seats.append(context.seat)
+        seats.append(Seat(ubatch, index, ring, streams, seats))
     return seats
+
+
+def end_seats(seats: list[Seat]) -> None:
+    """The step has ended: put the caller's stream back, and let the seats go."""
+    seats[0].streams.end()  # the caller's own seat; an interrupt may have come before its ubatch did this
+    # Each seat has this list. The cycle would keep the hooks, and what they hold, until a garbage collection.
+    seats.clear()

@@ -1,12 +1,11 @@
-"""Threads that live across steps.
+"""Run functions side by side on threads that live across steps.
 
-Invariant: a worker is idle, or claimed by exactly one run. The claim is one `dict.setdefault` under a key made
-beforehand, and a worker gives itself back; so a caller interrupted at any bytecode loses no worker, and no lock is
-there for it to lose either. A run never waits for a worker to become idle: it hires one, so nested runs cannot
-starve each other. Workers know the roster, never the pool: a dropped pool is collected and its threads end.
+Invariant: a run returns when all that it started has ended, or cannot be needed any more. It never waits for
+a worker to become idle but hires one, so nested runs cannot starve each other.
 
-Rejected: a queue in front of a fixed number of threads (a nested step deadlocks once all of them wait for it), and
-threads started per step (80-270 us each, first-use costs of the framework on top).
+Rejected: a queue in front of a fixed number of threads (a nested step would never end once all of them wait
+for it), and threads started for each step (80-270 us each, and what a framework does when a thread first uses
+it).
 """
 
 from __future__ import annotations
@@ -15,98 +14,16 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 
 from microbatch.errors import ClosedError, WaitTimeoutError
-from microbatch.turns.runtime import Runtime, Task
+from microbatch.turns.roster import Roster, Worker
+from microbatch.turns.runtime import Runtime
 
 __all__ = ["WorkerPool"]
 
 
 class AbandonedError(WaitTimeoutError):
     """The threads of a failed step did not end; they are no longer waited for."""
-
-
-CLOSING = object()
-"""Who claims a worker so that it ends."""
-
-
-class Worker:
-    """One thread and the gate it sleeps in."""
-
-    __slots__ = ("dismissed", "gate", "name", "task")
-
-    def __init__(self, runtime: Runtime, name: str) -> None:
-        self.gate = runtime.gate()
-        self.name = name
-        self.task: Task | None = None
-        self.dismissed = False
-
-
-class Roster:
-    """The workers of one pool in one process, and who has claimed which."""
-
-    __slots__ = ("claims", "closed", "hired", "name", "process", "runtime", "workers")
-
-    def __init__(self, runtime: Runtime, name: str) -> None:
-        self.runtime = runtime
-        self.name = name
-        self.process = os.getpid()
-        self.closed = False
-        self.hired = 0
-        self.workers: list[Worker] = []
-        self.claims: dict[Worker, object] = {}
-
-    def claim(self, run: Run) -> Worker:
-        """An idle worker, or a new one; from here on it is the run's."""
-        for worker in self.workers:
-            if worker not in self.claims and self.claims.setdefault(worker, run) is run:
-                return worker
-        self.hired += 1
-        worker = Worker(self.runtime, f"{self.name}-{self.hired}")
-        self.claims[worker] = run
-        self.workers.append(worker)
-        worker.task = self.runtime.spawn(partial(_serve, worker, self), name=worker.name)
-        return worker
-
-    def release(self, worker: Worker) -> bool:
-        """Make a claimed worker idle again; True if the roster is closed and the worker must end."""
-        self.claims.pop(worker, None)
-        return self.closed and self.claims.setdefault(worker, CLOSING) is CLOSING
-
-    def dismiss(self, worker: Worker) -> None:
-        """Give up a worker whose thread may or may not have started."""
-        worker.dismissed = True
-        self.leave(worker)
-        worker.gate.open()
-
-    def leave(self, worker: Worker) -> None:
-        """Take a worker off the list; twice is once."""
-        if worker in self.workers:
-            self.workers.remove(worker)
-        self.claims.pop(worker, None)
-
-    def close(self) -> None:
-        """Make idle workers end now and busy ones when they finish; never blocks. Nothing in a forked child."""
-        if self.process != os.getpid():
-            return
-        self.closed = True
-        for worker in list(self.workers):
-            if self.claims.setdefault(worker, CLOSING) is CLOSING:
-                worker.gate.open()
-
-
-def _serve(worker: Worker, roster: Roster) -> None:
-    """What a worker's thread does: sleep, run what its claim has for it, give itself back."""
-    while not worker.dismissed:
-        worker.gate.wait()
-        run = roster.claims.get(worker)
-        if run is CLOSING:
-            break
-        if isinstance(run, Run) and worker in run.jobs and run.work(worker):
-            break
-        del run  # the arguments of a finished step must not live in a sleeping thread
-    roster.leave(worker)
 
 
 class Run:
@@ -122,27 +39,38 @@ class Run:
         give_up: Callable[[], bool] | None = None,
     ) -> None:
         self.roster = roster
+        """Whose workers it claims."""
         self.bodies = bodies
+        """What to run; the caller runs the first."""
         self.limit = None if give_up is None else limit
+        """Seconds between two questions whether to give up; None where nobody would answer."""
         self.give_up = give_up
+        """Whether those that still run cannot be needed any more."""
         self.gate = roster.runtime.gate()
+        """Where the caller waits for the last worker."""
         self.jobs: dict[Worker, Callable[[], None]] = {}
+        """Worker -> the body it was given."""
         self.finished: deque[Worker] = deque()
+        """Workers whose body has ended."""
         self.errors: deque[BaseException] = deque()
+        """What bodies let through, in the order of their ends."""
 
     def start(self) -> None:
-        """Claim all workers first, so that a thread which cannot be started leaves no body half begun."""
+        """Claim all workers, then give out bodies: where a thread cannot be started, no body has begun."""
         workers = [self.roster.claim(self) for _ in self.bodies[1:]]
         for worker, body in zip(workers, self.bodies[1:], strict=True):
             self.jobs[worker] = body
             worker.gate.open()
 
     def work(self, worker: Worker) -> bool:
-        """In the worker: run its body. True if the worker must end."""
+        """As in `Claim`: run the body that the worker was given."""
+        if worker not in self.jobs:
+            return False
         try:
             self.jobs[worker]()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller
             self.errors.append(error)
+        # Given back before it counts as finished: the caller's next run then finds it idle and hires nobody.
         ending = self.roster.release(worker)
         self.finished.append(worker)
         if len(self.finished) >= len(self.jobs):
@@ -150,7 +78,7 @@ class Run:
         return ending
 
     def join(self) -> None:
-        """Wait for every body that was given to a worker; WaitTimeoutError once it is time to give up."""
+        """Wait for every body that a worker was given; raises AbandonedError once it is time to give up."""
         while len(self.finished) < len(self.jobs):
             if not self.gate.wait(self.limit) and self.give_up is not None and self.give_up():
                 raise AbandonedError(self._stuck())
@@ -163,13 +91,13 @@ class Run:
         )
 
     def forget(self) -> None:
-        """Let the bodies go: a worker on its way back to sleep still holds this run for a moment."""
+        """Drop the bodies and their arguments: workers going back to sleep hold this run a moment longer."""
         if len(self.finished) >= len(self.jobs):
             self.bodies, self.give_up = (), None
             self.jobs.clear()
 
     def raise_escaped(self) -> None:
-        """Raise the first error that a body let through, if one did; nothing here keeps it alive then."""
+        """Raise the first error that a body let through, if one did, and keep none of them."""
         if not self.errors:
             return
         first = self.errors[0]
@@ -181,7 +109,7 @@ class Run:
             del first
 
     def stop(self, error: BaseException, on_interrupt: Callable[[BaseException], None] | None) -> None:
-        """After the caller's part ended with `error`: make the others end, wait, give back what never started."""
+        """The caller's part ended with `error`: make the others end, give back who got no body, and wait."""
         if on_interrupt is not None:
             on_interrupt(error)
         for worker in list(self.roster.workers):
@@ -190,7 +118,7 @@ class Run:
             if worker.task is None:
                 self.roster.dismiss(worker)
             elif worker in self.jobs:
-                worker.gate.open()  # the interrupt may have come just before
+                worker.gate.open()  # the interrupt may have come between giving the body and opening
             elif self.roster.release(worker):
                 worker.gate.open()
         self.join()
@@ -215,11 +143,12 @@ class WorkerPool:
     ) -> None:
         """Run all `bodies` at the same time and return when all have finished.
 
-        `bodies[0]` runs in the caller. Bodies should catch their own errors; one that escapes is raised here after
-        all have finished, the first one, with the others in its notes. If the caller's part ends with an error (an
-        interrupt, its own body, a thread that cannot be started), `on_interrupt` is called with it, which must make
-        the others end, before they are waited for. Raises ClosedError after `shutdown`, and WaitTimeoutError when the
-        caller has waited `limit` seconds for the others and `give_up()` says that they cannot be needed any more.
+        `bodies[0]` runs in the caller. Bodies should catch their own errors. The first that one lets through
+        is raised here when all have finished, with the others in its notes. Where the caller's part ends with
+        an error (an interrupt, its own body, a thread that cannot be started), `on_interrupt` is called with
+        it, and must make the others end; they are waited for after that. Raises ClosedError after `shutdown`,
+        and WaitTimeoutError where the caller has waited `limit` seconds for the others and `give_up()` says
+        that they cannot be needed any more.
         """
         run = Run(self._roster(), bodies, limit, give_up)
         try:
@@ -238,13 +167,13 @@ class WorkerPool:
         run.raise_escaped()
 
     def shutdown(self, timeout: float | None = 30.0) -> None:
-        """End the threads and wait up to `timeout` seconds for those that still work; afterwards `run` is an error.
+        """End the threads, and wait up to `timeout` seconds for each that still works; no `run` after this.
 
-        A second call changes nothing. Raises WaitTimeoutError naming the threads that did not end.
+        A second call changes nothing. Raises WaitTimeoutError naming the first thread that did not end.
         """
         roster = self._held[0]
         roster.close()
-        roster.closed = True
+        roster.closed = True  # in a forked child too, where `close` does nothing
         if roster.process != os.getpid():
             return
         for worker in list(roster.workers):
@@ -275,7 +204,7 @@ def _close_all(rosters: list[Roster]) -> None:
 
 
 def _settle(run: Run, error: BaseException, on_interrupt: Callable[[BaseException], None] | None) -> None:
-    """Stop and wait; an interrupt that comes meanwhile is taken once, the next one gives the waiting up."""
+    """Stop the others and wait; after an interrupt meanwhile once more, a second one ends the waiting."""
     if isinstance(error, AbandonedError):
         return
     try:
@@ -294,6 +223,7 @@ def _settle(run: Run, error: BaseException, on_interrupt: Callable[[BaseExceptio
 
 
 def _note(error: BaseException, all_errors: Iterable[BaseException]) -> None:
+    """Tell of the other errors in notes of `error`."""
     for other in all_errors:
         if other is not error:
             error.add_note(f"another thread of the step raised {type(other).__name__}: {other}")

@@ -74,7 +74,7 @@ def test_an_error_before_any_ubatch_was_set_up(
         pingpong.run(step)
     assert caught.value is error
     assert began == []
-    assert all(context.seat is None for context in step.contexts)
+    assert not dbo.dbo_enabled()
     assert current_ubatch() is None
     TurnsProgram((1, 1, 1), driver=driver, timeout=20.0).run(RUNTIME, pool)
 

@@ -75,6 +75,34 @@ def test_a_wrapper_inside_a_wrapper(turns: Callable[..., Any]) -> None:
     np.testing.assert_array_equal(turns(outer)(ROWS), layer(layer(ROWS)))
 
 
+@pytest.mark.parametrize("schedule", ["sequential", "parallel", "streamed"])
+def test_a_step_without_turns_inside_one_hides_the_seat(schedule: str, turns: Callable[..., Any]) -> None:
+    """A yield point in there must not pass the turn of the ubatch outside."""
+    running: list[int] = []
+
+    def plain(x: Array) -> Array:
+        assert not dbo.dbo_enabled()
+        dbo.dbo_register_recv_hook(lambda: pytest.fail("a hook was left with a ubatch of the outer step"))
+        before = list(running)
+        dbo.dbo_yield()
+        assert running == before, "the turn of the outer ubatch was passed"
+        return layer(x)
+
+    with microbatch.wrap(plain, schedule=schedule, policy="fixed", num_ubatches=2) as inner:
+
+        def outer(x: Array) -> Array:
+            assert dbo.dbo_enabled()
+            running.append(dbo.dbo_current_ubatch_id())
+            y = inner(x)
+            assert dbo.dbo_enabled()
+            dbo.dbo_yield()
+            return y
+
+        np.testing.assert_array_equal(turns(outer)(ROWS), layer(ROWS))
+        assert running == [0, 1, 2]
+        assert len(inner.last_report.sizes) == 2
+
+
 @pytest.mark.bad_input(64)
 @pytest.mark.pitfall(24)
 @pytest.mark.case(40)

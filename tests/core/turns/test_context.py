@@ -59,6 +59,14 @@ def test_a_running_context_cannot_be_reset(context: UBatchContext, steps: list[s
     assert context.state is UBatchState[steps[-1]]
 
 
+def test_the_state_is_changed_by_the_table_only(context: UBatchContext) -> None:
+    with pytest.raises(AttributeError):
+        context.state = UBatchState.COMPLETED  # type: ignore[misc]
+    with pytest.raises(StateTransitionError):
+        context.advance(UBatchState.COMPLETED)
+    assert context.state is UBatchState.IDLE
+
+
 def test_entered_contexts_nest_and_are_put_back() -> None:
     outer, inner = contexts(2)
     assert current_ubatch() is None

@@ -56,6 +56,26 @@ def test_one_error_raised_by_several_ubatches_is_told_once() -> None:
     assert caught.value.__notes__ == ["in ubatch 0 of 3 (tokens 0:1)"]
 
 
+def test_an_error_after_the_rows_were_stored_is_the_steps_and_not_the_ubatchs() -> None:
+    failures, context = Failures(), contexts(2)[1]
+    for state in (UBatchState.PREPARING, UBatchState.EXECUTING, UBatchState.COMPLETED):
+        context.advance(state)
+    failures.record(context, ValueError("in a receive hook"))
+    assert context.state is UBatchState.COMPLETED
+    with pytest.raises(ValueError, match="receive hook") as caught:
+        failures.raise_first()
+    assert caught.value.__notes__ == ["in ubatch 1 of 2 (tokens 1:2)"]
+
+
+def test_a_ubatch_may_raise_twice() -> None:
+    failures, context = Failures(), contexts(1)[0]
+    for text in ("first", "second"):
+        failures.record(context, ValueError(text))
+        assert context.state is UBatchState.FAILED
+    with pytest.raises(ValueError, match="first"):
+        failures.raise_first()
+
+
 def test_an_error_outside_any_ubatch_is_the_callers() -> None:
     failures = Failures()
     failures.record(contexts(2)[1], ValueError("first"))

@@ -30,7 +30,7 @@ def test_an_error_that_escapes_from_a_body_makes_its_siblings_unwind() -> None:
         finally:
             ring.leave(index)
 
-    ring.run([escaping, lambda: other(1), lambda: other(2)], lambda error: told.append(type(error)))
+    ring.carry([escaping, lambda: other(1), lambda: other(2)], lambda error: told.append(type(error)))
     assert told == [KeyboardInterrupt]
     assert sorted(log) == ["1 cancelled", "2 cancelled"]
 
@@ -51,6 +51,6 @@ def test_a_yield_of_the_only_one_left_parks_nothing() -> None:
             ring.hand_over(index, "alone")
         ring.leave(index)
 
-    ring.run([lambda: body(0), lambda: body(1)], lambda error: pytest.fail(f"{error!r}"))
+    ring.carry([lambda: body(0), lambda: body(1)], lambda error: pytest.fail(f"{error!r}"))
     assert ring.yields == [0, 3]
     assert parked == ["parked"] * 2  # both at the start line

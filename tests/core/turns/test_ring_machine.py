@@ -258,7 +258,7 @@ class GreenletRingMachine(RingMachine):
         bodies = [lambda i=index: self.party(i) for index in range(parties)]  # type: ignore[misc]
         for index in range(parties):
             self.model.start(index)
-        greenlet(lambda: ring.run(bodies, self.errors.append)).switch()
+        greenlet(lambda: ring.carry(bodies, self.errors.append)).switch()
 
     @precondition(lambda self: not self.model.queue)
     @rule(parties=st.integers(1, 4), parked=st.booleans())

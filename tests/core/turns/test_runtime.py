@@ -117,9 +117,10 @@ needs_cores = pytest.mark.skipif(
 def elsewhere(gate: Gate) -> None:
     """Make `gate` one whose waits sleep on a core that the caller is not on."""
     assert isinstance(gate, EventGate)
-    gate.home = max(os.sched_getaffinity(0))
+    core = max(os.sched_getaffinity(0))
+    gate.sleep_on(core)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    os.sched_setaffinity(0, range(gate.home + 1))
+    os.sched_setaffinity(0, range(core + 1))
 
 
 @needs_cores
@@ -165,18 +166,18 @@ def test_a_thread_that_may_not_go_there_stays_where_it_is() -> None:
     allowed = os.sched_getaffinity(0)
     gate = ThreadRuntime().gate()
     assert isinstance(gate, EventGate)
-    gate.home = max(allowed) + 1
+    gate.sleep_on(max(allowed) + 1)
     gate.open()
     assert gate.wait(30) is True
     assert os.sched_getaffinity(0) == allowed
 
 
-def test_gathered_gates_have_the_callers_core_for_a_home() -> None:
+def test_who_waits_in_gathered_gates_sleeps_on_the_callers_core() -> None:
     runtime = ThreadRuntime()
     gates = [runtime.gate(), LockGate()]
     runtime.gather(gates)
-    if isinstance(gates[0], EventGate) and gates[0].home is not None:
-        assert gates[0].home in os.sched_getaffinity(0)
+    if isinstance(gates[0], EventGate) and gates[0]._core is not None:
+        assert gates[0]._core in os.sched_getaffinity(0)
 
 
 @pytest.mark.case(46)

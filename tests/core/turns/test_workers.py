@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from microbatch.errors import ClosedError, WaitTimeoutError
 from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.gates import Gate
+from microbatch.turns.roster import Roster, Worker
 from microbatch.turns.runtime import ThreadRuntime
-from microbatch.turns.workers import Roster, Run, Worker, WorkerPool
+from microbatch.turns.workers import Run, WorkerPool
 from tests.support.deterministic import DetRuntime, explore, explore_all, fastest_carrier
 from tests.support.threads import no_thread_left
 

@@ -1,0 +1,128 @@
+"""The streams that a step uses, and the order of its work on each lane: compute, or communication.
+
+Invariant: work of one lane keeps the order in which it was issued, over all ubatches of the step, as in vLLM.
+The step begins after what the caller's stream was given before, and the caller's stream goes on after the
+step.
+
+Where the backend has `lanes`, each ubatch has a compute and a communication stream of its own. Allocators
+give freed memory to later work of the stream that it was allocated on. On a compute stream shared by all
+ubatches, one would be given what another has dropped while its communication still reads it (pitfall 10). On
+streams of its own a ubatch uses again only what it dropped itself, and it has waited for that. The order of a
+lane is then a chain: who goes on waits for the mark that the one before left when it passed the turn, which
+costs one wait a hand-off.
+
+Rejected: `record_stream` on what crosses lanes (intermediates of the function are not known here, and CuPy
+has no such thing), holding references found in its frames, and joining both lanes at each hand-off (no
+overlap is left).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import MappingProxyType
+from typing import Literal
+
+from microbatch.extend.abilities import SupportsLanes
+from microbatch.extend.protocols import Backend, Event, Stream
+
+__all__ = ["OTHER", "Lane", "StepLanes", "lanes_of"]
+
+Lane = Literal["compute", "communication"]
+"""What a stream is for."""
+
+OTHER: Mapping[Lane, Lane] = MappingProxyType({"compute": "communication", "communication": "compute"})
+"""Lane -> the other one."""
+
+
+class StepLanes:
+    """The streams of one step, and which of each lane was used last; only who has the turn may touch it."""
+
+    __slots__ = ("_backend", "_caller", "_last", "_lent", "_pairs", "_used")
+
+    def __init__(self, backend: Backend, pairs: Sequence[tuple[Stream, Stream]], *, lent: bool) -> None:
+        """One pair (compute, communication) a ubatch; `lent` pairs go to another step when this one ends."""
+        self._backend = backend
+        self._lent = lent
+        self._pairs: list[dict[Lane, Stream]] = [
+            {"compute": compute, "communication": communication} for compute, communication in pairs
+        ]
+        self._caller = backend.current_stream()
+        entry = backend.event()
+        entry.record(self._caller)
+        # Each lane begins as if the caller's stream had been used last: its first work waits for the inputs.
+        self._last: dict[Lane, tuple[Stream, Event | None]] = dict.fromkeys(OTHER, (self._caller, entry))
+        self._used: dict[int, Stream] = {}
+
+    def pair_of(self, ubatch: int) -> Mapping[Lane, Stream]:
+        """The two streams of one ubatch."""
+        return self._pairs[ubatch]
+
+    def claim(self, lane: Lane, stream: Stream) -> None:
+        """Order what `stream` does next after all that was done on `lane` so far."""
+        last, mark = self._last[lane]
+        if last is stream:
+            if mark is not None:
+                self._last[lane] = (stream, None)  # more work follows, which the mark does not cover
+            return
+        if mark is None:
+            mark = self._backend.event()
+            mark.record(last)
+        stream.wait(mark)
+        self._last[lane] = (stream, None)
+        self._used[id(stream)] = stream
+
+    def marked(self, lane: Lane, mark: Event) -> None:
+        """`mark` was recorded behind all that was done on `lane` so far."""
+        self._last[lane] = (self._last[lane][0], mark)
+
+    def join_caller(self) -> None:
+        """Let the caller's stream wait for all that was done; of a lent pair, also each stream for the other.
+
+        Memory that was freed on a stream goes to later work of that stream. So before the next step borrows
+        the pair, each stream waits until the other has read what it needs of it.
+        """
+        ends: dict[int, Event] = {}
+        for key, stream in self._used.items():
+            end = ends[key] = self._backend.event()
+            end.record(stream)
+            self._caller.wait(end)
+        if not self._lent:
+            return
+        for pair in self._pairs:
+            for lane, stream in pair.items():
+                other = ends.get(id(pair[OTHER[lane]]))
+                if other is not None and id(stream) in ends:
+                    stream.wait(other)
+
+
+def lanes_of(backend: Backend, count: int) -> AbstractContextManager[StepLanes | None]:
+    """The streams of a step of `count` ubatches, for a `with` block around it.
+
+    They begin after the caller's stream, and it goes on after them, errors or not. All ubatches share one
+    pair where the backend lends none. None on a backend whose work is done on return.
+    """
+    return _lanes(backend, count) if backend.asynchronous else NO_LANES
+
+
+NO_LANES: AbstractContextManager[None] = nullcontext()
+"""For a backend whose work is done on return."""
+
+
+@contextmanager
+def _lanes(backend: Backend, count: int) -> Iterator[StepLanes]:
+    if isinstance(backend, SupportsLanes):
+        with backend.lanes(count) as pairs, _closing(StepLanes(backend, pairs, lent=True)) as lanes:
+            yield lanes
+        return
+    pair = (backend.stream("compute"), backend.stream("communication"))
+    with _closing(StepLanes(backend, [pair] * count, lent=False)) as lanes:
+        yield lanes
+
+
+@contextmanager
+def _closing(lanes: StepLanes) -> Iterator[StepLanes]:
+    try:
+        yield lanes
+    finally:
+        lanes.join_caller()
