@@ -56,7 +56,7 @@ class ForgetsTheFork(Sound):
         graph, output = super().capture(work, pool=pool)
         capture = graph._capture
         capture.calls[:] = [
-            call for call in capture.calls if call.stream == capture.origin.number and call.kind != "wait"
+            call for call in capture.calls if call.stream == capture.origin and call.kind != "wait"
         ]
         return graph, output
 
@@ -117,7 +117,7 @@ class StaysActive(Sound):
 
         @contextmanager
         def activate(self) -> Iterator[None]:
-            self._device.local.stream = self
+            self._device.make_current(self)
             yield
 
 
