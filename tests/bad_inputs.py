@@ -1,7 +1,7 @@
 """Sixty-five bad or doubtful inputs and what the user gets; `test_marks.py` sees that each has a test.
 
-A test names what it shows with `@pytest.mark.bad_input(12, 13)`. Where an input is not an error here, the sentence says
-what it means.
+A test names what it shows with `@pytest.mark.bad_input(12, 13)`. Where an input is not an error here, the
+sentence says what it means.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""The numbered cases that a hand-off, a recovery and a merge have to get right; `test_marks.py` holds tests to them.
+"""The numbered cases that a hand-off, a recovery and a merge have to get right; `test_marks.py` holds tests
+to them.
 
-The numbers are those of the list the project started from, taken from the suites of CPython, Java, trio, anyio,
-torchgpipe and vLLM, and from bugs seeded here. A test names what it shows with `@pytest.mark.case(21, 29)`.
+The numbers are those of the list the project started from, taken from the suites of CPython, Java, trio,
+anyio, torchgpipe and vLLM, and from bugs seeded here. A test names what it shows with `@pytest.mark.case(21,
+29)`.
 """
 
 from __future__ import annotations

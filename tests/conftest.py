@@ -1,5 +1,5 @@
-"""Hypothesis profiles for the whole suite; chosen by HYPOTHESIS_PROFILE (dev, ci, nightly; teeth is for the mutants, where
-only whether a test fails matters). And no GIL where there need be none."""
+"""Hypothesis profiles for the whole suite; chosen by HYPOTHESIS_PROFILE (dev, ci, nightly; teeth is for the
+mutants, where only whether a test fails matters). And no GIL where there need be none."""
 
 from __future__ import annotations
 

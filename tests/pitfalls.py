@@ -1,7 +1,9 @@
-"""Thirty ways in which a naive implementation of micro-batches breaks; tests say by number which they guard against.
+"""Thirty ways in which a naive implementation of micro-batches breaks; tests say by number which they guard
+against.
 
-A test carries its numbers as `@pytest.mark.pitfall(9, 12)`; `tests/test_marks.py` sees that none is left out, and
-`python -m tests.teeth.guards` takes guards out of the package one by one and runs the tests of their pitfalls.
+A test carries its numbers as `@pytest.mark.pitfall(9, 12)`; `tests/test_marks.py` sees that none is left out,
+and `python -m tests.teeth.guards` takes guards out of the package one by one and runs the tests of their
+pitfalls.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Copies of our packages with something taken out, and what the tests say of them.
 
-Invariant: the working tree is never touched, and a copy is whole again after each change. Several copies are asked at
-the same time, each by one test run. A limit on time counts as a test that noticed: what was taken out made it hang.
+Invariant: the working tree is never touched, and a copy is whole again after each change. Several copies are
+asked at the same time, each by one test run. A limit on time counts as a test that noticed: what was taken
+out made it hang.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Self, TypeVar
 
-__all__ = ["ROOT", "Copies", "Copy", "TIME", "arguments", "spread"]
+__all__ = ["ROOT", "TIME", "Copies", "Copy", "arguments", "spread"]
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -71,8 +72,8 @@ class Copy:
     def first_failure(self, *tests: str, limit: float = LIMIT, memory: int | None = None) -> str:
         """The first of `tests` that fails, as pytest names it, or the file that cannot be collected.
 
-        TIME where they do not end within `limit` seconds or die, empty where all pass. `tests` may hold options of
-        pytest. SystemExit where pytest cannot run what it was given. `memory` is in KiB.
+        TIME where they do not end within `limit` seconds or die, empty where all pass. `tests` may hold
+        options of pytest. SystemExit where pytest cannot run what it was given. `memory` is in KiB.
         """
         capped = f'ulimit -v {memory or "unlimited"}; exec "$@"'
         command = ["sh", "-c", capped, "sh", sys.executable, "-m", "pytest", *OPTIONS, *map(_absolute, tests)]
@@ -86,7 +87,9 @@ class Copy:
         if done.returncode == 0:
             return ""
         if done.returncode in (4, 5):
-            raise SystemExit(f"pytest cannot run what it was given:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+            raise SystemExit(
+                f"pytest cannot run what it was given:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+            )
         failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
         return "tests" + failed[0].partition("tests")[2].partition(" - ")[0] if failed else TIME
 

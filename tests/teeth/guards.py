@@ -1,8 +1,9 @@
 """Which test notices when a guard is gone: `python -m tests.teeth.guards [NUMBER ...]`.
 
-Takes each guard against a numbered pitfall (tests/pitfalls.py) out of a copy of the packages, runs the test that must
-fail then, and prints a table. The exit status is the number of guards that nobody missed. The guards themselves are in
-`tests/teeth/guard_table.py`; `tests/teeth/test_guards.py` keeps that table true to the sources.
+Takes each guard against a numbered pitfall (tests/pitfalls.py) out of a copy of the packages, runs the test
+that must fail then, and prints a table. The exit status is the number of guards that nobody missed. The
+guards themselves are in `tests/teeth/guard_table.py`; `tests/teeth/test_guards.py` keeps that table true to
+the sources.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def noticed_by(copy: Copy, guard: Guard) -> str:
     with copy.changed(guard.module, source.replace(guard.text, guard.instead).encode()):
         failed = copy.first_failure(guard.test)
     if failed not in ("", TIME) and "::" not in failed:
-        raise RuntimeError(f"without the guard, {failed} cannot even be collected, which says nothing: {guard.what}")
+        raise RuntimeError(
+            f"without the guard, {failed} cannot even be collected, which says nothing: {guard.what}"
+        )
     return failed
 
 

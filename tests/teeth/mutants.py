@@ -1,7 +1,7 @@
 """Damaged copies of a source file: one statement, condition, operand or constant changed at a time.
 
-Left alone: docstrings, annotations, imports, what stands at the level of the module or of a class (a missing name is
-noticed by everything), and the texts of errors.
+Left alone: docstrings, annotations, imports, what stands at the level of the module or of a class (a missing
+name is noticed by everything), and the texts of errors.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Which tests notice a forgotten wait: `python -m tests.teeth.mutations`.
 
-Removes each ordering operation of the schedules in turn (record, wait and synchronize of events and streams), runs the
-schedule tests on the recording and the adversarial device against the damaged copy, and prints a table. An operation
-whose removal no test notices is a missing test or a needless operation; the exit status is the number of those.
+Removes each ordering operation of the schedules in turn (record, wait and synchronize of events and streams),
+runs the schedule tests on the recording and the adversarial device against the damaged copy, and prints a
+table. An operation whose removal no test notices is a missing test or a needless operation; the exit status
+is the number of those.
 """
 
 from __future__ import annotations

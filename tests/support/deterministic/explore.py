@@ -1,7 +1,7 @@
 """Run one program under many schedules and stop at the first that fails.
 
-A program is a function of the runtime: it builds what it tests on that runtime, runs it, and raises if a promise
-was broken. A failing schedule is in the note of the error, and `replay` runs it again.
+A program is a function of the runtime: it builds what it tests on that runtime, runs it, and raises if a
+promise was broken. A failing schedule is in the note of the error, and `replay` runs it again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Tasks that run one operation at a time, when they are told to: for state machines that compare with a model.
+"""Tasks that run one operation at a time, when they are told to: for state machines that compare with a
+model.
 
-Invariant: between two calls no task runs; each call lets one task go to its next operation of the runtime (open, wait,
-point, spawn, join), and control comes back. A limit passes only when `expire` says so, so time is a rule like others.
+Invariant: between two calls no task runs; each call lets one task go to its next operation of the runtime
+(open, wait, point, spawn, join), and control comes back. A limit passes only when `expire` says so, so time
+is a rule like others.
 """
 
 from __future__ import annotations

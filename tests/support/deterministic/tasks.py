@@ -1,7 +1,7 @@
 """Tasks and gates of the deterministic runtime.
 
-Invariant: the runtime imports this file, and it does not import the runtime. What a task or a gate asks of its
-runtime is the protocol `Scheduler`.
+Invariant: the runtime imports this file, and it does not import the runtime. What a task or a gate asks of
+its runtime is the protocol `Scheduler`.
 """
 
 from __future__ import annotations

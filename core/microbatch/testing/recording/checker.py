@@ -1,9 +1,10 @@
 """The happens-before checker: pairs of conflicting accesses that nothing orders.
 
-Invariant: a trace is reported racy exactly if two entries touch overlapping bytes, one of them writes, and no chain
-of program order, stream order, events, synchronizations and host hand-offs leads from one to the other; the first
-entry reported is the first that conflicts so. It speaks of the trace it is given: another order of host threads is
-another trace. Source: vector clocks as in FastTrack (Flanagan and Freund, PLDI 2009), with streams as threads.
+Invariant: a trace is reported racy exactly if two entries touch overlapping bytes, one of them writes, and no
+chain of program order, stream order, events, synchronizations and host hand-offs leads from one to the other;
+the first entry reported is the first that conflicts so. It speaks of the trace it is given: another order of
+host threads is another trace. Source: vector clocks as in FastTrack (Flanagan and Freund, PLDI 2009), with
+streams as threads.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Vector clocks of host threads and streams, advanced entry by entry.
 
-Invariant: after an entry, the clock of an agent holds for every other agent the last tick that is ordered before
-what the agent does next. Work is launched by a host thread and starts after the call, and the thread does not wait
-for it: the stream takes the thread's clock over, never the other way round, until something synchronizes.
+Invariant: after an entry, the clock of an agent holds for every other agent the last tick that is ordered
+before what the agent does next. Work is launched by a host thread and starts after the call, and the thread
+does not wait for it: the stream takes the thread's clock over, never the other way round, until something
+synchronizes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Clocks:
         self._signals: dict[Hashable, Clock] = {}
 
     def advance(self, entry: Entry) -> tuple[int, Clock, bool]:
-        """Take `entry` in: the agent that does it, that agent's clock, and whether the entry ordered anything new.
+        """Take `entry` in: the agent that does it, that agent's clock, and whether the entry ordered anything
+        new.
 
         A wait for an event that was never recorded orders nothing, as in CUDA.
         """

@@ -1,7 +1,7 @@
 """What happened on a recorded device: one entry for each launch, event, wait, host access and hand-off.
 
-Invariant: entries stand in the order in which the host made the calls. An entry is one tuple and one append, so
-recording may stay on in every test; nothing is checked until somebody asks.
+Invariant: entries stand in the order in which the host made the calls. An entry is one tuple and one append,
+so recording may stay on in every test; nothing is checked until somebody asks.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Kind = Literal[
     "launch", "record", "wait", "sync_stream", "sync_event", "sync_device", "alloc", "free", "host", "signal",
     "wait_host",
 ]  # fmt: skip
-"""launch: work for a stream; alloc: a block comes to a stream; host: the host touches memory; signal and wait_host:
-a hand-off between host threads."""
+"""launch: work for a stream; alloc: a block comes to a stream; host: the host touches memory; signal and
+wait_host: a hand-off between host threads."""
 
 
 class Access(NamedTuple):

@@ -1,7 +1,7 @@
 """The arguments and results of a call of NumPy: nested tuples, lists and dicts with arrays as leaves.
 
-Invariant: what queued work holds of an argument is a NumPy view of device memory or a copy of a host array, never the
-caller's array: an array that the caller drops is freed at once.
+Invariant: what queued work holds of an argument is a NumPy view of device memory or a copy of a host array,
+never the caller's array: an array that the caller drops is freed at once.
 """
 
 from __future__ import annotations

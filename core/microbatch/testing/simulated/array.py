@@ -1,9 +1,10 @@
-"""Arrays of a simulated device: NumPy's interface, with every operation launched on the calling thread's stream.
+"""Arrays of a simulated device: NumPy's interface, with every operation launched on the calling thread's
+stream.
 
-Invariant: shape and dtype are known when an operation is launched, values only once its stream has run it. Basic
-slices and reshapes are views and launch nothing. Reading on the host (`numpy.asarray`, `float`, a condition) waits for
-the thread's current stream, as frameworks do, and for no other. A plain NumPy operand is copied at the launch, as an
-upload from pageable memory is.
+Invariant: shape and dtype are known when an operation is launched, values only once its stream has run it.
+Basic slices and reshapes are views and launch nothing. Reading on the host (`numpy.asarray`, `float`, a
+condition) waits for the thread's current stream, as frameworks do, and for no other. A plain NumPy operand is
+copied at the launch, as an upload from pageable memory is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The `Backend` of a simulated device; what core and suites talk to.
 
-Invariant: as asynchronous as the real thing: nothing here waits except what the protocol says waits. Host arrays are
-served too (`empty`, `copy`, `take` of plain NumPy arrays compute on the host), since a step may gather there.
+Invariant: as asynchronous as the real thing: nothing here waits except what the protocol says waits. Host
+arrays are served too (`empty`, `copy`, `take` of plain NumPy arrays compute on the host), since a step may
+gather there.
 """
 
 from __future__ import annotations

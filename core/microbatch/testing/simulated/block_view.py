@@ -1,7 +1,7 @@
 """Bytes of a block as an array or a staging buffer sees them, and what it asks of the device behind them.
 
-Invariant: arrays, calls of NumPy and the device itself import this file, and it imports none of them. So a view knows
-its device only as an `ArrayDevice`.
+Invariant: arrays, calls of NumPy and the device itself import this file, and it imports none of them. So a
+view knows its device only as an `ArrayDevice`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """What is launched between the begin and the end of a capture, on one stream or on several.
 
-Invariant: as on a device, capture follows the streams, not the threads: the stream it begins on captures, and so does
-every stream that is made to wait for captured work, whoever launches there. All of them must be joined to the first
-before the end. A replay launches the same work with the same waits and no others, each stream of the capture on one of
-the graph's own, so what nothing orders inside a graph is found like everywhere else.
+Invariant: as on a device, capture follows the streams, not the threads: the stream it begins on captures, and
+so does every stream that is made to wait for captured work, whoever launches there. All of them must be
+joined to the first before the end. A replay launches the same work with the same waits and no others, each
+stream of the capture on one of the graph's own, so what nothing orders inside a graph is found like
+everywhere else.
 """
 
 from __future__ import annotations

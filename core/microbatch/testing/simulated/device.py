@@ -1,9 +1,9 @@
 """A simulated device: launches work, hands out memory, and tells the trace.
 
-Invariant: everything that touches memory goes through `_launch`, so nothing runs or is recorded beside it. Queued work
-holds bytes, never arrays: an array that the program drops is freed at once, whatever is still queued for it. A capture
-takes what is launched on its streams, from any thread; the thread that began it may not wait on the host meanwhile.
-Captures begin and end in `graphs.py`.
+Invariant: everything that touches memory goes through `_launch`, so nothing runs or is recorded beside it.
+Queued work holds bytes, never arrays: an array that the program drops is freed at once, whatever is still
+queued for it. A capture takes what is launched on its streams, from any thread; the thread that began it may
+not wait on the host meanwhile. Captures begin and end in `graphs.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What NumPy's functions become on a simulated device.
 
-Invariant: a function whose output shape depends on values waits for the current stream, as it would on a real device;
-one that only looks at shapes launches nothing; every other is launched. Rejected: a list of supported functions,
-because models use more of NumPy than a list remembers, and one that is wrong is seen at once.
+Invariant: a function whose output shape depends on values waits for the current stream, as it would on a real
+device; one that only looks at shapes launches nothing; every other is launched. Rejected: a list of supported
+functions, because models use more of NumPy than a list remembers, and one that is wrong is seen at once.
 """
 
 from __future__ import annotations

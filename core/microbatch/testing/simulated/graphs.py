@@ -1,7 +1,7 @@
 """Graphs of a simulated device: work is captured once, and launched again at each replay.
 
-Invariant: the work runs once before it is captured, and both happen on streams of the capture's own, so that eager
-work of other threads cannot come in between. A capture that fails leaves no stream capturing.
+Invariant: the work runs once before it is captured, and both happen on streams of the capture's own, so that
+eager work of other threads cannot come in between. A capture that fails leaves no stream capturing.
 """
 
 from __future__ import annotations

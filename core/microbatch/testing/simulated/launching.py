@@ -1,7 +1,8 @@
 """From a call of NumPy to work on a stream.
 
-Invariant: the work holds NumPy views of device memory and copies of host operands, never the caller's arrays. Shapes
-of results come from running the function on zeros of the same shapes, so a shape error is raised at the launch.
+Invariant: the work holds NumPy views of device memory and copies of host operands, never the caller's arrays.
+Shapes of results come from running the function on zeros of the same shapes, so a shape error is raised at
+the launch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Memory of a simulated device: blocks from an address space, kept by a pool for each stream.
 
-Invariant: a block belongs to at most one array at a time. A freed block goes back to the pool of the stream that
-allocated it, at once, whatever other streams still do with it: this is what CUDA's caching allocators do, and what
-makes a lifetime bug visible as a wrong value.
+Invariant: a block belongs to at most one array at a time. A freed block goes back to the pool of the stream
+that allocated it, at once, whatever other streams still do with it: this is what CUDA's caching allocators
+do, and what makes a lifetime bug visible as a wrong value.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Host buffers that the device copies from and to while the host goes on.
 
-Invariant: reading or writing one never waits. What the host finds in it before the copy is done is poison or the data
-of an earlier copy, and what it writes too early is what the device gets: as with pinned memory.
+Invariant: reading or writing one never waits. What the host finds in it before the copy is done is poison or
+the data of an earlier copy, and what it writes too early is what the device gets: as with pinned memory.
 """
 
 from __future__ import annotations

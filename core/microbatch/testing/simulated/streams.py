@@ -1,7 +1,7 @@
 """Streams and events of a simulated device.
 
-Invariant: the host never waits in `record` or `wait`; only `synchronize` and reads of values do. What is launched in
-a thread goes to the stream that is active there, and into a capture where that stream captures.
+Invariant: the host never waits in `record` or `wait`; only `synchronize` and reads of values do. What is
+launched in a thread goes to the stream that is active there, and into a capture where that stream captures.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Batches as users have them: arrays with rows, tokens of requests, nested containers, and functions of rows.
 
-Invariant: every element of a drawn array differs from every other of the same leaf (as far as its dtype can count), so
-a row that is lost, doubled or misplaced changes a value.
+Invariant: every element of a drawn array differs from every other of the same leaf (as far as its dtype can
+count), so a row that is lost, doubled or misplaced changes a value.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Orders of work, places where something fails, and traces of a device.
 
-Invariant: an order is a short list of departures from the default, drawn before anything runs: it shrinks to the one
-or two that matter (drawing each decision took 10 times as many runs and shrank worse).
+Invariant: an order is a short list of departures from the default, drawn before anything runs: it shrinks to
+the one or two that matter (drawing each decision took 10 times as many runs and shrank worse).
 """
 
 from __future__ import annotations
