@@ -96,7 +96,7 @@ class Copy:
     def _environment(self) -> dict[str, str]:
         return {
             **os.environ,
-            "PYTHONPATH": str(self.folder),
+            "PYTHONPATH": os.pathsep.join((str(self.folder), str(ROOT))),  # ROOT has `tests` only
             "PYTHONDONTWRITEBYTECODE": "1",  # two edits within a second would share one cached file
             "HYPOTHESIS_PROFILE": "teeth",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # a second less for each run

@@ -13,7 +13,6 @@ from microbatch.testing.strategies.cuts import DrawnCut, cuts, plans
 from microbatch.testing.strategies.devices import (
     Fault,
     faults,
-    switch_lists,
     traces,
     turn_lists,
     work_orders,
@@ -45,7 +44,6 @@ __all__ = [
     "row_functions",
     "sizing_requests",
     "step_outcomes",
-    "switch_lists",
     "traces",
     "turn_lists",
     "ubatch_slices",

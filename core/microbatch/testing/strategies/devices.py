@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from microbatch.testing.adversarial.order import PURPOSES, WorkOrder
 from microbatch.testing.recording.trace import Access, Entry
 
-__all__ = ["Fault", "faults", "switch_lists", "traces", "turn_lists", "work_orders"]
+__all__ = ["Fault", "faults", "traces", "turn_lists", "work_orders"]
 
 STAGES = ("load", "compute", "store")
 
@@ -48,14 +48,6 @@ def work_orders(*, max_turns: int = 4, decisions: int = 60) -> st.SearchStrategy
 def turn_lists(*, parties: int, max_size: int = 30) -> st.SearchStrategy[list[int]]:
     """Orders for a `Sequencer`: who goes next, by number."""
     return st.lists(st.integers(0, parties - 1), max_size=max_size)
-
-
-def switch_lists(
-    *, max_switches: int = 4, decisions: int = 60, tasks: int = 4
-) -> st.SearchStrategy[list[tuple[int, int]]]:
-    """Schedules for `tests.support.deterministic.Preemptions`: (number of the decision, which task goes on)."""
-    switch = st.tuples(st.integers(0, decisions - 1), st.integers(0, tasks - 1))
-    return st.lists(switch, max_size=max_switches, unique_by=lambda drawn: drawn[0])
 
 
 def faults(*, ubatches: int) -> st.SearchStrategy[Fault]:
