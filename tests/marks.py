@@ -79,7 +79,7 @@ def missing(marker: str, numbers: Collection[int], *, without: str = "\0") -> li
 
 
 def lost(marker: str, numbers: Collection[int]) -> list[Mark]:
-    """Marks that show nothing: on no test, without a number, of one that does not exist, in a file nobody collects."""
+    """Marks that show nothing: on no test, without a number, with a wrong one, in a file nobody collects."""
     return [
         mark
         for mark in marks(marker)

@@ -36,7 +36,7 @@ class Fault:
     ubatch: int
     """Which one."""
     place: Place
-    """`setup`, `load` or `store`, or the piece of work: 0 is before the first yield, the last after the last."""
+    """`setup`, `load` or `store`, or the number of the piece of work: piece 0 is before the first yield."""
     error: type[BaseException] = ValueError
     """What it raises."""
 

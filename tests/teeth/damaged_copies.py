@@ -79,8 +79,8 @@ class Copy:
         command = ["sh", "-c", capped, "sh", sys.executable, "-m", "pytest", *OPTIONS, *map(_absolute, tests)]
         try:
             done = subprocess.run(
-                command, cwd=self.folder, env=self._environment(), capture_output=True, text=True, timeout=limit,
-                check=False,
+                command, cwd=self.folder, env=self._environment(), capture_output=True, text=True,
+                timeout=limit, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return TIME

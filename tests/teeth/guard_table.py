@@ -52,6 +52,7 @@ MODULES = "tests/core/schedules/test_modules_torch.py"
 SAFE = "tests/core/proof/test_module_modes.py"
 GRAPHS = "tests/core/graphs/test_graphs.py"
 GRAPH_STEPS = "tests/core/graphs/test_in_steps.py"
+LAYOUT = "tests/core/binding/test_layout.py"
 CUDA = "tests/backends/torch_device/test_cuda.py"
 
 GUARDS: tuple[Guard, ...] = (
@@ -59,10 +60,18 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=5,
         what="who has finished leaves the ring",
         path=HANDOFF,
-        text="        following = self._unlink(index)\n        if following != index:\n            self.holder = following\n"
-        "            self._gates",
-        instead="        following = self.after[index]\n        if following != index:\n            self.holder = following\n"
-        "            self._gates",
+        text=(
+            "        following = self._unlink(index)\n"
+            "        if following != index:\n"
+            "            self.holder = following\n"
+            "            self._gates"
+        ),
+        instead=(
+            "        following = self.after[index]\n"
+            "        if following != index:\n"
+            "            self.holder = following\n"
+            "            self._gates"
+        ),
         test=f"{FAULTS}::test_without_a_fault_under_every_schedule_with_two_preemptions",
     ),
     Guard(
@@ -101,8 +110,16 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=8,
         what="the event is recorded before the turn is passed",
         path=SEAT,
-        text="        event = self.streams.record()\n        self.context.gpu_wait_event = event\n        self.ring.hand_over(self.index, label)\n",
-        instead="        self.ring.hand_over(self.index, label)\n        event = self.streams.record()\n        self.context.gpu_wait_event = event\n",
+        text=(
+            "        event = self.streams.record()\n"
+            "        self.context.gpu_wait_event = event\n"
+            "        self.ring.hand_over(self.index, label)\n"
+        ),
+        instead=(
+            "        self.ring.hand_over(self.index, label)\n"
+            "        event = self.streams.record()\n"
+            "        self.context.gpu_wait_event = event\n"
+        ),
         test=f"{ON_DEVICES}::test_pitfall_8_an_event_recorded_after_the_hand_over_would_order_too_much",
     ),
     Guard(
@@ -166,7 +183,10 @@ GUARDS: tuple[Guard, ...] = (
         what="a slot holds its inputs until its last stage is done",
         path=STREAMED,
         text="        slot.outputs = self._step.compute(context, slot.inputs)\n",
-        instead="        slot.outputs = self._step.compute(context, slot.inputs)\n        slot.inputs = None\n",
+        instead=(
+            "        slot.outputs = self._step.compute(context, slot.inputs)\n"
+            "        slot.inputs = None\n"
+        ),
         test=f"{PITFALLS}::test_memory_of_a_part_is_not_used_again_while_it_is_computed_with",
     ),
     Guard(
@@ -181,8 +201,14 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=12,
         what="each slot has staging buffers of its own",
         path=STREAMED,
-        text="            slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)\n        except",
-        instead="            slot.inputs, slot.moved = self._mover.fetch(slot.loaded, self._ring[0].buffers)\n        except",
+        text=(
+            "            slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)\n"
+            "        except"
+        ),
+        instead=(
+            "            slot.inputs, slot.moved = self._mover.fetch(slot.loaded, self._ring[0].buffers)\n"
+            "        except"
+        ),
         test=f"{PITFALLS}::test_a_staging_buffer_is_filled_again_after_its_copy_only",
     ),
     Guard(
@@ -197,7 +223,11 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=15,
         what="a capture is ended where its work raises",
         path=CAPTURES,
-        text="        with suppress(RuntimeError), _repaired(module, pool):\n            graph.capture_end()\n        raise\n",
+        text=(
+            "        with suppress(RuntimeError), _repaired(module, pool):\n"
+            "            graph.capture_end()\n"
+            "        raise\n"
+        ),
         instead="        raise\n",
         test=f"{CUDA}::test_the_error_of_the_work_survives_the_end_of_the_capture",
     ),
@@ -279,15 +309,18 @@ GUARDS: tuple[Guard, ...] = (
         path=INPUTS,
         text='    if rule.kind == "replicate" or leaf is None:\n',
         instead="    if leaf is None:\n",
-        test="tests/core/binding/test_layout.py::test_a_leaf_with_as_many_rows_by_accident_is_whole_where_declared",
+        test=f"{LAYOUT}::test_a_leaf_with_as_many_rows_by_accident_is_whole_where_declared",
     ),
     Guard(
         pitfall=21,
         what="an array that no rule covers is an error",
         path=INPUTS,
-        text="        if kind is None:\n            raise UncoveredArrayError(sizes.misfit(size, index, name))\n",
+        text=(
+            "        if kind is None:\n"
+            "            raise UncoveredArrayError(sizes.misfit(size, index, name))\n"
+        ),
         instead="        if kind is None:\n            continue\n",
-        test="tests/core/binding/test_layout.py::test_a_broadcast_leaf_that_no_rule_covers_is_an_error_and_not_cut",
+        test=f"{LAYOUT}::test_a_broadcast_leaf_that_no_rule_covers_is_an_error_and_not_cut",
     ),
     Guard(
         pitfall=22,
@@ -325,7 +358,9 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=23,
         what="one ubatch has the turn",
         path=HANDOFF,
-        text="        while not self.scattered and (self.holder != index or not (self._started or self.failed)):\n",
+        text=(
+            "        while not self.scattered and (self.holder != index or not (self._started or self.failed)):\n"
+        ),
         instead="        while not self.scattered and not (self._started or self.failed):\n",
         test=f"{FAULTS}::test_without_a_fault_under_every_schedule_with_two_preemptions",
     ),
@@ -333,7 +368,10 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=30,
         what="cutting must gain more than 3 % over the whole batch",
         path=SEARCH,
-        text="        if whole and WHOLE in self.arms and self.value(WHOLE) <= rival * GAIN:\n            return WHOLE\n",
+        text=(
+            "        if whole and WHOLE in self.arms and self.value(WHOLE) <= rival * GAIN:\n"
+            "            return WHOLE\n"
+        ),
         instead="",
         test="tests/plugins/test_auto.py::test_a_settled_step_is_never_slower_than_the_plain_call",
     ),

@@ -10,6 +10,7 @@ import ast
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["Mutant", "mutants_of"]
 
@@ -110,7 +111,8 @@ def _dropped(node: ast.BoolOp) -> Iterator[Change]:
 
 
 def _swapped(node: ast.Constant) -> Change:
-    other = (not node.value) if isinstance(node.value, bool) else 1 - int(node.value)  # type: ignore[call-overload]
+    value: Any = node.value
+    other = (not value) if isinstance(value, bool) else 1 - value
     return (
         node,
         f"constant: {node.value} -> {other} at column {node.col_offset}",

@@ -29,7 +29,8 @@ PLACES = ("schedules/*.py", "turns/streams.py", "turns/seat.py", "gathering/resu
 """Where core orders device work: `turns/` does it for pingpong, `gathering/result_memory.py` for results."""
 RECEIVERS = (
     "event", "entry", "mark", "end", "ready", "slot.fetched", "slot.computed", "slot.sent", "stream", "here",
-    "self.streams", "self._caller", "self._streams[self.lane]", "self._copy_in", "self._compute", "self._copy_out",
+    "self.streams", "self._caller", "self._streams[self.lane]", "self._copy_in", "self._compute",
+    "self._copy_out",
 )  # fmt: skip
 """What an ordering operation is called on; other `wait` and `record` methods are of gates and errors."""
 
@@ -83,7 +84,7 @@ def _orders(node: ast.Call) -> bool:
 
 
 def without(source: bytes, operation: Operation) -> bytes:
-    """`source` with the call replaced by what it would answer: True for a synchronize, None for the others."""
+    """`source` with the call replaced by its usual answer: True for a synchronize, None for the others."""
     answer = b"True" if ".synchronize(" in operation.text else b"None"
     return source[: operation.start] + answer + source[operation.end :]
 

@@ -43,7 +43,9 @@ TESTS: Mapping[str, tuple[str, ...]] = {
         f"{TURNS}/test_ring_machine.py", f"{TURNS}/test_handoff.py", FAULTS, f"{SCHEDULES}/test_pingpong.py",
         INTERRUPTS,
     ),
-    "turns/gates.py": (f"{TURNS}/test_runtime.py", f"{TURNS}/test_handoff.py", f"{TURNS}/test_workers_processes.py"),
+    "turns/gates.py": (
+        f"{TURNS}/test_runtime.py", f"{TURNS}/test_handoff.py", f"{TURNS}/test_workers_processes.py",
+    ),
     "turns/workers.py": (
         f"{TURNS}/test_handoff.py", FAULTS, f"{TURNS}/test_workers.py", SETUP, INTERRUPTS,
         f"{TURNS}/test_workers_processes.py",
@@ -52,8 +54,8 @@ TESTS: Mapping[str, tuple[str, ...]] = {
         f"{TURNS}/test_barrier.py", f"{TURNS}/test_barrier_machine.py", f"{TURNS}/test_handoff.py",
     ),
     "turns/greenlets.py": (
-        f"{TURNS}/test_ring_machine.py", f"{TURNS}/test_greenlets.py", FAULTS, f"{SCHEDULES}/test_pingpong.py",
-        "tests/core/test_dbo.py", INTERRUPTS,
+        f"{TURNS}/test_ring_machine.py", f"{TURNS}/test_greenlets.py", FAULTS,
+        f"{SCHEDULES}/test_pingpong.py", "tests/core/test_dbo.py", INTERRUPTS,
     ),
     "turns/seat.py": ("tests/core/test_dbo.py", FAULTS, f"{SCHEDULES}/test_on_devices.py"),
     "schedules/pingpong.py": (

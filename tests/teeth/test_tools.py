@@ -1,4 +1,4 @@
-"""The tools that take things out name files, tests and changes that exist; running them takes minutes to hours."""
+"""The tools that take things out name files, tests and changes that exist. They are not run here."""
 
 from __future__ import annotations
 

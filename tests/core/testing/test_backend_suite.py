@@ -1,4 +1,4 @@
-"""The backend suite has teeth: for each of its checks there is a backend that breaks just that promise, and fails."""
+"""The backend suite has teeth: for each check, a backend that breaks just that promise fails it."""
 
 from __future__ import annotations
 
@@ -97,7 +97,12 @@ class KeepsTheFirstRecord(Sound):
     def __init__(self) -> None:
         super().__init__()
         record = self.device.record
-        self.device.record = lambda event, stream: record(event, stream) if event.mark is None else None  # type: ignore[method-assign]
+
+        def first_only(event: SimulatedEvent, stream: SimulatedStream) -> None:
+            if event.mark is None:
+                record(event, stream)
+
+        self.device.record = first_only  # type: ignore[method-assign]
 
 
 class NeverDone(Sound):

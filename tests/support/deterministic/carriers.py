@@ -23,7 +23,7 @@ class Carrier(Protocol):
         ...
 
     def launch(self, body: Callable[[], Any]) -> Any:
-        """A new place that runs `body` when first switched to; `body` returns the place to go to at its end."""
+        """A new place that runs `body` when first switched to; `body` returns the place to go on in."""
         ...
 
     def switch(self, source: Any, target: Any) -> None:

@@ -1,7 +1,7 @@
 """Schedules that hypothesis draws.
 
-Invariant: a drawn schedule is a short list of departures from the steady one, so it shrinks to the one or two switches
-that matter. Drawing each decision took 10 times as many runs and shrank worse.
+Invariant: a drawn schedule is a short list of departures from the steady one, so it shrinks to the one or two
+switches that matter. Drawing each decision took 10 times as many runs and shrank worse.
 """
 
 from __future__ import annotations

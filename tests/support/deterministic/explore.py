@@ -58,7 +58,7 @@ def explore(program: Program, seeds: Iterable[int], *, strategy: str = "mixed", 
 def explore_all(
     program: Program, *, preemptions: int = 2, limit: int | None = None, **options: Any
 ) -> Outcome:
-    """Run `program` under every schedule with at most `preemptions` preemptions, or the first `limit` of them."""
+    """Run `program` under every schedule of at most `preemptions` preemptions, or the first `limit`."""
     search = BoundedSearch(preemptions)
     count = 0
     for strategy in search:

@@ -125,7 +125,7 @@ class BoundedSearch:
             yield Replay(self._prefix)
 
     def ran(self, decisions: Sequence[Decision]) -> None:
-        """Take in what the last strategy led to; finds the next prefix not tried yet, from the end backwards."""
+        """Take in what the last strategy led to; finds the next prefix not tried yet, from the end on."""
         spent = [0]
         for decision in decisions:
             spent.append(spent[-1] + decision.preempts)

@@ -44,8 +44,8 @@ class DetTask:
     """One task."""
 
     __slots__ = (
-        "_runtime", "deadline", "error", "expired", "gate", "joiners", "name", "number", "place", "spurious", "state",
-        "where",
+        "_runtime", "deadline", "error", "expired", "gate", "joiners", "name", "number", "place", "spurious",
+        "state", "where",
     )  # fmt: skip
 
     def __init__(self, runtime: Scheduler, number: int, name: str, place: Any) -> None:
@@ -63,7 +63,7 @@ class DetTask:
         self.joiners: list[DetTask] = []
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the end; False if `timeout` virtual seconds passed first, True at once in the task itself."""
+        """Wait for the end; False after `timeout` virtual seconds, True at once in the task itself."""
         task = self._runtime.step(f"join {self.name}")
         while not self.ended:
             if task is self:

@@ -38,4 +38,7 @@ class WorkOrder:
 
 
 WORST_ORDERS: tuple[WorkOrder, ...] = tuple(WorkOrder(starved=purpose) for purpose in (None, *PURPOSES))
-"""Newest first, and each stream starved in turn: a forgotten wait between two streams fails under one of these."""
+"""Newest first, and each stream starved in turn.
+
+A forgotten wait between two streams fails under one of these.
+"""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from microbatch.testing.recording.cells import Cells, Epoch
 from microbatch.testing.recording.clocks import Clock, Clocks
-from microbatch.testing.recording.trace import Access, Entry
+from microbatch.testing.recording.trace import Access, TraceEntry
 
 __all__ = ["Findings", "Race", "check"]
 
@@ -23,9 +23,9 @@ __all__ = ["Findings", "Race", "check"]
 class Race:
     """Two accesses without an order."""
 
-    first: Entry
+    first: TraceEntry
     """The one issued first."""
-    second: Entry
+    second: TraceEntry
     """The one that should have waited for it."""
     first_index: int
     """Place of the first in the trace."""
@@ -42,7 +42,7 @@ class Race:
     high: int
     """Byte after the last."""
     exact: bool
-    """False where one side is the bounding range of a strided view, so the bytes may be disjoint after all."""
+    """False where one side is the bounding range of a strided view: the bytes may then be disjoint."""
 
     def __str__(self) -> str:
         return (
@@ -60,19 +60,19 @@ class Findings:
 
     races: tuple[Race, ...]
     """Conflicts without order, in the order of the trace; one a pair of entries."""
-    waits_for_nothing: tuple[Entry, ...]
+    waits_for_nothing: tuple[TraceEntry, ...]
     """Waits for events that were never recorded: they order nothing."""
-    redundant_waits: tuple[Entry, ...]
+    redundant_waits: tuple[TraceEntry, ...]
     """Waits whose order was there already."""
 
 
-def check(entries: Sequence[Entry]) -> Findings:
+def check(entries: Sequence[TraceEntry]) -> Findings:
     """Find the races of a trace; 6-12 us an entry."""
     clocks = Clocks()
     blocks: dict[Hashable, Cells] = {}
     races: dict[tuple[int, int], Race] = {}
-    nothing: list[Entry] = []
-    redundant: list[Entry] = []
+    nothing: list[TraceEntry] = []
+    redundant: list[TraceEntry] = []
     for index, entry in enumerate(entries):
         agent, clock, fresh = clocks.advance(entry)
         if entry.kind == "wait" and not fresh:
@@ -110,7 +110,13 @@ def _ordered(earlier: Epoch, clock: Clock, epoch: Epoch) -> bool:
 
 
 def _race(
-    entries: Sequence[Entry], earlier: Epoch, later: Epoch, writes: bool, access: Access, low: int, high: int
+    entries: Sequence[TraceEntry],
+    earlier: Epoch,
+    later: Epoch,
+    writes: bool,
+    access: Access,
+    low: int,
+    high: int,
 ) -> Race:
     return Race(
         first=entries[earlier.entry],
@@ -126,27 +132,30 @@ def _race(
     )
 
 
-def _who(entry: Entry) -> str:
+def _who(entry: TraceEntry) -> str:
     agent = f"host thread {entry.thread}" if entry.kind == "host" else f"stream {entry.stream!r}"
     return agent if entry.ubatch is None else f"{agent} (ubatch {entry.ubatch})"
 
 
-def _does(entry: Entry, writes: bool) -> str:
+def _does(entry: TraceEntry, writes: bool) -> str:
     verb = "reuses" if entry.kind == "alloc" else "writes" if writes else "reads"
     return f"{verb} ({entry.label})" if entry.label else verb
 
 
-def _remedy(first: Entry, second: Entry) -> str:
+def _remedy(first: TraceEntry, second: TraceEntry) -> str:
     if second.kind == "alloc":
         return (
-            f"keep the array until stream {second.stream!r}, which allocated it, has waited for an event recorded on "
-            f"stream {first.stream!r} after its last use"
+            f"keep the array until stream {second.stream!r}, which allocated it, has waited for an event "
+            f"recorded on stream {first.stream!r} after its last use"
         )
     if first.kind == "host":
         return "hand over between the two threads (a gate, a join) before the second access"
     if second.kind == "host":
-        return f"synchronize an event recorded on stream {first.stream!r} after the first access before the second"
+        return (
+            f"synchronize an event recorded on stream {first.stream!r} after the first access "
+            "before the second"
+        )
     return (
-        f"record an event on stream {first.stream!r} after the first access and let stream {second.stream!r} wait "
-        "for it before the second"
+        f"record an event on stream {first.stream!r} after the first access and let stream "
+        f"{second.stream!r} wait for it before the second"
     )

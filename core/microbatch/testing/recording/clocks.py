@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from microbatch.testing.recording.trace import Entry
+from microbatch.testing.recording.trace import TraceEntry
 
 __all__ = ["Clock", "Clocks"]
 
@@ -27,7 +27,7 @@ class Clocks:
         self._events: dict[Hashable, Clock] = {}
         self._signals: dict[Hashable, Clock] = {}
 
-    def advance(self, entry: Entry) -> tuple[int, Clock, bool]:
+    def advance(self, entry: TraceEntry) -> tuple[int, Clock, bool]:
         """Take `entry` in: the agent that does it, that agent's clock, and whether the entry ordered anything
         new.
 
@@ -63,7 +63,7 @@ class Clocks:
         """("host", thread) or ("stream", stream)."""
         return next(name for name, number in self._agents.items() if number == agent)
 
-    def _enqueue(self, entry: Entry, host: int) -> tuple[int, Clock, bool]:
+    def _enqueue(self, entry: TraceEntry, host: int) -> tuple[int, Clock, bool]:
         stream = self._agent("stream", entry.stream)
         clock = self._clocks[stream]
         _merge(clock, self._clocks[host])

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from microbatch.turns.context import CURRENT
 
-__all__ = ["Access", "Entry", "Kind", "Trace"]
+__all__ = ["Access", "Kind", "Trace", "TraceEntry"]
 
 Kind = Literal[
     "launch", "record", "wait", "sync_stream", "sync_event", "sync_device", "alloc", "free", "host", "signal",
@@ -40,7 +40,7 @@ class Access(NamedTuple):
     """False where the range bounds a view of more than 64 runs."""
 
 
-class Entry(NamedTuple):
+class TraceEntry(NamedTuple):
     """One thing that happened."""
 
     kind: Kind
@@ -72,7 +72,7 @@ class Trace:
     """A list of entries, and who adds to it. `identity` tells host threads apart; None: the real ones."""
 
     def __init__(self, identity: Callable[[], Hashable] | None = None) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[TraceEntry] = []
         self._threads = _Identity(itertools.count())
         self._identity = identity
         self._outside: dict[CodeType, bool] = {}
@@ -89,7 +89,7 @@ class Trace:
         context = CURRENT.get()
         identity = self._identity
         self.entries.append(
-            Entry(
+            TraceEntry(
                 kind,
                 self._threads.number if identity is None else identity(),
                 stream,
@@ -102,7 +102,7 @@ class Trace:
         )
 
     def clear(self) -> None:
-        """Forget everything; only between steps, since what came before then counts as unordered with nothing."""
+        """Forget everything. Only between steps: what came before can then be in no race."""
         self.entries.clear()
 
     def _place(self) -> str:

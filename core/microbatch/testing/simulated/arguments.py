@@ -36,7 +36,7 @@ class NumpyCall:
         return device_arrays((self.args, self.kwargs))
 
     def queued(self) -> NumpyCall:
-        """The same call with what queued work may hold; ArgumentTypeError where a staging buffer is among it."""
+        """The same call with what queued work may hold; ArgumentTypeError for a staging buffer."""
         return self._with(_operand)
 
     def on_zeros(self, **more: Any) -> Any:

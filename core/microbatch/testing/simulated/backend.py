@@ -218,7 +218,7 @@ class SimulatedBackend:
 
 
 class SimulatedState:
-    """A snapshot of the calling thread. Which ubatch is current is not part of it: that is the schedule's to say."""
+    """A snapshot of the calling thread, but for the current ubatch, which the schedule sets."""
 
     def __init__(self, device: SimulatedDevice) -> None:
         self._device = device

@@ -119,6 +119,6 @@ class BlockView:
 
 
 class DeviceView(BlockView):
-    """A view of device memory, which queued work may compute with. A staging buffer is none: it is host memory."""
+    """A view of device memory, which queued work may compute with; a staging buffer is host memory."""
 
     __slots__ = ()

@@ -27,7 +27,7 @@ from microbatch.testing.simulated.streams import SimulatedEvent, SimulatedStream
 __all__ = ["LANES", "SimulatedDevice"]
 
 LANES: ContextVar[tuple[SimulatedDevice, str] | None] = ContextVar("simulated_capture_lanes", default=None)
-"""Device and name of the capture whose own streams the calling code finds; goes with the context into its workers."""
+"""Device and name of the capture that the calling code is part of; workers get it with the context."""
 
 
 class _Local(threading.local):
@@ -64,7 +64,7 @@ class SimulatedDevice:
         self.local = _Local(self.named("default"))
 
     def stream(self, purpose: str) -> SimulatedStream:
-        """The stream for `purpose`, the same each time; inside a capture the one that the capture has for itself."""
+        """The stream for `purpose`, the same each time; inside a capture it is the capture's own."""
         inside = self.inside()
         return self.named(purpose if inside is None else f"{purpose} of {inside}")
 
@@ -139,7 +139,7 @@ class SimulatedDevice:
         capture.wait(stream.number, mark)
 
     def poll(self, event: SimulatedEvent) -> bool:
-        """Whether the marked work has run. A program that sees True may rely on it, so it counts as a wait."""
+        """Whether the marked work has run; True counts as a wait, since the program may rely on it."""
         if event.captured is not None:
             raise CaptureRefusedError(
                 "cannot ask for an event of a capture; only its streams can wait for it"

@@ -21,7 +21,8 @@ __all__ = ["METHODS", "call_function", "call_ufunc"]
 
 VIEWS = frozenset(
     {
-        np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.squeeze, np.expand_dims, np.broadcast_to,
+        np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.squeeze, np.expand_dims,
+        np.broadcast_to,
         np.atleast_1d, np.atleast_2d, np.split, np.array_split, np.diagonal, np.flip, np.real, np.imag,
         np.broadcast_arrays,
     }
@@ -31,7 +32,8 @@ METADATA = frozenset({np.shape, np.ndim, np.size, np.result_type, np.can_cast, n
 """Functions that look at shape and dtype only."""
 WAITING = frozenset(
     {
-        np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.extract, np.compress, np.array_equal, np.allclose,
+        np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.extract, np.compress, np.array_equal,
+        np.allclose,
         np.array_repr, np.array_str, np.array2string, np.save, np.bincount,
     }
 )  # fmt: skip
@@ -78,7 +80,8 @@ METHODS: Mapping[str, Any] = MappingProxyType(
         name: getattr(np, name)
         for name in (
             "all", "any", "argmax", "argmin", "argpartition", "argsort", "choose", "clip", "compress", "conj",
-            "conjugate", "cumprod", "cumsum", "diagonal", "dot", "max", "mean", "min", "nonzero", "prod", "ravel",
+            "conjugate", "cumprod", "cumsum", "diagonal", "dot", "max", "mean", "min", "nonzero", "prod",
+            "ravel",
             "repeat", "round", "searchsorted", "squeeze", "std", "sum", "swapaxes", "take", "trace", "var",
         )
     }

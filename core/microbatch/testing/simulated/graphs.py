@@ -98,6 +98,7 @@ def _captured(
     unjoined = capture.unjoined()
     if unjoined:
         raise CaptureRefusedError(
-            f"the capture ended with unjoined work on {', '.join(unjoined)}; make the first stream wait for it"
+            f"the capture ended with unjoined work on {', '.join(unjoined)}; "
+            "make the first stream wait for it"
         )
     return outputs

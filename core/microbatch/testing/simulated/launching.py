@@ -110,7 +110,7 @@ def _store(targets: Sequence[np.ndarray], values: Any) -> None:
 
 
 def _check_shape(value: Any, target: np.ndarray, label: str) -> None:
-    """ValueError unless `value` fits into `target` as NumPy's assignment takes it: leading axes of 1 may be more."""
+    """ValueError unless `value` fits into `target`; as in NumPy, it may have more leading axes of 1."""
     shape = np.shape(value)
     try:
         fits = np.broadcast_shapes(shape, target.shape) == target.shape

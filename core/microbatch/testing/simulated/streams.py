@@ -19,7 +19,7 @@ __all__ = ["SimulatedEvent", "SimulatedStream", "StreamDevice"]
 
 
 class StreamDevice(Protocol):
-    """What streams and events ask of their device, which imports this file and so is known here by this alone."""
+    """What streams and events ask of their device, which imports this file and cannot be imported here."""
 
     name: str
     """Its name, for messages."""

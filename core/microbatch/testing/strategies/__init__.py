@@ -1,4 +1,7 @@
-"""Hypothesis strategies for batches, cuts, orders, faults and records; all keyword-only, all shrink to small cases."""
+"""Hypothesis strategies for batches, cuts, orders, faults and records.
+
+All arguments are by keyword, and all strategies shrink to small cases.
+"""
 
 from microbatch.testing.strategies.batches import (
     DrawnBatch,

@@ -12,7 +12,7 @@ from typing import Literal
 from hypothesis import strategies as st
 
 from microbatch.testing.adversarial.order import PURPOSES, WorkOrder
-from microbatch.testing.recording.trace import Access, Entry
+from microbatch.testing.recording.trace import Access, TraceEntry
 
 __all__ = ["Fault", "faults", "traces", "turn_lists", "work_orders"]
 
@@ -59,8 +59,8 @@ def faults(*, ubatches: int) -> st.SearchStrategy[Fault]:
 
 def traces(
     *, threads: int = 3, streams: int = 3, blocks: int = 2, size: int = 8, max_size: int = 14
-) -> st.SearchStrategy[list[Entry]]:
-    """Traces of launches, events, synchronizations, host accesses and hand-offs between threads, in any order."""
+) -> st.SearchStrategy[list[TraceEntry]]:
+    """Traces of launches, events, synchronizations, host accesses and hand-offs, in any order."""
     thread = st.integers(0, threads - 1)
     stream = st.integers(0, streams - 1)
     event = st.integers(0, 2)
@@ -74,15 +74,15 @@ def traces(
     touched = st.lists(access, min_size=1, max_size=2).map(tuple)
     return st.lists(
         st.one_of(
-            st.builds(lambda t, s, a: Entry("launch", t, s, None, a), thread, stream, touched),
-            st.builds(lambda t, s, e: Entry("record", t, s, e), thread, stream, event),
-            st.builds(lambda t, s, e: Entry("wait", t, s, e), thread, stream, event),
-            st.builds(lambda t, s: Entry("sync_stream", t, s), thread, stream),
-            st.builds(lambda t, e: Entry("sync_event", t, None, e), thread, event),
-            st.builds(lambda t: Entry("sync_device", t), thread),
-            st.builds(lambda t, a: Entry("host", t, None, None, a), thread, touched),
-            st.builds(lambda t, g: Entry("signal", t, None, g), thread, event),
-            st.builds(lambda t, g: Entry("wait_host", t, None, g), thread, event),
+            st.builds(lambda t, s, a: TraceEntry("launch", t, s, None, a), thread, stream, touched),
+            st.builds(lambda t, s, e: TraceEntry("record", t, s, e), thread, stream, event),
+            st.builds(lambda t, s, e: TraceEntry("wait", t, s, e), thread, stream, event),
+            st.builds(lambda t, s: TraceEntry("sync_stream", t, s), thread, stream),
+            st.builds(lambda t, e: TraceEntry("sync_event", t, None, e), thread, event),
+            st.builds(lambda t: TraceEntry("sync_device", t), thread),
+            st.builds(lambda t, a: TraceEntry("host", t, None, None, a), thread, touched),
+            st.builds(lambda t, g: TraceEntry("signal", t, None, g), thread, event),
+            st.builds(lambda t, g: TraceEntry("wait_host", t, None, g), thread, event),
         ),
         max_size=max_size,
     )
