@@ -19,6 +19,11 @@ EQUIVALENT: Mapping[str, Mapping[str, str]] = MappingProxyType(
             f"Ring.{method}: delete: raise AssertionError('a ring without a driver')": ABSTRACT
             for method in ("start", "hand_over", "leave")
         },
+        "turns/gates.py": {
+            "EventGate.wait: constant: 0.0 -> 1 at column 75": "a limit of 0 is then a millisecond",
+            "EventGate.wait: drop: self.home is not None of: "
+            "self.home is not None and _current_core() != self.home": "None is no core that it may go to",
+        },
         "turns/workers.py": {
             "Run.start: constant: True -> False at column 65": "zip gets two lists that are made from one",
             "Run.join: drop: self.give_up is not None of: "

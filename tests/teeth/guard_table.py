@@ -359,7 +359,8 @@ GUARDS: tuple[Guard, ...] = (
         what="one ubatch has the turn",
         path=HANDOFF,
         text=(
-            "        while not self.scattered and (self.holder != index or not (self._started or self.failed)):\n"
+            "        while not self.scattered and "
+            "(self.holder != index or not (self._started or self.failed)):\n"
         ),
         instead="        while not self.scattered and not (self._started or self.failed):\n",
         test=f"{FAULTS}::test_without_a_fault_under_every_schedule_with_two_preemptions",

@@ -112,7 +112,7 @@ def _dropped(node: ast.BoolOp) -> Iterator[Change]:
 
 def _swapped(node: ast.Constant) -> Change:
     value: Any = node.value
-    other = (not value) if isinstance(value, bool) else 1 - value
+    other = (not value) if isinstance(value, bool) else 1 - int(value)
     return (
         node,
         f"constant: {node.value} -> {other} at column {node.col_offset}",

@@ -44,7 +44,8 @@ TESTS: Mapping[str, tuple[str, ...]] = {
         INTERRUPTS,
     ),
     "turns/gates.py": (
-        f"{TURNS}/test_runtime.py", f"{TURNS}/test_handoff.py", f"{TURNS}/test_workers_processes.py",
+        f"{TURNS}/test_waiting_at_home.py", f"{TURNS}/test_runtime.py", f"{TURNS}/test_handoff.py",
+        f"{TURNS}/test_workers_processes.py",
     ),
     "turns/workers.py": (
         f"{TURNS}/test_handoff.py", FAULTS, f"{TURNS}/test_workers.py", SETUP, INTERRUPTS,

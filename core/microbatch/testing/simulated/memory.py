@@ -187,6 +187,6 @@ class DeviceMemory:
         largest = max((room for _, room in self._holes()), default=0)
         return (
             f"device out of memory: asked for {size} bytes with {self._in_use} in use and {self._held} "
-            f"cached of {self.model.capacity}, largest hole {largest}; free arrays, or call reclaim() to empty the "
-            "cache"
+            f"cached of {self.model.capacity}, largest hole {largest}; free arrays, or call reclaim() to "
+            "empty the cache"
         )
