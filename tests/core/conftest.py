@@ -11,7 +11,9 @@ from microbatch.binding.batch import bind
 from microbatch.cutting.cut import cut
 from microbatch.gathering.gather import Gather
 from microbatch_backends.host.backend import CpuBackend
-from tests.support.site import site as site
+from tests.support.site import site
+
+__all__ = ["backend", "run_cut", "site"]
 
 
 @pytest.fixture(scope="session")

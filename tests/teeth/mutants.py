@@ -88,15 +88,16 @@ def _changes(function: ast.FunctionDef) -> Iterator[Change]:
         if isinstance(node, DELETABLE) and not _is_text(node):
             yield node, f"delete: {_short(node)}", lambda old: ast.Pass()
         for condition in _conditions(node):
-            yield (
-                condition,
-                f"negate: {_short(condition)}",
-                lambda old: ast.UnaryOp(op=ast.Not(), operand=old),
-            )  # type: ignore[arg-type]
+            yield condition, f"negate: {_short(condition)}", _negated
         if isinstance(node, ast.BoolOp):
             yield from _dropped(node)
         if isinstance(node, ast.Constant) and node.value in (0, 1):
             yield _swapped(node)
+
+
+def _negated(old: ast.AST) -> ast.AST:
+    assert isinstance(old, ast.expr)
+    return ast.UnaryOp(op=ast.Not(), operand=old)
 
 
 def _dropped(node: ast.BoolOp) -> Iterator[Change]:
@@ -115,7 +116,7 @@ def _swapped(node: ast.Constant) -> Change:
     other = (not value) if isinstance(value, bool) else 1 - int(value)
     return (
         node,
-        f"constant: {node.value} -> {other} at column {node.col_offset}",
+        f"constant: {value} -> {other} at column {node.col_offset}",
         lambda old: ast.Constant(other),
     )
 

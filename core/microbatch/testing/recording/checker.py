@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from microbatch.testing.recording.cells import Cells, Epoch
 from microbatch.testing.recording.clocks import Clock, Clocks
@@ -66,6 +67,19 @@ class Findings:
     """Waits whose order was there already."""
 
 
+class _Conflict(NamedTuple):
+    """An earlier access that nothing orders before the one that is looked at."""
+
+    earlier: Epoch
+    """That access."""
+    writes: bool
+    """Whether it wrote."""
+    low: int
+    """First byte that both touch."""
+    high: int
+    """Byte after the last."""
+
+
 def check(entries: Sequence[TraceEntry]) -> Findings:
     """Find the races of a trace; 6-12 us an entry."""
     clocks = Clocks()
@@ -80,28 +94,27 @@ def check(entries: Sequence[TraceEntry]) -> Findings:
         for access in entry.accesses:
             epoch = Epoch(agent, clock[agent], index, access.exact)
             cells = blocks.setdefault(access.block, Cells())
-            for earlier, writes, low, high in _touch(cells, access, epoch, clock):
-                if (earlier.entry, index) not in races:
-                    races[earlier.entry, index] = _race(entries, earlier, epoch, writes, access, low, high)
+            for conflict in _touch(cells, access, epoch, clock):
+                pair = conflict.earlier.entry, index
+                if pair not in races:
+                    races[pair] = _race(entries, conflict, epoch, access)
     return Findings(
         races=tuple(races.values()), waits_for_nothing=tuple(nothing), redundant_waits=tuple(redundant)
     )
 
 
-def _touch(
-    cells: Cells, access: Access, epoch: Epoch, clock: Clock
-) -> Iterator[tuple[Epoch, bool, int, int]]:
-    """Note the access; yields what it conflicts with: (epoch, whether that wrote, low, high)."""
+def _touch(cells: Cells, access: Access, epoch: Epoch, clock: Clock) -> Iterator[_Conflict]:
+    """Note the access; yields what it conflicts with."""
     for cell in cells.within(access.low, access.high):
         write = cell.write
         if write is not None and not _ordered(write, clock, epoch):
-            yield write, True, cell.low, cell.high
+            yield _Conflict(write, True, cell.low, cell.high)
         if not access.write:
             cell.reads[epoch.agent] = epoch
             continue
         for read in cell.reads.values():
             if not _ordered(read, clock, epoch):
-                yield read, False, cell.low, cell.high
+                yield _Conflict(read, False, cell.low, cell.high)
         cell.write, cell.reads = epoch, {}
 
 
@@ -109,26 +122,18 @@ def _ordered(earlier: Epoch, clock: Clock, epoch: Epoch) -> bool:
     return earlier.tick <= clock.get(earlier.agent, 0) or earlier.entry == epoch.entry
 
 
-def _race(
-    entries: Sequence[TraceEntry],
-    earlier: Epoch,
-    later: Epoch,
-    writes: bool,
-    access: Access,
-    low: int,
-    high: int,
-) -> Race:
+def _race(entries: Sequence[TraceEntry], conflict: _Conflict, later: Epoch, access: Access) -> Race:
     return Race(
-        first=entries[earlier.entry],
+        first=entries[conflict.earlier.entry],
         second=entries[later.entry],
-        first_index=earlier.entry,
+        first_index=conflict.earlier.entry,
         second_index=later.entry,
-        first_writes=writes,
+        first_writes=conflict.writes,
         second_writes=access.write,
         block=access.block,
-        low=low,
-        high=high,
-        exact=earlier.exact and later.exact,
+        low=conflict.low,
+        high=conflict.high,
+        exact=conflict.earlier.exact and later.exact,
     )
 
 
