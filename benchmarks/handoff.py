@@ -77,7 +77,7 @@ def our_step(driver: str) -> Callable[[int], None]:
         fresh = [UBatchContext(piece, index, 2, runtime) for index, piece in enumerate(slices)]
         pingpong.run(
             Step(
-                contexts=fresh, load=template.load, compute=compute, store=template.store, backend=template.backend,
+                contexts=fresh, load=template.load, compute=compute, store=template.store, device=template.device,
                 config=template.config, runtime=runtime, workers=template.workers,
             )
         )  # fmt: skip

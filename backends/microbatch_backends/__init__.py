@@ -1,7 +1,7 @@
 """The backends that come with microbatch, announced by hook.
 
-Invariant: importing this, listing backends and probing them loads no array framework; only the module a record
-names in `load` does, when its backend is first used.
+Invariant: no array framework is loaded by importing this package, listing backends or probing them. The
+module that a record names in `load` does that, when its backend is first used.
 """
 
 from __future__ import annotations
@@ -48,11 +48,12 @@ def microbatch_register_backends() -> Sequence[BackendInfo]:
         ),
         BackendInfo(
             name="torch-xpu",
-            load="microbatch_backends.torch_device.xpu:TorchXpuBackend",
+            load="microbatch_backends.torch_device.cuda:TorchXpuBackend",
             probe=probe_xpu,
             priority=20,
             modules=("torch",),
-            install="install a PyTorch build for XPU (pytorch.org) on a machine with an Intel GPU and its driver",
+            install="install a PyTorch build for XPU (pytorch.org)"
+            " on a machine with an Intel GPU and its driver",
             summary="PyTorch tensors on Intel GPUs: streams, events, pinned copies",
         ),
         BackendInfo(

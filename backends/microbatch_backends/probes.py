@@ -1,12 +1,11 @@
 """Whether a backend can run on this machine, found out without importing its framework.
 
-Invariant: a probe answers in well under a millisecond after its first call, starts no process, initialises no
-driver (which would break a later fork) and returns a reason instead of raising.
+Invariant: after its first call a probe answers in well under a millisecond. It starts no process, and no
+driver either, since that would break a later fork. It returns a reason instead of raising.
 """
 
 from __future__ import annotations
 
-import ctypes.util
 import importlib.util
 import os
 import sys
@@ -28,8 +27,8 @@ def probe_torch() -> str | None:
 def probe_cuda(root: Path = Path("/")) -> str | None:
     """Why PyTorch cannot reach an NVIDIA device (or, built for ROCm, an AMD one) here, or None.
 
-    A driver library or a device node is enough (a Jetson has no `/dev/nvidiactl`, WSL only the library); a
-    PyTorch without CUDA is told by its `version.py`, read without an import.
+    A driver library or a device node is enough: a Jetson has no `/dev/nvidiactl`, and WSL has the library
+    only. Whether PyTorch was built with CUDA is read in its `version.py`, without an import.
     """
     missing = probe_torch()
     if missing is not None:
@@ -64,7 +63,7 @@ def probe_cupy(root: Path = Path("/")) -> str | None:
 
 
 def module_missing(name: str) -> str | None:
-    """Why `name` cannot be imported, or None; looks for it and does not run it."""
+    """Why `name` cannot be imported, or None; finds the module without running it."""
     if name in sys.modules and sys.modules[name] is not None:
         return None
     try:
@@ -91,11 +90,13 @@ def _has_driver(root: Path) -> bool:
     nodes = ("dev/nvidiactl", "dev/nvhost-ctrl-gpu", "dev/nvgpu", "dev/dxg")
     if any((root / node).exists() for node in nodes):
         return True
+    import ctypes.util  # loads subprocess: 3 ms, and only the probes of GPUs need it
+
     return root == Path("/") and ctypes.util.find_library("cuda") is not None
 
 
 def _platforms() -> frozenset[str] | None:
-    """What PyTorch was built for (`cuda`, `hip`, `xpu`), by the lines of its `version.py`; None where that does not say."""
+    """What PyTorch was built for (`cuda`, `hip`, `xpu`), by its `version.py`; None where it tells nothing."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return None

@@ -1,7 +1,7 @@
 """microbatch: run one step as micro-batches, on any array framework.
 
-Nothing lost, fits, fast. `import microbatch` loads neither torch nor cupy, and each public name is imported when
-it is first used.
+Nothing lost, fits, fast. `import microbatch` loads neither torch nor cupy, and each public name is imported
+when it is first used.
 """
 
 from __future__ import annotations
@@ -36,16 +36,22 @@ if TYPE_CHECKING:
         SizingRequest,
         StepReport,
     )
-    from microbatch.loading.listings import backends, plugins, policies
+    from microbatch.loading.plugins import backends, plugins, policies
     from microbatch.metadata import UbatchMetadata
     from microbatch.options.fields import UBatchConfig
     from microbatch.options.sources import config
-    from microbatch.proof.check import CheckReport, check
+    from microbatch.proof.check import check
+    from microbatch.proof.report import CheckReport
     from microbatch.step.ubatches import make_ubatch_contexts
+    from microbatch.tuning.report import TuneReport
+    from microbatch.tuning.tune import tune
     from microbatch.turns.barrier import UBatchBarrier
     from microbatch.turns.context import UBatchContext, current_ubatch
     from microbatch.turns.state import UBatchState
     from microbatch.wrapper import UBatchWrapper, wrap
+
+__version__ = "0.1.0"
+"""The one place of the version: the build reads it from here."""
 
 _WHERE = {
     "binding.rules": "Layout collect per_ubatch query_start_loc reduce replicate requests seq_lens tokens",
@@ -56,12 +62,15 @@ _WHERE = {
     "extend.records": (
         "BackendInfo ContainerInfo FailureKind MemoryReading PolicyInfo Proposal SizingRequest StepReport"
     ),
-    "loading.listings": "backends plugins policies",
+    "loading.plugins": "backends plugins policies",
     "metadata": "UbatchMetadata",
     "options.fields": "UBatchConfig",
     "options.sources": "config",
-    "proof.check": "CheckReport check",
+    "proof.check": "check",
+    "proof.report": "CheckReport",
     "step.ubatches": "make_ubatch_contexts",
+    "tuning.report": "TuneReport",
+    "tuning.tune": "tune",
     "turns.barrier": "UBatchBarrier",
     "turns.context": "UBatchContext current_ubatch",
     "turns.state": "UBatchState",
@@ -83,6 +92,7 @@ __all__ = [
     "Proposal",
     "SizingRequest",
     "StepReport",
+    "TuneReport",
     "UBatchBarrier",
     "UBatchConfig",
     "UBatchContext",
@@ -109,6 +119,7 @@ __all__ = [
     "seq_lens",
     "testing",
     "tokens",
+    "tune",
     "wrap",
 ]
 

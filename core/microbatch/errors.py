@@ -105,7 +105,7 @@ class StateTransitionError(MicrobatchError, RuntimeError):
 
 
 class BarrierBrokenError(MicrobatchError, RuntimeError):
-    """A barrier or ring was aborted while somebody waited in it."""
+    """A barrier or a hand-off between ubatches was aborted while somebody waited at it."""
 
 
 class WaitTimeoutError(MicrobatchError, TimeoutError):
@@ -117,7 +117,8 @@ class UnequalYieldsError(MicrobatchError, RuntimeError):
 
 
 class ThreadStateError(MicrobatchError, RuntimeError):
-    """Framework thread state was left changed where it must be as before, such as across a yield."""
+    """What a framework keeps per thread (a device, a mode) was changed and not put back, such as across a
+    yield."""
 
 
 class StepOutOfMemoryError(MicrobatchError, MemoryError):
@@ -155,8 +156,8 @@ PACKAGE = f"{Path(__file__).resolve().parent}{os.sep}"
 def warn(text: str, category: type[Warning]) -> None:
     """Warn with `text` at the nearest line of somebody else's code.
 
-    So Python's "once per place" is once per line of the user. Rejected: `stacklevel` counted by hand, which is wrong as
-    soon as a function is called by another way.
+    So Python's "once per place" is once per line of the user. Rejected: `stacklevel` counted by hand, which
+    is wrong as soon as a function is called by another way.
     """
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):

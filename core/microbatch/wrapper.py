@@ -22,7 +22,7 @@ from microbatch.options.fields import UBatchConfig
 from microbatch.options.sources import resolve
 from microbatch.sizing.planning import Planner
 from microbatch.sizing.policies import policy_for, policy_names
-from microbatch.step.engine import Engine
+from microbatch.step.engine import Engine, Wrapping
 from microbatch.step.ubatches import Progress, contexts_for
 from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.context import UBatchContext
@@ -62,10 +62,9 @@ class UBatchWrapper(Wrapped):
         self._runtime = runtime or default_runtime()
         known = plugins or default_plugins()
         register_containers()
-        self._engine = Engine(
-            runnable,
-            self.config,
-            Planner(policy_for(resolved, known), self.config, memory_share=memory_share),
+        wrapping = Wrapping(
+            function=runnable,
+            config=self.config,
             plugins=known,
             runtime=self._runtime,
             layout=layout,
@@ -73,9 +72,10 @@ class UBatchWrapper(Wrapped):
             progress=progress,
             policy=",".join(policy_names(resolved)),
         )
-        self._barrier = UBatchBarrier(
-            self.config.num_ubatches, self._runtime
-        )  # made later, two threads make two
+        policy = policy_for(resolved, known)
+        self._engine = Engine(wrapping, Planner(policy, self.config, memory_share=memory_share))
+        # made here and not when first asked for, as two threads would make two
+        self._barrier = UBatchBarrier(self.config.num_ubatches, self._runtime)
         # not the engine's: it holds the function, and a function that holds its wrapper would live for ever
         weakref.finalize(self, self._engine.remembering.close)
 

@@ -9,11 +9,9 @@ import pytest
 
 from microbatch.binding.batch import bind
 from microbatch.cutting.cut import cut
-from microbatch.gathering.gather import Gather
+from microbatch.gathering.gather import Gather, Outputs
 from microbatch_backends.host.backend import CpuBackend
-from tests.support.site import site
-
-__all__ = ["backend", "run_cut", "site"]
+from tests.support.site import site  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +36,7 @@ def run_cut(backend: CpuBackend) -> Callable[..., Any]:
         on = on or backend
         batch = bind(layout, args, kwargs, backend=on, names=how.pop("names", ()))
         made = cut(batch.shape, **how)
-        gather = Gather(batch, made, layout, on, out)
+        gather = Gather(batch, made, on, Outputs(layout=layout, out=out))
         cut_batch = batch if made.permutation is None else batch.permuted(made.permutation, on)
         for index in order(list(range(len(made.slices)))):
             trim = None if made.trims is None else made.trims[index]

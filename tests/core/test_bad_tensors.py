@@ -78,7 +78,10 @@ def test_expanded_rows_that_are_written(count: int) -> None:
         lambda ids: ids.add_(1), **{**FIXED, "num_ubatches": count, "schedule": "sequential"}
     ) as wrapped:
         if count == 8:
-            with pytest.warns(UserWarning, match=r"writes into ids, whose rows are one and the same memory"):
+            with pytest.warns(
+                UserWarning,
+                match=r"ids has rows that are one and the same memory, and the function writes into it",
+            ):
                 wrapped(torch.zeros(1, 2).expand(8, 2))
         else:
             with pytest.raises(RuntimeError, match="single memory location"):

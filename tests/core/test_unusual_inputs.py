@@ -125,7 +125,8 @@ class TestRowsThatShareMemory:
 
         with microbatch.wrap(in_place, **{**FIXED, "num_ubatches": 8, "schedule": "sequential"}) as wrapped:
             with pytest.warns(
-                UserWarning, match=r"writes into ids, whose rows are one and the same memory"
+                UserWarning,
+                match=r"ids has rows that are one and the same memory, and the function writes into it",
             ) as told:
                 wrapped(self.shared())
             assert [warning.filename for warning in told] == [__file__]
@@ -143,7 +144,7 @@ class TestRowsThatShareMemory:
 
         with (
             microbatch.wrap(in_place, **FIXED) as wrapped,
-            pytest.warns(UserWarning, match=r"writes into batch\['mask'\]"),
+            pytest.warns(UserWarning, match=r"batch\['mask'\] has rows that are one and the same memory"),
         ):
             wrapped({"ids": X, "mask": self.shared()})
 

@@ -244,10 +244,10 @@ def _generator(x: Any) -> Any:
 @pytest.mark.parametrize(
     ("thing", "text"),
     [
-        ([1], "needs a callable, got list"),
-        (dict, "got the class dict; pass an instance"),
-        (_coroutine, "async callables are not supported"),
-        (_generator, "generator functions are not supported"),
+        ([1], "an object of type list cannot be called; pass a function"),
+        (dict, "the class dict was given; pass an instance"),
+        (_coroutine, "the function is async"),
+        (_generator, "the function is a generator"),
     ],
     ids=["31 not callable", "32 class", "33 async", "33 generator"],
 )

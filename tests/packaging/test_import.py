@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+import microbatch
+
 HEAVY = ("torch", "cupy", "jax", "typer", "rich", "hypothesis", "pytest", "transformers", "pyarrow")
 
 
@@ -40,9 +42,11 @@ def test_import_alone_loads_not_even_numpy() -> None:
 
 
 def test_all_public_names_exist() -> None:
-    import microbatch
-
     assert all(hasattr(microbatch, name) for name in microbatch.__all__)
+
+
+def test_the_version_of_the_distribution_is_the_one_in_the_code() -> None:
+    assert importlib.metadata.version("microbatch") == microbatch.__version__
 
 
 def test_the_built_ins_come_through_the_group_that_third_parties_use() -> None:

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from microbatch import dbo
 from microbatch.cutting.cut import UBatchSlice
+from microbatch.extend.device import device_of
 from microbatch.options.fields import UBatchConfig
 from microbatch.schedules import pingpong
 from microbatch.schedules.step import Step
@@ -95,7 +96,7 @@ def make_step(runtime: Runtime, workers: WorkerPool, count: int, compute: Any, *
         load=load,
         compute=compute,
         store=store,
-        backend=cast("Any", backend),
+        device=device_of(cast("Any", backend)),
         config=options.pop("config", None) or UBatchConfig(schedule="pingpong", **options),
         runtime=runtime,
         workers=workers,

@@ -43,6 +43,7 @@ PADDING = "core/microbatch/graphs/padding.py"
 INPUTS = "core/microbatch/binding/infer.py"
 PLANNING = "core/microbatch/sizing/planning.py"
 CAPTURES = "backends/microbatch_backends/torch_device/graphs.py"
+REFUSALS = "backends/microbatch_backends/device/capture.py"
 SEARCH = "plugins/microbatch_policies/speed/search.py"
 
 FAULTS = "tests/core/schedules/test_pingpong_faults.py"
@@ -174,8 +175,8 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=10,
         what="a result comes from the stream of the caller who will free it",
         path=HOME,
-        text="backend.current_stream() if backend.asynchronous else None",
-        instead="None",
+        text="        if here == self._stream:\n",
+        instead="        if True:\n",
         test=f"{ON_DEVICES}::test_nothing_is_unordered_between_callers_on_streams_of_their_own",
     ),
     Guard(
@@ -215,7 +216,7 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=15,
         what="what cannot be captured runs as it is",
         path=RUNNER,
-        text="            if backend.classify(error) is FailureKind.DEAD:\n                raise\n",
+        text="            if kind is FailureKind.DEAD:\n                raise\n",
         instead="            raise\n",
         test=f"{GRAPH_STEPS}::test_a_stream_that_was_not_joined_is_refused_and_the_step_runs_without_a_graph",
     ),
@@ -234,7 +235,7 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         pitfall=15,
         what="unjoined work is known as a refusal",
-        path=CAPTURES,
+        path=REFUSALS,
         text='    "capturing stream has unjoined work",\n',
         instead="",
         test=f"{CUDA}::test_what_cannot_be_captured_is_told_from_what_is_wrong",
@@ -259,8 +260,8 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=18,
         what="a graph has inputs of its own",
         path=RUNNER,
-        text="        static = resized(leaves, key.rows, backend)\n",
-        instead="        static = list(leaves)\n",
+        text="        static = resized(asked.leaves, asked.key.rows, backend)\n",
+        instead="        static = list(asked.leaves)\n",
         test=f"{GRAPH_STEPS}::test_a_graph_keeps_its_inputs_to_itself",
     ),
     Guard(
@@ -283,8 +284,8 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=19,
         what="a module whose statistics change in training is not cut",
         path=SAFETY,
-        text='        return "in training mode its buffers change: it mixes rows" if self._changed else ""\n',
-        instead='        return ""\n',
+        text='            return "a module in training mode changes its buffers, so rows depend on each other"\n',
+        instead='            return ""\n',
         test=f"{MODULES}::test_batch_norm_in_training_gives_the_plain_calls_numbers_and_statistics",
     ),
     Guard(
@@ -299,8 +300,11 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=20,
         what="random numbers are not frozen into a graph",
         path=RUNNER,
-        text="            self.cache.refuse(key, f\"a replay differs from the plain call: {different}\")\n",
-        instead="            entry.rows[rows] = trimmed\n",
+        text=(
+            "            self.cache.refuse(asked.key, "
+            "f\"a replay differs from the plain call: {different}\")\n"
+        ),
+        instead="            graph.rows[asked.rows] = (False,) * len(graph.outputs)\n",
         test=f"{GRAPHS}::test_random_numbers_are_not_frozen",
     ),
     Guard(
@@ -315,11 +319,8 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=21,
         what="an array that no rule covers is an error",
         path=INPUTS,
-        text=(
-            "        if kind is None:\n"
-            "            raise UncoveredArrayError(sizes.misfit(size, index, name))\n"
-        ),
-        instead="        if kind is None:\n            continue\n",
+        text="        if unit is None:\n            raise UncoveredArrayError(counts.misfit(count))\n",
+        instead="        if unit is None:\n            continue\n",
         test=f"{LAYOUT}::test_a_broadcast_leaf_that_no_rule_covers_is_an_error_and_not_cut",
     ),
     Guard(
@@ -334,7 +335,7 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=22,
         what="an empty batch is one call",
         path=PLANNING,
-        text="        if batch.shape.num_requests < 2 and batch.shape.num_tokens < 2:\n",
+        text="        if request.num_requests < 2 and batch.shape.num_tokens < 2:\n",
         instead="        if False:\n",
         test="tests/core/test_wrapper.py::test_batches_as_small_as_their_number_of_parts",
     ),
@@ -342,7 +343,7 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=23,
         what="a module whose buffers change does not run in parallel",
         path=SAFETY,
-        text='            return "its buffers change from call to call"\n',
+        text='            return "a module changes its buffers from step to step"\n',
         instead='            return ""\n',
         test=f"{MODULES}::test_a_module_that_writes_its_buffers_is_never_run_side_by_side",
     ),
@@ -350,7 +351,7 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=23,
         what="the first step of a module with buffers runs in turn",
         path=SAFETY,
-        text='            return "first step of a module with buffers, to see whether they change"\n',
+        text='            return "this is the first step of a module with buffers, which it may change"\n',
         instead='            return ""\n',
         test=f"{MODULES}::test_a_module_that_writes_its_buffers_is_never_run_side_by_side",
     ),

@@ -1,6 +1,9 @@
-"""Reading and writing rows of CuPy arrays; arrays of the host beside them (a function may return NumPy).
+"""Reading and writing rows of CuPy arrays.
 
-Invariant: a copy never converts values, and every operation is launched on the calling thread's current stream.
+Rows of host arrays are served too, since a function of CuPy arrays may return NumPy.
+
+Invariant: a copy never converts values, and every operation is launched on the calling thread's current
+stream.
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from microbatch.errors import ArgumentTypeError
 from microbatch_backends.cupy_device.namespace import CupyNamespace
 from microbatch_backends.host import arrays as host
 
@@ -18,16 +20,21 @@ __all__ = ["CupyArrays"]
 
 
 class CupyArrays:
-    """Rows of arrays of one namespace."""
-
-    __slots__ = ("_cupy", "_ndarray")
+    """The methods of a backend that work on arrays of one namespace."""
 
     def __init__(self, namespace: CupyNamespace) -> None:
+        self._namespace = namespace
         self._cupy = namespace.cupy
         self._ndarray: Any = namespace.ndarray
 
+    differentiable = staticmethod(host.differentiable)
+
+    def owns(self, array: object) -> bool:
+        """Whether `array` is a CuPy array."""
+        return isinstance(array, self._ndarray)
+
     def empty(self, shape: Sequence[int], like: Any) -> Any:
-        """An uninitialised array with the dtype and axis order of `like`, from the current stream's memory."""
+        """An uninitialised array with the dtype and axis order of `like`, for use on the current stream."""
         if not isinstance(like, self._ndarray):
             return host.empty(shape, like)
         flags = like.flags
@@ -40,10 +47,7 @@ class CupyArrays:
             host.copy(destination, source)
             return
         if destination.dtype != source.dtype:
-            raise ArgumentTypeError(
-                f"a copy from {source.dtype} to {destination.dtype} would convert values; convert the output in the"
-                " function, or pass a result of its dtype"
-            )
+            raise host.converting(destination, source)
         self._cupy.copyto(destination, source)
 
     def concatenate(self, parts: Sequence[Any], axis: int) -> Any:

@@ -1,8 +1,8 @@
 """The seam to CuPy: all that the backend asks of it about devices, streams, pools and pinned memory.
 
-Invariant: CuPy is reached only through the namespace object that is given here, so a test puts another one in its
-place, and a contract test compares the names and signatures used with those of the installed package. Importing CuPy
-succeeds without a driver; whether there is a device is asked of it, never concluded from the import.
+Invariant: CuPy is reached only through the namespace object that is given here, so a test can put another one
+in its place. A contract test compares the names and signatures used with those of the installed package. CuPy
+can be imported without a driver, so CuPy is asked whether there is a device.
 """
 
 from __future__ import annotations
@@ -48,12 +48,16 @@ class CupyNamespace:
         self.cuda.Device(index).use()
 
     def new_stream(self, priority: int) -> Any:
-        """A stream of the current device that the legacy default stream does not order."""
+        """A new stream of the current device that the legacy default stream does not order."""
         return self.cuda.Stream(non_blocking=True, priority=priority)
 
     def new_event(self) -> Any:
         """An event without timing, which would make waits slower."""
         return self.cuda.Event(disable_timing=True)
+
+    def finished(self, event: Any) -> bool:
+        """Whether the work that `event` marks has finished."""
+        return bool(event.done)
 
     def current_stream(self) -> Any:
         """The stream the calling thread launches on, on its current device."""
@@ -63,7 +67,8 @@ class CupyNamespace:
     def activate(self, stream: Any, index: int) -> Iterator[None]:
         """Make device and stream the calling thread's, and put both back as absolute values on exit.
 
-        CuPy's own `with stream` keeps a stack for each thread, which greenlets that interleave would mix up.
+        CuPy's own `with stream` keeps a stack for each thread. Greenlets that take turns in one thread would
+        mix it up.
         """
         own = self.index()
         if own != index:
@@ -84,7 +89,7 @@ class CupyNamespace:
         free, total = self.runtime.memGetInfo()
         return int(free), int(total)
 
-    def device_name(self, index: int) -> str:
+    def name(self, index: int) -> str:
         """What the vendor calls device `index`."""
         name = self.runtime.getDeviceProperties(index)["name"]
         return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
@@ -94,9 +99,15 @@ class CupyNamespace:
         return bool(self.runtime.deviceGetAttribute(INTEGRATED, index))
 
     def pool(self) -> Any | None:
-        """The memory pool behind the calling thread's allocator; None behind one that keeps no such counters."""
+        """The memory pool behind the calling thread's allocator; None where that keeps no counters."""
         owner = getattr(self.allocator(), "__self__", None)
         return owner if hasattr(owner, "used_bytes") else None
+
+    def empty_cache(self) -> None:
+        """Give unused blocks of the pool back to the driver."""
+        pool = self.pool()
+        if pool is not None:
+            pool.free_all_blocks()
 
     def allocator(self) -> Any:
         """What the calling thread allocates device memory with."""
@@ -108,7 +119,7 @@ class CupyNamespace:
         return context
 
     def pinned(self, address: int) -> bool:
-        """Whether the host memory at `address` is known to the driver, and so copied without a stop."""
+        """Whether the driver knows the host memory at `address`, and so copies it while the host goes on."""
         return int(self.runtime.pointerGetAttributes(address).type) == HOST_MEMORY
 
 

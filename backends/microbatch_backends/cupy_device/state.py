@@ -1,7 +1,8 @@
 """What CuPy keeps per thread (device, stream, allocator) beside Python's context variables.
 
-Invariant: inside `apply` the thread launches where the caller did at capture and allocates from the same pool; after it
-the thread is as before. CuPy's random generators and error configuration (`cupyx.errstate`) are not carried.
+Invariant: inside `apply` the thread launches where the caller did when the snapshot was taken, and allocates
+from the same pool. After it the thread is as before. CuPy's random generators and its error configuration
+(`cupyx.errstate`) are not carried.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Copies between NumPy and CuPy arrays that overlap with compute.
 
-Invariant: a copy is asynchronous only when its host side is pinned, which is asked of the driver and not guessed from
-the class. To pageable memory the host waits: returning earlier would be a race for whoever reads it. The pinned pool
-takes a dropped buffer back at once, so a staging buffer is kept by its owner until an event after its last copy.
+Invariant: a copy is asynchronous only when its host side is pinned, which the driver is asked. A copy to
+pageable memory makes the host wait, because a reader would see old bytes otherwise. The pinned pool takes a
+dropped buffer back at once, so the owner of a staging buffer keeps it until an event after its last copy.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def to_device(namespace: CupyNamespace, destination: Any, source: np.ndarray) ->
         return
     if destination.flags.c_contiguous and source.flags.c_contiguous:
         destination.set(source, stream=namespace.current_stream())
-    else:  # `set` takes neither; the copy made here is pageable, so it has been read when this returns
+    else:
+        # `set` takes contiguous arrays only. The host waits where a contiguous copy was made here, since that
+        # copy is dropped on return.
         whole = np.ascontiguousarray(source)
         there = namespace.cupy.empty(whole.shape, dtype=whole.dtype)
         there.set(whole, stream=namespace.current_stream())

@@ -1,13 +1,13 @@
 """Which exceptions mean "out of memory", for every framework at once.
 
-Invariant: one table, read from top to bottom, decides for one exception; the whole chain of causes and contexts is
-asked, outermost first, and a dead device anywhere wins. Matching is by type name, status and text without case and
-punctuation, so that no framework is imported to recognise its errors, and a function of one framework may call
+Invariant: one table, read from top to bottom, decides about one exception. The whole chain of causes and
+contexts is asked, outermost first, and a dead device anywhere in it decides. Type name, status and text are
+compared, so no framework is imported to recognise its errors, and a function of one framework may call
 another.
 
-An exception that was being handled *before* the step (the caller calls us in its own `except MemoryError:`) is also
-in the chain of whatever fails in the step. It is told apart by its traceback: an exception caught inside the step
-was caught by a frame that the error passed through later.
+The caller may run a step inside its own `except MemoryError:`. That MemoryError is then in the chain of
+whatever fails in the step, and does not count. Its traceback tells: an exception that was caught inside the
+step was caught by a frame that the error passed through later.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _judge(error: BaseException) -> FailureKind:
 
 
 def _judge_group(group: BaseExceptionGroup[BaseException]) -> FailureKind:
-    """Retry only what all members allow: an error of the caller's own in the group must not get lost."""
+    """The gravest meaning of all members, so that no retry hides the caller's own error in the group."""
     verdicts = {classify(member) for member in group.exceptions}
     for kind in (FailureKind.DEAD, FailureKind.OTHER, FailureKind.SUSPECT, FailureKind.OOM):
         if kind in verdicts:
@@ -49,7 +49,7 @@ def _judge_group(group: BaseExceptionGroup[BaseException]) -> FailureKind:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """`error`, then what it was raised from or while handling; each once, however they refer to each other."""
+    """`error`, then what it was raised from or raised while handling; each error once, in circles too."""
     seen: set[int] = set()
     frames: set[FrameType] = set()
     link: BaseException | None = error
@@ -64,7 +64,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _caught_within(context: BaseException | None, frames: set[FrameType]) -> bool:
-    """Whether `context` was caught by one of `frames`; where no traceback is left to tell, it was."""
+    """Whether `context` was caught by one of `frames`; assumed where no traceback is left to tell."""
     if context is None:
         return False
     trace = context.__traceback__
@@ -93,7 +93,7 @@ def _facts(error: BaseException) -> Facts:
 
 
 def _names(kind: type) -> tuple[str, str]:
-    """`OutOfMemoryError` and `torch.OutOfMemoryError`: package and class, since inner modules move about."""
+    """Such as `OutOfMemoryError` and `torch.OutOfMemoryError`; inner modules change between versions."""
     return kind.__name__, f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
 
 

@@ -1,8 +1,8 @@
 """The table of failures: what torch, CuPy, RMM, NumPy, the system and others raise, and what it means.
 
-Invariant: the first rule that fits decides, so the order is: dead devices, then texts that say less than their type
-(a torch out-of-memory error that names an exhausted resource), then memory, then size. Texts are compared without
-case and punctuation, on whole words, and only where the type is one that a framework would raise.
+Invariant: the first rule that fits decides. So the order is: dead devices; then texts that may or may not
+mean a lack of memory, whatever the error's type says; then memory; then size. Texts are compared by whole
+words without case and punctuation, and only where the type is one that a framework would raise.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Facts:
     types: frozenset[str]
     """Names of the class and its bases, plain and with their top-level package."""
     text: str
-    """Lower-case words of the message, with a blank before, between and after."""
+    """Lower-case words of the message, with one space before, between and after them."""
     status: int | None = None
     """Number the runtime gave, where the exception has one."""
     errno: int | None = None
@@ -31,7 +31,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One row; every condition that is given must hold."""
+    """One row; it fits where all conditions that it has hold."""
 
     kind: FailureKind
     """What it means."""
@@ -55,8 +55,8 @@ class Rule:
 
 
 RAISED = ("RuntimeError", "MemoryError", "CudaAPIError")
-"""What frameworks raise with only a text to tell (numba's CudaAPIError is neither of the others). A ValueError of the
-function that speaks of memory is the function's own, and retrying it would hide it."""
+"""Types of errors that frameworks raise and that only their text tells apart (numba raises CudaAPIError). A
+ValueError that speaks of memory is the function's own error, and a retry would hide it."""
 
 
 def _texts(kind: FailureKind, *phrases: str, types: tuple[str, ...] = RAISED) -> tuple[Rule, ...]:
@@ -81,7 +81,8 @@ DEAD = (
         "cudaerrorlaunchfailure",
         "cudaerrormisalignedaddress",
     ),
-    # 214 ECC, 700 illegal address, 709 context destroyed, 710 assert, 714-718 hardware and address faults, 719 launch
+    # 214 ECC, 700 illegal address, 709 context destroyed, 710 assert, 714-718 hardware and address faults,
+    # 719 launch
     Rule(kind=FailureKind.DEAD, types=_RUNTIMES, status=(214, 700, 709, 710, 714, 715, 716, 717, 718, 719)),
     # the other ranks may be inside a collective: no one rank may retry
     Rule(kind=FailureKind.DEAD, text=("ncclunhandledcudaerror",), types=RAISED),

@@ -1,1 +1,1 @@
-"""The backend of host memory, and the base that torch on the CPU shares with it: queues, limits, memory, peaks."""
+"""The `cpu` backend, and the base that `torch-cpu` shares with it. No framework is imported here."""

@@ -1,7 +1,11 @@
 """Reading and writing rows of host arrays.
 
-Invariant: a copy never converts values: a wrong dtype is an error, not a rounded result. Masks of masked arrays
-travel with their rows.
+Invariant: a copy never converts values: a wrong dtype is an error, not a rounded result. Masks of masked
+arrays travel with their rows.
+
+These functions are called for every part of a step. Plain arrays therefore go first and through C alone:
+NumPy's `empty_like` and `copyto` pass a dispatcher written in Python, and a copy of 64 bytes took 0.8 us
+there, 0.4 us here.
 """
 
 from __future__ import annotations
@@ -11,7 +15,19 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["concatenate", "copy", "empty", "is_host_array", "scatter", "take", "unsupported"]
+from microbatch.errors import ArgumentTypeError
+
+__all__ = [
+    "concatenate",
+    "converting",
+    "copy",
+    "differentiable",
+    "empty",
+    "is_host_array",
+    "scatter",
+    "take",
+    "unsupported",
+]
 
 
 _MASKED: Any = np.ma
@@ -19,7 +35,7 @@ _MASKED: Any = np.ma
 
 
 def is_host_array(array: object) -> bool:
-    """Whether `array` has shape, dtype and slices, and says of no device that it lives there."""
+    """Whether `array` has shape, dtype and slices, on the host, and no framework with a backend made it."""
     if isinstance(array, np.ndarray):
         return True
     kind = type(array)
@@ -35,9 +51,12 @@ def is_host_array(array: object) -> bool:
 def empty(shape: Sequence[int], like: Any) -> Any:
     """An uninitialised array of the class, dtype and axis order of `like`.
 
-    A masked array comes fully masked, so that its mask exists and slices of it share it. NumPy asks the kernel for
-    huge pages from 4 MiB on; torch does not, and filling a fresh 256 MiB result in its memory took 1.7 times as long.
+    A masked array comes fully masked, so that its mask exists and slices of it share it. NumPy asks the
+    kernel for huge pages from 4 MiB on; torch does not, and filling a fresh 256 MiB result in its memory took
+    1.7 times as long.
     """
+    if type(like) is np.ndarray and like.flags.c_contiguous:
+        return np.empty(shape, like.dtype)
     size = tuple(shape)
     if isinstance(like, np.ma.MaskedArray):
         return _MASKED.masked_all(size, like.dtype)
@@ -47,11 +66,21 @@ def empty(shape: Sequence[int], like: Any) -> Any:
 
 
 def copy(destination: Any, source: Any) -> None:
-    """Write `source` into `destination` of the same shape and dtype (byte order may differ)."""
-    if isinstance(destination, np.ndarray) and not isinstance(destination, np.ma.MaskedArray):
+    """Write `source` into `destination` (same shape); TypeError if dtypes differ in more than byte order."""
+    if type(destination) is type(source) is np.ndarray and destination.dtype == source.dtype:
+        destination[...] = source
+    elif isinstance(destination, np.ndarray) and not isinstance(destination, np.ma.MaskedArray):
         np.copyto(destination, source, casting="equiv")
     else:
         destination[...] = source
+
+
+def converting(destination: Any, source: Any) -> ArgumentTypeError:
+    """The error of a copy between two dtypes."""
+    return ArgumentTypeError(
+        f"a copy from {source.dtype} to {destination.dtype} would convert values;"
+        " convert the output in the function, or pass a result of its dtype"
+    )
 
 
 def concatenate(parts: Sequence[Any], axis: int) -> Any:
@@ -76,8 +105,15 @@ def scatter(destination: Any, indices: Sequence[int], source: Any, axis: int) ->
     destination[tuple(where)] = source
 
 
+def differentiable(arrays: Sequence[Any]) -> bool:
+    """Never: nothing on the host records operations."""
+    return False
+
+
 def unsupported(array: Any) -> str | None:
     """Why rows of `array` cannot be cut, or None. Objects and structured records can be."""
+    if type(array) is np.ndarray:
+        return None
     if isinstance(array, np.matrix):
         return "a numpy.matrix keeps two axes whatever is cut; pass numpy.asarray of it"
     if type(array).__module__.startswith("scipy.sparse"):

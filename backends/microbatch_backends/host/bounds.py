@@ -1,6 +1,6 @@
 """What bounds the memory of a process besides the size of the host: control groups and resource limits.
 
-Invariant: a bound has a limit above 0 and what counts against it; what has no limit is not in the list.
+Invariant: each bound has a limit above 0. What has no limit is not in the list.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from microbatch.host.proc import counters
 __all__ = ["Bound", "GroupBounds", "limit_bounds", "resource_limits"]
 
 NO_LIMIT = 1 << 60
-"""Version 1 writes "no limit" as a number just below 2**63, in pages or bytes; all above 2**60 mean it."""
+"""Numbers above this mean "no limit": version 1 writes that as a number just below 2**63."""
 
 
 class Bound(NamedTuple):
@@ -26,7 +26,7 @@ class Bound(NamedTuple):
 
 
 class GroupBounds:
-    """The memory control groups of this process; looked for once, read each time."""
+    """The memory control groups of this process; found once, read each time."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -1,7 +1,8 @@
 """Points in the work of host queues.
 
-Invariant: a mark is finished once and stays so, with the error the work before it left; an event is a replaceable
-reference to a mark. A wait that was issued keeps the mark it saw, so recording the event again does not move it.
+Invariant: a mark is finished once and stays finished, with the error of the work before it. An event refers
+to a mark, and recording the event again makes it refer to another one. A wait keeps the mark that it saw when
+it was issued.
 """
 
 from __future__ import annotations
@@ -17,38 +18,40 @@ __all__ = ["HostEvent", "Mark"]
 
 
 class Mark:
-    """One place in one queue."""
+    """One place in one queue, which `on_raise` tells that its error was raised."""
 
     __slots__ = ("_finished", "_on_raise", "_process", "error")
 
-    def __init__(self, on_raise: Callable[[BaseException], None]) -> None:
+    def __init__(self, on_raise: Callable[[BaseException], None] | None = None) -> None:
         self._finished = threading.Event()
         self._on_raise = on_raise
         self._process = os.getpid()
         self.error: BaseException | None = None
+        """What the work before the mark failed with."""
 
     def finish(self, error: BaseException | None) -> None:
-        """The queue has come here; `error` is what it failed with before."""
+        """Say that the queue has reached the mark; `error` is what the work before it failed with."""
         self.error = error
         self._finished.set()
 
     def done(self) -> bool:
-        """Whether the queue has come here."""
+        """Whether the queue has reached the mark."""
         return self._finished.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until done, or False after `timeout` seconds; ClosedError in a forked child, whose queue is gone."""
+        """Block until done, or False after `timeout` seconds; ClosedError in a child forked since."""
         if not self._finished.is_set() and os.getpid() != self._process:
             raise ClosedError(
-                f"this work was queued in process {self._process} and is not in the forked process {os.getpid()};"
-                " submit it again in the child"
+                f"this work was queued in process {self._process} and is not in the forked process"
+                f" {os.getpid()}; submit it again in the child"
             )
         return self._finished.wait(timeout)
 
     def raise_error(self) -> None:
-        """Raise what the work before failed with, and let its queue run again."""
+        """Raise the error of the work before the mark, if there is one, and let the queue run again."""
         if self.error is not None:
-            self._on_raise(self.error)
+            if self._on_raise is not None:
+                self._on_raise(self.error)
             raise self.error
 
 

@@ -1,11 +1,13 @@
 """The BLAS threads of this process, shared out while ubatches run side by side.
 
-Invariant: the number of BLAS threads belongs to the process, so who enters first remembers it and who leaves last
-puts it back, whatever overlaps in between. Without this, two steps that overlap restore each other's limit and leave
-BLAS at one thread for good. With BLAS at 2 threads and 2 workers, a kNN search gained 1.9x instead of 2.5x.
+Invariant: the number of BLAS threads belongs to the process. So the step that enters first remembers it, and
+the step that leaves last puts it back, whatever overlaps in between. Otherwise two steps that overlap would
+each restore the other's limit and leave BLAS at one thread for good.
 
-Needs threadpoolctl; where that is not installed BLAS keeps its threads. Looking for the libraries takes 1.5 ms, so
-it is done again only when modules have been imported since; a limit then costs about 8 us.
+Without shared limits, with BLAS at 2 threads and 2 workers, a kNN search was 1.9 times as fast as one worker
+instead of 2.5 times. threadpoolctl sets the limits; where it is not installed, BLAS keeps its threads.
+Looking for the libraries takes 1.5 ms, so it is done again only after modules have been imported; a limit
+then costs about 8 us.
 """
 
 from __future__ import annotations
@@ -46,11 +48,11 @@ class BlasThreads:
         self._before: list[tuple[Any, int]] = []
 
     def read(self) -> int:
-        """The most threads any of them uses; 0 without one, and without threadpoolctl."""
+        """The most threads that a library uses; 0 where no library is found, or no threadpoolctl."""
         return max((library.get_num_threads() or 1 for library in self._found()), default=0)
 
     def limit(self, threads: int) -> None:
-        """Set those that use more than `threads`; a library is remembered once, with its first number."""
+        """Set the libraries that use more than `threads`, and remember their numbers."""
         for library in self._found():
             now = library.get_num_threads() or 1
             if now > threads:
@@ -58,7 +60,7 @@ class BlasThreads:
                 library.set_num_threads(threads)
 
     def restore(self) -> None:
-        """Undo in reverse order, so that the first number remembered is the one that stays."""
+        """Undo all limits, the latest first, so that each library ends at the number it had first."""
         while self._before:
             library, threads = self._before.pop()
             library.set_num_threads(threads)
@@ -100,7 +102,7 @@ class SharedLimit:
 
 @cache
 def process_blas_limit() -> SharedLimit:
-    """The one limit of this process; every host backend shares it, since BLAS is shared too."""
+    """The limit of this process; all host backends share it, because they share BLAS."""
     return SharedLimit(BlasThreads())
 
 

@@ -1,11 +1,12 @@
 """How much memory this process has on the host, as the kernel counts it.
 
-Invariant: a reading takes the tightest of everything that can stop the process: host memory, every control group
-on the way up (`memory.max` and `memory.high`, or version 1), and the address-space limits. Page cache that can be
-dropped counts as free. Missing files take their limit out of the account, never the reading down.
+Invariant: a reading follows the tightest of all limits that can stop the process: host memory, every control
+group from the process's own up to the root (`memory.max` and `memory.high`, or version 1), and the
+address-space limits. Page cache that can be dropped counts as free. Where a file is missing, its limit is
+left out.
 
-On the host an allocation does not fail: it succeeds and the process is killed when it is touched. So `usable` and
-`pressure` must be right before; there is nothing to catch afterwards.
+On the host an allocation does not fail: it succeeds, and the process is killed when it touches the memory.
+There is nothing to catch then, so `usable` and `pressure` must be right before.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from microbatch.extend.records import MemoryReading
@@ -28,20 +28,10 @@ STALL_WEIGHT = 0.085
 """Pressure for each percent of time stalled on memory: 10 % gives 0.85, where a governor starts to shrink."""
 HIGH_EVENTS_PRESSURE = 0.85
 """Pressure while the kernel throttles a group for passing `memory.high`."""
-
-
 COSTS = 100
-"""A reading is kept for this many times as long as it took."""
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What one reading leaves to the next."""
-
-    reading: MemoryReading | None = None
-    at: float = 0.0
-    cost: float = 0.0
-    peak: int = 0
+"""A reading is kept for this many times as long as it took, so readings take 1 % of the time at most."""
+UNKNOWN = 1 << 62
+"""Stands for the size of a memory nobody can tell."""
 
 
 class HostMemory:
@@ -61,25 +51,31 @@ class HostMemory:
         self._limits = limits
         self._groups = GroupBounds(root)
         self._meter = PeakMeter(root)
-        self._seen = _Seen()
+        self._last: tuple[float, float, MemoryReading] | None = None
+        """(from, until, reading): the seconds of `clock` between which the reading is good."""
+        self._peak = 0
         self._lock = threading.Lock()
 
     def read(self) -> MemoryReading:
-        """A reading at most `fresh` seconds old (10 ms), or older where taking one took a hundredth of its age.
+        """A reading at most `fresh` seconds old (10 ms), or `COSTS` times as old as it took to take.
 
-        Taking one costs 0.2 to 0.8 ms, so that readings cost no step of any length more than 1 %.
+        Taking one costs 0.2 to 0.8 ms. With `fresh` 0 each reading is new.
         """
+        last, now = self._last, self._clock()
+        if last is not None and last[0] <= now < last[1]:
+            return last[2]
         with self._lock:
-            now = self._clock()
-            seen = self._seen
-            if seen.reading is None or not 0 <= now - seen.at < self._kept(seen):
-                seen.reading, seen.at = self._take(), now
-                seen.cost = self._clock() - now
-            return seen.reading
+            return self._renewed()
 
-    def _kept(self, seen: _Seen) -> float:
-        """Seconds a reading is good for; 0 where each shall be new."""
-        return max(self._fresh, COSTS * seen.cost) if self._fresh else 0.0
+    def _renewed(self) -> MemoryReading:
+        """A new reading, unless another thread has taken one while this one waited for the lock."""
+        last, now = self._last, self._clock()
+        if last is not None and last[0] <= now < last[1]:
+            return last[2]
+        reading = self._take()
+        kept = max(self._fresh, COSTS * (self._clock() - now)) if self._fresh else 0.0
+        self._last = (now, now + kept, reading)
+        return reading
 
     def peak_mark(self) -> HostPeak | None:
         """Start measuring the most that is in use from now on; None where the system cannot tell."""
@@ -91,7 +87,7 @@ class HostMemory:
         in_use = process.get("VmRSS", 0)
         bounds = [_host_bound(host, in_use), *self._groups.read()]
         bounds.extend(limit_bounds(process, self._limits))
-        peak = self._seen.peak = max(self._seen.peak, self._meter.highest, process.get("VmHWM", 0), in_use)
+        peak = self._peak = max(self._peak, self._meter.highest, process.get("VmHWM", 0), in_use)
         return MemoryReading(
             capacity=min(bound.limit for bound in bounds),
             in_use=in_use,
@@ -102,6 +98,7 @@ class HostMemory:
 
     def _pressure(self, bounds: list[Bound]) -> float:
         full = max(bound.used / bound.limit if bound.limit else 1.0 for bound in bounds)
+        # a reading is as pressed as its worst sign: bytes used, time stalled, or throttling by the kernel
         stalls = [pressure_stall(self._root / "proc/pressure/memory")]
         stalls.extend(pressure_stall(group / "memory.pressure") for group in self._groups.limited())
         stalled = min(1.0, STALL_WEIGHT * max(stalls))
@@ -110,7 +107,7 @@ class HostMemory:
 
 
 def _host_bound(host: dict[str, int], in_use: int) -> Bound:
-    """All of the host; where there is no `/proc`, its size and what this process holds of it."""
+    """All of the host's memory; without `/proc`, its size and what this process alone uses."""
     total = host.get("MemTotal", 0)
     if total:
         available = host.get("MemAvailable", host.get("MemFree", 0))
@@ -119,7 +116,3 @@ def _host_bound(host: dict[str, int], in_use: int) -> Bound:
         return Bound(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), in_use)
     except (AttributeError, OSError, ValueError):
         return Bound(UNKNOWN, in_use)
-
-
-UNKNOWN = 1 << 62
-"""Stands for the size of a memory nobody can tell."""

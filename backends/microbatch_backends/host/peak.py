@@ -1,9 +1,12 @@
 """The most memory a stretch of work used on the host.
 
-Invariant: a mark never tells less than the process used since it was made, whatever other marks were made in between.
-The kernel keeps one high-water mark for a process; making a mark starts it again (`/proc/self/clear_refs`), so it is
-done only where a step has a memory limit to keep, and what it showed before is kept for the marks that are open.
-Rejected: sampling in a thread (a short peak falls between two samples, and that is the one that kills).
+Invariant: a mark never tells less than the process used since the mark was made, whatever other marks were
+made in between. The kernel keeps one high-water mark for a process, and making a mark sets it back to the
+bytes in use now (`/proc/self/clear_refs`). What it showed before is therefore told first to all marks that
+are still open. Marks are made only where a step has a memory limit to keep.
+
+Rejected: sampling in a thread. A short peak falls between two samples, and a short peak is enough to be
+killed.
 """
 
 from __future__ import annotations
@@ -17,18 +20,20 @@ from microbatch.host.proc import kibibytes
 __all__ = ["HostPeak", "PeakMeter"]
 
 RESTART = "5"
-"""What tells the kernel to start the high-water mark again, and nothing else."""
+"""Written to `clear_refs`, this sets the high-water mark back and changes nothing else."""
 
 
 class HostPeak:
-    """One stretch of work, from its making on. `in_use` are the bytes at its start."""
+    """A stretch of work, which begins when this is made."""
 
     __slots__ = ("__weakref__", "_meter", "highest", "in_use")
 
     def __init__(self, meter: PeakMeter, in_use: int) -> None:
         self._meter = meter
         self.in_use = in_use
+        """Bytes in use at the start."""
         self.highest = in_use
+        """The highest bytes in use that the meter has told so far."""
 
     def peak(self) -> int:
         """The highest bytes in use since the start."""
@@ -45,10 +50,10 @@ class PeakMeter:
         self._open: weakref.WeakSet[HostPeak] = weakref.WeakSet()
         self._lock = threading.Lock()
         self.highest = 0
-        """The highest bytes in use that any restart would have forgotten."""
+        """The highest bytes in use ever read, which the kernel may have forgotten since."""
 
     def mark(self) -> HostPeak | None:
-        """Start a stretch; None where the system cannot tell (no `/proc`, or it may not be written). 0.3 ms."""
+        """Start a stretch (0.3 ms); None where there is no `/proc`, or where it may not be written."""
         with self._lock:
             self._update()
             try:
@@ -63,7 +68,7 @@ class PeakMeter:
             return mark
 
     def update(self) -> None:
-        """Show all open marks the high-water mark."""
+        """Tell all open marks what the kernel's high-water mark shows."""
         with self._lock:
             self._update()
 

@@ -1,12 +1,12 @@
 """The worker thread behind a host stream.
 
-Invariant: items run one at a time in the order they were put; after one fails, none runs until the error has been
-raised to somebody, and then all that was put before the raise stays skipped. So which items run depends on the
-order of the calls alone, never on how fast the thread is.
+Invariant: items run one at a time, in the order they were put. After an item has failed, no item runs until
+the error has been raised to somebody; items that were put before that raise never run. So which items run
+depends on the order of the calls alone, not on how fast the thread is.
 
-The thread starts with the first item and ends after `idle` seconds without one, so a queue that is no longer used
-holds none. Rejected: one thread for all streams (copies would not overlap with compute), and a thread that lives as
-long as the backend (backends live as long as the process).
+The thread starts with the first item and ends after `idle` seconds without an item, so a queue that nobody
+uses any more holds no thread. Rejected: one thread for all streams, because copies would not overlap with
+compute; and a thread that lives as long as the backend, because backends live as long as the process.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class WorkQueue:
         self.failure: BaseException | None = None
 
     def run(self, work: Callable[[], object]) -> None:
-        """Put `work` behind what is there."""
+        """Run `work` after all items put so far."""
         self._put(lambda: self._attempt(work))
 
     def after(self, mark: Mark) -> None:
-        """Order what is put later after `mark` of another queue, and let it share that queue's failure."""
+        """Make items put from now on wait for `mark` of another queue; an error before it stops them too."""
 
         def follow() -> None:
             if self.failure is None:
@@ -53,7 +53,7 @@ class WorkQueue:
         self._put(follow)
 
     def mark(self) -> Mark:
-        """A mark behind all that is there; finished already when nothing is."""
+        """A mark behind all items put so far; finished at once where no item is left."""
         self._renew_after_fork()
         mark = Mark(self._forgive)
         with self._lock:
@@ -68,7 +68,7 @@ class WorkQueue:
         return self._thread is threading.current_thread()
 
     def stop(self, timeout: float | None = 5.0) -> bool:
-        """Let the items that are there run and end the thread; False if that took longer than `timeout` seconds.
+        """Run the items put so far and end the thread; False if that took longer than `timeout` seconds.
 
         A later item starts a new thread.
         """
@@ -101,12 +101,12 @@ class WorkQueue:
                 item = None
             if item is not None:
                 item()
-                del item  # its arrays must not live until the next one comes
+                del item  # else its arrays would live until the next item comes
             elif self._end():
                 return
 
     def _end(self) -> bool:
-        """Let go of the thread, unless somebody has put an item meanwhile."""
+        """Whether the thread may end: no item has been put since it last looked."""
         with self._lock:
             if self._items.empty():
                 self._thread = None
@@ -122,7 +122,7 @@ class WorkQueue:
             self.failure = error
 
     def _forgive(self, error: BaseException) -> None:
-        """`error` was raised to somebody: run again what is put from now on."""
+        """Run items put from now on again, because `error` has been raised to somebody."""
 
         def clear() -> None:
             if self.failure is error:
@@ -135,6 +135,6 @@ class WorkQueue:
         clear()
 
     def _renew_after_fork(self) -> None:
-        """A forked child has neither the thread nor a lock in a known state: begin anew."""
+        """Begin anew in a forked child, which has no such thread and a lock that may be held for ever."""
         if self._process != os.getpid():
             self._begin()

@@ -1,10 +1,12 @@
 """What Python and NumPy keep per thread, carried from the caller into workers.
 
-Invariant: inside `apply` every context variable (NumPy's error state and the decimal context among them) has the
-caller's value, and after it the thread is exactly as before, whatever ran inside: variables that were set there
-and never reset go away too. Hence a copy of the context is entered, not one variable after the other, since a
-variable that was unset cannot be unset again without its token. A copy for each entry, because a context can be
-entered by one thread at a time.
+Invariant: inside `apply` every context variable (NumPy's error state and the decimal context among them) has
+the caller's value. After it the thread is exactly as before, even where code inside set variables and never
+reset them.
+
+That is why a copy of the context is entered as a whole. Setting one variable after the other would not do,
+since a variable that had no value before cannot lose it again without its token. Each entry copies the
+context, because only one thread at a time can enter a context.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ class HostState:
     __slots__ = ("_context",)
 
     only_context_variables = True
-    """Tells the greenlet driver that there is nothing to park: a greenlet has context variables of its own."""
+    """Tells the greenlet driver to save nothing at a switch: each greenlet has its own context variables."""
 
     def __init__(self) -> None:
         self._context = contextvars.copy_context()

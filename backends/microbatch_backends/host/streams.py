@@ -1,9 +1,9 @@
 """Streams of a backend that computes on the host: real queues that run beside the caller.
 
-Invariant: what is submitted to one stream runs in order; two streams are ordered by events only. While a stream is
-active in a thread, that thread itself carries on the stream's work: host arrays compute at once, where they are
-called, so a wait issued there blocks and a submit runs before it returns. Everything that was submitted earlier has
-then run, which `activate` sees to.
+Invariant: work submitted to one stream runs in order; events alone order two streams. While a stream is
+active in a thread, that thread does the stream's work itself, because host arrays compute where they are
+called: a wait blocks, and submitted work has run when `submit` returns. `activate` first waits for what was
+submitted before.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from microbatch.errors import ArgumentTypeError
 from microbatch.extend.protocols import Event, Stream, StreamPurpose, ThreadState
@@ -40,12 +41,13 @@ class HostStream:
         weakref.finalize(self, self._queue.stop, 0.0)
 
     def submit(self, work: Callable[[], object]) -> None:
-        """Run `work` behind all that was submitted before, with the caller's context variables and modes."""
+        """Run `work` after all that was submitted before, with the caller's context variables and modes."""
         if self._current.stream is self:
-            self._drain()
+            self.synchronize()
             work()
             return
-        self._queue.run(_Work(self, work, self._capture()))
+        # the item holds this stream, so a stream that nobody else holds still finishes its work
+        self._queue.run(partial(self._carry_out, work, self._capture()))
 
     def wait(self, event: Event) -> None:
         """Order later work after `event`'s latest record; blocks only where this stream is active."""
@@ -58,43 +60,7 @@ class HostStream:
             self._queue.after(mark)
 
     def synchronize(self, timeout: float | None = None) -> bool:
-        """Block until all submitted work is done, or False after `timeout` seconds; raises its first error."""
-        return True if self._queue.inside() else self._drain(timeout)
-
-    @contextmanager
-    def activate(self) -> Iterator[None]:
-        """Make the calling thread carry on this stream: waits for what was submitted, then computes in place."""
-        former = self._current.stream
-        if former is not self:
-            self._drain()
-        self._current.stream = self
-        try:
-            yield
-        finally:
-            self._current.stream = former
-
-    def mark(self) -> Mark:
-        """A mark behind all that was submitted so far."""
-        if self._queue.inside():
-            mark = Mark(_ignore)
-            mark.finish(None)
-            return mark
-        return self._queue.mark()
-
-    def stop(self, timeout: float | None = 5.0) -> bool:
-        """Let submitted work finish and end the thread; False if it was still running after `timeout` seconds."""
-        return self._queue.stop(timeout)
-
-    def carry_out(self, work: Callable[[], object], state: ThreadState) -> None:
-        """Run one item in the queue's thread, with this stream as the current one."""
-        self._current.stream = self
-        try:
-            with state.apply():
-                work()
-        finally:
-            self._current.stream = None
-
-    def _drain(self, timeout: float | None = None) -> bool:
+        """Block until submitted work is done, or False after `timeout` seconds; raises its first error."""
         if self._queue.inside():
             return True
         mark = self._queue.mark()
@@ -103,9 +69,38 @@ class HostStream:
         mark.raise_error()
         return True
 
+    @contextmanager
+    def activate(self) -> Iterator[None]:
+        """Wait for what was submitted, then let the calling thread do the stream's work itself."""
+        former = self._current.stream
+        if former is not self:
+            self.synchronize()
+        self._current.stream = self
+        try:
+            yield
+        finally:
+            self._current.stream = former
+
+    def mark(self) -> Mark:
+        """A mark behind all that was submitted so far."""
+        return _finished_mark() if self._queue.inside() else self._queue.mark()
+
+    def stop(self, timeout: float | None = 5.0) -> bool:
+        """Let submitted work finish and end the thread; False if it still runs after `timeout` seconds."""
+        return self._queue.stop(timeout)
+
+    def _carry_out(self, work: Callable[[], object], state: ThreadState) -> None:
+        """Run one item in the queue's thread, with this stream as the current one."""
+        self._current.stream = self
+        try:
+            with state.apply():
+                work()
+        finally:
+            self._current.stream = None
+
 
 class CallerStream:
-    """The calling thread itself, where no stream is active: everything on it is done when it returns."""
+    """The calling thread, where no stream is active: all work on it is done when the call of it returns."""
 
     purpose = "compute"
 
@@ -126,7 +121,7 @@ class CallerStream:
 
     @contextmanager
     def activate(self) -> Iterator[None]:
-        """Leave whatever stream is active."""
+        """Make no stream active, and put the former one back on exit."""
         former, self._current.stream = self._current.stream, None
         try:
             yield
@@ -135,9 +130,7 @@ class CallerStream:
 
     def mark(self) -> Mark:
         """A finished mark."""
-        mark = Mark(_ignore)
-        mark.finish(None)
-        return mark
+        return _finished_mark()
 
 
 class HostStreams:
@@ -169,20 +162,6 @@ class HostStreams:
         return [purpose for purpose, stream in self._streams.items() if not stream.stop(timeout)]
 
 
-class _Work:
-    """A submitted item; holds its stream, so that a stream nobody else holds still finishes its work."""
-
-    __slots__ = ("_state", "_stream", "_work")
-
-    def __init__(self, stream: HostStream, work: Callable[[], object], state: ThreadState) -> None:
-        self._stream = stream
-        self._work = work
-        self._state = state
-
-    def __call__(self) -> None:
-        self._stream.carry_out(self._work, self._state)
-
-
 def _mark_of(event: Event) -> Mark | None:
     if not isinstance(event, HostEvent):
         raise ArgumentTypeError(
@@ -192,5 +171,7 @@ def _mark_of(event: Event) -> Mark | None:
     return event.mark
 
 
-def _ignore(error: BaseException) -> None:
-    """A mark of the caller's own stream has no queue to let run again."""
+def _finished_mark() -> Mark:
+    mark = Mark()
+    mark.finish(None)
+    return mark

@@ -1,1 +1,1 @@
-"""The backends `torch-cpu` and `torch-cuda`: one implementation on torch's device modules."""
+"""The backends of torch (`torch-cpu`, `torch-cuda`, `torch-xpu`); nowhere else is torch imported."""

@@ -1,7 +1,7 @@
-"""Reading and writing rows of tensors; arrays of the host beside them (a function of tensors may return NumPy).
+"""Reading and writing rows of tensors, and of host arrays too, since a function of tensors may return NumPy.
 
-Invariant: a write never enters the autograd graph (results that autograd records are joined by `concatenate`), never
-converts values, and works on inference tensors outside inference mode too.
+Invariant: a write never converts values, never enters the autograd graph, and works on inference tensors
+outside inference mode too. Results that autograd records are joined by `concatenate` instead of written.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ import numpy as np
 import torch
 from torch._C._functorch import peek_interpreter_stack
 
-from microbatch.errors import ArgumentTypeError
 from microbatch_backends.host import arrays as host
 
 __all__ = ["concatenate", "copy", "differentiable", "empty", "scatter", "take", "unsupported"]
 
 LARGE = 16 << 20
-"""Bytes from which a result gets its memory from NumPy, which asks the kernel for huge pages where torch does not.
-Filling a fresh one, torch's memory against NumPy's (medians, one thread, Linux 6.18): 8 MiB 0.7 and 0.6 ms, 16 MiB
-1.7 and 1.2, 32 MiB 20 and 5.7, 64 MiB 33 and 21, 256 MiB 158 and 90. Such a tensor cannot be resized in place."""
+"""Bytes from which a result gets its memory from NumPy, which asks the kernel for huge pages where torch does
+not.
+
+Milliseconds to fill a fresh result in torch's and in NumPy's memory (medians, one thread, Linux 6.18): 8 MiB
+0.7 and 0.6, 16 MiB 1.7 and 1.2, 32 MiB 20 and 5.7, 64 MiB 33 and 21, 256 MiB 158 and 90. Such a tensor cannot
+be resized in place.
+"""
 
 _NUMPY_DTYPES: dict[torch.dtype, Any] = {
     torch.bool: np.bool_,
@@ -39,7 +42,7 @@ _NUMPY_DTYPES: dict[torch.dtype, Any] = {
     torch.complex128: np.complex128,
     torch.bfloat16: np.int16,
 }
-"""What NumPy calls them; bfloat16 is memory of the same size, seen as bfloat16 afterwards."""
+"""NumPy's dtype for each of torch's. For bfloat16, which NumPy lacks, the same bytes are made as int16."""
 
 
 def empty(shape: Sequence[int], like: Any) -> Any:
@@ -55,15 +58,12 @@ def empty(shape: Sequence[int], like: Any) -> Any:
 
 
 def copy(destination: Any, source: Any, *, non_blocking: bool = False) -> None:
-    """Write `source` into `destination` of the same shape and dtype, on the current stream."""
+    """Write `source` into `destination` (same shape and dtype) on the current stream, outside autograd."""
     if not isinstance(destination, torch.Tensor):
         host.copy(destination, source)
         return
     if destination.dtype is not source.dtype:
-        raise ArgumentTypeError(
-            f"a copy from {source.dtype} to {destination.dtype} would convert values; convert the output in the"
-            " function, or pass a result of its dtype"
-        )
+        raise host.converting(destination, source)
     if _unrecorded(destination, source):
         destination.copy_(source, non_blocking=non_blocking)
         return
@@ -86,7 +86,7 @@ def take(array: Any, indices: Sequence[int], axis: int) -> Any:
 
 
 def scatter(destination: Any, indices: Sequence[int], source: Any, axis: int) -> None:
-    """Write rows of `source` to `destination` at `indices` along `axis`."""
+    """Write rows of `source` to `destination` at `indices` along `axis`, outside autograd."""
     if not isinstance(destination, torch.Tensor):
         host.scatter(destination, indices, source, axis)
         return
@@ -95,7 +95,7 @@ def scatter(destination: Any, indices: Sequence[int], source: Any, axis: int) ->
 
 
 def differentiable(arrays: Sequence[Any]) -> bool:
-    """Whether autograd, forward-mode AD or a function transform would record an operation on any of `arrays`."""
+    """Whether autograd, forward-mode AD or a function transform would record work on any of `arrays`."""
     if torch.is_grad_enabled() and any(getattr(array, "requires_grad", False) for array in arrays):
         return True
     return torch.autograd.forward_ad._current_level >= 0 or transformed()
@@ -107,7 +107,7 @@ def transformed() -> bool:
 
 
 def unsupported(array: Any) -> str | None:
-    """Why rows of `array` cannot be cut, or None."""
+    """Why rows of `array` cannot be cut (nested, sparse, quantised, distributed), or None."""
     if not isinstance(array, torch.Tensor):
         return None
     if array.is_nested:
@@ -122,13 +122,13 @@ def unsupported(array: Any) -> str | None:
 
 
 def _unrecorded(destination: torch.Tensor, source: torch.Tensor) -> bool:
-    """Whether a plain write is right as it is; saves the 1.3 us that a mode costs."""
+    """Whether no mode must be set for a write; setting one costs 1.3 us."""
     return not (source.requires_grad or destination.requires_grad or destination.is_inference())
 
 
 @contextmanager
 def _writing(destination: torch.Tensor) -> Iterator[None]:
-    """No autograd; inference mode where only that may write."""
+    """The mode in which `destination` may be written without autograd recording it."""
     if destination.is_inference() and not torch.is_inference_mode_enabled():
         with torch.inference_mode():
             yield
@@ -140,7 +140,7 @@ def _writing(destination: torch.Tensor) -> Iterator[None]:
 
 
 def _is_large(size: tuple[int, ...], like: torch.Tensor) -> bool:
-    """Large enough for huge pages, of a dtype NumPy has memory for, and not seen by a dispatch mode."""
+    """Whether memory from NumPy is better: large, of a dtype it has, and no dispatch mode is to see it."""
     return (
         math.prod(size) * like.element_size() >= LARGE
         and like.dtype in _NUMPY_DTYPES
@@ -161,5 +161,5 @@ def _memory_format(size: tuple[int, ...], like: torch.Tensor) -> torch.memory_fo
 
 
 def _positions(indices: Sequence[int], device: torch.device) -> torch.Tensor:
-    """A copy of host integers; from a read-only array torch would warn that writing is undefined."""
+    """`indices` on `device`; copied first, because torch warns of a tensor made from a read-only array."""
     return torch.from_numpy(np.array(indices, dtype=np.int64)).to(device)

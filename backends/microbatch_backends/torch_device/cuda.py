@@ -1,146 +1,75 @@
 """Tensors on a device with streams: NVIDIA's by default, any of torch's device modules by name.
 
-Invariant: a device step is ordered by streams and events alone. Results are allocated on the stream that is current
-when they are asked for (the caller's), and nothing here uses `record_stream`: who runs the step keeps every tensor
-until an event after its last use has been waited for.
+Invariant: the same code serves all device modules. What one of them lacks is answered by `DeviceModule`, or
+fails when it is used: capturing on Intel's (`torch.xpu`) fails, and the step then runs without a graph and
+says why.
 """
 
 from __future__ import annotations
 
-import gc
-import threading
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
 from microbatch.errors import StreamsExhaustedError
 from microbatch.extend.abilities import Graph
-from microbatch.extend.lanes import LanePool, Pair
 from microbatch.extend.protocols import StreamPurpose, ThreadState
-from microbatch.extend.records import MemoryReading
+from microbatch_backends.device.backend import DeviceBackend
+from microbatch_backends.device.capture import capture_refused
+from microbatch_backends.device.streams import DeviceStream
 from microbatch_backends.torch_device import graphs, transfer
 from microbatch_backends.torch_device.backend import TorchArrays
 from microbatch_backends.torch_device.device_module import DeviceModule
 from microbatch_backends.torch_device.memory import DeviceMemory
 from microbatch_backends.torch_device.modes import autocast_types, read_modes, read_settings
 from microbatch_backends.torch_device.state import TorchState
-from microbatch_backends.torch_device.streams import DeviceEvent, DevicePlaces, DeviceStream
+from microbatch_backends.torch_device.thread_place import ThreadPlace
 
-__all__ = ["TorchCudaBackend"]
+__all__ = ["TorchCudaBackend", "TorchXpuBackend"]
 
-URGENT = -1
-"""Priority of communication and copies: they are short, and what waits for them is not."""
 PURPOSES: tuple[StreamPurpose, ...] = ("compute", "communication", "copy_in", "copy_out")
 DRAWS = 64
-"""Two rounds of torch's ring of 32 streams a priority."""
+"""Streams to draw before giving up: torch hands out 32 streams of a priority in turn, so each comes twice."""
 
 
-class TorchCudaBackend(TorchArrays):
-    """The `torch-cuda` backend. `module` names another device module, or stands in for one in tests."""
+class TorchCudaBackend(TorchArrays, DeviceBackend):
+    """The `torch-cuda` backend. `module` names another device module, or stands in for one in tests.
 
-    asynchronous: bool = True
-    parallel: bool = False
+    All four purposes have a stream of their own from the first capture on. A step may use 27 lanes or fewer
+    beside them, since torch has 32 streams of a priority.
+    """
+
     captures_threads: bool = True
 
     def __init__(self, module: DeviceModule | None = None) -> None:
         self._module = module or DeviceModule("cuda")
+        super().__init__(self._module, DeviceMemory(self._module))
         self.name: str = f"torch-{self._module.kind}"
-        self._memory = DeviceMemory(self._module)
         self._types = autocast_types(self._module.kind)
-        self._places = DevicePlaces(self._module)
-        self._streams: dict[tuple[int, str, int], DeviceStream] = {}
-        self._lanes = LanePool(self._lane)
+        self._place = ThreadPlace(self._module)
         self._lent: list[DeviceStream] = []
-        self._integrated: dict[int, bool] = {}
-        self._lock = threading.Lock()
 
-    def stream(self, purpose: StreamPurpose) -> DeviceStream:
-        """The stream for `purpose` on the current device; all but `compute` are urgent. Four at most in use."""
-        return self.priority_stream(purpose, 0 if purpose == "compute" else URGENT)
-
-    def priority_stream(self, purpose: StreamPurpose, priority: int) -> DeviceStream:
-        """The stream for `purpose` and `priority`; lower numbers are more urgent. In a capture, one of its own."""
-        inside = self._inside()
-        if inside is not None:
-            return inside.of(purpose, priority)
-        index = self._module.index()
-        key = (index, purpose, priority)
-        found = self._streams.get(key)
-        if found is None:
-            with self._lock:
-                made = DeviceStream(self._module, self._module.new_stream(index, priority), purpose)
-                found = self._streams.setdefault(key, made)
-        return found
-
-    def lanes(self, count: int) -> AbstractContextManager[Sequence[Pair]]:
-        """Pairs of streams for the ubatches of one step; in a capture, its own. 28 or more in use are refused."""
-        inside = self._inside()
-        if inside is not None:
-            return nullcontext(inside.pairs(count, URGENT))
-        return self._lanes.lend(count, self._module.index())
-
-    def current_stream(self) -> DeviceStream:
-        """The stream the calling thread launches on."""
-        return DeviceStream(self._module, self._module.current_stream(), "compute")
-
-    def event(self) -> DeviceEvent:
-        """A new event without timing."""
-        return DeviceEvent(self._module)
-
-    def memory(self) -> MemoryReading:
-        """Memory of the current device; at most 10 ms old."""
-        return self._memory.read()
-
-    def device_name(self) -> str:
-        """What the vendor calls the current device."""
-        return self._module.name(self._module.index())
+    staging = staticmethod(transfer.staging)
+    to_device = staticmethod(transfer.to_device)
+    to_host = staticmethod(transfer.to_host)
+    capture_refused = staticmethod(capture_refused)
 
     def may_probe(self) -> bool:
-        """Whether running out of memory raises and harms nothing: on CUDA and ROCm devices with memory of their own.
+        """Whether running out of memory raises and harms nothing: on CUDA and ROCm, with own memory.
 
         An XPU device may be lost, a Mac swaps, and an integrated GPU takes the host's memory.
         """
-        index = self._module.index()
-        if index not in self._integrated:
-            self._integrated[index] = self._module.integrated(index)
-        return self._module.kind == "cuda" and not self._integrated[index]
+        return self._module.kind == "cuda" and super().may_probe()
 
     def owns(self, array: object) -> bool:
         """Whether `array` is a tensor on a device of this type."""
         return isinstance(array, torch.Tensor) and array.device.type == self._module.kind
 
-    def reclaim(self) -> None:
-        """Wait for our streams and the current one, collect garbage, give cached blocks back to the driver."""
-        for stream in [*self._streams.values(), self.current_stream()]:
-            stream.synchronize()
-        gc.collect()
-        self._module.empty_cache()
-
     def thread_state(self) -> ThreadState:
         """Modes, context variables, and the device and stream of this thread."""
-        return TorchState(self._types, self._places)
-
-    def parallel_limits(self, workers: int) -> AbstractContextManager[None]:
-        """Nothing: the device computes."""
-        return nullcontext()
-
-    def worker_limits(self, workers: int) -> AbstractContextManager[None]:
-        """Nothing: the device computes."""
-        return nullcontext()
-
-    def staging(self, shape: Sequence[int], like: Any) -> Any:
-        """A pinned host buffer with the dtype of `like`."""
-        return transfer.staging(shape, like)
-
-    def to_device(self, destination: Any, source: Any) -> None:
-        """Copy host to device on the current stream; asynchronous when `source` is pinned."""
-        transfer.to_device(destination, source)
-
-    def to_host(self, destination: Any, source: Any) -> None:
-        """Copy device to host on the current stream; asynchronous when `destination` is pinned."""
-        transfer.to_host(destination, source)
+        return TorchState(self._types, self._place)
 
     def empty_device(self, shape: Sequence[int], like: Any) -> Any:
         """An uninitialised tensor on the current device with the dtype of `like`."""
@@ -151,10 +80,12 @@ class TorchCudaBackend(TorchArrays):
         return self._module.named_range(name)
 
     def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[Graph, Any]:
-        """Run `work`, then capture it; returns the graph and its static outputs, which the first replay fills."""
+        """Run `work`, then capture it; returns the graph and its outputs, which each replay fills."""
+        # The eager streams are made first. One that were made later could be a stream that the capture has
+        # already drawn, and the capture would then take eager work.
         for purpose in PURPOSES:
-            self.stream(purpose)  # made before, so that none is drawn later that the capture has
-        return graphs.capture(self._module, work, pool, self._fresh)
+            self.stream(purpose)
+        return graphs.capture(self._module, work, pool, self._draw)
 
     def graph_pool(self) -> object | None:
         """A pool for graphs that are replayed one after the other, never at the same time."""
@@ -164,31 +95,30 @@ class TorchCudaBackend(TorchArrays):
         """What decides which work a call launches: modes of this thread, and settings of the process."""
         return read_modes(self._types), read_settings()
 
-    def capture_refused(self, error: BaseException) -> bool:
-        """Whether `error` says that the work cannot be captured."""
-        return graphs.capture_refused(error)
-
-    def _inside(self) -> graphs.Lanes | None:
-        """The capture that the calling code is part of."""
-        lanes = graphs.LANES.get()
-        return lanes if lanes is not None and lanes.module is self._module else None
-
     def _lane(self, purpose: StreamPurpose) -> DeviceStream:
-        """A stream that is nobody else's."""
-        raw = self._fresh(0 if purpose == "compute" else URGENT, [])
-        made = DeviceStream(self._module, raw, purpose)
+        made = super()._lane(purpose)
         self._lent.append(made)
         return made
 
-    def _fresh(self, priority: int, taken: list[Any]) -> Any:
-        """A stream that neither eager work nor `taken` has."""
+    def _draw(self, priority: int, taken: Sequence[Any]) -> Any:
+        """A raw stream in no eager use, no lane and not in `taken`; StreamsExhaustedError without one."""
         ours = [stream.raw for stream in (*list(self._streams.values()), *list(self._lent))]
         used = [*taken, self._module.current_stream(), *ours]
         for _ in range(DRAWS):
-            made = self._module.new_stream(self._module.index(), priority)
+            made = self._module.new_stream(priority)
             if not any(made == other for other in used):
                 return made
         raise StreamsExhaustedError(
-            f"{DRAWS} streams were drawn and all are in use, as torch has 32 a priority; take turns between fewer"
-            " ubatches, or capture fewer graphs"
+            f"{DRAWS} streams were drawn and all are in use, as torch has 32 a priority;"
+            " take turns between fewer ubatches, or capture fewer graphs"
         )
+
+
+class TorchXpuBackend(TorchCudaBackend):
+    """The `torch-xpu` backend: tensors on Intel GPUs.
+
+    Taking more memory than there is may lose the device, so memory is never tried out here, only predicted.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(DeviceModule("xpu"))

@@ -1,11 +1,12 @@
 """The seam to one of torch's device modules (`torch.cuda`, `torch.xpu`, and for tests `torch.cpu` or a fake).
 
-Invariant: everything a device backend asks of torch about streams, memory and devices goes through here, so the same
-backend runs on any module with these functions, and tests put a recording one in its place. What older versions
-lack is looked for once and answered with None, never with an AttributeError in a step.
+Invariant: everything a device backend asks of torch about streams, memory and devices goes through here, so
+the same backend runs on any module with these functions, and tests put a recording one in its place. A
+function that a version of torch or a device module lacks is answered with None, never with an AttributeError
+in a step.
 
-Rejected: `torch.accelerator` throughout; its memory functions came with 2.9 and its graphs later, and the machine
-with the device may have an older version.
+Rejected: `torch.accelerator` for all of this. Its memory functions came with 2.9 and its graphs later, and
+the machine with the device may have an older version.
 """
 
 from __future__ import annotations
@@ -25,21 +26,27 @@ class DeviceModule:
         self.kind = kind
         self._module = torch.get_device_module(kind) if module is None else module
 
-    def new_stream(self, index: int, priority: int) -> Any:
-        """A stream that the legacy default stream does not order; lower priority numbers are more urgent."""
-        with self.device(index):
-            return self._module.Stream(priority=priority)
+    def new_stream(self, priority: int) -> Any:
+        """A stream of the current device that the legacy default stream does not order."""
+        return self._module.Stream(priority=priority)
 
     def new_event(self) -> Any:
         """An event without timing, which would make waits slower."""
         return self._module.Event()
 
+    def finished(self, event: Any) -> bool:
+        """Whether the work that `event` marks has finished."""
+        return bool(event.query())
+
     def current_stream(self, index: int | None = None) -> Any:
         """The calling thread's stream on device `index`, or on its current device."""
         return self._module.current_stream() if index is None else self._module.current_stream(index)
 
-    def activate(self, stream: Any) -> AbstractContextManager[Any]:
-        """Make `stream` and its device current in the calling thread, and put both back on exit."""
+    def activate(self, stream: Any, index: int | None = None) -> AbstractContextManager[Any]:
+        """Make `stream` and its device current in the calling thread, and put both back on exit.
+
+        torch's streams know their device, so `index` is not needed.
+        """
         context: AbstractContextManager[Any] = self._module.stream(stream)
         return context
 
@@ -51,18 +58,13 @@ class DeviceModule:
         """The calling thread's device."""
         return int(self._module.current_device())
 
-    def device(self, index: int) -> AbstractContextManager[Any]:
-        """Make device `index` current, and put the former one back on exit."""
-        context: AbstractContextManager[Any] = self._module.device(index)
-        return context
-
     def free_and_total(self, index: int) -> tuple[int, int]:
         """Bytes the driver has free on the whole device, all processes, and its size."""
         free, total = self._module.mem_get_info(index)
         return int(free), int(total)
 
     def statistics(self, index: int) -> dict[str, int]:
-        """The caching allocator's counters; empty where it keeps none (before first use, other allocators)."""
+        """The caching allocator's counters; empty before its first use, and with another allocator."""
         if self._call("get_allocator_backend") not in (None, "native"):
             return {}
         return dict(self._module.memory_stats(index))
@@ -94,13 +96,13 @@ class DeviceModule:
         return self._module.graph_pool_handle()
 
     def end_allocation(self, index: int, pool: Any) -> None:
-        """Stop allocating for `pool`, and let it go; nothing where this is not underway."""
-        with suppress(AttributeError, RuntimeError):  # not a public function of torch, so it may be missing
+        """Stop allocating for `pool` and let go of it; does nothing where no such allocation is underway."""
+        with suppress(AttributeError, RuntimeError):  # private functions of torch, which a version may lack
             torch._C._cuda_endAllocateToPool(index, pool)
             torch._C._cuda_releasePool(index, pool)
 
     def scratch(self) -> torch.Tensor:
-        """A number on the current device."""
+        """A tensor of one number on the current device."""
         return torch.empty(1, device=torch.device(self.kind, self.index()))
 
     def prepare_capture(self) -> None:

@@ -1,9 +1,9 @@
 """torch's intra-op threads, shared out among the threads of a parallel step.
 
-Invariant: after the last of the overlapping steps has left, every thread that took part and every new one has the
-number that was set before the first. torch keeps the number twice, per thread and for threads to come, so a pooled
-thread that first asks while another runs with one thread would learn "one" for good; hence the number is taken in
-the caller before any worker starts, and workers put that back.
+Invariant: when the last of several overlapping steps has left, every thread that took part, and every new
+thread, has the number that was set before the first step. torch keeps a number for each thread and one for
+threads to come. A pooled thread that asks for the first time while a step has set "one" would keep that. So
+the caller reads the number before any worker starts, and workers put that number back.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class IntraOpThreads:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Around a parallel step, in the caller: remember the number to go back to."""
+        """For the caller, around a parallel step: remember the number, which the last step sets again."""
         with self._lock:
             if not self._holders:
                 self._full = torch.get_num_threads()
@@ -43,7 +43,7 @@ class IntraOpThreads:
 
     @contextmanager
     def share(self, workers: int) -> Iterator[None]:
-        """In each thread of a parallel step: a share of the full number, at least 1."""
+        """For each thread of a parallel step: use its share of the full number, at least 1."""
         before = torch.get_num_threads()
         full = max(before, self._full) if self._holders else before
         share = max(1, full // max(1, workers))
@@ -59,5 +59,5 @@ class IntraOpThreads:
 
 @cache
 def process_torch_threads() -> IntraOpThreads:
-    """The one of this process, as torch has one default for new threads."""
+    """The only one of this process, since torch has one number for new threads."""
     return IntraOpThreads()

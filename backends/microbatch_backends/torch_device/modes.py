@@ -1,6 +1,7 @@
 """The modes torch keeps per thread, read and set as one record.
 
-Invariant: `write(read())` changes nothing, and after `write(record)` a `read` gives `record` again.
+Invariant: writing what was read changes nothing, and after a write a read gives the same record. Inference
+mode is the exception: it is read here, and set by a guard of the caller.
 """
 
 from __future__ import annotations
@@ -13,20 +14,28 @@ __all__ = ["Modes", "autocast_types", "read_modes", "read_settings", "write_mode
 
 
 class Modes(NamedTuple):
-    """What a thread's modes are. Default device and user modes are on the two stacks, bottom first."""
+    """The modes of a thread."""
 
     grad: bool
+    """Whether autograd records."""
     inference: bool
+    """Whether inference mode is on."""
     forward: bool
+    """Whether forward-mode differentiation is on."""
     multithreading: bool
+    """Whether a backward pass may use several threads."""
     autocast: tuple[tuple[bool, torch.dtype], ...]
+    """(enabled, dtype) of autocast for each device type that is carried."""
     autocast_cache: bool
+    """Whether autocast keeps the weights that it has cast."""
     functions: tuple[Any, ...]
+    """The stack of function modes, bottom first; a default device is one of them."""
     dispatch: tuple[Any, ...]
+    """The stack of dispatch modes, bottom first."""
 
 
 def autocast_types(device_type: str) -> tuple[str, ...]:
-    """Device types whose autocast is carried: the CPU's, the accelerator's of this build, and `device_type`."""
+    """Device types whose autocast is carried: the CPU, the accelerator of this build, and `device_type`."""
     accelerator = torch.accelerator.current_accelerator()
     found = ["cpu", device_type] + ([accelerator.type] if accelerator is not None else [])
     return tuple(dict.fromkeys(found))
@@ -48,7 +57,7 @@ def read_modes(types: tuple[str, ...]) -> Modes:
 
 
 def write_modes(wanted: Modes, types: tuple[str, ...]) -> None:
-    """Set what differs in the calling thread. Inference mode itself is set by a guard of the caller."""
+    """Set the modes that differ in the calling thread, all but inference mode."""
     now = read_modes(types)
     if now == wanted:
         return
@@ -65,7 +74,7 @@ def write_modes(wanted: Modes, types: tuple[str, ...]) -> None:
 
 
 def read_settings() -> tuple[Any, ...]:
-    """What is set for the whole process and decides which kernels a call launches: precision, determinism, dtype."""
+    """Settings of the process that decide which kernels run: precision, determinism, default dtype."""
     return (
         torch.get_float32_matmul_precision(),
         torch.are_deterministic_algorithms_enabled(),

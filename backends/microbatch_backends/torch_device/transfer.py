@@ -1,7 +1,8 @@
 """Copies between host and device that overlap with compute.
 
-Invariant: a copy is asynchronous only when its host side is pinned. From pageable memory the driver makes the host
-wait anyway; *to* pageable memory it would return before the bytes are there, and the reader would race it.
+Invariant: a copy is asynchronous only when its host side is pinned. From pageable memory the driver makes the
+host wait anyway. A copy *to* pageable memory would return before the bytes are there, and a reader would see
+old ones.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ __all__ = ["empty_device", "staging", "to_device", "to_host"]
 
 
 def staging(shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
-    """A pinned host buffer with the dtype of `like`. Pinning costs milliseconds: allocate once, use in turn."""
+    """A pinned host buffer with the dtype of `like`. Pinning costs milliseconds, so use one many times."""
     return torch.empty(tuple(shape), dtype=like.dtype, device="cpu", pin_memory=True)
 
 

@@ -1,4 +1,4 @@
-"""What is asked of any array or tree of arrays, whatever framework it is from: its kind, memory, values and structure.
+"""Questions about any array or tree of arrays of any framework: what it is, where it lies, what it equals.
 
-Here is no layout and no batch: nothing knows which axis has rows. No framework but NumPy is ever imported.
+Nothing here knows a layout, a batch or which axis has rows, and no framework but NumPy is ever imported.
 """

@@ -1,28 +1,36 @@
-"""Compare two outputs of a function leaf by leaf, on the host.
+"""Compare outputs of a function with the one output that is expected, leaf by leaf, on the host.
 
-Invariant: values are compared in a precision at least that of their dtype; equal infinities and NaNs are equal.
-The tolerance is relative to the leaf's own size (mean magnitude), so that a sum that cancels to nearly 0 in one
-place is not called different for the rounding of its terms.
+Invariant: values are compared in a precision at least that of their dtype; equal infinities and NaNs are
+equal. The tolerance is relative to the leaf's own size (its mean magnitude), so that a sum that cancels to
+nearly 0 in one place is not called different for the rounding of its terms.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from microbatch.arrays.equal import same
-from microbatch.arrays.looks import is_array
-from microbatch.arrays.trees import leaf_paths, output_name
+from microbatch.arrays.equal import equal_values
+from microbatch.arrays.looks import dtype_name, is_array
+from microbatch.arrays.trees import TreeSpec, leaf_paths, output_name
+from microbatch.options.messages import shorten
 
-__all__ = ["Comparison", "Difference", "Tolerance", "compare"]
+__all__ = ["Comparison", "Difference", "Tolerance"]
 
-Host = np.ndarray[Any, Any]
+HostArray = np.ndarray[Any, Any]
 
-RELATIVE = {"float16": 1e-2, "bfloat16": 5e-2, "float32": 1e-4, "complex64": 1e-4}
-"""Rounding of a few hundred operations in another order; a step on other rows is orders of magnitude away."""
+RELATIVE: Mapping[str, float] = MappingProxyType(
+    {"float16": 1e-2, "bfloat16": 5e-2, "float32": 1e-4, "complex64": 1e-4}
+)
+"""Rounding of a few hundred operations in another order; another row does orders of magnitude more."""
 RELATIVE_ELSE = 1e-8
+"""The same for float64 and complex128."""
+LONGEST = 60
+"""Characters of a value that a difference shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +50,15 @@ class Difference:
 
     def __str__(self) -> str:
         place = f"{self.path}, row {self.row}" if self.row is not None else self.path
-        told = f"{self.whole} whole, {self.parts} cut" if self.whole else self.parts
-        return f"{place + ': ' if place else ''}{told} ({self.cut})"
+        values = (
+            f"{self.whole} from the whole batch, {self.parts} from the parts" if self.whole else self.parts
+        )
+        return f"{place + ': ' if place else ''}{values} ({self.cut})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """What counts as equal; None takes the default of each dtype."""
+    """How far two numbers may differ and count as equal; None takes the default of each dtype."""
 
     rtol: float | None = None
     """Relative to the value."""
@@ -56,105 +66,92 @@ class Tolerance:
     """Absolute; None: `rtol` times the mean magnitude of the leaf."""
 
 
-@dataclass(slots=True)
 class Comparison:
-    """The largest differences between numbers that counted as equal, and the first leaf that did not."""
+    """Compares any number of outputs with the leaves `expected` of the structure `spec`."""
 
-    absolute: float = 0.0
-    """Largest absolute difference."""
-    relative: float = 0.0
-    """Largest absolute difference of a leaf, divided by the leaf's largest magnitude."""
+    __slots__ = ("_expected", "_names", "_spec", "_tolerance", "absolute", "relative")
 
+    def __init__(self, spec: TreeSpec, expected: list[Any], tolerance: Tolerance | None = None) -> None:
+        self._spec = spec
+        self._expected = expected
+        self._names = [output_name(path) for path in leaf_paths(spec)]
+        self._tolerance = tolerance or Tolerance()
+        self.absolute = 0.0
+        """Largest absolute difference so far between numbers that counted as equal."""
+        self.relative = 0.0
+        """The same, divided by the largest magnitude of the leaf."""
 
-def compare(
-    spec: Any,
-    whole: list[Any],
-    other: Any,
-    cut: str,
-    tolerance: Tolerance,
-    seen: Comparison,
-    skip: frozenset[int],
-) -> list[Difference]:
-    """Differences between the leaves `whole` of structure `spec` and the tree `other`, one per leaf at most.
+    def differences(self, output: Any, label: str, skip: Collection[int] = ()) -> list[Difference]:
+        """The first difference of each leaf of `output` that has one; `label` says how it was made.
 
-    `skip` are the numbers of leaves that a rule combines in its own way (collect) and that have no counterpart.
-    """
-    try:
-        leaves = spec.flatten_up_to(other)
-    except ValueError:
-        return [Difference(path="output", row=None, whole="", parts="has another structure", cut=cut)]
-    names = [output_name(path) for path in leaf_paths(spec)]
-    found = [
-        _leaf(name, first, second, cut, tolerance, seen)
-        for index, (name, first, second) in enumerate(zip(names, whole, leaves, strict=True))
-        if index not in skip
-    ]
-    return [difference for difference in found if difference is not None]
+        `skip` are the numbers of leaves that are not compared.
+        """
+        try:
+            leaves = self._spec.flatten_up_to(output)
+        except ValueError:
+            return [Difference(path="output", row=None, whole="", parts="has another structure", cut=label)]
+        found = [
+            self._difference(index, leaf, label) for index, leaf in enumerate(leaves) if index not in skip
+        ]
+        return [difference for difference in found if difference is not None]
 
-
-def _leaf(
-    name: str, whole: Any, other: Any, cut: str, tolerance: Tolerance, seen: Comparison
-) -> Difference | None:
-    if not is_array(whole) or not is_array(other):
-        if same_values(whole, other):
-            return None
-        return Difference(path=name, row=None, whole=_short(whole), parts=_short(other), cut=cut)
-    for first, second in (
-        (str(whole.dtype), str(other.dtype)),
-        (str(tuple(whole.shape)), str(tuple(other.shape))),
-    ):
-        if first != second:
-            return Difference(path=name, row=None, whole=first, parts=second, cut=cut)
-    expected, found = host(whole), host(other)
-    far = _far(expected, found, str(whole.dtype).rpartition(".")[2], tolerance, seen)
-    if not far.any():
-        return None
-    place = tuple(int(axis[0]) for axis in np.nonzero(far)) if far.ndim else ()
-    row = place[0] if place else None
-    return Difference(path=name, row=row, whole=_short(expected[place]), parts=_short(found[place]), cut=cut)
-
-
-def _far(whole: Host, other: Host, dtype: str, tolerance: Tolerance, seen: Comparison) -> Host:
-    """Which entries differ by more than rounding."""
-    if whole.dtype.kind not in "fc":
-        return np.asarray(whole != other)
-    with np.errstate(invalid="ignore", over="ignore"):
-        finite = np.isfinite(whole) & np.isfinite(other)
-        gap = np.where(finite, np.abs(whole - other), 0.0)
-        size = np.where(np.isfinite(whole), np.abs(whole), 0.0)
-    rtol = tolerance.rtol if tolerance.rtol is not None else RELATIVE.get(dtype, RELATIVE_ELSE)
-    atol = tolerance.atol
-    if atol is None:
-        atol = rtol * float(size.mean()) if size.size else 0.0
-    both_nan = np.isnan(whole) & np.isnan(other)
-    far: Host = np.where(finite, gap > atol + rtol * size, ~((whole == other) | both_nan))
-    if gap.size and not far.any():
-        seen.absolute = max(seen.absolute, float(gap.max()))
-        seen.relative = max(seen.relative, float(gap.max() / (size.max() or 1.0)))
-    return far
-
-
-def same_values(first: Any, second: Any) -> bool:
-    """Whether two leaves that are not both arrays are equal."""
-    if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
-        return all(same_values(one, other) for one, other in zip(first, second, strict=True))
-    if isinstance(first, list) or isinstance(second, list):
-        return False
-    if is_array(first) and is_array(second):
-        return first.shape == second.shape and not bool((host(first) != host(second)).any())
-    return first is second or same(first, second)
-
-
-def host(array: Any) -> Host:
-    """The values on the host, in a dtype of NumPy that holds them; works for arrays of every framework."""
-    if isinstance(array, np.ndarray):
-        wide = {"f": np.float64, "c": np.complex128}.get(array.dtype.kind)
-        return (
-            array if wide is None or array.dtype.itemsize >= np.dtype(wide).itemsize else array.astype(wide)
+    def _difference(self, index: int, leaf: Any, label: str) -> Difference | None:
+        expected = self._expected[index]
+        row: int | None = None
+        if not is_array(expected) or not is_array(leaf):
+            if equal_values(expected, leaf):
+                return None
+            whole, parts = expected, leaf
+        elif str(expected.dtype) != str(leaf.dtype):
+            whole, parts = expected.dtype, leaf.dtype
+        elif tuple(expected.shape) != tuple(leaf.shape):
+            whole, parts = tuple(expected.shape), tuple(leaf.shape)
+        else:
+            whole, parts = _wide(expected), _wide(leaf)
+            far = self._far(whole, parts, RELATIVE.get(dtype_name(expected), RELATIVE_ELSE))
+            if not far.any():
+                return None
+            place = tuple(int(axis[0]) for axis in np.nonzero(far)) if far.ndim else ()
+            row = place[0] if place else None
+            whole, parts = whole[place], parts[place]
+        return Difference(
+            path=self._names[index], row=row, whole=_shown(whole), parts=_shown(parts), cut=label
         )
-    return np.asarray(array.tolist())
+
+    def _far(self, expected: HostArray, found: HostArray, default: float) -> HostArray:
+        """Which entries differ by more than rounding; `default` is the relative tolerance of the dtype."""
+        if expected.dtype.kind not in "fc":
+            return np.asarray(expected != found)
+        with np.errstate(invalid="ignore", over="ignore"):
+            finite = np.isfinite(expected) & np.isfinite(found)
+            gap = np.where(finite, np.abs(expected - found), 0.0)
+            size = np.where(np.isfinite(expected), np.abs(expected), 0.0)
+        rtol = default if self._tolerance.rtol is None else self._tolerance.rtol
+        atol = self._tolerance.atol
+        if atol is None:
+            # Terms as large as the leaf's other values may have cancelled in one that is nearly 0: their
+            # rounding stays, so the mean magnitude sets the floor.
+            atol = rtol * float(size.mean()) if size.size else 0.0
+        both_nan = np.isnan(expected) & np.isnan(found)
+        # As numpy.isclose: |found - expected| <= atol + rtol |expected|; infinities and NaN must be the same.
+        far: HostArray = np.where(finite, gap > atol + rtol * size, ~((expected == found) | both_nan))
+        if gap.size and not far.any():
+            self.absolute = max(self.absolute, float(gap.max()))
+            self.relative = max(self.relative, float(gap.max() / (size.max() or 1.0)))
+        return far
 
 
-def _short(value: Any) -> str:
-    text = str(value.item() if isinstance(value, np.generic) else value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _wide(array: Any) -> HostArray:
+    """The values on the host, in a dtype of NumPy that holds them all; for arrays of every framework."""
+    if not isinstance(array, np.ndarray):
+        return np.asarray(
+            array.tolist()
+        )  # bfloat16 and the like have no dtype in NumPy, and Python's float holds them
+    wide = {"f": np.float64, "c": np.complex128}.get(array.dtype.kind)
+    if wide is None or array.dtype.itemsize >= np.dtype(wide).itemsize:
+        return array
+    return array.astype(wide)
+
+
+def _shown(value: Any) -> str:
+    return shorten(str(value.item() if isinstance(value, np.generic) else value), LONGEST)

@@ -1,10 +1,11 @@
-"""Two ubatches that return the same memory: what the first one returned is then what the second one wrote.
+"""Two ubatches that return the same memory: the rows of the first are then what the second one wrote.
 
-Invariant: rows that are written into the result at once are safe from this; whatever is kept until the end (collected,
-reduced, padded, recorded by autograd) or read while the next ubatch runs is compared by the address of its first
-byte, and refused where it is the same memory and may have been written since. A write counter that stands still
-(torch) proves that it was not; without one, memory that may be written counts as written. Rejected: copying what is
-kept, which doubles the largest outputs there are, and comparing contents, which waits for the device.
+Invariant: what is kept until the end (collected, reduced, padded, recorded by autograd) or read while the
+next ubatch runs is compared by the address of its first byte. It is refused where two parts have one address
+and the memory may have been written since. A write counter that stands still (torch) proves that it was not;
+without a counter, memory that can be written counts as written. Rows that are written into the result at once
+need no check. Rejected: copying what is kept, which doubles the largest outputs there are, and comparing
+contents, which waits for the device.
 """
 
 from __future__ import annotations
@@ -15,35 +16,35 @@ from typing import Any
 from microbatch.arrays.memory import start_of, version_of
 from microbatch.errors import OutputMismatchError
 
-__all__ = ["check_apart", "reused", "start_of", "version_of"]
+__all__ = ["check_apart", "overwritten"]
 
 
 def check_apart(
     name: str, parts: Sequence[Any], versions: Sequence[int | None], *, constant: bool = False
 ) -> None:
-    """Raise OutputMismatchError where a kept part was overwritten by a later one; `versions` are from when each came.
+    """Raise OutputMismatchError where a later part may have overwritten a kept one.
 
-    Constants may share memory, so there only a counter that moved says that they were written.
+    `versions` are the write counts of the parts when each was returned. Constants may share memory, so of
+    those only a counter that moved is refused.
     """
-    seen: dict[int, int] = {}
+    first_at: dict[int, int] = {}
     for index, part in enumerate(parts):
         start = start_of(part)
         if start is None:
             continue
-        first = seen.setdefault(start, index)
+        first = first_at.setdefault(start, index)
         if first == index:
             continue
         now, then = version_of(parts[first]), versions[first]
-        if now is None or then is None:
-            if not constant:
-                raise reused(name, index, first)
-        elif now != then:
-            raise reused(name, index, first)
+        counted = now is not None and then is not None
+        if now != then if counted else not constant:
+            raise overwritten(name, index, first)
 
 
-def reused(name: str, index: int, first: int) -> OutputMismatchError:
+def overwritten(name: str, index: int, first: int) -> OutputMismatchError:
     """The error that names the output and both ubatches."""
     return OutputMismatchError(
-        f"{name} of ubatch {index} is in the memory that ubatch {first} returned, which it may have overwritten; "
-        "return a copy from the function, or declare an output that is always the same replicate()"
+        f"{name} of ubatch {index} is in the memory that ubatch {first} returned, so the earlier rows may be "
+        "overwritten; return a copy from the function, or declare "
+        "an output that is always the same replicate()"
     )

@@ -7,7 +7,8 @@ own: no tree is built for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,17 @@ from numpy.typing import NDArray
 
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.trees import leaf_paths
-from microbatch.binding.infer import TOKENS, find_batch
-from microbatch.binding.leaf_parts import LeafCut, part_of, permuted_leaf, permuted_shape, token_permutation
-from microbatch.binding.paths import declared_rules, flatten, input_name, matches
+from microbatch.binding.infer import TOKENS, measure_batch
+from microbatch.binding.leaf_parts import (
+    LeafCut,
+    Piece,
+    part_of,
+    permuted_leaf,
+    permuted_shape,
+    token_permutation,
+)
+from microbatch.binding.leaves import call_leaves
+from microbatch.binding.paths import declared_rules, input_name
 from microbatch.binding.rules import (
     Layout,
     Rule,
@@ -34,10 +43,12 @@ from microbatch.binding.rules import (
 )
 from microbatch.binding.shared_rows import SharedRows, shared_rows
 from microbatch.cutting.cut import BatchShape, UBatchSlice
+from microbatch.extend.device import Device, device_of
 from microbatch.extend.protocols import Backend
 
 __all__ = [
     "Batch",
+    "Binder",
     "Layout",
     "Rule",
     "bind",
@@ -58,7 +69,7 @@ SINGLE = (LeafCut(0, TOKENS),)
 class Batch:
     """The arguments of one call, and what of them is cut. Holds the arrays: drop it when the step is over."""
 
-    __slots__ = ("_cuts", "_leaves", "_others", "_rows", "_spec", "shape", "width")
+    __slots__ = ("_cuts", "_leaves", "_others", "_rows", "_spec", "other_axis", "shape", "width")
 
     def __init__(
         self,
@@ -76,16 +87,21 @@ class Batch:
         self._spec = spec  # None: the one positional argument is the one leaf
         self._rows: tuple[int, ...] = ()
         self._others: tuple[LeafCut, ...] = ()
+        self.other_axis = 0
+        """The first axis other than 0 along which an input is cut; 0 when all are cut along their rows."""
         if spec is not None:
-            self._rows = tuple(cut.index for cut in cuts if cut.rule is TOKENS)
-            self._others = tuple(cut for cut in cuts if cut.rule is not TOKENS)
+            self._rows = tuple([cut.index for cut in cuts if cut.rule is TOKENS])
+            self._others = tuple([cut for cut in cuts if cut.rule is not TOKENS])
+            axes = [cut.rule.axis for cut in cuts if cut.rule.kind in ("tokens", "requests")]
+            self.other_axis = next((axis for axis in axes if axis), 0)
 
     @property
     def signature(self) -> str:
         """Row shapes and dtypes of the leaves that are cut, as text: the same for batches of any size."""
         if self._spec is None:
             leaf = self._leaves[0]
-            return f"{_dtype(leaf)}{tuple(leaf.shape[1:])}"
+            name = leaf.dtype.str if type(leaf) is np.ndarray else _dtype(leaf)
+            return f"{name}{tuple(leaf.shape[1:])}"
         return ";".join(_row_text(self._leaves[cut.index], cut.rule) for cut in self._cuts)
 
     @property
@@ -96,6 +112,8 @@ class Batch:
 
     def shared_rows(self) -> SharedRows | None:
         """The first leaf that is cut and whose rows are one and the same memory, to see whether it is written."""
+        if self._spec is None and type(self._leaves[0]) is np.ndarray and self._leaves[0].strides[0]:
+            return None  # the commonest call: one array, whose rows are apart
         for cut in self._cuts:
             if cut.rule.kind in ("tokens", "requests") and not isinstance(self._leaves[cut.index], list):
                 found = shared_rows(self._leaves[cut.index], cut.index, cut.rule.axis)
@@ -107,12 +125,6 @@ class Batch:
         """How a message calls the leaf `index`."""
         path = (0, 0) if self._spec is None else leaf_paths(self._spec)[index]
         return input_name(path, names)
-
-    @property
-    def other_axis(self) -> int:
-        """The first axis other than 0 along which an input is cut; 0 when all are cut along their rows."""
-        axes = (cut.rule.axis for cut in self._cuts if cut.rule.kind in ("tokens", "requests"))
-        return next((axis for axis in axes if axis), 0)
 
     @property
     def bytes_per_unit(self) -> int:
@@ -138,9 +150,16 @@ class Batch:
         where = slice.token_slice
         for index in self._rows:
             leaves[index] = leaves[index][where]
-        for cut in self._others:
-            leaves[cut.index] = part_of(leaves[cut.index], cut.rule, slice, trim, ubatch_id, self.shape)
+        if self._others:
+            wanted = Piece(slice=slice, number=ubatch_id, trim=trim, batch=self.shape)
+            for cut in self._others:
+                leaves[cut.index] = part_of(leaves[cut.index], cut.rule, wanted)
         made: Any = spec.unflatten(leaves)
+        return made  # type: ignore[no-any-return]
+
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of the call, as they were given."""
+        made: Any = (tuple(self._leaves), {}) if self._spec is None else self._spec.unflatten(self._leaves)
         return made  # type: ignore[no-any-return]
 
     def permuted(self, permutation: Sequence[int] | NDArray[np.int64], backend: Backend) -> Batch:
@@ -162,6 +181,46 @@ class Batch:
         return max(1, len(lengths) * int(self.width or lengths.max()))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binder:
+    """Finds the batch in any call of one function on one device."""
+
+    layout: Layout | None
+    """As given to the wrapper."""
+    names: tuple[str, ...]
+    """Parameter names of the function, by position."""
+    device: Device
+    """The backend that the arrays belong to, with its abilities."""
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
+        """Find the batch in the arguments of one call.
+
+        Without a layout every array with at least one axis has rows along the first, and all must have as many;
+        0-dimensional arrays, numbers, strings, None, undeclared lists of such, and other objects go to every ubatch as
+        they are. An array that fits nothing raises UncoveredArrayError; leaves that contradict each other or cannot
+        be cut raise LayoutError.
+        """
+        if self.layout is None and len(args) == 1 and not kwargs:
+            leaf, backend = args[0], self.device.backend
+            known = type(leaf) is np.ndarray or (is_array(leaf) and backend.owns(leaf))
+            if known and not backend.unsupported(leaf) and len(leaf.shape):
+                rows = leaf.shape[0]
+                shape = BatchShape(num_tokens=rows, num_requests=rows, query_start_loc=None, lengths=None)
+                return Batch(shape, args, SINGLE, None)
+        return self._bind_tree(args, dict(kwargs))
+
+    def _bind_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Batch:
+        backend = self.device.backend
+        call = call_leaves(args, kwargs, self.layout, self.names)
+        leaves, spec = call.values, call.spec
+        declared = declared_rules(spec, self.layout, "inputs", self.names)
+        found = measure_batch(call, declared, self.layout, backend)
+        alone = len(args) == 1 and not kwargs and len(leaves) == 1 and leaves[0] is args[0]
+        if alone and is_array(leaves[0]) and found.cuts[0].rule is TOKENS:
+            return Batch(found.shape, leaves, found.cuts, None)
+        return Batch(found.shape, leaves, found.cuts, spec, found.width)
+
+
 def bind(
     layout: Layout | None,
     args: tuple[Any, ...],
@@ -170,46 +229,8 @@ def bind(
     backend: Backend,
     names: Sequence[str] = (),
 ) -> Batch:
-    """Find the batch in the arguments of one call.
-
-    Without a layout every array with at least one axis has rows along the first, and all must have as many;
-    0-dimensional arrays, numbers, strings, None, undeclared lists of such, and other objects go to every ubatch as
-    they are. `names` are the parameter names, for patterns and messages. An array that fits nothing raises
-    UncoveredArrayError; leaves that contradict each other or cannot be cut raise LayoutError.
-    """
-    if layout is None and len(args) == 1 and not kwargs and is_array(args[0]):
-        leaf = args[0]
-        known = type(leaf) is np.ndarray or backend.owns(leaf)
-        if known and not backend.unsupported(leaf) and len(leaf.shape):
-            rows = leaf.shape[0]
-            shape = BatchShape(num_tokens=rows, num_requests=rows, query_start_loc=None, lengths=None)
-            return Batch(shape, args, SINGLE, None)
-    return _bind_tree(layout, args, kwargs, backend, names)
-
-
-def _bind_tree(
-    layout: Layout | None,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    backend: Backend,
-    names: Sequence[str],
-) -> Batch:
-    leaves, spec = flatten((args, kwargs), layout, "inputs", names)
-
-    def name(index: int) -> str:
-        return input_name(leaf_paths(spec)[index], names)
-
-    def named(pattern: str, index: int) -> bool:
-        return matches(pattern, leaf_paths(spec)[index], names)
-
-    declared = declared_rules(spec, layout, "inputs", names)
-    found = find_batch(leaves, declared, layout, (args, kwargs), backend, name, named)
-    alone = (
-        len(args) == 1 and not kwargs and len(leaves) == 1 and leaves[0] is args[0] and is_array(leaves[0])
-    )
-    if alone and found.cuts[0].rule is TOKENS:
-        return Batch(found.shape, leaves, found.cuts, None)
-    return Batch(found.shape, leaves, found.cuts, spec, found.width)
+    """The batch in the arguments of one call; `names` are the parameter names. Errors as of `Binder.bind`."""
+    return Binder(layout=layout, names=tuple(names), device=device_of(backend)).bind(args, kwargs)
 
 
 def _dtype(leaf: Any) -> str:

@@ -1,7 +1,7 @@
 """How one leaf is cut, and how its rows are put in another order.
 
-Invariant: parts are views wherever the framework's own slicing gives views; a leaf whose values change in a part
-(query_start_loc, seq_lens, computed_tokens) is copied first, so a sibling never sees the change.
+Invariant: parts are views wherever the framework's own slicing gives views. A leaf whose values change in a
+part (query_start_loc, seq_lens, computed_tokens) is copied first, so no other ubatch sees the change.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from microbatch.binding.rules import Rule
 from microbatch.cutting.cut import BatchShape, UBatchSlice
 from microbatch.extend.protocols import Backend
 
-__all__ = ["LeafCut", "along", "part_of", "permuted_leaf", "permuted_shape", "token_permutation"]
+__all__ = ["LeafCut", "Piece", "Rows", "part_of", "permuted_leaf", "permuted_shape", "token_permutation"]
 
 Rows: TypeAlias = Any
 """Row numbers on the host: a NumPy array of int64, which serves where the protocol asks for a sequence."""
@@ -33,15 +33,27 @@ class LeafCut:
     """Its rule, with axes counted from the first."""
 
 
-def part_of(
-    leaf: Any, rule: Rule, piece: UBatchSlice, trim: int | None, number: int, shape: BatchShape
-) -> Any:
-    """The part of `leaf` that belongs to `piece`, by `rule`; `trim` is the width of the part's longest row."""
-    kind = rule.kind
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One ubatch, as each leaf is cut for it."""
+
+    slice: UBatchSlice
+    """Its tokens and requests."""
+    number: int
+    """Which ubatch of the step it is."""
+    trim: int | None
+    """The width of its longest row; None where padded axes stay as they are."""
+    batch: BatchShape
+    """The whole batch."""
+
+
+def part_of(leaf: Any, rule: Rule, wanted: Piece) -> Any:
+    """What the ubatch `wanted` is given of `leaf`, by `rule`."""
+    kind, piece, trim = rule.kind, wanted.slice, wanted.trim
     if kind == "per_ubatch":
         assert rule.function is not None
-        return rule.function(leaf, piece, number)
-    starts = shape.query_start_loc
+        return rule.function(leaf, piece, wanted.number)
+    starts = wanted.batch.query_start_loc
     if kind == "query_start_loc":
         return slice_query_start_loc(leaf, piece)
     if kind == "seq_lens" and starts is not None:

@@ -1,78 +1,71 @@
-"""Trees of leaves, the names of their leaves, and which declared rule is for which leaf.
+"""Which declared rule is for which leaf, and how messages name leaves.
 
-Invariant: a path is found from the structure alone, so what was found for a structure holds for every tree of
-it. Trees are optree's, namespace "microbatch", None is a leaf.
+Invariant: a leaf takes the first rule whose pattern names it, else the rule of its nearest container that one
+names. What was found for a structure is kept with the layout, since it depends on nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import optree
-
-from microbatch.arrays.trees import NAMESPACE, Names, flatten_tree, leaf_paths
-from microbatch.binding.patterns import Parts, is_wild, match, spellings, tell_unused
+from microbatch.arrays.trees import LeafPath, TreeSpec, children_of, flatten, leaf_paths
+from microbatch.binding.patterns import is_wild, match, spellings, warn_of_unused
 from microbatch.binding.rules import Layout, Rule
 from microbatch.errors import LayoutError
 
-__all__ = [
-    "NAMESPACE",
-    "Names",
-    "declared_rules",
-    "flatten",
-    "input_name",
-    "leaf_paths",
-    "matches",
-]
+__all__ = ["Declared", "declared_rules", "flatten_by_layout", "input_name", "matches"]
+
+Declared = tuple[tuple[Rule | None, bool], ...]
+"""For each leaf its rule, None where no pattern names it, and whether the pattern names this very leaf."""
 
 _LIST_KINDS = frozenset({"tokens", "requests", "per_ubatch", "collect", "reduce"})
+"""Rules that take a list as one leaf."""
 _NODE_KINDS = frozenset({"per_ubatch", "collect", "reduce"})
-_DEEPEST = 100  # levels searched for declared lists; beyond that a tree most likely contains itself
-_KEPT = 64  # structures a layout remembers; a program has a handful, a fuzzer must not fill the memory
+"""Rules that take any container as one leaf."""
+_DEEPEST = 100
+"""Levels searched for declared lists; a tree that is deeper most likely contains itself."""
+_KEPT = 64
+"""Structures that a layout remembers. A program has a handful; ever new ones must not fill the memory."""
 
 
-def flatten(tree: Any, layout: Layout | None, side: str, names: Names) -> tuple[list[Any], optree.PyTreeSpec]:
-    """Leaves and structure of `tree`. Nodes that a rule takes whole (a list cut as a list) are leaves.
+def flatten_by_layout(
+    tree: Any, layout: Layout | None, side: str, names: Sequence[str]
+) -> tuple[list[Any], TreeSpec]:
+    """The leaves and the structure of `tree`, where a container that a rule takes whole is one leaf.
 
-    Raises LayoutError for a tree that contains itself or is nested too deep to walk.
+    `side` is "inputs" or "outputs". Raises LayoutError for a tree that contains itself or is nested too deep.
     """
-    rules = None if layout is None else (layout.inputs if side == "inputs" else layout.outputs)
     try:
-        if layout is None or not rules:
-            return flatten_tree(tree, None)
-        if not any(rule.kind in _NODE_KINDS for rule in rules.values()):
-            leaves, spec = flatten_tree(tree, _is_list)
-            lists = [index for index, leaf in enumerate(leaves) if type(leaf) is list]
-            if not lists or _all_whole(lists, spec, layout, rules, side, names):
-                return leaves, spec
-        whole = _whole_nodes(tree, (), rules, side, names)
-        return flatten_tree(tree, (lambda node: id(node) in whole) if whole else None)
+        if layout is None or not _rules_of(layout, side):
+            return flatten(tree)
+        return SideRules(layout, side, names).flattened(tree)
     except RecursionError:
         what = "the inputs" if side == "inputs" else "the output"
         raise LayoutError(f"{what} contain themselves or are nested too deep; pass a flatter tree") from None
 
 
-def declared_rules(
-    spec: optree.PyTreeSpec, layout: Layout | None, side: str, names: Names
-) -> tuple[tuple[Rule | None, bool], ...] | None:
-    """For each leaf its declared rule (or None) and whether the rule names this very leaf; None without any."""
-    if layout is None:
+def declared_rules(spec: TreeSpec, layout: Layout | None, side: str, names: Sequence[str]) -> Declared | None:
+    """The declared rule of each leaf; None where the layout declares nothing on this side.
+
+    Warns once of each pattern that names nothing.
+    """
+    if layout is None or not _rules_of(layout, side):
         return None
-    rules = layout.inputs if side == "inputs" else layout.outputs
-    if not rules:
-        return None
-    key = (spec, side, tuple(names))
-    found: tuple[tuple[Rule | None, bool], ...] | None = layout.known.get(key)
-    if found is None:
+    rules = SideRules(layout, side, names)
+
+    def find() -> Declared:
         paths = leaf_paths(spec)
-        found = tuple(_rule_for(path, rules, side, names) for path in paths)
-        _remember(layout, key, found)
-        tell_unused(layout, paths, found, side, names)
-    return found
+        found = tuple(rules.rule_for(path) for path in paths)
+        warn_of_unused(layout, paths, found, side, names)
+        return found
+
+    declared: Declared = rules.kept((spec, side, tuple(names)), find)
+    return declared
 
 
-def input_name(path: Parts, names: Names) -> str:
+def input_name(path: LeafPath, names: Sequence[str]) -> str:
     """How a message calls an input leaf: `batch['mask'][0]`, or `args[0]` where the parameter has no name."""
     place, key, *rest = path
     head = str(key)
@@ -81,74 +74,93 @@ def input_name(path: Parts, names: Names) -> str:
     return head + "".join(f"[{part!r}]" for part in rest)
 
 
-def matches(pattern: str, path: Parts, names: Names) -> bool:
+def matches(pattern: str, path: LeafPath, names: Sequence[str]) -> bool:
     """Whether an input `pattern` (such as `Layout.lengths`) names the leaf at `path`."""
     return match(pattern, spellings(path, "inputs", names))
 
 
+@dataclass(frozen=True, slots=True)
+class SideRules:
+    """The rules that a layout has for one side of a call, looked up by path."""
+
+    layout: Layout
+    """Whose rules they are; it keeps what was found."""
+    side: str
+    """"inputs" or "outputs"."""
+    names: Sequence[str]
+    """Names of the positional parameters; empty for outputs."""
+
+    @property
+    def rules(self) -> Mapping[str, Rule]:
+        """pattern -> rule."""
+        return _rules_of(self.layout, self.side)
+
+    def flattened(self, tree: Any) -> tuple[list[Any], TreeSpec]:
+        """As `flatten_by_layout`; first tried without a search, as few trees have a list that a rule
+        takes."""
+        if not any(rule.kind in _NODE_KINDS for rule in self.rules.values()):
+            leaves, spec = flatten(tree, _is_list)
+            lists = [index for index, leaf in enumerate(leaves) if type(leaf) is list]
+            if not lists or self._all_whole(lists, spec):
+                return leaves, spec
+        whole = self._whole_nodes(tree, ())
+        return flatten(tree, (lambda node: id(node) in whole) if whole else None)
+
+    def rule_for(self, path: LeafPath, *, container: bool = False) -> tuple[Rule | None, bool]:
+        """The rule for the node at `path`, from itself or its nearest ancestor, and whether it is its own."""
+        first = 2 if self.side == "inputs" else 0  # (0, position) or (1, name): an argument has no ancestor
+        for depth in range(len(path), first - 1, -1):
+            spelt = spellings(path[:depth], self.side, self.names)
+            own = depth == len(path)
+            for pattern, rule in self.rules.items():
+                if is_wild(pattern) and (container or not own):
+                    continue
+                if match(pattern, spelt):
+                    return rule, own
+        return None, False
+
+    def kept(self, key: Any, find: Callable[[], Any]) -> Any:
+        """What `find` answers, asked once for each `key`."""
+        known = self.layout.known
+        found = known.get(key)
+        if found is None:
+            found = find()
+            if len(known) >= _KEPT:
+                known.clear()
+            known[key] = found
+        return found
+
+    def _all_whole(self, lists: Sequence[int], spec: TreeSpec) -> bool:
+        """Whether every list among the leaves is one that a rule takes whole."""
+
+        def find() -> bool:
+            paths = leaf_paths(spec)
+            return all(self._takes_whole(paths[index], _LIST_KINDS) for index in lists)
+
+        return bool(self.kept((spec, self.side, tuple(self.names), tuple(lists)), find))
+
+    def _takes_whole(self, path: LeafPath, kinds: frozenset[str]) -> bool:
+        rule, own = self.rule_for(path, container=True)
+        return rule is not None and own and rule.kind in kinds
+
+    def _whole_nodes(self, node: Any, path: LeafPath) -> set[int]:
+        """Ids of the nodes that a rule without wildcards names and takes whole."""
+        children = children_of(node)
+        if children is None:
+            return set()
+        if len(path) > _DEEPEST:
+            raise RecursionError
+        if self._takes_whole(path, _LIST_KINDS if type(node) is list else _NODE_KINDS):
+            return {id(node)}
+        found: set[int] = set()
+        for name, child in children:
+            found |= self._whole_nodes(child, (*path, name))
+        return found
+
+
+def _rules_of(layout: Layout, side: str) -> Mapping[str, Rule]:
+    return layout.inputs if side == "inputs" else layout.outputs
+
+
 def _is_list(node: Any) -> bool:
     return type(node) is list
-
-
-def _remember(layout: Layout, key: Any, found: Any) -> None:
-    if len(layout.known) >= _KEPT:
-        layout.known.clear()
-    layout.known[key] = found
-
-
-def _all_whole(
-    lists: Sequence[int],
-    spec: optree.PyTreeSpec,
-    layout: Layout,
-    rules: Mapping[str, Rule],
-    side: str,
-    names: Names,
-) -> bool:
-    """Whether every list among the leaves is one that a rule takes whole."""
-    key = (spec, side, tuple(names), tuple(lists))
-    found: bool | None = layout.known.get(key)
-    if found is None:
-        paths = leaf_paths(spec)
-        found = all(_takes_whole(paths[index], rules, side, names, _LIST_KINDS) for index in lists)
-        _remember(layout, key, found)
-    return found
-
-
-def _takes_whole(
-    path: Parts, rules: Mapping[str, Rule], side: str, names: Names, kinds: frozenset[str]
-) -> bool:
-    rule, own = _rule_for(path, rules, side, names, container=True)
-    return rule is not None and own and rule.kind in kinds
-
-
-def _whole_nodes(node: Any, path: Parts, rules: Mapping[str, Rule], side: str, names: Names) -> set[int]:
-    """Ids of the nodes that a rule without wildcards names and takes whole."""
-    if optree.tree_is_leaf(node, none_is_leaf=True, namespace=NAMESPACE):
-        return set()
-    if len(path) > _DEEPEST:
-        raise RecursionError
-    one = optree.tree_flatten_one_level(node, none_is_leaf=True, namespace=NAMESPACE)
-    if _takes_whole(path, rules, side, names, _LIST_KINDS if type(node) is list else _NODE_KINDS):
-        return {id(node)}
-    found: set[int] = set()
-    fields = getattr(node, "_fields", None)
-    for position, (entry, child) in enumerate(zip(one.entries, one.children, strict=True)):
-        name = fields[position] if fields else entry
-        found |= _whole_nodes(child, (*path, name), rules, side, names)
-    return found
-
-
-def _rule_for(
-    path: Parts, rules: Mapping[str, Rule], side: str, names: Names, container: bool = False
-) -> tuple[Rule | None, bool]:
-    """The rule for the node at `path`, from itself or its nearest ancestor, and whether it is its own."""
-    first = 2 if side == "inputs" else 0
-    for depth in range(len(path), first - 1, -1):
-        spelt = spellings(path[:depth], side, names)
-        own = depth == len(path)
-        for pattern, rule in rules.items():
-            if is_wild(pattern) and (container or not own):
-                continue
-            if match(pattern, spelt):
-                return rule, own
-    return None, False

@@ -1,11 +1,12 @@
 """The numbers of a part's requests: rebased offsets, lengths, computed tokens (vLLM's rules).
 
-Invariant: the numbers are those that attention would have seen had the ubatches been steps of their own, one after
-the other. What changes is copied first; nothing of the caller's is written to. Rejected: shortening the sequences of
-all requests by what is left of them in the batch, which subtracts twice for a request that began in an earlier ubatch.
+Invariant: the numbers are those that attention would have seen had the ubatches been steps of their own, one
+after the other. What changes is copied first; nothing of the caller's is written to. Rejected: shortening the
+sequences of all requests by what is left of them in the batch, which subtracts twice for a request that began
+in an earlier ubatch.
 
-`query_start_loc` is read entry by entry where one number is needed: give it on the host, or each entry costs a
-synchronisation.
+`query_start_loc` is read entry by entry where one number is needed: give it on the host, or each entry costs
+a synchronisation.
 """
 
 from __future__ import annotations
@@ -24,18 +25,19 @@ def slice_query_start_loc(query_start_loc: Any, part: UBatchSlice) -> Any:
     offsets = query_start_loc[part.req_slice.start : part.req_slice.stop + 1]
     if len(offsets) != part.num_reqs + 1:
         raise SliceError(
-            f"query_start_loc has {len(query_start_loc)} entries, too few for {part}; give one more than requests"
+            f"query_start_loc has {len(query_start_loc)} entries, too few for {part}; "
+            "give one more than requests"
         )
     if int(offsets[0]) > start:
         raise SliceError(
-            f"the first token of {part} comes before its first request, which starts at {int(offsets[0])}; start the "
-            "requests one earlier"
+            f"the first token of {part} comes before its first request, which starts at {int(offsets[0])}; "
+            "start the requests one earlier"
         )
     return offsets.clip(start, part.token_slice.stop) - start  # in this order: unsigned offsets never wrap
 
 
 def slice_seq_lens(seq_lens: Any, query_start_loc: Any, part: UBatchSlice) -> Any:
-    """The lengths of the part's requests; only the last is shorter, by its tokens that come after the part."""
+    """The lengths of the part's requests; only the last is shorter, by its tokens after the part."""
     lengths = seq_lens[part.req_slice]
     if part.num_reqs == 0:
         return lengths

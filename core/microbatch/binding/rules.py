@@ -1,18 +1,18 @@
 """The rules that say which axis of a leaf is cut, and the record that declares them.
 
 Invariant: a rule is a plain frozen value; it never looks at an array. Which leaf a rule is for is decided by
-`paths.py`, what the rule does by `inputs.py` and `outputs.py`. Rejected: one class per rule, since their
-differences are one name and at most two numbers.
+`paths.py`; what the rule does, by `leaf_parts.py` for inputs and by `gathering` for outputs. Rejected: one
+class per rule, since their differences are one name and at most two numbers.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from microbatch.errors import ArgumentTypeError
+from microbatch.options.checks import whole
 
 __all__ = [
     "Layout",
@@ -39,6 +39,9 @@ Kind = Literal[
     "reduce",
     "collect",
 ]
+
+LengthSource = str | Callable[[tuple[Any, ...], dict[str, Any]], Sequence[int]]
+"""Where the length of each request is: the path of a leaf, or a function of (args, kwargs)."""
 
 OUTPUT_ONLY = frozenset({"reduce", "collect"})
 INPUT_ONLY = frozenset({"query_start_loc", "seq_lens", "computed_tokens", "per_ubatch"})
@@ -68,7 +71,7 @@ def tokens(axis: int = 0, *, trim: int | None = None) -> Rule:
     `trim` names a padded axis: parts are cut down to their longest row when the cut packs by lengths; as an
     output rule, parts of different width are padded with zeros to the full width.
     """
-    return Rule("tokens", _axis("axis", axis), None if trim is None else _axis("trim", trim))
+    return Rule("tokens", whole("axis", axis), None if trim is None else whole("trim", trim))
 
 
 def requests(axis: int = 0, *, trim: int | None = None) -> Rule:
@@ -77,7 +80,7 @@ def requests(axis: int = 0, *, trim: int | None = None) -> Rule:
     An output of a request that straddles two ubatches is taken from the last of them: that one has seen all
     of the request's tokens.
     """
-    return Rule("requests", _axis("axis", axis), None if trim is None else _axis("trim", trim))
+    return Rule("requests", whole("axis", axis), None if trim is None else whole("trim", trim))
 
 
 def query_start_loc() -> Rule:
@@ -86,14 +89,18 @@ def query_start_loc() -> Rule:
 
 
 def seq_lens() -> Rule:
-    """Length of each request's sequence after this step; only the request that a part breaks off is shortened,
-    by its tokens that come later (vLLM's rule)."""
+    """Length of each request's sequence after this step.
+
+    Only a request that a part breaks off is shortened, by its tokens that come later (vLLM's rule).
+    """
     return Rule("seq_lens")
 
 
 def computed_tokens() -> Rule:
-    """Tokens of each request computed before this step; a request continued by a part has more of them, by its
-    tokens in earlier parts."""
+    """Tokens of each request computed before this step.
+
+    A request that a part continues has more of them, by its tokens in earlier parts.
+    """
     return Rule("computed_tokens")
 
 
@@ -103,12 +110,12 @@ def replicate() -> Rule:
 
 
 def per_ubatch(fn: Callable[[Any, Any, int], Any]) -> Rule:
-    """Each ubatch gets `fn(value, slice_info, ubatch_id)`; `value` may be any tree, `slice_info` its UBatchSlice."""
+    """Each ubatch gets `fn(value, slice_info, ubatch_id)`, where `value` may be any tree."""
     return Rule("per_ubatch", function=_callable("per_ubatch", fn))
 
 
 def reduce(fn: Callable[[list[Any], list[int]], Any]) -> Rule:
-    """The output is `fn(values, weights)`: one value per ubatch in row order, weighted by its number of tokens.
+    """The output is `fn(values, weights)`: one value a ubatch in row order, and its number of tokens.
 
     A mean over rows comes out as `reduce(lambda v, w: sum(a * b for a, b in zip(v, w)) / sum(w))`.
     """
@@ -127,17 +134,17 @@ class Layout:
     A pattern is a field name (`mask`), a dotted path (`batch.mask`, `0` for the first positional argument,
     `output` for a result that is one leaf) or has wildcards (`*.mask`). The first match counts. A pattern
     without wildcards may also name a container: the rule then holds for every array in it, and a list so
-    named is cut as a list. A pattern without wildcards that names no argument of the first call is warned of, as it
-    may be misspelt. Raises ArgumentTypeError for a pattern or rule that cannot be one.
+    named is cut as a list. A pattern without wildcards that names no argument of the first call is warned of,
+    as it may be misspelt. Raises ArgumentTypeError for a pattern or rule that cannot be one.
     """
 
     inputs: Mapping[str, Rule] = field(default_factory=dict)
     """pattern -> rule for the arguments."""
     outputs: Mapping[str, Rule] = field(default_factory=dict)
     """pattern -> rule for what the function returns."""
-    lengths: str | Callable[[tuple[Any, ...], dict[str, Any]], Sequence[int]] | None = None
-    """Where the length of each request is: path of a 2-D mask (last true column + 1) or of a 1-D integer leaf,
-    or a function of (args, kwargs); None when rows are equally long."""
+    lengths: LengthSource | None = None
+    """Where the length of each request is: path of a 2-D mask (last true column + 1) or of a 1-D integer
+    leaf, or a function of (args, kwargs); None when rows are equally long."""
     known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Rules found for the structures seen so far; kept by `paths.py`."""
     settled: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False, compare=False)
@@ -166,15 +173,6 @@ def _check_rules(side: str, rules: object, refused: frozenset[str]) -> None:
         if rule.kind in refused:
             other = "outputs" if side == "inputs" else "inputs"
             raise ArgumentTypeError(f"{rule.kind}() is a rule for {other}; it cannot be {side}[{pattern!r}]")
-
-
-def _axis(name: str, value: object) -> int:
-    if isinstance(value, bool):
-        raise ArgumentTypeError(f"{name} must be an integer, got {value!r}")
-    try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise ArgumentTypeError(f"{name} must be an integer, got {type(value).__name__}") from None
 
 
 def _callable(rule: str, value: Any) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
-"""What may be wrapped, and what its parameters are called.
+"""What can run as a step, and what its parameters are called.
 
-Invariant: nothing is called here. What can never run as a step is refused with the reason when it is wrapped.
+Invariant: nothing is called here. What can never run as a step is refused with the reason.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Wrapped", "check_runnable", "parameter_names"]
 
 
 class Wrapped:
-    """What a wrapper is besides: a function that is wrapped already, with the layout it was given."""
+    """The base of every wrapper, by which rooms below it know a function that is wrapped already."""
 
     layout: Any = None
     """As given to the wrapper."""
@@ -29,20 +29,24 @@ class Wrapped:
 def check_runnable(runnable: object) -> None:
     """Refuse what cannot be run as a step: classes, coroutines, generators, what is already wrapped."""
     if isinstance(runnable, Wrapped):
-        raise ArgumentTypeError("this is already wrapped; wrap its unwrap() to change options")
+        raise ArgumentTypeError("the function is already wrapped; to change its options, wrap its unwrap()")
     if isinstance(runnable, type):
-        raise ArgumentTypeError(f"got the class {runnable.__name__}; pass an instance")
+        raise ArgumentTypeError(f"the class {runnable.__name__} was given; pass an instance of it")
     if not callable(runnable):
         raise ArgumentTypeError(
-            f"wrap() needs a callable, got {type(runnable).__name__}; pass a function or module"
+            f"an object of type {type(runnable).__name__} cannot be called; pass a function or module"
         )
     while isinstance(runnable, functools.partial):
         runnable = runnable.func
     called = runnable if inspect.isroutine(runnable) else type(runnable).__call__
     if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
-        raise ArgumentTypeError("async callables are not supported; wrap the synchronous function inside")
+        raise ArgumentTypeError(
+            "the function is async, which no step can be; wrap the synchronous function inside it"
+        )
     if inspect.isgeneratorfunction(called):
-        raise ArgumentTypeError("generator functions are not supported; return arrays instead of yielding")
+        raise ArgumentTypeError(
+            "the function is a generator, which no step can be; return arrays instead of yielding"
+        )
 
 
 def parameter_names(runnable: Callable[..., Any]) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""Inputs whose rows are one and the same memory, such as expanded tensors, and whether a function wrote into them.
+"""Inputs whose rows are one and the same memory (expanded tensors), and whether a function wrote into them.
 
-Invariant: reading such an input is right and costs nothing. Writing into it is not: on the whole batch torch refuses
-it, on a part of one row it cannot, and each ubatch then sees what those before it wrote. Rejected: warning of every
-input of this kind, as expanded masks are common, and nearly all functions only read them.
+Invariant: reading such an input is right and costs nothing. Writing into it is not: on the whole batch torch
+refuses it, on a part of one row it cannot, and each ubatch then sees what those before it wrote. Rejected:
+warning of every input of this kind, as expanded masks are common, and nearly all functions only read them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SharedRows:
 
 
 def shared_rows(leaf: Any, index: int, axis: int) -> SharedRows | None:
-    """`leaf` to be watched, if its rows along `axis` share memory that can be written and seen to be; else None."""
+    """`leaf` to be watched, if its rows along `axis` share memory whose writing can be seen; else None."""
     if leaf.shape[axis] < 2 or stride_along(leaf, axis) != 0:
         return None
     row = (*[slice(None)] * axis, 0)

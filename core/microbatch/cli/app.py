@@ -1,8 +1,8 @@
 """The command `microbatch`: which subcommands there are, and how errors end it.
 
-Invariant: an error that microbatch raises on purpose ends as one line on standard error and exit code 2, never as a
-traceback (MICROBATCH_DEBUG=1 shows it); any other error is a defect and keeps its traceback. A subcommand's module
-is imported only when that subcommand, or the help on all of them, is asked for.
+Invariant: an error that microbatch raises on purpose ends as one line on standard error and exit code 2,
+never as a traceback (MICROBATCH_DEBUG=1 shows it); any other error is a defect and keeps its traceback. A
+subcommand's module is imported only when that subcommand, or the help on all of them, is asked for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`microbatch check`: may this function be cut at all?
 
-Invariant: the exit code is the answer: 0 it may, 1 it must not, 2 there is no answer (bad options, or the function
-failed on the whole sample).
+Invariant: the exit code is the answer: 0 it may, 1 it must not, 2 there is no answer (bad options, or the
+function failed on the whole sample).
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ import typer
 
 from microbatch.cli.failures import explain, interrupted
 from microbatch.cli.output import print_json, print_text
-from microbatch.cli.target import Target, check_call, load_target
+from microbatch.cli.target import load_call
 from microbatch.errors import ArgumentValueError, MicrobatchError
-from microbatch.files.inputs import Inputs, read_inputs
-from microbatch.loading.choose_backend import BackendChoice
-from microbatch.loading.plugins import default_plugins, register_containers
-from microbatch.proof.check import CheckReport, check_with
+from microbatch.proof.check import check_call
 
 __all__ = ["check"]
 
@@ -34,12 +31,10 @@ def check(
     """Say whether TARGET may run as micro-batches, and if not, why."""
     if rows < 2:
         raise ArgumentValueError(f"--rows is {rows}; nothing can be cut below 2")
-    inputs = read_inputs(input, column=column)
-    loaded = load_target(target)
-    sample = inputs.bound(loaded.parameters).sample(rows)
-    check_call(target, loaded.runnable, sample)
+    loaded, inputs = load_call(target, input, column)
+    sample = inputs.sample(rows)
     try:
-        report = _checked(loaded, sample, backend)
+        report = check_call(loaded.call(sample), backend)
     except KeyboardInterrupt:
         raise interrupted("there is no answer") from None
     except MicrobatchError:
@@ -53,10 +48,3 @@ def check(
         print_text(f"{target} {report}\ntried on {sample.rows} of {inputs.rows:,} rows")
     if not report.cuttable:
         raise typer.Exit(1)
-
-
-def _checked(target: Target, inputs: Inputs, backend: str) -> CheckReport:
-    register_containers()
-    chosen = BackendChoice(backend, default_plugins()).of(inputs.args, inputs.kwargs)
-    layout = target.layout or inputs.layout
-    return check_with(chosen, target.runnable, inputs.args, inputs.kwargs, layout, target.parameters)

@@ -1,7 +1,7 @@
 """Write what was tuned into `microbatch.toml`.
 
-Invariant: the file is whole, old or new; other options and comments in it stay as they are. A file that holds anything
-but options of ours is somebody else's and is refused, unchanged.
+Invariant: the file is whole, old or new; other options and comments in it stay as they are. A file that holds
+anything but options of ours is somebody else's and is refused, unchanged.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ def check_config(path: Path) -> None:
     foreign = sorted(set(found.values if found is not None else ()) - known)
     if foreign:
         raise OutputFileError(
-            f"{path} holds {', '.join(map(repr, foreign))}, which is no option of microbatch; name another file"
+            f"{path} holds {', '.join(map(repr, foreign))}, which is no option of microbatch; "
+            "name another file"
         )
 
 
 def write_config(path: Path, values: Mapping[str, str | int]) -> None:
-    """Set the options `values` in `path`, atomically; raises as `check_config`, or where the system refuses."""
+    """Set the options `values` in `path`, atomically; raises as `check_config`, or what the system
+    refuses."""
     check_config(path)
     place = path.resolve()
     before = place.read_text("utf-8") if place.exists() else ""

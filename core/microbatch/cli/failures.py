@@ -1,7 +1,7 @@
 """The error of the user's own function, as its author wants to see it.
 
-Invariant: the traceback begins at the first frame outside this package, and its notes (which ubatch, which rows) stay;
-a call that never left this package has none to show.
+Invariant: the traceback begins at the first frame outside this package, and its notes (which ubatch, which
+rows) stay; a call that never left this package has none to show.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`microbatch backends`, `policies` and `plugins`: what there is, whether it can be used here, and if not what to do.
+"""`microbatch backends`, `policies` and `plugins`: what there is, and if it cannot be used here, what to do.
 
-Invariant: listing imports no array framework and ends with 0, whatever is wrong with a plugin; the keys of `--json`
-are the fields of `Listing` and stay.
+Invariant: listing imports no array framework and ends with 0, whatever is wrong with a plugin; the keys of
+`--json` are the fields of `Listing` and stay.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-import microbatch.loading.listings as known
+import microbatch.loading.plugins as known
 from microbatch.cli.output import print_json, print_table
 from microbatch.loading.listing import Listing
 

@@ -1,8 +1,9 @@
 """Tables for people, JSON for programs.
 
-Invariant: nothing is cut off. On a terminal long cells are folded between words, and columns that find no room are
-written under their row; in a pipe a row is one line, however long, so that `grep` and `cut` see all of it. Text of third parties is shown as text: no markup (`microbatch[torch]` keeps its
-brackets) and no control characters.
+Invariant: nothing is cut off. On a terminal long cells are folded between words, and columns that find no
+room are written under their row; in a pipe a row is one line, however long, so that `grep` and `cut` see all
+of it. Text of third parties is shown as text: no markup (`microbatch[torch]` keeps its brackets) and no
+control characters.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _WIDEST = 100_000
 
 
 def print_json(value: Any) -> None:
-    """Write records, mappings and sequences as indented JSON; records become objects with their fields as keys."""
+    """Write records, mappings and sequences as indented JSON; the fields of a record are the keys."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
@@ -36,9 +37,10 @@ def print_table(
     under: Collection[str] = (),
     numbers: Collection[str] = (),
 ) -> None:
-    """Write aligned columns, those titled `numbers` to the right; a column that is empty in all rows is left out.
+    """Write aligned columns, those titled `numbers` to the right; a column with nothing in it is left out.
 
-    On a terminal too narrow for a line a row, the columns `under` are written below their row, each with its title.
+    On a terminal too narrow for one line a row, the columns `under` stand below their row, each with its
+    title.
     """
     from rich.console import Console
 

@@ -13,12 +13,11 @@ from types import MappingProxyType
 from typing import Any
 
 from microbatch.errors import OutputFileError
-from microbatch.tuning.measure import TuneReport
+from microbatch.tuning.report import MIB, TuneReport, unit_label
 
 __all__ = ["check_plot", "draw"]
 
 KINDS = (".png", ".svg")
-MIB = 1 << 20
 BLUE, RED, GREY = "#2060a0", "#c03020", "#888888"
 CHOSEN: Mapping[str, Any] = MappingProxyType(
     {"marker": "o", "linestyle": "", "color": RED, "markersize": 11, "fillstyle": "none"}
@@ -45,7 +44,7 @@ def draw(report: TuneReport, title: str, path: Path) -> None:
     _memory(below, report, sizes)
     above.set_title(title)
     above.set_ylim(bottom=0)
-    below.set_xlabel(f"size of a part ({_unit(report)})")
+    below.set_xlabel(f"size of a part ({unit_label(report.unit)})")
     below.set_xscale("log", base=2)
     for axes in (above, below):
         axes.axvline(report.chosen, color=GREY, linestyle=":")
@@ -61,10 +60,6 @@ def draw(report: TuneReport, title: str, path: Path) -> None:
         ) from None
 
 
-def _unit(report: TuneReport) -> str:
-    return "padded units" if report.unit == "cost" else report.unit
-
-
 def _number(value: float, position: int | None = None) -> str:
     """A number of a scale as people write it: neither 2^14 nor 10^3."""
     return f"{value:,.0f}" if value >= 1 else f"{value:.3g}"
@@ -73,7 +68,7 @@ def _number(value: float, position: int | None = None) -> str:
 def _throughput(axes: Any, report: TuneReport, sizes: list[int]) -> None:
     axes.plot(sizes, [point.rows_per_second for point in report.points], "o-", color=BLUE, label="measured")
     chosen = next(point for point in report.points if point.size == report.chosen)
-    label = f"chosen: {chosen.size:,} {_unit(report)}"
+    label = f"chosen: {chosen.size:,} {unit_label(report.unit)}"
     axes.plot([chosen.size], [chosen.rows_per_second], label=label, **CHOSEN)
     axes.set_ylabel("rows per second")
 

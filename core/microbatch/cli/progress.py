@@ -1,7 +1,7 @@
 """How far a run is, on standard error: a bar on a terminal, else a line about every tenth of the rows.
 
-Invariant: called from several threads and out of order, it never goes back. Standard output stays free for the
-summary.
+Invariant: called from several threads and out of order, it never goes back. Standard output stays free for
+the summary.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Lines(Quiet):
             self._next = tenth + 1
             rate = self.done / max(time.monotonic() - self._started, 1e-9)
             self._stream.write(
-                f"{self.done:,} of {total:,} rows ({100 * self.done // max(1, total)} %), {rate:,.0f} rows/s\n"
+                f"{self.done:,} of {total:,} rows ({100 * self.done // max(1, total)} %), "
+                f"{rate:,.0f} rows/s\n"
             )
             self._stream.flush()
 

@@ -1,8 +1,8 @@
 """`microbatch run`: a function over all rows of a file, into a file, as one step.
 
-Invariant: everything that can be wrong with options, input and output is found before the first row is worked on;
-the output is whole under its name or not there. The step is one call of a wrapper over the whole file, whose result
-is mapped from the output file, so what is said afterwards is what that wrapper reports.
+Invariant: everything that can be wrong with options, input and output is found before the first row is worked
+on; the output is whole under its name or not there. The step is one call of a wrapper over the whole file,
+whose result is mapped from the output file, so what is said afterwards is what that wrapper reports.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
-import optree
 import typer
 
+from microbatch.arrays.trees import flatten
 from microbatch.cli.failures import explain
 from microbatch.cli.output import print_json
 from microbatch.cli.progress import Quiet, make_progress
 from microbatch.cli.signals import Interrupts
 from microbatch.cli.summary import Summary, summarise
-from microbatch.cli.target import Target, check_call, load_target
+from microbatch.cli.target import Target, load_call
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, MicrobatchError, OutputFileError
-from microbatch.files.inputs import Inputs, read_inputs
+from microbatch.files.inputs import Inputs
 from microbatch.files.outputs import OutputFile
 from microbatch.host.proc import peak_bytes, resident_bytes
 from microbatch.options.sources import resolve
@@ -45,12 +45,19 @@ class Job:
     """What the command line asks for, and how far it is."""
 
     target: str
+    """What to run, as it was written."""
     input: Path
+    """The file with the rows."""
     output: Path
+    """The file for the result."""
     column: str | None
+    """The column of a Parquet file."""
     quiet: bool
+    """Whether no progress is shown."""
     options: dict[str, Any]
+    """Options of the wrapper that were given."""
     progress: Quiet = field(default_factory=lambda: Quiet(0))
+    """How many rows are done."""
     told: threading.Lock = field(default_factory=threading.Lock)
     """Taken by whoever says that the run was interrupted: the main thread or the watching one."""
 
@@ -131,10 +138,7 @@ def _check_options(options: dict[str, Any]) -> None:
 
 
 def _work(job: Job, output: OutputFile, interrupts: Interrupts) -> Summary:
-    inputs = read_inputs(job.input, column=job.column)
-    target = load_target(job.target)
-    inputs = inputs.bound(target.parameters)
-    check_call(job.target, target.runnable, inputs)
+    target, inputs = load_call(job.target, job.input, job.column)
     start = resident_bytes()
     with _wrapped(job, target, inputs) as wrapper:
         job.progress = make_progress(inputs.rows, quiet=job.quiet)
@@ -145,14 +149,8 @@ def _work(job: Job, output: OutputFile, interrupts: Interrupts) -> Summary:
     output.flush()
     with interrupts.shielded():
         output.commit()
-    return summarise(
-        report,
-        peak_memory=max(0, peak_bytes() - start, report.peak_bytes or 0),
-        output=str(job.output),
-        shape=output.shape or (),
-        dtype=output.dtype,
-        size=job.output.stat().st_size,
-    )
+    peak = max(0, peak_bytes() - start, report.peak_bytes or 0)
+    return summarise(report, output, peak_memory=peak)
 
 
 def _wrapped(job: Job, target: Target, inputs: Inputs) -> UBatchWrapper:
@@ -179,10 +177,12 @@ def _store(wrapper: UBatchWrapper, inputs: Inputs, output: OutputFile) -> None:
 
 def _named(result: Any) -> dict[str, Any]:
     """Leaves of a result by name; numbered `arr_0` and on where they have none, as numpy.savez does."""
-    paths, leaves, _ = optree.tree_flatten_with_path(result, namespace="microbatch")
-    names = [".".join(map(str, path)) if any(isinstance(key, str) for key in path) else "" for path in paths]
+    leaves, spec = flatten(result)
+    found = [(path, leaf) for path, leaf in zip(spec.paths(), leaves, strict=True) if leaf is not None]
+    named = [any(isinstance(key, str) for key in path) for path, _ in found]
     return {
-        name or f"arr_{index}": leaf for index, (name, leaf) in enumerate(zip(names, leaves, strict=True))
+        ".".join(map(str, path)) if has_name else f"arr_{index}": leaf
+        for index, (has_name, (path, leaf)) in enumerate(zip(named, found, strict=True))
     }
 
 
@@ -194,6 +194,7 @@ def _last_words(job: Job, output: OutputFile) -> None:
 
 
 def _say(job: Job, output: OutputFile) -> None:
+    """Say once that the run was interrupted, how far it was, and what became of the output."""
     if not job.told.acquire(blocking=False):
         return
     what = f"{job.output} is complete" if output.committed else f"nothing was written to {job.output}"

@@ -1,9 +1,9 @@
 """Ctrl-C and termination: stop within a second, leave nothing half done, and say so.
 
-Invariant: within `GRACE` seconds of the first signal the process has either unwound by KeyboardInterrupt or ended by
-force after `last_words`; a second signal ends it at once. Python runs its signal handlers only between two bytecodes
-of the main thread, and that may sit in one long native call or wait for such a call of a worker. So a watching
-thread hears of signals through the wake-up descriptor, which C writes at once.
+Invariant: within `GRACE` seconds of the first signal the process has either unwound by KeyboardInterrupt or
+ended by force after `last_words`; a second signal ends it at once. Python runs its signal handlers only
+between two bytecodes of the main thread, and that may sit in one long native call or wait for such a call of
+a worker. So a watching thread hears of signals through the wake-up descriptor, which C writes at once.
 """
 
 from __future__ import annotations

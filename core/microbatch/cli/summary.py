@@ -1,6 +1,7 @@
 """What a run did, for people and as JSON.
 
-Invariant: both show the same numbers, and everything about the step comes from its StepReport; nothing is guessed.
+Invariant: both show the same numbers, and everything about the step comes from its StepReport; nothing is
+guessed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import statistics
 from dataclasses import dataclass
 
 from microbatch.extend.records import StepReport
+from microbatch.files.outputs import OutputFile
+from microbatch.tuning.report import unit_label
 
 __all__ = ["Summary", "summarise"]
 
@@ -64,7 +67,7 @@ class Summary:
 
     def _lines(self) -> list[tuple[str, str]]:
         split = self.ubatches > 1
-        sizes = f"{self.size_min:,} / {self.size_median:,.0f} / {self.size_max:,} {_unit(self.unit)}"
+        sizes = f"{self.size_min:,} / {self.size_median:,.0f} / {self.size_max:,} {unit_label(self.unit)}"
         shape = " x ".join(f"{size:,}" for size in self.output_shape)
         retries = f"{self.out_of_memory} parts ran out of memory and were repeated in smaller ones"
         return [
@@ -86,16 +89,8 @@ class Summary:
         ]
 
 
-def summarise(
-    report: StepReport,
-    *,
-    peak_memory: int,
-    output: str,
-    shape: tuple[int, ...],
-    dtype: str,
-    size: int,
-) -> Summary:
-    """Put the report of the step and the facts of its file together."""
+def summarise(report: StepReport, output: OutputFile, *, peak_memory: int) -> Summary:
+    """Put the report of the step and the facts of its file, once that is complete, together."""
     padded = report.padding_avoided + sum(report.sizes)
     return Summary(
         rows=report.num_requests,
@@ -114,13 +109,8 @@ def summarise(
         padding_avoided=report.padding_avoided / padded if padded else 0.0,
         out_of_memory=len(report.oom_sizes),
         peak_memory_bytes=peak_memory,
-        output=output,
-        output_shape=shape,
-        output_dtype=dtype,
-        output_bytes=size,
+        output=str(output.path),
+        output_shape=output.shape or (),
+        output_dtype=output.dtype,
+        output_bytes=output.path.stat().st_size,
     )
-
-
-def _unit(unit: str) -> str:
-    """Cost as the reader meets it: what a part would take if all of its rows were padded to its longest."""
-    return "padded units" if unit == "cost" else unit

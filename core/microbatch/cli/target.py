@@ -1,7 +1,8 @@
 """TARGET on the command line: `file.py:function` or `package.module:function`.
 
-Invariant: what leaves here can be called; every way to fail names the part of the target that is wrong. A file's
-folder, or the current one for a module, goes first on `sys.path`, as `python file.py` and `python -m` do it.
+Invariant: what leaves here can be called; every way to fail names the part of the target that is wrong. A
+file's folder, or the current one for a module, goes first on `sys.path`, as `python file.py` and `python -m`
+do it.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from types import ModuleType
 from typing import Any
 
 from microbatch.binding.batch import Layout
+from microbatch.binding.call import Call
 from microbatch.binding.runnable import check_runnable, parameter_names
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
-from microbatch.files.inputs import Inputs
+from microbatch.files.inputs import Inputs, read_inputs
 from microbatch.options.fields import UBatchConfig
 from microbatch.wrapper import UBatchWrapper
 
-__all__ = ["Target", "check_call", "load_target"]
+__all__ = ["Target", "load_call", "load_target"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +42,31 @@ class Target:
     parameters: tuple[str, ...] = field(default=())
     """Names of the positional parameters."""
 
+    def call(self, inputs: Inputs) -> Call:
+        """The call on the batch of a file; a layout of the target goes before that of the file."""
+        layout = self.layout or inputs.layout
+        return Call(function=self.runnable, args=inputs.args, kwargs=inputs.kwargs, layout=layout)
+
+
+def load_call(text: str, path: Path, column: str | None = None) -> tuple[Target, Inputs]:
+    """The target that `text` names, and the arguments for it from the file `path`.
+
+    Raises InputFileError or ArgumentValueError for a file that cannot be read, what `load_target` raises, and
+    ArgumentValueError where the arguments are not those that the target takes.
+    """
+    inputs = read_inputs(path, column=column)
+    target = load_target(text)
+    inputs = inputs.bound(target.parameters)
+    _check_call(text, target.runnable, inputs)
+    return target, inputs
+
 
 def load_target(text: str) -> Target:
     """Import what `text` names.
 
-    Raises ArgumentValueError for a target that is not spelt right or whose module fails to import (with the line
-    of the user's file), UnknownNameError for a name the module has not, ArgumentTypeError for what is no function.
+    Raises ArgumentValueError for a target that is not spelt right or whose module fails to import (with the
+    line of the user's file), UnknownNameError for a name the module has not, ArgumentTypeError for what is no
+    function.
     """
     place, _, path = text.rpartition(":")
     if not place or not path:
@@ -65,7 +86,7 @@ def load_target(text: str) -> Target:
     return Target(runnable=found, parameters=parameter_names(found))
 
 
-def check_call(text: str, runnable: Callable[..., Any], inputs: Inputs) -> None:
+def _check_call(text: str, runnable: Callable[..., Any], inputs: Inputs) -> None:
     """Raise ArgumentValueError where the arguments from a file are not those that the target takes."""
     try:
         signature = inspect.signature(runnable)
@@ -77,8 +98,8 @@ def check_call(text: str, runnable: Callable[..., Any], inputs: Inputs) -> None:
         count = len(inputs.args) + len(inputs.kwargs)
         held = f"{count} array{'s' if count > 1 else ''}" if inputs.layout is None else "one list of texts"
         raise ArgumentValueError(
-            f"target {text}{signature} cannot be called with {held} from {inputs.path}: {error}; several arrays go "
-            "into an .npz, by the names of the parameters"
+            f"target {text}{signature} cannot be called with {held} from {inputs.path}: {error}; several "
+            "arrays go into an .npz, by the names of the parameters"
         ) from None
 
 
@@ -119,7 +140,8 @@ def _load_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise ArgumentValueError(
-                f"target module {error.name!r} is not found; name an installed one, or a file as path/to/file.py"
+                f"target module {error.name!r} is not found; name an installed one, or a file as "
+                "path/to/file.py"
             ) from None
         raise _failed(name, error) from error
     except Exception as error:

@@ -1,8 +1,10 @@
 """Where to cut along the token axis, in the order the batch has: even, floor, request-aligned, explicit.
 
 Invariant: boundaries are plain ints that rise strictly from 0 to the number of tokens, so no ubatch is empty
-(unless explicit boundaries ask for it); a batch that cannot be cut so is an SliceError. Rejected for `even`: full parts and a small rest (65 tokens by 64 are
-33 + 32, not 64 + 1), which costs one call that does next to nothing.
+(unless explicit boundaries ask for it); a batch that cannot be cut so is a SliceError.
+
+Rejected for `even`: full parts and a small rest. 65 tokens with a limit of 64 are cut into 33 + 32 and not
+into 64 + 1, since the call for the one token would cost nearly as much as a full one.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microbatch.cutting.filling import fill, smallest_budget, sum_reach
-from microbatch.cutting.slices import given, position
+from microbatch.cutting.slices import PartsWanted
 from microbatch.errors import ArgumentTypeError, SliceError
+from microbatch.options.checks import position
+from microbatch.options.messages import given
 
 __all__ = [
     "check_fillable",
@@ -34,15 +38,17 @@ def check_ubatches(count: int, max_ubatches: int, why: str) -> None:
     """Raise SliceError if `count` ubatches, which `why` asks for, are above the cap."""
     if count > max_ubatches:
         raise SliceError(
-            f"{why} makes {count} ubatches, above the cap of {max_ubatches}; make them larger, or raise max_ubatches"
+            f"{why} makes {count} ubatches, above the cap of {max_ubatches}; "
+            "make them larger, or raise max_ubatches"
         )
 
 
 def check_fillable(count: int, num_items: int, item: str) -> None:
     """Raise SliceError if `count` ubatches cannot each have one of `num_items` items."""
     if count > num_items:
+        items = f"{num_items} {item}{'s' * (num_items != 1)}"
         raise SliceError(
-            f"ubatch {num_items} would be empty: {num_items} {item}{'s' * (num_items != 1)} cannot fill {count} ubatches; "
+            f"ubatch {num_items} would be empty: {items} cannot fill {count} ubatches; "
             f"use at most {num_items}"
         )
 
@@ -73,7 +79,8 @@ def explicit(boundaries: Sequence[Any] | None, num_tokens: int, allow_empty: boo
             )
         if index and bound < bounds[index - 1]:
             raise SliceError(
-                f"boundaries[{index}] is {bound}, after {bounds[index - 1]}; boundaries follow the order of tokens"
+                f"boundaries[{index}] is {bound}, after {bounds[index - 1]}; "
+                "boundaries follow the order of tokens"
             )
     bounds = [*([] if bounds[:1] == [0] else [0]), *bounds]
     if bounds[-1] != num_tokens:
@@ -81,8 +88,8 @@ def explicit(boundaries: Sequence[Any] | None, num_tokens: int, allow_empty: boo
     for index in range(len(bounds) - 1):
         if bounds[index] == bounds[index + 1] and not allow_empty:
             raise SliceError(
-                f"ubatch {index} would be empty: the boundary {bounds[index]} is there twice; leave one out, or pass "
-                "allow_empty=True"
+                f"ubatch {index} would be empty: the boundary {bounds[index]} is there twice; "
+                "leave one out, or pass allow_empty=True"
             )
     return bounds
 
@@ -95,8 +102,9 @@ def floor(num_tokens: int, count: int, num_tokens_padded: int) -> list[int]:
     size = num_tokens_padded // count
     if size * (count - 1) >= num_tokens:
         raise SliceError(
-            f"ubatch {count - 1} of {count} would be empty: {num_tokens} tokens padded to {num_tokens_padded} end "
-            f"before its start at {size * (count - 1)}; use fewer ubatches (is_last_ubatch_empty tells)"
+            f"ubatch {count - 1} of {count} would be empty: {num_tokens} tokens padded to "
+            f"{num_tokens_padded} end before its start at {size * (count - 1)}; use fewer ubatches "
+            "(is_last_ubatch_empty tells)"
         )
     return [*(size * index for index in range(count)), num_tokens]
 
@@ -104,39 +112,44 @@ def floor(num_tokens: int, count: int, num_tokens_padded: int) -> list[int]:
 def floor_count(num_tokens: int, limit: int) -> int:
     """The fewest parts by the floor rule of which none has more than `limit` tokens.
 
-    The last part has n - (k - 1) * (n // k) tokens, which does not fall steadily with k: each step of the loop is
-    one value of n // k, of which there are at most 2 * sqrt(n).
+    With k parts of n tokens the last part is the largest: n - (k - 1) * (n // k) tokens. That does not fall
+    steadily with k, so k cannot be found by halving. n // k has at most 2 * sqrt(n) values, and each turn of
+    the loop settles one of them.
     """
     count = even_count(num_tokens, limit)
     while True:
         size = num_tokens // count
+        # with parts of this size the last one is within the limit from this count on:
+        # n - (k - 1) * size <= limit, so k >= 1 + (n - limit) / size, rounded up
         needed = max(count, 1 - (limit - num_tokens) // size)
         if num_tokens // needed == size:
             return needed
-        count = num_tokens // size + 1
+        count = num_tokens // size + 1  # the first count with smaller parts
 
 
-def request_aligned(
-    offsets: NDArray[np.int64], count: int | None, limit: int | None, balance: float
-) -> list[int]:
+def request_aligned(offsets: NDArray[np.int64], wanted: PartsWanted, balance: float) -> list[int]:
     """Cuts between requests (`offsets` as query_start_loc).
 
-    By `limit`: the fewest parts, then the largest of them as small as can be; a request above the limit is alone.
-    By `count`: at the request boundaries nearest to equal shares, ties go to the later one (SGLang). Where a part
-    would have less than `balance` of what two fair shares hold (0.48; or more than 1 - balance), at equal shares of
-    tokens instead, inside a request: SGLang's two chunks, for any count. A `balance` of 0 never cuts a request; then
-    SliceError where there are fewer requests than parts.
+    By limit: the fewest parts, and of these cuts the one whose largest part is smallest; a request above the
+    limit is alone. By count: at the request boundaries nearest to equal shares; of two that are equally near,
+    the later one (SGLang's rule).
+
+    By count, a request is cut after all where the parts would differ too much: one has less than `balance`,
+    or more than 1 - `balance`, of what two equal shares hold. Then all cuts are at equal shares of tokens.
+    With 0.48 and two parts that is SGLang's rule; it holds here for any number of parts. A `balance` of 0
+    never cuts a request, and is a SliceError where there are fewer requests than parts.
     """
-    edges = np.unique(offsets)
+    edges = np.unique(offsets)  # requests without tokens are no places to cut at
     tokens = int(edges[-1])
-    if limit is not None:
-        return _aligned_by_limit(edges, limit)
-    assert count is not None
+    if wanted.limit is not None:
+        return _aligned_by_limit(edges, wanted.limit)
+    count = wanted.parts
     if count < len(edges):
         bounds = _nearest(edges, tokens, count)
+        # two equal shares hold 2 * tokens / count; all is multiplied by count, to compare whole numbers
         sizes = np.diff(bounds) * count
-        fair = 2 * balance * tokens, 2 * (1 - balance) * tokens
-        if balance == 0 or (sizes.min() >= fair[0] and sizes.max() <= fair[1]):
+        least, most = 2 * balance * tokens, 2 * (1 - balance) * tokens
+        if balance == 0 or (sizes.min() >= least and sizes.max() <= most):
             return bounds
     if balance == 0:
         check_fillable(count, len(edges) - 1, "request")
@@ -146,21 +159,24 @@ def request_aligned(
 
 def _nearest(edges: NDArray[np.int64], tokens: int, count: int) -> list[int]:
     """Distinct request boundaries nearest to i * tokens / count, the ends included."""
-    ends = (edges * count).tolist()
-    last = len(ends) - 1
-    places = [0]
+    scaled = (edges * count).tolist()  # so that the targets, multiplied by count too, are whole numbers
+    last = len(scaled) - 1
+    chosen = [0]
     for index in range(1, count):
         target = tokens * index
-        right = bisect_left(ends, target)
-        place = right - 1 if target - ends[right - 1] < ends[right] - target else right
-        places.append(min(max(place, places[-1] + 1), last - (count - index)))
-    return [*edges[places].tolist(), tokens]
+        after = bisect_left(scaled, target)
+        nearest = after - 1 if target - scaled[after - 1] < scaled[after] - target else after
+        # after the cut before, and with one request left for each part that follows
+        chosen.append(min(max(nearest, chosen[-1] + 1), last - (count - index)))
+    return [*edges[chosen].tolist(), tokens]
 
 
 def _aligned_by_limit(edges: NDArray[np.int64], limit: int) -> list[int]:
+    """The fewest parts within `limit`, then the smallest limit for which they are still enough."""
     reach = sum_reach(edges.tolist())
     sizes = np.diff(edges)
     fewest = len(fill(reach, len(sizes), limit))
+    # no part can be smaller than its largest request; requests above the limit are alone in any case
     low = int(sizes[sizes <= limit].max(initial=1))
     budget = smallest_budget(reach, len(sizes), fewest, low, limit) if limit > low else limit
     return [0, *edges[fill(reach, len(sizes), budget)].tolist()]

@@ -1,9 +1,9 @@
 """Which requests a range of tokens holds, and whether given slices cover a batch.
 
-Invariant: nothing is clamped, wrapped or cut short on the quiet, as Python's own slicing would do: each token is in
-exactly one ubatch, and every request, one without tokens too, is in at least one. vLLM's rule leaves a request
-without tokens out where a cut, or an end of the batch, falls on it; here it goes with the ubatch before the cut, so
-that its rows are not lost. Everywhere else the ranges are vLLM's.
+Invariant: nothing is clamped, wrapped or cut short on the quiet, as Python's own slicing would do: each token
+is in exactly one ubatch, and every request, one without tokens too, is in at least one. vLLM's rule leaves a
+request without tokens out where a cut, or an end of the batch, falls on it; here it goes with the ubatch
+before the cut, so that its rows are not lost. Everywhere else the ranges are vLLM's.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from microbatch.cutting.slices import BatchShape, UBatchSlice, given
+from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.errors import ArgumentTypeError, SliceError
+from microbatch.options.messages import given
 
 __all__ = ["check_requests", "check_rows", "check_tokens", "check_within", "equal_requests", "requests_of"]
 
@@ -23,13 +24,14 @@ __all__ = ["check_requests", "check_rows", "check_tokens", "check_within", "equa
 def requests_of(bounds: Sequence[int], offsets: NDArray[np.int64]) -> list[tuple[int, int]]:
     """The requests of each token range between neighbouring `bounds`; `offsets` is query_start_loc.
 
-    First: the last request whose offset is not after the start. End: the first whose offset is not before the end.
-    A range without tokens that lies inside a request has that request, with none of its tokens.
+    First: the last request whose offset is not after the start. End: the first whose offset is not before the
+    end. A range without tokens that lies inside a request has that request, with none of its tokens.
     """
     edges = np.asarray(bounds)
     starts = np.searchsorted(offsets, edges[:-1], side="right") - 1
     stops = np.searchsorted(offsets, edges[1:], side="left")
     if len(starts):
+        # a request without tokens on a cut goes with the range before it; one at either end, with that end
         starts[0] = 0
         stops[:-1] = np.maximum(stops[:-1], starts[1:])
         stops[-1] = len(offsets) - 1
@@ -37,7 +39,12 @@ def requests_of(bounds: Sequence[int], offsets: NDArray[np.int64]) -> list[tuple
 
 
 def equal_requests(bounds: Sequence[int], num_requests: int) -> list[tuple[int, int]]:
-    """As `requests_of` for equally long requests: request i starts at i * tokens // requests; without the array."""
+    """As `requests_of` for equally long requests, without the array of their offsets.
+
+    Request i starts at i * tokens // requests. So a range holds the requests from the last i that starts at
+    or before `start`, (start + 1) * requests - 1 over tokens rounded down, to the first that starts at or
+    after `stop`, stop * requests over tokens rounded up.
+    """
     tokens = bounds[-1]
     return [
         (((start + 1) * num_requests - 1) // tokens, -(-stop * num_requests // tokens))
@@ -55,7 +62,8 @@ def check_tokens(slices: Sequence[UBatchSlice], num_tokens: int, allow_empty: bo
             raise SliceError(f"slice {index} ends at {stop} but there are {num_tokens} tokens; end it there")
         if start < end:
             raise SliceError(
-                f"slices {index - 1} and {index} overlap on tokens {start}:{min(end, stop)}; give each token to one"
+                f"slices {index - 1} and {index} overlap on tokens {start}:{min(end, stop)}; "
+                "give each token to one"
             )
         if start > end:
             raise SliceError(f"tokens {end}:{start} belong to no slice; start slice {index} at {end}")
@@ -69,7 +77,7 @@ def check_tokens(slices: Sequence[UBatchSlice], num_tokens: int, allow_empty: bo
 
 
 def check_within(part: UBatchSlice, shape: BatchShape) -> None:
-    """Raise SliceError for one slice that ends beyond the batch, ArgumentTypeError for what is no UBatchSlice."""
+    """Raise SliceError for a slice that ends beyond the batch, ArgumentTypeError for what is no slice."""
     if not isinstance(part, UBatchSlice):
         raise ArgumentTypeError(f"slice_info is {given(part)}; make it with UBatchSlice.from_range")
     for what, end, there in (
@@ -94,29 +102,45 @@ def check_requests(
 ) -> None:
     """Raise SliceError unless the request ranges fit the token ranges, which were checked before.
 
-    A request without tokens on a cut may be on either side of it. Without `offsets` only the order is checked:
-    neighbours follow each other, or share the one request that straddles the cut.
+    A request without tokens on a cut may be on either side of it. Without `offsets` only the order is
+    checked: neighbours follow each other, or share the one request that straddles the cut.
     """
     bounds = np.array([part.token_slice.start for part in slices] + [slices[-1].token_slice.stop])
     starts = np.array([part.req_slice.start for part in slices])
     stops = np.array([part.req_slice.stop for part in slices])
-    shared = stops[:-1] - starts[1:]
+    shared = stops[:-1] - starts[1:]  # requests that a slice has in common with the one before it
     wrong = np.zeros(len(slices), bool)
     wrong[0] = starts[0] != 0
     wrong[-1] |= stops[-1] != num_requests
-    wrong[1:] |= (shared < 0) | (shared > 1)
+    wrong[1:] |= (shared < 0) | (
+        shared > 1
+    )  # below 0: requests in no slice; a cut falls into one request at most
     if offsets is not None and not wrong.any():
-        cuts, at = bounds[1:-1], starts[1:]
-        begins, ends = offsets.take(at, mode="clip"), offsets.take(at + 1, mode="clip")
-        wrong[1:] = np.where(begins < cuts, (shared != 1) | (ends <= cuts), (shared != 0) | (begins > cuts))
+        wrong[1:] = _wrong_at_cuts(bounds[1:-1], starts[1:], shared, offsets)
     if wrong.any():
         index = int(wrong.argmax())
         part = slices[index]
         expected = "" if offsets is None else _expected(bounds.tolist(), offsets, index)
         raise SliceError(
-            f"slice {index} ({part}) does not follow the requests of its tokens{expected}; neighbours share only a "
-            f"request that the cut falls into, and all {num_requests} must be in a slice"
+            f"slice {index} ({part}) does not follow the requests of its tokens{expected}; neighbours share "
+            f"only a request that the cut falls into, and all {num_requests} must be in a slice"
         )
+
+
+def _wrong_at_cuts(
+    cuts: NDArray[np.int64], first: NDArray[np.int64], shared: NDArray[np.int64], offsets: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """For each cut whether `first`, the first request after it, does not fit it.
+
+    Where that request begins before the cut, the cut must fall into it: it ends after the cut, and the slice
+    before has it too. Where it does not begin before, it must begin at the cut, and no slice before has it.
+    """
+    begins = offsets.take(first, mode="clip")  # a `first` beyond the last request was found wrong before
+    ends = offsets.take(first + 1, mode="clip")
+    straddles = (shared == 1) & (ends > cuts)
+    follows = (shared == 0) & (begins <= cuts)
+    wrong: NDArray[np.bool_] = np.where(begins < cuts, ~straddles, ~follows)
+    return wrong
 
 
 def check_rows(slices: Sequence[UBatchSlice]) -> None:
@@ -124,7 +148,8 @@ def check_rows(slices: Sequence[UBatchSlice]) -> None:
     for index, part in enumerate(slices):
         if part.req_slice != part.token_slice:
             raise SliceError(
-                f"slice {index} ({part}) has other requests than tokens, but each row is its own request; make them equal"
+                f"slice {index} ({part}) has other requests than tokens, but each row is its own request; "
+                "make them equal"
             )
 
 

@@ -1,9 +1,10 @@
 """Where to cut a batch: pure integer arithmetic over counts, query_start_loc and lengths.
 
-Invariant: every token is in exactly one slice and in order (of the batch, or of `Cut.permutation`), every request
-in at least one; a request that a cut falls into is in both neighbours. No slice is empty unless `explicit`
-boundaries ask for it. The input arrays are only read. Rejected: making fewer ubatches than asked for when tokens are
-few, as torch's pipelining does, since whoever asked for four has buffers and barriers for four.
+Invariant: every token is in exactly one slice and in order (of the batch, or of `Cut.permutation`), every
+request in at least one; a request that a cut falls into is in both neighbours. No slice is empty unless
+`explicit` boundaries ask for it. The input arrays are only read. Rejected: making fewer ubatches than asked
+for when tokens are few, as torch's pipelining does, since whoever asked for four has buffers and barriers for
+four.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from microbatch.cutting import boundaries as places
+from microbatch.cutting.boundaries import (
+    check_fillable,
+    check_ubatches,
+    even,
+    even_count,
+    explicit,
+    floor,
+    floor_count,
+    request_aligned,
+)
 from microbatch.cutting.covering import (
     check_requests,
     check_rows,
@@ -24,17 +34,10 @@ from microbatch.cutting.covering import (
 )
 from microbatch.cutting.packing import pack_padded, pack_tokens, trims_of
 from microbatch.cutting.shape_checks import check_shape
-from microbatch.cutting.slices import (
-    BatchShape,
-    Cut,
-    UBatchSlice,
-    given,
-    position,
-    row_slices,
-    token_slices,
-)
+from microbatch.cutting.slices import BatchShape, Cut, PartsWanted, UBatchSlice, row_slices, token_slices
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, SliceError
 from microbatch.options import checks
+from microbatch.options.messages import given
 
 __all__ = [
     "SPLITTERS",
@@ -64,38 +67,39 @@ def cut(
     num_tokens_padded: int | None = None,
     allow_empty: bool = False,
 ) -> Cut:
-    """Cut a batch into `num_ubatches` parts, or into parts of at most `limit` units; give exactly one of them.
+    """Cut a batch, either into `num_ubatches` parts or into parts of at most `limit` units.
 
     `even`: sizes differ by at most 1. `floor`: vLLM's rule, of `num_tokens_padded` if that is given.
-    `request-aligned`: between requests; by count, inside one where a share would be below `balance` (0 never does).
-    `packed`: requests reordered, longest first; its limit is padded cost (longest times number) where the batch has
-    lengths, else tokens. `explicit`: at `boundaries`, token positions of which the two ends may be left out;
-    `allow_empty` lets two be equal. An empty batch has no ubatches.
+    `request-aligned`: between requests; by count, inside one where a share would be below `balance` (0 never
+    does). `packed`: requests reordered, longest first; its limit is padded cost (longest times number) where
+    the batch has lengths, else tokens. `explicit`: at `boundaries`, token positions of which the two ends may
+    be left out; `allow_empty` lets two be equal. An empty batch has no ubatches.
 
-    Raises SliceError for a batch that does not fit together or cannot be cut so, and for more than `max_ubatches`;
-    ArgumentTypeError, ArgumentValueError and UnknownNameError for arguments that cannot be.
+    Raises SliceError for a batch that does not fit together or cannot be cut so, and for more than
+    `max_ubatches`; ArgumentTypeError, ArgumentValueError and UnknownNameError for arguments that cannot be.
     """
     checks.choice("splitter", splitter, SPLITTERS)
     if num_tokens_padded is not None and splitter != "floor":
         raise ArgumentValueError(f"num_tokens_padded is for the splitter floor, not {splitter}; leave it out")
     offsets, lengths = check_shape(shape)
     cap = checks.count("max_ubatches", max_ubatches)
-    if splitter == "explicit":
-        if num_ubatches is not None or limit is not None:
-            raise ArgumentValueError(
-                "the splitter is explicit; give boundaries without num_ubatches and limit"
-            )
-        bounds = places.explicit(boundaries, shape.num_tokens, allow_empty)
-        places.check_ubatches(len(bounds) - 1, cap, "boundaries")
-        return _cut_at(shape, bounds, offsets, lengths)
-    count, limit = _wanted(splitter, num_ubatches, limit, boundaries, cap)
-    if not shape.num_tokens:
+    wanted = _wanted(splitter, num_ubatches, limit, boundaries, cap)
+    if wanted is None:
+        bounds = explicit(boundaries, shape.num_tokens, allow_empty)
+        check_ubatches(len(bounds) - 1, cap, "boundaries")
+    elif not shape.num_tokens:
         return Cut(slices=(), trims=None if lengths is None else ())
-    if splitter == "packed" and lengths is not None:
-        return pack_padded(lengths, count, limit, cap)
-    if splitter == "packed" and offsets is not None:
-        return pack_tokens(offsets, count, limit, cap)
-    bounds = _bounds(splitter, shape, offsets, (count, limit, cap), balance, num_tokens_padded)
+    elif splitter == "packed" and lengths is not None:
+        return pack_padded(lengths, wanted)
+    elif splitter == "packed" and offsets is not None:
+        return pack_tokens(offsets, wanted)
+    elif splitter in ("packed", "request-aligned") and (
+        offsets is not None or shape.num_tokens != shape.num_requests
+    ):
+        share = 0.0 if splitter == "packed" else _balance(balance)
+        bounds = _request_bounds(shape, offsets, wanted, share)
+    else:
+        bounds = _token_bounds(splitter, shape, wanted, num_tokens_padded)
     return _cut_at(shape, bounds, offsets, lengths)
 
 
@@ -124,8 +128,14 @@ def validate_slices(
 
 def _wanted(
     splitter: str, num_ubatches: int | None, limit: int | None, boundaries: object, cap: int
-) -> tuple[int | None, int | None]:
-    """(count, limit) as plain ints, exactly one of them None."""
+) -> PartsWanted | None:
+    """What was asked for; None for the splitter `explicit`, which has boundaries instead."""
+    if splitter == "explicit":
+        if num_ubatches is not None or limit is not None:
+            raise ArgumentValueError(
+                "the splitter is explicit; give boundaries without num_ubatches and limit"
+            )
+        return None
     if boundaries is not None:
         raise ArgumentValueError(
             f"boundaries were given, but the splitter is {splitter}; pass splitter='explicit'"
@@ -134,40 +144,43 @@ def _wanted(
         both = "neither" if limit is None else "both"
         raise ArgumentValueError(f"{both} of num_ubatches and limit were given; give exactly one")
     if limit is not None:
-        return None, checks.count("limit", limit)
+        return PartsWanted(limit=checks.count("limit", limit), max_ubatches=cap)
     count = checks.count("num_ubatches", num_ubatches)
     if count > cap:
         raise SliceError(f"num_ubatches is {count}, above the cap of {cap}; lower it, or raise max_ubatches")
-    return count, None
+    return PartsWanted(count=count, max_ubatches=cap)
 
 
-def _bounds(
-    splitter: str,
-    shape: BatchShape,
-    offsets: NDArray[np.int64] | None,
-    wanted: tuple[int | None, int | None, int],
-    balance: float,
-    num_tokens_padded: int | None,
+def _request_bounds(
+    shape: BatchShape, offsets: NDArray[np.int64] | None, wanted: PartsWanted, balance: float
 ) -> list[int]:
-    count, limit, cap = wanted
-    tokens, requests = shape.num_tokens, shape.num_requests
-    if splitter in ("request-aligned", "packed") and (offsets is not None or tokens != requests):
-        share = 0.0 if splitter == "packed" else _balance(balance)
-        starts = _equal_offsets(tokens, requests) if offsets is None else offsets
-        bounds = places.request_aligned(starts, count, limit, share)
-        places.check_ubatches(len(bounds) - 1, cap, f"limit {limit}")
-        return bounds
-    padded = tokens if num_tokens_padded is None else position("num_tokens_padded", num_tokens_padded)
+    """Boundaries between requests; without `offsets` they are taken as equally long."""
+    starts = _equal_offsets(shape.num_tokens, shape.num_requests) if offsets is None else offsets
+    bounds = request_aligned(starts, wanted, balance)
+    check_ubatches(len(bounds) - 1, wanted.max_ubatches, f"limit {wanted.limit}")
+    return bounds
+
+
+def _token_bounds(
+    splitter: str, shape: BatchShape, wanted: PartsWanted, num_tokens_padded: int | None
+) -> list[int]:
+    """Boundaries at any token: vLLM's rule for `floor`, else even."""
+    tokens = shape.num_tokens
+    padded = tokens
+    if num_tokens_padded is not None:
+        padded = checks.position("num_tokens_padded", num_tokens_padded)
     if padded < tokens:
         raise SliceError(
             f"num_tokens_padded is {padded}, below the {tokens} tokens there are; padding only adds"
         )
-    if count is None:
-        assert limit is not None
-        count = places.floor_count(padded, limit) if splitter == "floor" else places.even_count(tokens, limit)
-        places.check_ubatches(count, cap, f"limit {limit}")
-    places.check_fillable(count, tokens, "row" if tokens == requests else "token")
-    return places.floor(tokens, count, padded) if splitter == "floor" else places.even(tokens, count)
+    if wanted.limit is None:
+        count = wanted.parts
+    else:
+        limit = wanted.limit
+        count = floor_count(padded, limit) if splitter == "floor" else even_count(tokens, limit)
+        check_ubatches(count, wanted.max_ubatches, f"limit {limit}")
+    check_fillable(count, tokens, "row" if tokens == shape.num_requests else "token")
+    return floor(tokens, count, padded) if splitter == "floor" else even(tokens, count)
 
 
 def _cut_at(

@@ -1,9 +1,10 @@
 """Put requests in order of length and cut ranges of that order: the splitter `packed`.
 
-Invariant: a request is never cut, requests of equal length keep their order, and a part within the budget stays so:
-padded cost (longest times number) for rows that have lengths, else the sum of tokens. A request above the budget
-runs alone. On 4,096 log-normal lengths the same budget pads 3.4 % sorted and 73 % in the given order. Longest first,
-so that the largest blocks of memory are allocated first and found again by the others.
+Invariant: a request is never cut, requests of equal length keep their order, and a part within the budget
+stays so: padded cost (longest times number) for rows that have lengths, else the sum of tokens. A request
+above the budget runs alone. On 4,096 log-normal lengths the same budget pads 3.4 % sorted and 73 % in the
+given order. Longest first, so that the largest blocks of memory are allocated first and found again by the
+others.
 """
 
 from __future__ import annotations
@@ -13,18 +14,17 @@ from numpy.typing import NDArray
 
 from microbatch.cutting.boundaries import check_fillable, check_ubatches
 from microbatch.cutting.filling import Reach, balanced, fill, padded_reach, sum_reach
-from microbatch.cutting.slices import Cut, row_slices, token_slices
+from microbatch.cutting.slices import Cut, PartsWanted, row_slices, token_slices
 
 __all__ = ["pack_padded", "pack_tokens", "trims_of"]
 
 
-def pack_padded(lengths: NDArray[np.int64], count: int | None, limit: int | None, max_ubatches: int) -> Cut:
+def pack_padded(lengths: NDArray[np.int64], wanted: PartsWanted) -> Cut:
     """Pack rows by padded cost; a row of length 0 costs as much as one of length 1."""
     order = np.argsort(-lengths, kind="stable")
     falling = lengths[order]
     costs = np.maximum(falling, 1).tolist()
-    ends = _ends(padded_reach(costs), len(costs), count, limit, (costs[0], costs[0] * len(costs)))
-    check_ubatches(len(ends), max_ubatches, f"limit {limit}")
+    ends = _ends(padded_reach(costs), len(costs), wanted, (costs[0], costs[0] * len(costs)))
     bounds = [0, *ends]
     trims, avoided = trims_of(falling, bounds)
     return Cut(
@@ -32,14 +32,13 @@ def pack_padded(lengths: NDArray[np.int64], count: int | None, limit: int | None
     )
 
 
-def pack_tokens(offsets: NDArray[np.int64], count: int | None, limit: int | None, max_ubatches: int) -> Cut:
+def pack_tokens(offsets: NDArray[np.int64], wanted: PartsWanted) -> Cut:
     """Pack requests by the sum of their tokens; requests without tokens go to the last part."""
     lengths = np.diff(offsets)
     order = np.argsort(-lengths, kind="stable")
     edges = np.concatenate(([0], np.cumsum(lengths[order]))).tolist()
     filled = int(np.count_nonzero(lengths))
-    ends = _ends(sum_reach(edges), filled, count, limit, (edges[1], edges[-1]))
-    check_ubatches(len(ends), max_ubatches, f"limit {limit}")
+    ends = _ends(sum_reach(edges), filled, wanted, (edges[1], edges[-1]))
     ends[-1] = len(lengths)
     starts = [0, *ends[:-1]]
     slices = token_slices([0, *(edges[end] for end in ends)], zip(starts, ends, strict=True))
@@ -47,7 +46,8 @@ def pack_tokens(offsets: NDArray[np.int64], count: int | None, limit: int | None
 
 
 def trims_of(lengths: NDArray[np.int64], bounds: list[int]) -> tuple[tuple[int, ...], int]:
-    """(longest row of each part, at least 1; padded units saved against the whole batch at its longest row)."""
+    """Longest row of each part, at least 1; and the padded units that this saves against the longest of
+    all."""
     edges = np.asarray(bounds)
     sizes = np.diff(edges)
     trims = np.ones(len(sizes), np.int64)
@@ -58,14 +58,14 @@ def trims_of(lengths: NDArray[np.int64], bounds: list[int]) -> tuple[tuple[int, 
     return tuple(trims.tolist()), avoided
 
 
-def _ends(
-    reach: Reach, num_items: int, count: int | None, limit: int | None, budgets: tuple[int, int]
-) -> list[int]:
-    if limit is not None:
-        return fill(reach, num_items, limit)
-    assert count is not None
-    check_fillable(count, num_items, "request")
-    return balanced(reach, num_items, count, *budgets)
+def _ends(reach: Reach, num_items: int, wanted: PartsWanted, budgets: tuple[int, int]) -> list[int]:
+    """Ends of the parts; `budgets` are the costs of the costliest item and of all in one part."""
+    if wanted.limit is not None:
+        ends = fill(reach, num_items, wanted.limit)
+        check_ubatches(len(ends), wanted.max_ubatches, f"limit {wanted.limit}")
+        return ends
+    check_fillable(wanted.parts, num_items, "request")
+    return balanced(reach, num_items, wanted.parts, *budgets)
 
 
 def _unless_sorted(order: NDArray[np.int64]) -> NDArray[np.int64] | None:

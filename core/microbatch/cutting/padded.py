@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from microbatch.cutting.slices import UBatchSlice, position
+from microbatch.cutting.slices import UBatchSlice
 from microbatch.errors import SliceError
-from microbatch.options import checks
+from microbatch.options.checks import count, position
 
 __all__ = ["is_last_ubatch_empty", "padded_twin"]
 
@@ -14,7 +14,7 @@ __all__ = ["is_last_ubatch_empty", "padded_twin"]
 def padded_twin(
     slices: Sequence[UBatchSlice], num_tokens_padded: int, num_reqs_padded: int
 ) -> tuple[UBatchSlice, ...]:
-    """The same slices, the last one stretched to the padded counts (vLLM); SliceError where these are lower."""
+    """The same slices, the last one stretched to the padded counts; SliceError where these are lower."""
     if not slices:
         raise SliceError("there are no slices to stretch; cut the batch first")
     last = slices[-1]
@@ -33,6 +33,6 @@ def padded_twin(
 
 def is_last_ubatch_empty(num_tokens: int, num_tokens_padded: int, num_ubatches: int) -> bool:
     """Whether the floor rule would leave the last ubatch padding only (vLLM's condition)."""
-    count = checks.count("num_ubatches", num_ubatches)
+    parts = count("num_ubatches", num_ubatches)
     padded = position("num_tokens_padded", num_tokens_padded)
-    return padded // count * (count - 1) >= position("num_tokens", num_tokens)
+    return padded // parts * (parts - 1) >= position("num_tokens", num_tokens)

@@ -1,8 +1,8 @@
 """Do the numbers of a batch agree: tokens, requests, query_start_loc and lengths.
 
-Invariant: what passes here can be cut without another look; what does not is refused by name, index and value before
-anything is cut. Rejected: repairing, such as a query_start_loc that is one entry short, since the caller's attention
-would then run on other numbers than the cut.
+Invariant: what passes here can be cut without another look; what does not is refused by name, index and value
+before anything is cut. Rejected: repairing, such as a query_start_loc that is one entry short, since the
+caller's attention would then run on other numbers than the cut.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microbatch.cutting.slices import BatchShape, position
+from microbatch.cutting.slices import BatchShape
 from microbatch.errors import ArgumentTypeError, SliceError
+from microbatch.options.checks import position
 
 __all__ = ["check_shape"]
 
@@ -29,13 +30,14 @@ def check_shape(shape: BatchShape) -> tuple[NDArray[np.int64] | None, NDArray[np
     if shape.query_start_loc is not None:
         if shape.lengths is not None:
             raise SliceError(
-                "the batch has query_start_loc and lengths; give lengths for padded rows, query_start_loc for tokens"
+                "the batch has query_start_loc and lengths; "
+                "give lengths for padded rows, query_start_loc for tokens"
             )
         return _offsets(shape.query_start_loc, tokens, requests), None
     if tokens < requests:
         raise SliceError(
-            f"{tokens} tokens cannot cover {requests} requests, each needs at least 1; give query_start_loc if some "
-            "have none"
+            f"{tokens} tokens cannot cover {requests} requests, each needs at least 1; "
+            "give query_start_loc if some have none"
         )
     return None, None if shape.lengths is None else _lengths(shape.lengths, tokens, requests)
 
@@ -57,12 +59,13 @@ def _offsets(value: Any, tokens: int, requests: int) -> NDArray[np.int64]:
     if falls.any():
         index = int(falls.argmax()) + 1
         raise SliceError(
-            f"query_start_loc decreases at index {index} ({offsets[index - 1]} -> {offsets[index]}); give cumulative "
-            "token counts"
+            f"query_start_loc decreases at index {index} ({offsets[index - 1]} -> {offsets[index]}); "
+            "give cumulative token counts"
         )
     if offsets[-1] != tokens:
         raise SliceError(
-            f"query_start_loc[-1] is {offsets[-1]} but there are {tokens} tokens; they must be equal, trim the padding"
+            f"query_start_loc[-1] is {offsets[-1]} but there are {tokens} tokens; "
+            "they must be equal, trim the padding"
         )
     return offsets
 

@@ -1,16 +1,16 @@
 """The records of cutting: a part of a batch, a batch as numbers, and a batch cut into parts.
 
-Invariant: ranges are half open, counted from 0, and held as plain Python ints with step None, whatever kind of
-integer they were made from (a NumPy int as the last boundary has cost vLLM users wrong graph keys). A `UBatchSlice`
-never runs backwards; whether a list of them covers a batch is asked in `coverage.py`, which knows the batch.
-Rejected: checking every slice of our own making, since a step may have thousands and has 40 us for all of them.
+Invariant: ranges are half open, counted from 0, and held as plain Python ints with step None, whatever kind
+of integer they were made from (a NumPy int as the last boundary has cost vLLM users wrong graph keys). A
+`UBatchSlice` never runs backwards; whether a list of them covers a batch is asked in `covering.py`, which
+knows the batch. Rejected: checking every slice of our own making, since a step may have thousands and has 40
+us for all of them.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Self
 
@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microbatch.errors import ArgumentTypeError, SliceError
+from microbatch.options.checks import position
+from microbatch.options.messages import given
 
-__all__ = ["BatchShape", "Cut", "UBatchSlice", "given", "position", "row_slices", "token_slices"]
+__all__ = ["BatchShape", "Cut", "PartsWanted", "UBatchSlice", "row_slices", "token_slices"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class UBatchSlice:
     """The tokens and the requests of one ubatch. Positional order is (token_slice, req_slice).
 
     Raises ArgumentTypeError for what is not a slice of whole numbers, SliceError for one that has a step, is
-    negative, has no end or runs backwards. A request of which only a part is here still counts as one of its requests.
+    negative, has no end or runs backwards. A request of which only a part is here still counts as one of its
+    requests.
     """
 
     token_slice: slice
@@ -79,9 +82,27 @@ class BatchShape:
     num_requests: int
     """Requests; equal to `num_tokens` where each row is its own request."""
     query_start_loc: NDArray[np.int64] | None = None
-    """Cumulative tokens per request, length num_requests + 1, from 0; None: requests are taken as equally long."""
+    """Tokens before each request and their total, num_requests + 1 entries; None: equally long requests."""
     lengths: NDArray[np.int64] | None = None
     """True length of each row of a padded 2-D batch (rows are requests); None for any other batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartsWanted:
+    """How many parts, or how large; exactly one of `count` and `limit` is given."""
+
+    count: int | None = None
+    """Number of parts."""
+    limit: int | None = None
+    """Most units in a part."""
+    max_ubatches: int
+    """Most parts, whatever was asked for."""
+
+    @property
+    def parts(self) -> int:
+        """The count, where no limit is given."""
+        assert self.count is not None
+        return self.count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +112,14 @@ class Cut:
     slices: tuple[UBatchSlice, ...]
     """In order, every token in exactly one; empty for an empty batch."""
     permutation: NDArray[np.int64] | None = None
-    """Requests were put in this order before cutting: request i of the slices is request permutation[i] of the
-    batch. None: the order was kept."""
+    """Requests were put in this order before cutting: request i of the slices is request permutation[i] of
+    the batch. None: the order was kept."""
     trims: tuple[int, ...] | None = None
     """Longest row of each part, at least 1, where the batch has lengths; else None."""
     padding_avoided: int = 0
     """Padded units that trimming saves against num_requests * max(lengths)."""
+    known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What others work out from this cut alone, by name, so that steps that share the cut share it too."""
 
 
 _new = UBatchSlice.__new__
@@ -125,25 +148,6 @@ def token_slices(bounds: Sequence[int], requests: Iterable[tuple[int, int]]) -> 
         _set_requests(part, slice(first, last))
         parts.append(part)
     return tuple(parts)
-
-
-def position(name: str, value: Any) -> int:
-    """A whole number from 0; NumPy integers too, never a bool, float or text."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise ArgumentTypeError(f"{name} is {given(value)}; give a whole number") from None
-    if number < 0:
-        raise SliceError(f"{name} is {number}; negative positions are not accepted, count from 0")
-    return number
-
-
-def given(value: object) -> str:
-    """A value for a message: plain ones as they are, of others only the type."""
-    plain = isinstance(value, (bool, int, float, str, np.generic, type(None)))
-    return f"{str(value)[:80]!r} ({type(value).__name__})" if plain else f"of type {type(value).__name__}"
 
 
 def _normal(name: str, value: Any) -> slice:

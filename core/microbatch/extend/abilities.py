@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
-from microbatch.extend.protocols import Array, Stream, StreamPurpose
+from microbatch.extend.protocols import Array, Stream
 
 __all__ = [
     "Graph",
@@ -20,7 +20,6 @@ __all__ = [
     "SupportsGraphs",
     "SupportsLanes",
     "SupportsPeak",
-    "SupportsPriority",
     "SupportsProbe",
     "SupportsProcessGroup",
     "SupportsRanges",
@@ -135,15 +134,6 @@ class SupportsDeviceName(Protocol):
 
     def device_name(self) -> str:
         """The calling thread's device, as its vendor calls it. Asked once a wrapper."""
-        ...
-
-
-@runtime_checkable
-class SupportsPriority(Protocol):
-    """Backends whose streams have priorities."""
-
-    def priority_stream(self, purpose: StreamPurpose, priority: int) -> Stream:
-        """A stream with `priority`; lower numbers are more urgent, as in CUDA."""
         ...
 
 

@@ -8,7 +8,6 @@ a NaN, rounding a float), because a policy that answers it is broken in ways the
 from __future__ import annotations
 
 import dataclasses
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,8 @@ from microbatch.errors import PolicyError
 from microbatch.extend.abilities import SupportsState
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
+from microbatch.options.checks import as_whole
+from microbatch.options.messages import shown
 
 __all__ = ["Chain", "Checked", "checked"]
 
@@ -73,12 +74,12 @@ class Checked:
 
     def _valid(self, proposal: object, request: SizingRequest) -> Proposal:
         if not isinstance(proposal, Proposal):
-            raise PolicyError(f"{self._who} answered {_shown(proposal)} where a Proposal is due; {_REPORT}")
+            raise PolicyError(f"{self._who} answered {shown(proposal)} where a Proposal is due; {_REPORT}")
         if type(proposal.split) is not bool or type(proposal.hard) is not bool:
-            raise PolicyError(f"{self._who} answered split={_shown(proposal.split)}, hard={_shown(proposal.hard)}"
+            raise PolicyError(f"{self._who} answered split={shown(proposal.split)}, hard={shown(proposal.hard)}"
                               f" where bools are due; {_REPORT}")  # fmt: skip
         if not isinstance(proposal.reason, str):
-            raise PolicyError(f"{self._who} answered reason={_shown(proposal.reason)}, not a str; {_REPORT}")
+            raise PolicyError(f"{self._who} answered reason={shown(proposal.reason)}, not a str; {_REPORT}")
         limit = self._count("limit", proposal.limit, max(1, request.num_tokens))
         workers = self._count("workers", proposal.workers, None)
         if limit is proposal.limit and workers is proposal.workers:
@@ -88,11 +89,11 @@ class Checked:
     def _count(self, field: str, value: object, most: int | None) -> int | None:
         if value is None:
             return None
-        number = _index(value)
+        number = as_whole(value)
         if number is None or number < 1 or (most is not None and number > most):
             due = f"an int from 1 to {most}" if most is not None else "an int of at least 1"
             raise PolicyError(
-                f"{self._who} answered {field}={_shown(value)} where None or {due} is due; {_REPORT}"
+                f"{self._who} answered {field}={shown(value)} where None or {due} is due; {_REPORT}"
             )
         return number
 
@@ -178,22 +179,6 @@ def combine(answers: Sequence[Proposal], num_tokens: int) -> Proposal:
 
 
 _REPORT = "tell its author, or name another with policy="
-
-
-def _index(value: object) -> int | None:
-    if type(value) is int:
-        return value
-    if isinstance(value, bool):
-        return None
-    try:
-        return operator.index(value)  # type: ignore[arg-type]  # NumPy's integers are counts too
-    except TypeError:
-        return None
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _text(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """Pairs of streams that are lent to one step at a time; a backend's `lanes` may be made of this.
 
-Invariant: a pair is with one step or free, never with two; what is given back is lent again first, so steps that follow
-each other get the same pairs. Taking and giving are single operations on a deque, so an interrupt may cost a pair (a new
-one is made then) and never lends one twice.
+Invariant: a pair is with one step or free, never with two; what is given back is lent again first, so steps
+that follow each other get the same pairs. Taking and giving are single operations on a deque, so an interrupt
+may cost a pair (a new one is made then) and never lends one twice.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From an input file to the arguments of one step.
 
-Invariant: the file is checked as a whole before any row is worked on. Text is packed by length over all of its rows,
-since that is where padding is saved; arrays are mapped, so a batch may be bigger than memory.
+Invariant: the file is checked as a whole before any row is worked on. Text is packed by length over all of
+its rows, since that is where padding is saved; arrays are mapped, so a batch may be bigger than memory.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Inputs:
         return self
 
     def sample(self, rows: int) -> Inputs:
-        """At most `rows` of the rows, spread evenly over the file; what has another number of rows stays whole."""
+        """At most `rows` of the rows, spread evenly over the file; an array of other length stays whole."""
         if self.rows <= rows:
             return self
         chosen = np.linspace(0, self.rows - 1, rows).astype(np.int64)
@@ -76,7 +76,7 @@ def read_inputs(path: Path, *, column: str | None = None) -> Inputs:
     if kind not in KINDS:
         raise InputFileError(f"{path} is of no kind that can be read; name one of {', '.join(KINDS)}")
     if column is not None and kind != ".parquet":
-        raise ArgumentValueError(f"--column is for .parquet, and {path} is {kind}; leave it out")
+        raise ArgumentValueError(f"{path} is a {kind} file, which has no columns to name; leave --column out")
     if path.is_dir() or not path.exists():
         raise InputFileError(
             f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; name an input file"

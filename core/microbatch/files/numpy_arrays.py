@@ -1,7 +1,7 @@
 """NumPy's own files: one array mapped from `.npy`, or all arrays of an `.npz`.
 
-Invariant: nothing is unpickled, and a file that was cut short is refused before anything runs: mapped, it would end
-the process with SIGBUS in the middle of the work.
+Invariant: nothing is unpickled, and a file that was cut short is refused before anything runs: mapped, it
+would end the process with SIGBUS in the middle of the work.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The output file: whole under its name, or not there.
 
-Invariant: rows go to `NAME.part-PID` in the same folder, and only a complete result is moved to `NAME`, in one step
-and after it has reached the disk. The temporary file is created before the work, so a folder that cannot be written
-is found then. Its size is reserved before rows are mapped: on a full disk a map would end the process with SIGBUS.
-A part file whose process is gone (SIGKILL, power) is removed by the next run; the lock on it tells a process of
-another machine from one that is gone.
+Invariant: rows go to `NAME.part-PID` in the same folder, and only a complete result is moved to `NAME`, in
+one step and after it has reached the disk. The temporary file is created before the work, so a folder that
+cannot be written is found then. Its size is reserved before rows are mapped: on a full disk a map would end
+the process with SIGBUS. A part file whose process is gone (SIGKILL, power) is removed by the next run; the
+lock on it tells a process of another machine from one that is gone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KINDS = (".npy", ".npz")
 
 
 class OutputFile:
-    """A result file in the making; a context manager that leaves nothing behind unless `commit` was called."""
+    """A result file in the making; as a context manager it leaves nothing behind without `commit`."""
 
     def __init__(self, path: Path, source: Path | None = None) -> None:
         """Raises OutputFileError if `path` cannot be written, or is the input `source`."""
@@ -46,7 +46,8 @@ class OutputFile:
         return self.path.suffix.lower() == ".npz"
 
     def allocate(self, shape: tuple[int, ...], like: Any) -> np.ndarray[Any, Any]:
-        """The array to write rows into, mapped from the file; `like` has the dtype. For `out=` of a wrapper."""
+        """For `out=` of a wrapper: the array to write rows into, mapped from the file; `like` has the
+        dtype."""
         if self.shape is not None:
             raise OutputFileError(f"the function returns several arrays and {self.path} holds one; use .npz")
         dtype = _host_dtype(self.path, like)
@@ -107,7 +108,8 @@ class OutputFile:
             descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         except OSError as error:
             raise OutputFileError(
-                f"{self.path} cannot be written ({error.strerror}); choose a folder that this user may write to"
+                f"{self.path} cannot be written ({error.strerror}); "
+                "choose a folder that this user may write to"
             ) from None
         lock(descriptor)
         return descriptor
@@ -156,8 +158,8 @@ def _host(path: Path, name: str, value: Any) -> np.ndarray[Any, Any]:
         array = np.asarray(value)
     except (TypeError, RuntimeError, ValueError) as error:
         raise OutputFileError(
-            f"{name} is a {type(value).__name__} that cannot be written to {path} ({error}); return it as an array "
-            "on the host, without gradient"
+            f"{name} is a {type(value).__name__} that cannot be written to {path} ({error}); return it as an "
+            "array on the host, without gradient"
         ) from None
     if array.dtype.hasobject:
         raise OutputFileError(f"{name} is a {type(value).__name__}, no array of numbers; return an array")

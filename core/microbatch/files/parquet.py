@@ -1,7 +1,7 @@
 """One column of a Parquet file, through pyarrow (extra `data`).
 
-Invariant: a column comes out as a list of texts or as one numeric array; a missing value is an error that names the
-row, since no array could hold it without becoming another type.
+Invariant: a column comes out as a list of texts or as one numeric array; a missing value is an error that
+names the row, since no array could hold it without becoming another type.
 """
 
 from __future__ import annotations

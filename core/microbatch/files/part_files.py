@@ -1,7 +1,7 @@
 """Part files: which are still being written, and which were left by a process that is gone.
 
-Invariant: a part file is removed only if no process on this machine has its number and nobody holds its lock; in
-doubt it stays.
+Invariant: a part file is removed only if no process on this machine has its number and nobody holds its lock;
+in doubt it stays.
 """
 
 from __future__ import annotations

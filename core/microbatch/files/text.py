@@ -1,8 +1,8 @@
 """Text files: a row a line.
 
-Invariant: as many rows as lines, in order, empty lines too; the line break after the last line begins no row. Only
-line feeds end lines (a carriage return before one goes with it): `str.splitlines` would also cut at form feeds and
-Unicode separators, which stand inside paragraphs of real text.
+Invariant: as many rows as lines, in order, empty lines too; the line break after the last line begins no row.
+Only line feeds end lines (a carriage return before one goes with it): `str.splitlines` would also cut at form
+feeds and Unicode separators, which stand inside paragraphs of real text.
 """
 
 from __future__ import annotations

@@ -9,13 +9,14 @@ drops its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import optree
 
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.trees import leaf_paths, output_name
 from microbatch.binding.batch import Batch, Layout
-from microbatch.binding.paths import declared_rules, flatten
+from microbatch.binding.paths import declared_rules, flatten_by_layout
 from microbatch.cutting.cut import Cut
 from microbatch.errors import OutputMismatchError
 from microbatch.extend.protocols import Backend
@@ -23,7 +24,7 @@ from microbatch.gathering.choose_sink import Sinks
 from microbatch.gathering.given_out import Destination
 from microbatch.gathering.row_sink import Sink
 
-__all__ = ["Gather"]
+__all__ = ["Gather", "Outputs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,20 @@ class Agreed:
     """One per leaf."""
 
 
-class Gather:
-    """The outputs of one step. `store` each ubatch once, then ask for the `result` once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """What was said of the outputs before the first one came."""
 
-    The result of a `nested` one is stored into another as the output of one ubatch that ran in several parts.
-    """
+    layout: Layout | None = None
+    """The rules of the outputs; None infers them from sizes."""
+    out: object | None = None
+    """The caller's place for the result; None makes one."""
+    nested: bool = False
+    """Whether the result is stored into another gather, as the output of one part that ran in several."""
+
+
+class Gather:
+    """The outputs of one step. `store` each part once, then ask for the `result` once."""
 
     __slots__ = ("_agreed", "_destination", "_layout", "_sinks", "_stored")
 
@@ -50,15 +60,13 @@ class Gather:
         self,
         batch: Batch,
         cut: Cut,
-        layout: Layout | None,
         backend: Backend,
-        out: object | None = None,
-        *,
-        nested: bool = False,
+        outputs: Outputs,
     ) -> None:
-        self._sinks = Sinks(batch, cut, backend, nested=nested)
+        layout = outputs.layout
+        self._sinks = Sinks(batch, cut, backend, nested=outputs.nested)
         self._layout = layout if layout is not None and layout.outputs else None
-        self._destination = None if out is None else Destination(out, self._layout)
+        self._destination = None if outputs.out is None else Destination(outputs.out, self._layout)
         self._agreed: dict[int, Agreed] = {}
         self._stored = [False] * len(cut.slices)
 
@@ -74,7 +82,7 @@ class Gather:
         if agreed.spec is None:
             agreed.sinks[0].write(index, output)
         else:
-            leaves, spec = flatten(output, self._layout, "outputs", ())
+            leaves, spec = flatten_by_layout(output, self._layout, "outputs", ())
             if spec != agreed.spec:
                 raise self._other_structure(agreed, index, spec, output)
             for sink, leaf in zip(agreed.sinks, leaves, strict=True):
@@ -83,33 +91,41 @@ class Gather:
 
     def result(self) -> object:
         """The output of the whole batch, in the caller's order of rows."""
-        missing = [index for index, stored in enumerate(self._stored) if not stored]
-        assert not missing, f"ubatches {missing} were never stored"
-        agreed = self._agreed[0]
+        assert all(self._stored), f"ubatches were never stored: {self._stored}"
+        agreed, destination = self._agreed[0], self._destination
+        if agreed.spec is None and destination is None:
+            return agreed.sinks[0].finish()
         leaves = [sink.finish() for sink in agreed.sinks]
-        destination = self._destination
         if destination is not None and destination.holds(leaves):
             return destination.out
         return leaves[0] if agreed.spec is None else agreed.spec.unflatten(leaves)
 
     def _agree(self, index: int, output: object) -> Agreed:
         if self._layout is None and is_array(output):
-            allocate = None if self._destination is None else self._destination.only()
-            sink = self._sinks.make(output, index, (None, False), "output", allocate)
-            if self._destination is not None:
-                self._destination.check((sink,), (output,), ("output",))
-            return Agreed(index, None, (sink,))
-        leaves, spec = flatten(output, self._layout, "outputs", ())
+            return self._agree_on_one(index, output)
+        leaves, spec = flatten_by_layout(output, self._layout, "outputs", ())
         rules = declared_rules(spec, self._layout, "outputs", ()) or ((None, False),) * len(leaves)
         names = [output_name(path) for path in leaf_paths(spec)]
-        allocators = [None] * len(leaves) if self._destination is None else self._destination.of(spec)
+        given = [None] * len(leaves) if self._destination is None else self._destination.each(spec)
         sinks = tuple(
-            self._sinks.make(leaf, index, rule, name, allocate)
-            for leaf, rule, name, allocate in zip(leaves, rules, names, allocators, strict=True)
+            self._sinks.make(value, index, rule, self._sinks.leaf(name, allocate))
+            for value, rule, name, allocate in zip(leaves, rules, names, given, strict=True)
         )
         if self._destination is not None:
             self._destination.check(sinks, leaves, names)
         return Agreed(index, spec, sinks)
+
+    def _agree_on_one(self, index: int, output: Any) -> Agreed:
+        """As `_agree` where the output is one array and nothing was declared."""
+        given = None if self._destination is None else self._destination.only()
+        leaf = self._sinks.leaf("output", given)
+        if len(output.shape):
+            sink = self._sinks.rows(output, index, leaf)
+        else:
+            sink = self._sinks.make(output, index, (None, False), leaf)
+        if self._destination is not None:
+            self._destination.check((sink,), (output,), ("output",))
+        return Agreed(index, None, (sink,))
 
     def _other_structure(
         self, agreed: Agreed, index: int, spec: optree.PyTreeSpec, output: object

@@ -13,7 +13,7 @@ import optree
 
 from microbatch.arrays.looks import dtype_name, is_array
 from microbatch.arrays.trees import leaf_paths, output_name
-from microbatch.binding.paths import flatten
+from microbatch.binding.paths import flatten_by_layout
 from microbatch.binding.rules import Layout
 from microbatch.errors import ArgumentTypeError, ArgumentValueError
 from microbatch.gathering.row_sink import Allocate, RowsSink, Sink
@@ -41,12 +41,12 @@ class Destination:
         self._leaves = [self.out]
         return self._allocator(self.out, "out")
 
-    def of(self, spec: optree.PyTreeSpec) -> list[Allocate | None]:
+    def each(self, spec: optree.PyTreeSpec) -> list[Allocate | None]:
         """Where the rows of each leaf go."""
         names = ["out" + output_name(path)[len("output") :] for path in leaf_paths(spec)]
         if callable(self.out):
             return [self._allocator(self.out, name) for name in names]
-        leaves, given = flatten(self.out, self._layout, "outputs", ())
+        leaves, given = flatten_by_layout(self.out, self._layout, "outputs", ())
         if given != spec:
             raise ArgumentValueError(
                 "out has another structure than the output; pass one array (or None for a constant) per output leaf"

@@ -9,15 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from microbatch.arrays.equal import same, text
+from microbatch.arrays.equal import describe_constant, equal_values
 from microbatch.arrays.looks import along, is_array, kind_of
 from microbatch.arrays.memory import version_of
 from microbatch.arrays.overwritten import check_apart
 from microbatch.binding.rules import Rule
 from microbatch.errors import OutputMismatchError
-from microbatch.extend.protocols import Backend
-from microbatch.gathering.row_places import Places
-from microbatch.gathering.row_sink import RowsSink, mismatch
+from microbatch.gathering.row_places import RowPlaces
+from microbatch.gathering.row_sink import OutputLeaf, RowsSink, mismatch
 
 __all__ = ["ConstantSink", "DoubtfulSink", "KeptSink", "ListSink", "PaddedSink"]
 
@@ -92,10 +91,11 @@ class ConstantSink(Keep):
                 continue
             if is_array(value) != is_array(first) or (value is None) != (first is None):
                 raise mismatch(self.name, index, kind_of(value), 0, kind_of(first))
-            if not same(first, value):
+            if not equal_values(first, value):
                 raise OutputMismatchError(
-                    f"constant {self.name} differs: {text(first)} in ubatch 0, {text(value)} in ubatch {index}; "
-                    "declare the output reduce(fn) or collect(), or tokens() for a list with an entry per row"
+                    f"constant {self.name} differs: {describe_constant(first)} in ubatch 0, "
+                    f"{describe_constant(value)} in ubatch {index}; declare the output reduce(fn) or collect(), or "
+                    "tokens() for a list with an entry per row"
                 )
         return first
 
@@ -105,7 +105,7 @@ class ListSink(Keep):
 
     __slots__ = ("places",)
 
-    def __init__(self, name: str, places: Places) -> None:
+    def __init__(self, name: str, places: RowPlaces) -> None:
         super().__init__(name, len(places.counts))
         self.places = places
 
@@ -116,8 +116,8 @@ class ListSink(Keep):
         expected = self.places.counts[index]
         if len(part) != expected:
             raise OutputMismatchError(
-                f"ubatch {index} returned {len(part)} rows at {self.name}; its input had {expected} "
-                f"{self.places.unit}; return one entry for each"
+                f"{self.name} does not have one entry for each row of the input: ubatch {index} had {expected} "
+                f"{self.places.unit} and returned {len(part)} rows; return one entry for each"
             )
         self.values[index] = part
 
@@ -137,7 +137,9 @@ class DoubtfulSink(Keep):
 
     __slots__ = ("choices",)
 
-    def __init__(self, name: str, choices: Sequence[tuple[Places, Callable[[Any, int], RowsSink]]]) -> None:
+    def __init__(
+        self, name: str, choices: Sequence[tuple[RowPlaces, Callable[[Any, int], RowsSink]]]
+    ) -> None:
         super().__init__(name, len(choices[0][0].counts))
         self.choices = choices
 
@@ -148,7 +150,7 @@ class DoubtfulSink(Keep):
         if len(fitting) != 1:
             fit = "neither tokens nor requests" if not fitting else "tokens and requests alike"
             raise OutputMismatchError(
-                f"the rows of {self.name} in the ubatches, {sizes}, fit {fit}; declare the output tokens() or requests()"
+                f"{self.name} has rows that fit {fit} ({sizes} in the ubatches); declare the output tokens() or requests()"
             )
         check_apart(self.name, self.values, self.versions)
         sink = fitting[0](self.values[0], 0)
@@ -164,17 +166,15 @@ class PaddedSink(Keep):
 
     def __init__(
         self,
-        name: str,
+        leaf: OutputLeaf,
         count: int,
-        trim: int,
-        width: int | None,
-        backend: Backend,
+        padded: tuple[int, int | None],
         make: Callable[[Any, int], RowsSink],
     ) -> None:
-        super().__init__(name, count)
-        self.trim = trim
-        self.width = width
-        self.backend = backend
+        """`padded` is the axis that was trimmed, and its width in the inputs."""
+        super().__init__(leaf.name, count)
+        self.trim, self.width = padded
+        self.backend = leaf.backend
         self.make = make
 
     def write(self, index: int, part: Any) -> None:

@@ -15,11 +15,11 @@ from microbatch.binding.leaf_parts import Rows, token_permutation
 from microbatch.cutting.cut import BatchShape, Cut
 from microbatch.errors import OutputMismatchError
 
-__all__ = ["Places", "request_places", "token_places"]
+__all__ = ["RowPlaces", "request_places", "token_places"]
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class RowPlaces:
     """The rows of one unit (tokens or requests)."""
 
     unit: Literal["tokens", "requests"]
@@ -34,21 +34,21 @@ class Places:
     """Position in the cut -> row of the caller; None when they are the same."""
 
 
-def token_places(shape: BatchShape, cut: Cut) -> Places:
+def token_places(shape: BatchShape, cut: Cut) -> RowPlaces:
     """Every token is in exactly one ubatch."""
     order = (
         None if cut.permutation is None else token_permutation(shape, np.asarray(cut.permutation, np.int64))
     )
-    return Places(
+    return RowPlaces(
         unit="tokens",
         total=shape.num_tokens,
-        counts=tuple(piece.num_tokens for piece in cut.slices),
-        ranges=tuple(piece.token_slice for piece in cut.slices),
+        counts=tuple([piece.num_tokens for piece in cut.slices]),
+        ranges=tuple([piece.token_slice for piece in cut.slices]),
         order=order,
     )
 
 
-def request_places(shape: BatchShape, cut: Cut) -> Places:
+def request_places(shape: BatchShape, cut: Cut) -> RowPlaces:
     """A request may be in several ubatches; the last one writes it. Raises OutputMismatchError for one in none."""
     ranges: list[slice] = []
     expected = shape.num_requests
@@ -64,7 +64,7 @@ def request_places(shape: BatchShape, cut: Cut) -> Places:
         raise OutputMismatchError(
             "request 0 has no tokens and is in no ubatch, so it has no output; leave empty requests out"
         )
-    return Places(
+    return RowPlaces(
         unit="requests",
         total=shape.num_requests,
         counts=tuple(piece.num_reqs for piece in cut.slices),

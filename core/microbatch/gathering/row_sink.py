@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,13 +20,28 @@ from microbatch.arrays.memory import on_host, version_of
 from microbatch.arrays.overwritten import check_apart
 from microbatch.errors import ArgumentValueError, OutputMismatchError
 from microbatch.extend.protocols import Backend
-from microbatch.gathering.result_memory import Home
-from microbatch.gathering.row_places import Places
+from microbatch.extend.records import FailureKind
+from microbatch.gathering.result_memory import allocate_again
+from microbatch.gathering.row_places import RowPlaces
 
-__all__ = ["Allocate", "RowsSink", "Sink", "kind_of", "mismatch"]
+__all__ = ["Allocate", "OutputLeaf", "RowsSink", "Sink", "mismatch", "no_row_each"]
 
 Allocate = Callable[[tuple[int, ...], Any], Any]
 """allocate(shape, like) -> array: where the result of a leaf comes from."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLeaf:
+    """One leaf of the outputs, before anything of it was seen."""
+
+    name: str
+    """What messages call it: `output['h']`."""
+    backend: Backend
+    """What copies its rows."""
+    allocate: Allocate
+    """Makes the result."""
+    given: bool = False
+    """Whether the result is the caller's own array."""
 
 
 class Sink(Protocol):
@@ -44,125 +60,128 @@ class RowsSink:
     """Rows of an array, each written to its place in one result."""
 
     __slots__ = (
-        "_allocate", "_axis", "_backend", "_class", "_device", "_dtype", "_first", "_given", "_kept", "_name", "_places",
-        "_tail", "_target", "_token", "_versions",
+        "_axis", "_class", "_device", "_dtype", "_first", "_kept", "_leaf", "_places", "_tail", "_target", "_token",
+        "_versions", "shape",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        part: Any,
-        index: int,
-        axis: int,
-        places: Places,
-        name: str,
-        backend: Backend,
-        home: Home,
-        allocate: Allocate | None = None,
-    ) -> None:
-        shape = part.shape
+    def __init__(self, part: Any, index: int, axis: int, places: RowPlaces, leaf: OutputLeaf) -> None:
+        shape = tuple(part.shape)
         self._axis = axis
-        self._tail = tuple(shape[1:]) if axis == 0 else (*shape[:axis], *shape[axis + 1 :])
+        self._tail = shape[1:] if axis == 0 else (*shape[:axis], *shape[axis + 1 :])
         self._dtype = part.dtype
-        self._class = class_of(part)
+        self._class = np.ndarray if type(part) is np.ndarray else class_of(part)
         self._device = getattr(part, "device", None)
         self._first = index
         self._places = places
-        self._name = name
-        self._backend = backend
-        self._allocate = allocate or home.empty
-        self._given = allocate is not None
+        self._leaf = leaf
         self._kept: dict[int, Any] = {}
         self._versions: dict[int, int | None] = {}
         self._target: Any = None
         self._token: deque[None] = deque([None])
-
-    @property
-    def shape(self) -> tuple[int, ...]:
+        self.shape = (*self._tail[:axis], places.total, *self._tail[axis:])
         """Shape of the whole result."""
-        axis = self._axis
-        return (*self._tail[:axis], self._places.total, *self._tail[axis:])
 
     def write(self, index: int, part: Any) -> None:
         """Put the rows of ubatch `index` in their place; raises OutputMismatchError if they do not fit."""
         places, axis = self._places, self._axis
         shape = getattr(part, "shape", None)
         if shape is None or len(shape) <= axis:
-            raise mismatch(self._name, index, kind_of(part), self._first, f"{self._dtype} rows")
+            raise mismatch(self._leaf.name, index, kind_of(part), self._first, f"{self._dtype} rows")
         tail = shape[1:] if axis == 0 else (*shape[:axis], *shape[axis + 1 :])
         if tail != self._tail or shape[axis] != places.counts[index] or part.dtype != self._dtype:
             raise self._wrong(index, part)
         if getattr(part, "device", None) != self._device:
-            raise mismatch(self._name, index, f"on {part.device}", self._first, f"on {self._device}")
+            raise mismatch(self._leaf.name, index, f"on {part.device}", self._first, f"on {self._device}")
         if type(part) is not self._class and class_of(part) is not self._class:
             found, expected = f"a {type(part).__name__}", f"a {self._class.__name__}"
-            raise mismatch(self._name, index, found, self._first, expected)
+            raise mismatch(self._leaf.name, index, found, self._first, expected)
+        recorded = self._leaf.backend.differentiable((part,))
         target = self._target
-        if target is None or self._backend.differentiable((part,)):
+        if target is None and not recorded:
             target = self._start(part)
-        if target is None:
-            self._keep(index, part)
+        if target is None or recorded:
+            self._keep(index, part, recorded=recorded)
         else:
             self._place(target, index, part)
+            if self._kept:
+                self._place_copies(target)
 
     def finish(self) -> Any:
         """The whole result."""
-        if self._target is not None and not self._backend.differentiable(tuple(self._kept.values())):
-            for index, part in self._kept.items():
-                self._place(self._target, index, part)
-            return self._target
-        return self._joined()
+        if self._target is not None:
+            self._place_copies(self._target)
+        return self._target if not self._kept and self._target is not None else self._joined()
 
-    def _keep(self, index: int, part: Any) -> None:
-        """Until the end: as it is where autograd records, else a copy, since the function may use its memory again
-        while another thread is still making the result."""
-        if self._backend.differentiable((part,)):
+    def _keep(self, index: int, part: Any, *, recorded: bool) -> None:
+        """Keep it until the end: as it is where autograd records, else a copy, since the function may use its memory
+        again while another thread is still making the result."""
+        if recorded:
+            if self._leaf.given:
+                raise ArgumentValueError(
+                    f"autograd records {self._leaf.name}, so it cannot go to out=; leave out= away"
+                )
             self._versions[index] = version_of(part)
         else:
-            owned = self._backend.empty(part.shape, part)
-            self._backend.copy(owned, part)
+            owned = self._leaf.backend.empty(part.shape, part)
+            self._leaf.backend.copy(owned, part)
             part = owned
         self._kept[index] = part
 
+    def _place_copies(self, target: Any) -> None:
+        """Write the copies that were kept while the result was made, and let their memory go.
+
+        Taking one out is a single operation, so two threads never write the same one.
+        """
+        for index in [index for index in tuple(self._kept) if index not in self._versions]:
+            copy = self._kept.pop(index, None)
+            if copy is not None:
+                self._place(target, index, copy)
+
     def _start(self, part: Any) -> Any:
-        """The target to write `part` into; None where the part must be kept."""
-        if self._backend.differentiable((part,)):
-            if self._given:
-                raise ArgumentValueError(
-                    f"autograd records {self._name}, so it cannot go to out=; leave out= away"
-                )
-            return None
+        """The result, made now; None while another thread is making it."""
         try:
             self._token.pop()
         except IndexError:
             return self._target
         try:
-            self._target = target = self._allocate(self.shape, part)
+            self._target = target = self._allocated(part)
         except BaseException:
             self._token.append(None)
             raise
         return target
 
+    def _allocated(self, part: Any) -> Any:
+        leaf = self._leaf
+        try:
+            return leaf.allocate(self.shape, part)
+        except Exception as error:
+            if leaf.given or leaf.backend.classify(error) is not FailureKind.OOM:
+                raise
+        return allocate_again(leaf.backend, leaf.allocate, self.shape, part)
+
     def _place(self, target: Any, index: int, part: Any) -> None:
         places, axis = self._places, self._axis
         where = places.ranges[index]
-        part = self._owned(index, part)
-        if self._given and isinstance(target, np.ndarray) and not isinstance(part, np.ndarray):
+        if where.stop - where.start != places.counts[index]:
+            part = self._owned(index, part)
+        if self._leaf.given and isinstance(target, np.ndarray) and not isinstance(part, np.ndarray):
             target[along(axis, where if places.order is None else places.order[where])] = on_host(part)
         elif places.order is None:
-            self._backend.copy(target[where if axis == 0 else along(axis, where)], part)
+            self._leaf.backend.copy(target[where if axis == 0 else along(axis, where)], part)
         else:
-            self._backend.scatter(target, places.order[where], part, axis)
+            self._leaf.backend.scatter(target, places.order[where], part, axis)
 
     def _owned(self, index: int, part: Any) -> Any:
+        """The rows that are this ubatch's to write: a request that straddles its end is the next one's."""
         where = self._places.ranges[index]
         rows = where.stop - where.start
         return part if rows == self._places.counts[index] else part[along(self._axis, slice(0, rows))]
 
     def _joined(self) -> Any:
         """Join parts that autograd must see, with those already written taken back out of the target."""
-        places, axis, backend = self._places, self._axis, self._backend
+        places, axis, backend = self._places, self._axis, self._leaf.backend
         kept = range(len(places.ranges))
-        check_apart(self._name, [self._kept.get(i) for i in kept], [self._versions.get(i) for i in kept])
+        check_apart(self._leaf.name, [self._kept.get(i) for i in kept], [self._versions.get(i) for i in kept])
         parts = []
         for index, where in enumerate(places.ranges):
             if index in self._kept:
@@ -178,23 +197,28 @@ class RowsSink:
 
     def _wrong(self, index: int, part: Any) -> OutputMismatchError:
         """What exactly does not fit."""
-        places, axis, first = self._places, self._axis, self._first
+        places, axis, first, name = self._places, self._axis, self._first, self._leaf.name
         if part.dtype != self._dtype:
-            return mismatch(self._name, index, kind_of(part), first, str(self._dtype))
+            return mismatch(name, index, kind_of(part), first, str(self._dtype))
         if part.shape[axis] != places.counts[index]:
-            return OutputMismatchError(
-                f"ubatch {index} returned {part.shape[axis]} rows at {self._name}; its input had "
-                f"{places.counts[index]} {places.unit}; declare the output replicate(), reduce(fn) or collect() "
-                "if it is not per row"
-            )
+            return no_row_each(name, index, part.shape[axis], f"{places.counts[index]} {places.unit}")
         tail = (*part.shape[:axis], *part.shape[axis + 1 :])
         hint = ""
         if len(tail) == len(self._tail):
             wide = [place + (place >= axis) for place, size in enumerate(tail) if size != self._tail[place]]
             hint = f"; if axis {wide[0]} is padded, declare it {places.unit}(trim={wide[0]})"
         return OutputMismatchError(
-            f"{self._name} has rows of shape {tail} in ubatch {index} and {self._tail} in ubatch {first}{hint}"
+            f"{name} has rows of shape {tail} in ubatch {index} and {self._tail} in ubatch {first}{hint}"
         )
+
+
+def no_row_each(name: str, index: int, found: int, expected: str) -> OutputMismatchError:
+    """The error for an output that has other rows than its part of the inputs."""
+    return OutputMismatchError(
+        f"{name} does not have one row for each row of the input: ubatch {index} had {expected} and returned {found} rows; "
+        "if the function needs all rows at once (a mean over rows, the last row), call it whole; if another axis has the "
+        "rows, declare the output tokens(axis); else declare it replicate(), reduce(fn) or collect()"
+    )
 
 
 def mismatch(name: str, index: int, found: str, first: int, expected: str) -> OutputMismatchError:

@@ -14,14 +14,14 @@ from typing import Any
 from microbatch.extend.abilities import Graph
 from microbatch.graphs.key import GraphKey
 
-__all__ = ["Entry", "GraphCache"]
+__all__ = ["CapturedGraph", "GraphCache"]
 
 MOST_REFUSED = 1024
 """Reasons remembered; the oldest goes first."""
 
 
 @dataclass(slots=True)
-class Entry:
+class CapturedGraph:
     """One captured call, with the arrays it reads and writes."""
 
     graph: Graph
@@ -45,7 +45,7 @@ class GraphCache:
 
     def __init__(self, drain: Callable[[], object]) -> None:
         self._drain = drain
-        self._entries: OrderedDict[GraphKey, Entry] = OrderedDict()
+        self._entries: OrderedDict[GraphKey, CapturedGraph] = OrderedDict()
         self._refused: OrderedDict[GraphKey, str] = OrderedDict()
 
     def __len__(self) -> int:
@@ -54,22 +54,22 @@ class GraphCache:
     @property
     def held(self) -> int:
         """Bytes of all kept graphs."""
-        return sum(entry.size for entry in self._entries.values())
+        return sum(graph.size for graph in self._entries.values())
 
-    def find(self, key: GraphKey) -> Entry | None:
+    def find(self, key: GraphKey) -> CapturedGraph | None:
         """The graph of `key`, which becomes the most recently used."""
-        entry = self._entries.get(key)
-        if entry is not None:
+        graph = self._entries.get(key)
+        if graph is not None:
             self._entries.move_to_end(key)
-        return entry
+        return graph
 
-    def keep(self, key: GraphKey, entry: Entry, budget: int) -> bool:
-        """Keep `entry` and drop the oldest until all fit `budget` bytes; False if it alone does not."""
-        if entry.size > budget:
+    def keep(self, key: GraphKey, graph: CapturedGraph, budget: int) -> bool:
+        """Keep `graph` and drop the oldest until all fit `budget` bytes; False if it alone does not."""
+        if graph.size > budget:
             self._drain()
-            self.refuse(key, f"its graph takes {entry.size} bytes, above the budget of {budget}")
+            self.refuse(key, f"its graph takes {graph.size} bytes, above the budget of {budget}")
             return False
-        self._entries[key] = entry
+        self._entries[key] = graph
         self._entries.move_to_end(key)
         if self.held > budget:
             self._drain()

@@ -10,11 +10,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import optree
-
 from microbatch.arrays.looks import is_array
-from microbatch.extend.abilities import SupportsGraphState
-from microbatch.extend.protocols import Backend
+from microbatch.extend.device import Device
 
 __all__ = ["GraphKey", "Refused", "describe"]
 
@@ -49,12 +46,13 @@ class GraphKey:
 
 
 def describe(
-    spec: Any, leaves: Sequence[Any], backend: Backend, *, uniform: bool, modes: Hashable = None
+    spec: Any, leaves: Sequence[Any], device: Device, *, uniform: bool, modes: Hashable = None
 ) -> GraphKey | Refused:
     """The key of a call; `uniform` says that all arrays are cut along axis 0, as without a layout.
 
     `modes` of the function count like those of the framework.
     """
+    backend = device.backend
     arrays = [leaf for leaf in leaves if is_array(leaf)]
     if not arrays:
         return Refused("there is no array among the arguments")
@@ -73,16 +71,10 @@ def describe(
             parts.append((type(leaf).__name__, repr(leaf)))
         else:
             return Refused(f"an argument of type {type(leaf).__name__} has no value to tell calls apart by")
-    state = backend.graph_state() if isinstance(backend, SupportsGraphState) else None
+    state = None if device.graph_state is None else device.graph_state.graph_state()
     return GraphKey(spec, tuple(parts), rows, (state, modes))
 
 
 def _common_rows(arrays: Sequence[Any]) -> int | None:
     sizes = {int(array.shape[0]) for array in arrays if len(array.shape)}
     return sizes.pop() if len(sizes) == 1 else None
-
-
-def flatten(tree: Any) -> tuple[list[Any], Any]:
-    """Leaves and structure."""
-    leaves, spec = optree.tree_flatten(tree)
-    return list(leaves), spec

@@ -1,4 +1,6 @@
-"""What the host has: files of `/proc`, control groups, cores. The one reader for core, backends and the command line.
+"""What the host has: files of `/proc`, control groups, cores.
+
+The one reader for core, backends and the command line.
 
 Nothing here decides anything from what it read.
 """

@@ -1,9 +1,9 @@
 """Where the control groups of this process are, for whoever reads limits from them.
 
-Invariant: every directory given back exists at the time of the call and is the process's own group or one of its
-ancestors, innermost first; a limit anywhere on that way counts. Both `/proc/self/cgroup` and the mount table are
-read, since inside a container the first shows a path that the second has mounted elsewhere. Rejected: the fixed
-path `/sys/fs/cgroup`, which misses a limit on a parent, and every cgroup v1 system.
+Invariant: every directory given back exists at the time of the call and is the process's own group or one of
+its ancestors, innermost first; a limit anywhere on that way counts. Both `/proc/self/cgroup` and the mount
+table are read, since inside a container the first shows a path that the second has mounted elsewhere.
+Rejected: the fixed path `/sys/fs/cgroup`, which misses a limit on a parent, and every cgroup v1 system.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ __all__ = ["control_groups", "read_number", "read_text"]
 def control_groups(controller: str, root: Path = Path("/")) -> list[Path]:
     """Directories of this process's groups for `controller` (`memory`, `cpu`), innermost first.
 
-    `root` stands for the root of the file system, so that tests can give a drawn tree. Version 2 (one hierarchy)
-    and version 1 (one hierarchy a controller) may both be there; the list then has both.
+    `root` stands for the root of the file system, so that tests can give a drawn tree. Version 2 (one
+    hierarchy) and version 1 (one hierarchy a controller) may both be there; the list then has both.
     """
     paths = _own_paths(read_text(root / "proc/self/cgroup"), controller)
     found: list[Path] = []

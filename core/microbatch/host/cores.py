@@ -1,7 +1,7 @@
 """How many cores this process may use.
 
-Invariant: at least 1, and never more than the affinity mask and every CPU quota above the process allow. A container
-with a quota of 2 on a 64-core host gets 2: more threads would be throttled, all of them at once.
+Invariant: at least 1, and never more than the affinity mask and every CPU quota above the process allow. A
+container with a quota of 2 on a 64-core host gets 2: more threads would be throttled, all of them at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["usable_cores"]
 
 
 def usable_cores(root: Path = Path("/")) -> int:
-    """Cores by affinity and by CPU quota (rounded up: 1.5 cores are used by 2 threads), whichever is fewer."""
+    """Cores by affinity or by CPU quota (rounded up: 1.5 cores are 2 threads), whichever is fewer."""
     quotas = [quota for group in control_groups("cpu", root) if (quota := _quota(group)) is not None]
     return max(1, min([_affinity(), *quotas]))
 
@@ -27,7 +27,7 @@ def _affinity() -> int:
 
 
 def _quota(group: Path) -> int | None:
-    """Cores by `cpu.max` (version 2: "quota period") or `cpu.cfs_quota_us` (version 1); None without a limit."""
+    """Cores by `cpu.max` (version 2: "quota period") or `cpu.cfs_quota_us` (version 1), if limited."""
     words = read_text(group / "cpu.max").split()
     if len(words) == 2 and words[0].isdigit() and words[1].isdigit():
         quota, period = int(words[0]), int(words[1])

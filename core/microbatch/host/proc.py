@@ -1,6 +1,7 @@
 """The one reader of `/proc`: memory of the machine and of this process, pressure, and the processor's name.
 
-Invariant: reading never fails; where the system does not tell, the answer is empty, 0, or the architecture's name.
+Invariant: reading never fails; where the system does not tell, the answer is empty, 0, or the architecture's
+name.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ __all__ = ["why_not"]
 def why_not(info: BackendInfo) -> tuple[str, str]:
     """(reason, remedy), both empty when the backend can run.
 
-    A hint that says `pip install` is a remedy only where a module of the backend is missing: with CuPy there and
-    no driver it would be wrong advice.
+    A hint that says `pip install` is a remedy only where a module of the backend is missing: with CuPy there
+    and no driver it would be wrong advice.
     """
     try:
         answer: object = info.probe()

@@ -1,7 +1,7 @@
 """Which backend a step uses: the named one, or the one that owns the inputs.
 
-Invariant: a named backend never falls back. For `auto` the answer is remembered per array type and device, so a
-warm call costs one dictionary lookup.
+Invariant: a named backend never falls back. For `auto` the answer is remembered per array type and device, so
+a warm call costs one dictionary lookup.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from microbatch.arrays.looks import is_array
-from microbatch.binding.paths import flatten
+from microbatch.arrays.trees import flatten
 from microbatch.extend.protocols import Backend
 from microbatch.loading.plugins import Plugins
 
@@ -47,5 +47,8 @@ class BackendChoice:
 
 
 def _arrays(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
-    leaves, _ = flatten((args, dict(kwargs)), None, "inputs", ())
+    try:
+        leaves, _ = flatten((args, dict(kwargs)))
+    except RecursionError:  # the tree contains itself; binding refuses it with the words for it
+        return []
     return [leaf for leaf in leaves if is_array(leaf)]

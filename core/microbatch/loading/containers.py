@@ -1,7 +1,7 @@
 """Container types of others, made known to optree so that their leaves are cut and put together.
 
-Invariant: a container's module is never imported here; a type is registered once somebody else imported it, and
-once only, however often this is asked.
+Invariant: a container's module is never imported here; a type is registered once somebody else imported it,
+and once only, however often this is asked.
 """
 
 from __future__ import annotations

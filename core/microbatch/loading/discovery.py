@@ -1,22 +1,22 @@
 """Which plugins are installed, which of them may run, and what importing each of them gave.
 
-Invariant: a plugin that cannot be imported is kept as a record with its reason; it never stops another plugin and
-never stops microbatch. What comes with microbatch cannot be switched off. Rejected:
+Invariant: a plugin that cannot be imported is kept as a record with its reason; it never stops another plugin
+and never stops microbatch. What comes with microbatch cannot be switched off. Rejected:
 `PluginManager.load_setuptools_entrypoints`, which lets one failing import take all plugins down and skips the
 second of two equal names without a word.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
 
 from microbatch.extend.hookspecs import PROJECT
+from microbatch.loading.entry_points import PluginEntry
+from microbatch.loading.objects import load_object
 
-__all__ = ["Found", "Switches", "discover", "installed"]
+__all__ = ["DiscoveredPlugin", "Switches", "discover"]
 
 DISABLE = "MICROBATCH_DISABLE_PLUGINS"
 """Entry-point or distribution names that stay off, joined by commas; `all` or `1` for every third party."""
@@ -25,7 +25,7 @@ ALLOW = "MICROBATCH_PLUGINS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Found:
+class DiscoveredPlugin:
     """One installed plugin, after the attempt to import it; equal to itself only."""
 
     name: str
@@ -76,54 +76,42 @@ class Switches:
         return ""
 
 
-def discover(entry_points: Iterable[EntryPoint], environment: Mapping[str, str]) -> tuple[Found, ...]:
+def discover(entries: Iterable[PluginEntry], environment: Mapping[str, str]) -> tuple[DiscoveredPlugin, ...]:
     """Import every plugin that may run, what comes with microbatch first, then by distribution and name.
 
-    The order of the import path does not show. Entry points listed twice (an editable install and stale metadata
-    of the same version) count once.
+    The order of the import path does not show. Entry points listed twice (an editable install and stale
+    metadata of the same version) count once.
     """
     switches = Switches.read(environment)
-    found = {_key(point): point for point in entry_points}
-    return tuple(_load(found[key], switches) for key in sorted(found))
+    once = {_key(entry): entry for entry in entries}
+    return tuple(_load(once[key], switches) for key in sorted(once))
 
 
-def installed() -> tuple[EntryPoint, ...]:
-    """The entry points of the group `microbatch`; 1-60 ms, growing with the number of distributions."""
-    return tuple(importlib.metadata.entry_points(group=PROJECT))
+def _key(entry: PluginEntry) -> tuple[bool, str, str, str, str]:
+    distribution = _normal(entry.distribution)
+    return (distribution != PROJECT, distribution, entry.name, entry.target, entry.version)
 
 
-def _key(point: EntryPoint) -> tuple[bool, str, str, str, str]:
-    distribution, version = _distribution(point)
-    return (_normal(distribution) != PROJECT, _normal(distribution), point.name, point.value, version)
-
-
-def _load(point: EntryPoint, switches: Switches) -> Found:
-    distribution, version = _distribution(point)
-    builtin = _normal(distribution) == PROJECT
-    blocked = "" if builtin else switches.blocked(point.name, distribution)
+def _load(entry: PluginEntry, switches: Switches) -> DiscoveredPlugin:
+    builtin = _normal(entry.distribution) == PROJECT
+    blocked = "" if builtin else switches.blocked(entry.name, entry.distribution)
     plugin: object | None = None
     error: BaseException | None = None
     if not blocked:
         try:
-            plugin = point.load()
+            plugin = load_object(entry.target.partition("[")[0].strip())  # without its extras
         except (Exception, SystemExit) as failure:  # noqa: BLE001 - a plugin may even exit on import
             error = failure
-    return Found(
-        name=point.name,
-        target=point.value,
-        distribution=distribution,
-        version=version,
+    return DiscoveredPlugin(
+        name=entry.name,
+        target=entry.target,
+        distribution=entry.distribution,
+        version=entry.version,
         builtin=builtin,
         plugin=plugin,
         blocked=blocked,
         error=error,
     )
-
-
-def _distribution(point: EntryPoint) -> tuple[str, str]:
-    if point.dist is None:
-        return "", ""
-    return point.dist.name, point.dist.version
 
 
 def _names(text: str) -> frozenset[str]:

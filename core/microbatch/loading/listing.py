@@ -1,18 +1,18 @@
 """One line of `microbatch.backends()`, `policies()` and `plugins()`, and how each is made.
 
-Invariant: making a listing imports nothing beyond the light plugin modules, and never raises for what a plugin
-did wrong: the fault is in the line's `reason`.
+Invariant: making a listing imports nothing beyond the light plugin modules, and never raises for what a
+plugin did wrong: the fault is in the line's `reason`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from microbatch.extend.records import BackendInfo, PolicyInfo
-from microbatch.loading.discovery import Found
-from microbatch.loading.registry import Offer, Registry
+from microbatch.loading.discovery import DiscoveredPlugin
+from microbatch.loading.registry import Offer, Registry, clash, clash_remedy
 
 __all__ = ["Listing"]
 
@@ -54,9 +54,18 @@ def policy_lines(registry: Registry) -> Iterator[Listing]:
             yield _line(offer, "policy", reason=clash(name, "policy", offers))
 
 
-def backend_line(offer: Offer[BackendInfo], reason: str, remedy: str) -> Listing:
-    """One backend."""
-    return _line(offer, "backend", reason=reason, remedy=remedy, priority=offer.info.priority)
+def backend_lines(
+    registry: Registry, why_not: Callable[[Offer[BackendInfo]], tuple[str, str]]
+) -> Iterator[Listing]:
+    """All backends, highest priority first; `why_not` gives (reason, remedy) of one that cannot run here."""
+    offers = [offer for several in registry.backends.values() for offer in several]
+    for offer in sorted(offers, key=lambda offer: (-offer.info.priority, offer.info.name)):
+        rivals = registry.backends[offer.info.name]
+        if len(rivals) == 1:
+            reason, remedy = why_not(offer)
+        else:
+            reason, remedy = clash(offer.info.name, "backend", rivals), clash_remedy(rivals)
+        yield _line(offer, "backend", reason=reason, remedy=remedy, priority=offer.info.priority)
 
 
 def plugin_lines(registry: Registry) -> Iterator[Listing]:
@@ -81,19 +90,6 @@ def plugin_lines(registry: Registry) -> Iterator[Listing]:
         )
 
 
-def clash(name: str, what: str, offers: Sequence[Offer[Any]]) -> str:
-    """Who announces the same name, with versions; empty for a single offer."""
-    if len(offers) < 2:
-        return ""
-    return f"{what} {name!r} is announced by {' and by '.join(offer.source.origin for offer in offers)}"
-
-
-def clash_remedy(offers: Sequence[Offer[Any]]) -> str:
-    """How to end a clash."""
-    names = " or ".join(sorted({offer.source.distribution or offer.source.name for offer in offers}))
-    return f"uninstall one of them, or set MICROBATCH_DISABLE_PLUGINS to {names}"
-
-
 def _line(offer: Offer[Any], kind: Literal["backend", "policy"], *, reason: str, **more: Any) -> Listing:
     info: BackendInfo | PolicyInfo = offer.info
     return Listing(
@@ -111,7 +107,7 @@ def _line(offer: Offer[Any], kind: Literal["backend", "policy"], *, reason: str,
     )
 
 
-def _announced(registry: Registry, found: Found) -> str:
+def _announced(registry: Registry, found: DiscoveredPlugin) -> str:
     parts = [
         *(f"backend {name}" for name, offers in registry.backends.items() if _from(offers, found)),
         *(f"policy {name}" for name, offers in registry.policies.items() if _from(offers, found)),
@@ -121,11 +117,11 @@ def _announced(registry: Registry, found: Found) -> str:
     return ", ".join(parts)
 
 
-def _from(offers: Sequence[Offer[Any]], found: Found) -> bool:
+def _from(offers: Sequence[Offer[Any]], found: DiscoveredPlugin) -> bool:
     return any(offer.source is found for offer in offers)
 
 
-def _plugin_remedy(found: Found, problems: Sequence[str]) -> str:
+def _plugin_remedy(found: DiscoveredPlugin, problems: Sequence[str]) -> str:
     if not problems:
         return ""
     if found.blocked:

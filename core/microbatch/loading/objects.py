@@ -1,7 +1,8 @@
 """From `package.module:Class` to an object that has all that its protocol asks for.
 
-Invariant: an object that leaves here has every member of its protocol. The check is made once, when the object is
-built, so that a missing method is reported by name before a step and not as an AttributeError inside one.
+Invariant: an object that leaves here has every member of its protocol. The check is made once, when the
+object is built, so that a missing method is reported by name before a step and not as an AttributeError
+inside one.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ __all__ = ["build", "load_object", "missing_members"]
 
 
 def load_object(target: str) -> Any:
-    """Import `package.module:attribute`; raises what the import raises, AttributeError for a missing name."""
+    """Import `package.module` or what `package.module:attribute` names.
+
+    Raises what the import raises, AttributeError for a missing name.
+    """
     module, _, attribute = target.partition(":")
     found: Any = import_module(module)
-    for part in attribute.split("."):
+    for part in attribute.split(".") if attribute else ():
         found = getattr(found, part)
     return found
 

@@ -1,45 +1,49 @@
 """Looking up backends and policies by name or by inputs; the one thing the rest of core asks about plugins.
 
-Invariant: a named backend never falls back, and a broken or blocked plugin costs nobody but itself. Plugins are
-found, imported and asked once, at the first lookup; from then on all answers are plain objects. Two threads that
-come first at the same time may both look, and the first result stays (dictionaries publish with `setdefault`).
-Rejected: a manager in a module global, as tests and embedders need one of their own.
+Invariant: a named backend never falls back, and a broken or blocked plugin costs nobody but itself. Plugins
+are found, imported and asked once, at the first lookup; from then on all answers are plain objects. Two
+threads that come first at the same time may both look, and the first result stays (dictionaries publish with
+`setdefault`). Rejected: a manager in a module global, as tests and embedders need one of their own.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import EntryPoint
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from microbatch.errors import (
-    BackendUnavailableError,
-    MicrobatchError,
-    PluginConflictError,
-    UnknownNameError,
-    near_match,
-)
+from microbatch.errors import BackendUnavailableError, MicrobatchError
 from microbatch.extend.protocols import Backend, SizingPolicy
 from microbatch.extend.records import BackendInfo, StepReport
-from microbatch.loading import containers, listing
+from microbatch.loading import containers
 from microbatch.loading.availability import why_not
-from microbatch.loading.discovery import Found, discover, installed
-from microbatch.loading.listing import Listing
+from microbatch.loading.discovery import DiscoveredPlugin, discover
+from microbatch.loading.entry_points import entry_of, installed
 from microbatch.loading.objects import build
+from microbatch.loading.observers import tell
 from microbatch.loading.registry import Offer, Registry
 
-__all__ = ["Listing", "Plugins", "default_plugins", "register_containers"]
+if TYPE_CHECKING:  # both cost time that the first wrap of a process need not pay
+    from importlib.metadata import EntryPoint
+
+    from microbatch.loading.listing import Listing
+
+__all__ = [
+    "Plugins",
+    "backends",
+    "default_plugins",
+    "plugins",
+    "policies",
+    "register_containers",
+]
 
 
 class Plugins:
     """The plugins of one place: installed ones, or those given.
 
-    `entry_points` stand in for the installed ones; `extra` are modules or objects with hook implementations, used
-    without being installed; `environment` stands in for `os.environ`.
+    `entry_points` stand in for the installed ones; `extra` are modules or objects with hook implementations,
+    used without being installed; `environment` stands in for `os.environ`.
     """
 
     __slots__ = ("_backends", "_entry_points", "_environment", "_extra", "_reasons", "_state")
@@ -67,13 +71,13 @@ class Plugins:
     def backend(self, name: str) -> Backend:
         """The backend called `name`, built when first asked for.
 
-        Raises UnknownNameError, PluginConflictError, BackendUnavailableError (reason and remedy), PluginLoadError
-        (cause chained) or PluginError (a member of the protocol is missing).
+        Raises UnknownNameError, PluginConflictError, BackendUnavailableError (reason and remedy),
+        PluginLoadError (cause chained) or PluginError (a member of the protocol is missing).
         """
         known = self._backends.get(name)
         if known is not None:
             return known
-        offer = self._only("backend", name, self.registry.backends)
+        offer = self.registry.only("backend", name, self.registry.backends)
         reason, remedy = self._why_not(offer)
         if reason:
             raise BackendUnavailableError(
@@ -85,8 +89,8 @@ class Plugins:
     def backend_for(self, leaves: Sequence[object]) -> Backend:
         """The available backend of highest priority that owns one of `leaves`, else `cpu`.
 
-        Backends whose `modules` have no type among the leaves are neither probed nor loaded. One that fails to
-        load is passed over when another owns the leaves; if none does, its error is raised.
+        Backends whose `modules` have no type among the leaves are neither probed nor loaded. One that fails
+        to load is passed over when another owns the leaves; if none does, its error is raised.
         """
         modules = {_top(kind) for leaf in leaves for kind in type(leaf).__mro__}
         failure: MicrobatchError | None = None
@@ -104,26 +108,20 @@ class Plugins:
 
     def policy(self, name: str, **options: Any) -> SizingPolicy:
         """A new policy called `name`; `options` go to its class. Errors as of `backend`."""
-        offer = self._only("policy", name, self.registry.policies)
+        offer = self.registry.only("policy", name, self.registry.policies)
         what = f"policy {name!r} ({offer.source.origin})"
         return cast("SizingPolicy", build(what, offer.info.load, SizingPolicy, options))
 
     def listeners(self) -> bool:
-        """Whether anybody observes finished steps; asked once per wrapper, so that reports cost nothing else."""
+        """Whether anybody observes finished steps; asked once per wrapper."""
         return bool(self.registry.observers)
 
     def step_finished(self, report: StepReport) -> None:
-        """Tell the observers. One that raises is reported once, as a RuntimeWarning; the step is not affected."""
-        for observer in self.registry.observers:
-            try:
-                observer.call(*[report for _ in observer.arguments])
-            except Exception as error:  # noqa: BLE001 - the step is done and must reach its caller
-                self._complain(
-                    observer.source, f"microbatch_step_finished raised {type(error).__name__}: {error}"
-                )
+        """Tell the observers. One that raises is a RuntimeWarning, once; the step is not affected."""
+        tell(self.registry, report)
 
     def register_containers(self) -> None:
-        """Register with optree the announced containers whose modules are imported by now; may be repeated."""
+        """Register the announced containers whose modules are imported by now; may be repeated."""
         for offer in self.registry.containers:
             problem = containers.register(offer.info)
             if problem and problem not in self.registry.problems.get(offer.source, ()):
@@ -131,57 +129,35 @@ class Plugins:
 
     def backends(self) -> tuple[Listing, ...]:
         """Every announced backend, highest priority first; nothing but the probes is run."""
-        registry = self.registry
-        offers = [(name, offer) for name, several in registry.backends.items() for offer in several]
-        offers.sort(key=lambda pair: (-pair[1].info.priority, pair[0]))
-        lines = []
-        for name, offer in offers:
-            rivals = registry.backends[name]
-            reason, remedy = self._why_not(offer) if len(rivals) == 1 else ("", "")
-            reason = reason or listing.clash(name, "backend", rivals)
-            remedy = remedy or (listing.clash_remedy(rivals) if len(rivals) > 1 else "")
-            lines.append(listing.backend_line(offer, reason, remedy))
-        return tuple(lines)
+        from microbatch.loading.listing import backend_lines
+
+        return tuple(backend_lines(self.registry, self._why_not))
 
     def policies(self) -> tuple[Listing, ...]:
         """Every announced policy, by name."""
-        return tuple(listing.policy_lines(self.registry))
+        from microbatch.loading.listing import policy_lines
+
+        return tuple(policy_lines(self.registry))
 
     def plugins(self) -> tuple[Listing, ...]:
         """Every plugin, the blocked and the broken ones with their reason."""
-        return tuple(listing.plugin_lines(self.registry))
+        from microbatch.loading.listing import plugin_lines
 
-    def _complain(self, source: Found, problem: str) -> None:
-        """Write a problem down and warn of it, the first time; never raises, even with warnings as errors."""
-        if source in self.registry.complained:
-            return
-        self.registry.complained.add(source)
-        self.registry.report(source, problem)
-        with contextlib.suppress(RuntimeWarning):
-            warnings.warn(
-                f"plugin {source.name!r} ({source.origin}): {problem}", RuntimeWarning, stacklevel=3
-            )
+        return tuple(plugin_lines(self.registry))
 
     def _discover(self) -> Registry:
         environment = os.environ if self._environment is None else self._environment
-        points = installed() if self._entry_points is None else self._entry_points
+        points = self._entry_points
+        entries = installed() if points is None else tuple(entry_of(point) for point in points)
         given = tuple(
-            Found(name=_title(plugin), target=_title(plugin), plugin=plugin) for plugin in self._extra
+            DiscoveredPlugin(name=_title(plugin), target=_title(plugin), plugin=plugin)
+            for plugin in self._extra
         )
-        return Registry(discover(points, environment) + given)
-
-    def _only(self, what: str, name: str, known: Mapping[str, Sequence[Offer[Any]]]) -> Offer[Any]:
-        offers = known.get(name, ())
-        if not offers:
-            raise UnknownNameError(
-                f"no {what} is called {name!r};{near_match(str(name), known)}{self.registry.faults()}"
-            )
-        if len(offers) > 1:
-            raise PluginConflictError(f"{listing.clash(name, what, offers)}; {listing.clash_remedy(offers)}")
-        return offers[0]
+        return Registry(discover(entries, environment) + given)
 
     def _candidates(self, modules: set[str]) -> list[Offer[BackendInfo]]:
-        """Offers that may own types of `modules` and can run here, highest priority first; clashes are left out."""
+        """Offers that may own types of `modules` and can run here, highest priority first, without
+        clashes."""
         offers = [
             several[0]
             for several in self.registry.backends.values()
@@ -206,10 +182,25 @@ class Plugins:
 def default_plugins() -> Plugins:
     """The installed plugins of this process, shared by all wrappers that are given none.
 
-    The only lazily made global of core: backends own streams and pools, so wrappers must share them, and reading
-    the metadata of all distributions takes up to 60 ms. Everything also accepts a `Plugins` of its own.
+    The only lazily made global of core: backends own streams and pools, so wrappers must share them, and
+    finding plugins takes 5 ms. Everything also accepts a `Plugins` of its own.
     """
     return Plugins()
+
+
+def backends() -> tuple[Listing, ...]:
+    """Every announced backend: where it comes from, whether it can run here, why not, what to do."""
+    return default_plugins().backends()
+
+
+def policies() -> tuple[Listing, ...]:
+    """Every announced sizing policy."""
+    return default_plugins().policies()
+
+
+def plugins() -> tuple[Listing, ...]:
+    """Every plugin of the entry-point group, the broken ones with their reason."""
+    return default_plugins().plugins()
 
 
 def register_containers(plugins: Plugins | None = None) -> None:

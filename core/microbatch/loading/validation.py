@@ -1,7 +1,7 @@
 """Whether a record that a plugin announced is what it must be.
 
-Invariant: nothing of a record is used before it passed here. Type checkers cannot see through a hook, so the types
-that the fields declare are checked once, when the record arrives.
+Invariant: nothing of a record is used before it passed here. Type checkers cannot see through a hook, so the
+types that the fields declare are checked once, when the record arrives.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from microbatch.extend.records import API
+from microbatch.options.messages import shown
 
 __all__ = ["faults"]
 
@@ -35,21 +36,21 @@ _CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = MappingProxyType(
 
 
 def faults(record: Any, kind: type[Any]) -> str:
-    """What is wrong with `record`, which should be a `kind` of this contract number; empty when nothing is."""
+    """What is wrong with `record`, which should be a `kind` of this contract number; often empty."""
     if not isinstance(record, kind):
-        return f"announced {_short(record)} ({type(record).__name__}); announce {kind.__name__}"
+        return f"announced {shown(record)} ({type(record).__name__}); announce {kind.__name__}"
     if record.api != API:
         return (
-            f"{_called(record)} speaks plugin API {_short(record.api)}, this is {API}; update the older side"
+            f"{_called(record)} speaks plugin API {shown(record.api)}, this is {API}; update the older side"
         )
     for name, (fits, wanted) in _CHECKS.items():
         if hasattr(record, name) and not fits(getattr(record, name)):
-            return f"{_called(record)}: {name} must be {wanted}, got {_short(getattr(record, name))}"
+            return f"{_called(record)}: {name} must be {wanted}, got {shown(getattr(record, name))}"
     return ""
 
 
 def _called(record: Any) -> str:
-    return _short(getattr(record, "name", getattr(record, "type", record)))
+    return shown(getattr(record, "name", getattr(record, "type", record)))
 
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:
@@ -58,8 +59,3 @@ def _matches(pattern: re.Pattern[str], value: object) -> bool:
 
 def _all_text(value: object) -> bool:
     return isinstance(value, tuple) and all(isinstance(entry, str) and entry for entry in value)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,16 +1,17 @@
 """Sizes of memory as people write them: `2GiB`, `500MB`.
 
-Invariant: `parse_bytes(format_bytes(n))` is `n`. Decimal and binary units are told apart; a bare `2G` is refused, as
-half of the tools mean one and half the other, and a limit that is 7 % too high is an out-of-memory error.
+Invariant: `parse_bytes(format_bytes(n))` is `n`. Decimal and binary units are told apart; a bare `2G` is
+refused, as half of the tools mean one and half the other, and a limit that is 7 % too high is an
+out-of-memory error.
 """
 
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from types import MappingProxyType
 
 from microbatch.errors import ArgumentValueError
+from microbatch.options.messages import shorten
 
 __all__ = ["format_bytes", "parse_bytes"]
 
@@ -30,7 +31,7 @@ def parse_bytes(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise ArgumentValueError(
-            f"{text[:80]!r} is not a size; write bytes, or a number with a unit such as '2GiB'"
+            f"{shorten(text)!r} is not a size; write bytes, or a number with a unit such as '2GiB'"
         )
     number, unit = match.groups()
     factor = _UNITS.get(unit.lower())
@@ -40,10 +41,12 @@ def parse_bytes(text: str) -> int:
             if unit.lower() in set("kmgtp")
             else "use B, kB, MB, GB, KiB, MiB or GiB"
         )
-        raise ArgumentValueError(f"{text[:80]!r} has no unit that is known; {hint}")
+        raise ArgumentValueError(f"{shorten(text)!r} has no unit that is known; {hint}")
+    from decimal import Decimal  # 1 ms, and few options are sizes
+
     size = int(Decimal(number.replace("_", "")) * factor)
     if size < 1:
-        raise ArgumentValueError(f"{text[:80]!r} is less than one byte; give a size above 0")
+        raise ArgumentValueError(f"{shorten(text)!r} is less than one byte; give a size above 0")
     return size
 
 

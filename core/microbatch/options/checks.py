@@ -1,8 +1,9 @@
 """Is an argument what it must be: whole numbers, seconds, switches, names, sizes.
 
-Invariant: each check returns the value in its plain Python type or raises, naming the argument, what was given and
-what to give. ArgumentTypeError is for the wrong kind, ArgumentValueError for the wrong value, UnknownNameError for a
-name that does not exist. `True` is no count and `"2"` is no number: both come from mistakes.
+Invariant: each check returns the value in its plain Python type or raises, naming the argument, what was
+given and what to give. ArgumentTypeError is for the wrong kind, ArgumentValueError for the wrong value,
+UnknownNameError for a name that does not exist. `True` is no count and `"2"` is no number: both come from
+mistakes.
 """
 
 from __future__ import annotations
@@ -12,18 +13,58 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
+from microbatch.errors import ArgumentTypeError, ArgumentValueError, SliceError, UnknownNameError, near_match
 from microbatch.options.byte_sizes import parse_bytes
+from microbatch.options.messages import given, shorten
 
-__all__ = ["choice", "count", "flag", "increasing", "label", "names", "path", "seconds", "size"]
+__all__ = [
+    "as_whole",
+    "choice",
+    "count",
+    "flag",
+    "increasing",
+    "label",
+    "names",
+    "path",
+    "position",
+    "seconds",
+    "size",
+    "whole",
+]
 
 LONGEST_WAIT = 10**9
 """Seconds; locks of some platforms overflow beyond."""
 
 
-def count(name: str, value: Any, highest: int = 2**63 - 1) -> int:
-    """A whole number from 1 to `highest`; NumPy integers too, never a bool, float or text."""
-    number = _whole(name, value)
+def as_whole(value: object) -> int | None:
+    """`value` as a plain int if it is a whole number (NumPy's too); None for a bool, float or text."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]  # whatever it is, this says whether it counts
+    except TypeError:
+        return None
+
+
+def whole(name: str, value: object) -> int:
+    """A whole number of any sign."""
+    number = as_whole(value)
+    if number is None:
+        raise ArgumentTypeError(f"{name} is {given(value)}; give a whole number")
+    return number
+
+
+def position(name: str, value: object) -> int:
+    """A whole number from 0, such as a place in a batch; SliceError for a negative one."""
+    number = whole(name, value)
+    if number < 0:
+        raise SliceError(f"{name} is {number}; negative positions are not accepted, count from 0")
+    return number
+
+
+def count(name: str, value: object, highest: int = 2**63 - 1) -> int:
+    """A whole number from 1 to `highest`."""
+    number = whole(name, value)
     if not 1 <= number <= highest:
         raise ArgumentValueError(f"{name} is {number}; it must be from 1 to {highest}")
     return number
@@ -34,11 +75,12 @@ def seconds(name: str, value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
-        raise ArgumentTypeError(f"{name} is {_given(value)}; give a positive number of seconds, or None")
+        raise ArgumentTypeError(f"{name} is {given(value)}; give a positive number of seconds, or None")
     number = float(value)
     if not 0 < number <= LONGEST_WAIT:  # also refuses nan and inf
         raise ArgumentValueError(
-            f"{name} is {number}; give a positive number of seconds up to {LONGEST_WAIT}, or None for no limit"
+            f"{name} is {number}; "
+            f"give a positive number of seconds up to {LONGEST_WAIT}, or None for no limit"
         )
     return number
 
@@ -46,7 +88,7 @@ def seconds(name: str, value: Any) -> float | None:
 def flag(name: str, value: Any) -> bool:
     """True or False; nothing that merely counts as one."""
     if not isinstance(value, bool):
-        raise ArgumentTypeError(f"{name} is {_given(value)}; give True or False")
+        raise ArgumentTypeError(f"{name} is {given(value)}; give True or False")
     return value
 
 
@@ -54,7 +96,7 @@ def choice(name: str, value: Any, known: Sequence[str]) -> str:
     """One of `known`."""
     text = _text(name, value)
     if text not in known:
-        raise UnknownNameError(f"{name} {text[:80]!r} does not exist;{near_match(text, known)}")
+        raise UnknownNameError(f"{name} {shorten(text)!r} does not exist;{near_match(text, known)}")
     return text
 
 
@@ -62,7 +104,7 @@ def names(name: str, value: Any) -> str:
     """A name, or names joined by commas; whether they exist is asked when they are looked up."""
     text = _text(name, value)
     if not all(part.strip() for part in text.split(",")):
-        raise ArgumentValueError(f"{name} is {text[:80]!r}; give a name, such as 'auto'")
+        raise ArgumentValueError(f"{name} is {shorten(text)!r}; give a name, such as 'auto'")
     return ",".join(part.strip() for part in text.split(","))
 
 
@@ -81,7 +123,7 @@ def path(name: str, value: Any) -> str | None:
         return None
     text = _text(name, os.fspath(value) if isinstance(value, os.PathLike) else value)
     if not text.strip() or "\0" in text:
-        raise ArgumentValueError(f"{name} is {text[:80]!r}; give the path of a file, or None")
+        raise ArgumentValueError(f"{name} is {shorten(text)!r}; give the path of a file, or None")
     return text
 
 
@@ -98,36 +140,24 @@ def size(name: str, value: Any) -> int | None:
 
 
 def increasing(name: str, value: Any) -> tuple[int, ...] | None:
-    """Whole numbers from 1 on, sorted and each once, from a sequence or text such as `8,16,32`; None for none."""
+    """Whole numbers from 1, sorted, each once, of a sequence or a text such as `8,16,32`; or None."""
     if value is None:
         return None
     if isinstance(value, str):
         try:
             value = [int(part) for part in value.split(",")]
         except ValueError:
-            raise ArgumentValueError(f"{name} is {value[:80]!r}; give numbers, such as '8,16,32'") from None
+            raise ArgumentValueError(
+                f"{name} is {shorten(value)!r}; give numbers, such as '8,16,32'"
+            ) from None
     if isinstance(value, (bytes, bool, int, float)) or not isinstance(value, Sequence):
-        raise ArgumentTypeError(f"{name} is {_given(value)}; give a sequence of whole numbers, or None")
+        raise ArgumentTypeError(f"{name} is {given(value)}; give a sequence of whole numbers, or None")
     if not value:
         raise ArgumentValueError(f"{name} is empty; give at least one size, or None")
     return tuple(sorted({count(name, number) for number in value}))
 
 
-def _whole(name: str, value: Any) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise ArgumentTypeError(f"{name} is {_given(value)}; give a whole number") from None
-
-
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise ArgumentTypeError(f"{name} is {_given(value)}; give a name as text")
+        raise ArgumentTypeError(f"{name} is {given(value)}; give a name as text")
     return value
-
-
-def _given(value: object) -> str:
-    text = repr(value) if isinstance(value, (bool, int, float, str, type(None))) else "an object"
-    return f"{text[:80]} ({type(value).__name__})"

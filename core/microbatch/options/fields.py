@@ -1,7 +1,7 @@
 """The options of a wrapper, as one frozen record.
 
-Invariant: a value of this class is valid; whoever holds one need not check it again. Where each value came from
-(argument, context manager, environment, file, default) is the business of `options.py`.
+Invariant: a value of this class is valid; whoever holds one need not check it again. Where each value came
+from (argument, context manager, environment, file, default) is the business of `sources.py`.
 """
 
 from __future__ import annotations
@@ -60,16 +60,17 @@ class UBatchConfig:
     thread_safe: bool = True
     """False says that two calls of the function must never overlap."""
     graphs: bool = False
-    """Capture calls, or whole steps of ubatches that take turns, as graphs and replay them, where the backend can and the
-    results are those without. A replay reads weights where they were at the capture (updates in place are seen, other
-    arrays in their place are not) and repeats no host code; wrap again after replacing weights."""
+    """Capture calls, or whole steps of ubatches that take turns, as graphs and replay them, where the backend
+    can and the results are those without. A replay reads weights where they were at the capture (updates in
+    place are seen, other arrays in their place are not) and repeats no host code; wrap again after replacing
+    weights."""
     graph_sizes: tuple[int, ...] | None = None
-    """Rows to capture, in increasing order; calls are padded up to the next one. None captures sizes as they come."""
+    """Rows to capture; calls are padded up to the next larger number. None captures sizes as they come."""
     max_ubatches: int = 65536
     """Most ubatches in one step; a guard against a wrong count."""
 
     def __post_init__(self) -> None:
-        """Raise ArgumentTypeError, ArgumentValueError or UnknownNameError for the first value that cannot be."""
+        """Raise ArgumentTypeError, ArgumentValueError or UnknownNameError for the first wrong value."""
         for field in fields(self):
             object.__setattr__(self, field.name, checked(field.name, getattr(self, field.name)))
         if self.num_ubatches > self.max_ubatches:

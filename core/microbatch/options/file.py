@@ -1,9 +1,9 @@
 """The configuration file: where it is looked for, and what is in it, with line numbers.
 
-Invariant: a file is data. Nothing in it is run, expanded or imported; an unknown key is an error, and so is a value of
-the wrong type. A file that was found rather than named is trusted less, since it may come with a cloned repository:
-it may name a history only inside its own folder, and does not count when somebody else put it into a folder that
-anybody may write to.
+Invariant: a file is data. Nothing in it is run, expanded or imported; an unknown key is an error, and so is a
+value of the wrong type. A file that was found rather than named is trusted less, since it may come with a
+cloned repository: it may name a history only inside its own folder, and does not count when somebody else put
+it into a folder that anybody may write to.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +55,8 @@ class ConfigFile:
 def find(start: Path) -> ConfigFile | None:
     """The nearest file from `start` upward, to the root of the repository or of the file system.
 
-    In one folder `microbatch.toml` goes before `pyproject.toml`; the latter counts if it has [tool.microbatch].
+    In one folder `microbatch.toml` goes before `pyproject.toml`; the latter counts if it has
+    [tool.microbatch].
     """
     for folder in _upward(start):
         for name in (OWN_NAME, SHARED_NAME):
@@ -76,11 +76,13 @@ def named(path: Path) -> ConfigFile:
 
 
 def read(path: Path, *, found: bool) -> ConfigFile | None:
-    """Parse one file; None for a `pyproject.toml` without our table. Raises ConfigError with path and line."""
+    """Parse one file; None for a `pyproject.toml` without our table. Raises ConfigError."""
     shared = path.name == SHARED_NAME
     raw = _bytes(path, LARGEST_SHARED if shared else LARGEST)
     if shared and b"microbatch" not in raw:
         return None
+    import tomllib  # 2 ms, and most wrappers are built where there is no file
+
     try:
         text = raw.decode("utf-8")
         table: Any = tomllib.loads(text)

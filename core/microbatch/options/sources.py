@@ -1,8 +1,8 @@
 """Where each option of a wrapper comes from, and what it is.
 
-Invariant: argument > `with microbatch.config()` > environment > file > default, field by field. A source is checked
-whole, also where a stronger one overrules it: a misspelt key must not lie in wait. Resolution happens once, when a
-wrapper is built; changing the environment later changes no wrapper that exists.
+Invariant: argument > `with microbatch.config()` > environment > file > default, field by field. A source is
+checked whole, also where a stronger one overrules it: a misspelt key must not lie in wait. Resolution happens
+once, when a wrapper is built; changing the environment later changes no wrapper that exists.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
-import msgspec
-
 from microbatch.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -27,11 +25,10 @@ from microbatch.errors import (
     near_match,
 )
 from microbatch.options import file as config_file
-from microbatch.options.byte_sizes import parse_bytes
 from microbatch.options.fields import UBatchConfig, checked
 from microbatch.options.file import ConfigFile
 
-__all__ = ["Resolved", "config", "parse_bytes", "resolve", "variable"]
+__all__ = ["Resolved", "config", "resolve", "variable"]
 
 FIELDS = tuple(field.name for field in fields(UBatchConfig))
 DEFAULTS: Mapping[str, Any] = MappingProxyType({field.name: field.default for field in fields(UBatchConfig)})
@@ -54,7 +51,7 @@ class Resolved:
     """Field to `argument`, `config()`, `environment MICROBATCH_...`, `microbatch.toml:3` or `default`."""
 
     def explicit(self, field: str) -> bool:
-        """Whether the user set this field anywhere; what the user set is never overruled by what was learned."""
+        """Whether the user set this field anywhere; what was learned never overrules it."""
         if field not in self.sources:
             raise UnknownNameError(f"there is no option {field!r};{near_match(field, self.sources)}")
         return self.sources[field] != "default"
@@ -63,8 +60,8 @@ class Resolved:
 def config(**options: Any) -> AbstractContextManager[None]:
     """Set options for the wrappers built inside the `with` block, in this thread or task.
 
-    Stronger than environment and file, weaker than arguments; an inner block goes before an outer one. Raises at
-    once for an unknown or impossible value, as the arguments of `wrap` do.
+    Stronger than environment and file, weaker than arguments; an inner block goes before an outer one. Raises
+    at once for an unknown or impossible value, as the arguments of `wrap` do.
     """
     return _scope(_checked_arguments(options))
 
@@ -72,9 +69,9 @@ def config(**options: Any) -> AbstractContextManager[None]:
 def resolve(explicit: UBatchConfig | None = None, **options: Any) -> Resolved:
     """Put all sources together.
 
-    Of `explicit`, the fields that differ from the class's defaults count as arguments; `options` go before it.
-    Raises ArgumentTypeError, ArgumentValueError or UnknownNameError for arguments, ConfigError for the other
-    sources, with file and line or the variable.
+    Of `explicit`, the fields that differ from the class's defaults count as arguments; `options` go before
+    it. Raises ArgumentTypeError, ArgumentValueError or UnknownNameError for arguments, ConfigError for the
+    other sources, with file and line or the variable.
     """
     if explicit is not None and not isinstance(explicit, UBatchConfig):
         raise ArgumentTypeError(
@@ -130,12 +127,14 @@ def _environment_layer(environment: Mapping[str, str]) -> Layer:
 
 
 def _from_text(name: str, text: str, hint: Any) -> Any:
-    """The value that `text` means for a field; text that means none is returned as it is, to be refused by name."""
+    """The value that `text` means for a field; a text that means none stays, to be refused by name."""
     lowered = text.lower()
     if name in OPTIONAL and lowered == "none":
         return None
     if name in ("memory_limit", "graph_sizes") or hint in (str, str | None):
         return text
+    import msgspec  # 4 ms, and most processes set no variable
+
     if hint is bool:
         lowered = {"on": "true", "yes": "true", "off": "false", "no": "false"}.get(lowered, lowered)
     try:
@@ -171,7 +170,7 @@ def _file() -> ConfigFile | None:
 
 
 def _history(file: ConfigFile, value: str | None, source: str) -> str | None:
-    """A path in a file is relative to that file; from a file that was found, not named, it may not leave its folder."""
+    """A path in a file is relative to it; in a file that was found, it may not leave the file's folder."""
     if value is None:
         return None
     folder = os.path.realpath(file.path.parent)

@@ -1,72 +1,49 @@
 """Find out whether a function may be cut: run it whole and cut at several places, and compare.
 
-Invariant: every call gets fresh copies of the arrays that are cut, so a function that writes into its inputs is
-compared fairly, and the caller's arrays stay as they are. A "yes" is evidence from the cuts that were tried, a "no" is
-certain for these inputs. What is found: batch statistics, means over rows, state, random numbers, a shape that
-depends on the number of rows.
+Invariant: every call gets fresh copies of the arrays that are cut, so a function that writes into its inputs
+is compared fairly, and the caller's arrays stay as they are. A "yes" is evidence from the cuts that were
+tried, a "no" is certain for these inputs. What is found: batch statistics, means over rows, state, random
+numbers, and a shape that depends on the number of rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from microbatch.arrays.comparing import Comparison, Difference, Tolerance, compare
-from microbatch.arrays.equal import same
-from microbatch.binding.batch import Batch, Layout, bind
-from microbatch.binding.paths import declared_rules, flatten
-from microbatch.binding.runnable import Wrapped, check_runnable, parameter_names
+from microbatch.arrays.comparing import Comparison, Difference, Tolerance
+from microbatch.arrays.equal import equal_values
+from microbatch.arrays.trees import leaves_of
+from microbatch.binding.batch import Batch, Layout
+from microbatch.binding.call import Call
+from microbatch.binding.paths import declared_rules, flatten_by_layout
 from microbatch.cutting.cut import Cut, UBatchSlice
 from microbatch.errors import ArgumentValueError, OutputMismatchError
 from microbatch.extend.protocols import Backend
-from microbatch.gathering.gather import Gather
+from microbatch.gathering.gather import Outputs
+from microbatch.gathering.run_parts import Parts, run_parts
 from microbatch.loading.choose_backend import BackendChoice
 from microbatch.loading.plugins import default_plugins, register_containers
+from microbatch.proof.report import CheckReport, why_not
 from microbatch.proof.trial_cuts import Trial, trial_cuts
 
-__all__ = ["CheckReport", "check", "check_with"]
-
+__all__ = ["Search", "check", "check_call"]
 
 RAISED = "a part raised"
+"""How the text of a difference begins where a part raised an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckReport:
-    """What a check found; true when the function may be cut."""
+class Search:
+    """How thoroughly a check looks."""
 
-    cuttable: bool
-    """Whether every cut that was tried gave the output of the whole batch."""
-    absolute: float
-    """Largest absolute difference among the outputs that counted as equal."""
-    relative: float
-    """Largest difference of an output divided by that output's largest magnitude."""
-    cuts: tuple[str, ...]
-    """The cuts that were tried: how, and the sizes."""
-    differences: tuple[Difference, ...]
-    """The first difference of each output in each cut that has one."""
-    reason: str
-    """Why it may not be cut, or to which difference it may."""
-    writes_inputs: bool = False
-    """Whether it wrote into arrays it was given; a part that runs out of memory is called again with what it left."""
-
-    def __bool__(self) -> bool:
-        return self.cuttable
-
-    def __str__(self) -> str:
-        verdict = "may be cut" if self.cuttable else "must not be cut"
-        lines = [f"{verdict}: {self.reason}"]
-        if self.writes_inputs:
-            lines.append(
-                "  it writes into its inputs: a part that runs out of memory is run again on what was left there,"
-                " so let it write into a copy"
-            )
-        first = {difference.path: difference for difference in reversed(self.differences)}
-        lines += [f"  {difference}" for difference in reversed(first.values())]
-        if len(self.differences) > len(first):
-            lines.append(f"  and {len(self.differences) - len(first)} more in other cuts")
-        lines.append(f"cuts tried: {'; '.join(self.cuts) or 'none'}")
-        return "\n".join(lines)
+    seed: int = 0
+    """Which places are drawn."""
+    drawn: int = 4
+    """Cuts at drawn places, beside the fixed ones."""
+    tolerance: Tolerance | None = None
+    """How far two numbers may differ and count as equal; None takes the default of each dtype."""
 
 
 def check(
@@ -80,99 +57,88 @@ def check(
     atol: float | None = None,
     **kwargs: Any,
 ) -> CheckReport:
-    """Say whether `f(*inputs, **kwargs)` may run as micro-batches, to which difference, or which output differs where.
+    """Say whether `f(*inputs, **kwargs)` may run as micro-batches; if not, which output differs where.
 
-    Cuts: single rows, halves, one row from each end, `cuts` drawn places (by `seed`), and packed in another order
-    where requests have lengths. `rtol` and `atol` default by dtype (float32: 1e-4 of the value plus 1e-4 of the
-    mean magnitude). Keywords not named here go to `f`. Raises ArgumentValueError for a batch of fewer than 2 rows,
-    LayoutError for inputs that cannot be cut, and what `f` raises on the whole batch.
+    Cuts that are tried: single rows, halves, one row from each end, `cuts` places drawn by `seed`, and packed
+    in another order where requests have lengths. `rtol` and `atol` default by dtype (float32: 1e-4 of the
+    value plus 1e-4 of the mean magnitude). Keywords not named here go to `f`. Raises ArgumentValueError for a
+    batch of fewer than 2 rows, LayoutError for inputs that cannot be cut, and what `f` raises on the whole
+    batch.
     """
-    if isinstance(f, Wrapped):
-        layout, f = layout or f.layout, f.unwrap()
-    check_runnable(f)
+    tolerance = Tolerance(rtol=rtol, atol=atol)
+    call = Call.of(f, inputs, kwargs, layout)
+    return check_call(call, backend, Search(seed=seed, drawn=cuts, tolerance=tolerance))
+
+
+def check_call(call: Call, backend: str = "auto", search: Search | None = None) -> CheckReport:
+    """As `check`, of a call that is there already."""
+    search = search or Search()
     register_containers()
-    chosen = BackendChoice(backend, default_plugins()).of(inputs, kwargs)
-    names = parameter_names(f)
-    return check_with(chosen, f, inputs, kwargs, layout, names, seed, cuts, Tolerance(rtol=rtol, atol=atol))
-
-
-def check_with(
-    backend: Backend,
-    f: Callable[..., Any],
-    inputs: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    layout: Layout | None = None,
-    names: Sequence[str] = (),
-    seed: int = 0,
-    cuts: int = 4,
-    tolerance: Tolerance | None = None,
-) -> CheckReport:
-    """As `check`, on a backend that is there already."""
-    batch = bind(layout, inputs, kwargs, backend=backend, names=names)
-    rows = batch.shape.num_tokens
-    if rows < 2:
+    chosen = BackendChoice(backend, default_plugins()).of(call.args, call.kwargs)
+    batch = call.batch(chosen)
+    if batch.shape.num_tokens < 2:
+        count = f"{batch.shape.num_tokens} row" + "s" * (batch.shape.num_tokens != 1)
         raise ArgumentValueError(
-            f"the inputs have {rows} rows, so nothing can be cut; check with at least 2 rows"
+            f"the batch has only {count}, and nothing can be cut below 2; pass more rows"
         )
-    return Checking(backend, f, batch, layout, tolerance or Tolerance()).run(
-        trial_cuts(batch.shape, seed, cuts)
-    )
+    trials = trial_cuts(batch.shape, search.seed, search.drawn)
+    return Checking(chosen, call, batch, search.tolerance).run(trials)
 
 
 class Checking:
-    """One check: the whole output, and what the cuts made of it."""
+    """One check: the output of the whole batch, and what the cuts made of it."""
 
-    def __init__(
-        self,
-        backend: Backend,
-        f: Callable[..., Any],
-        batch: Batch,
-        layout: Layout | None,
-        tolerance: Tolerance,
-    ) -> None:
+    def __init__(self, backend: Backend, call: Call, batch: Batch, tolerance: Tolerance | None) -> None:
         self.backend = backend
-        self.f = f
+        self.f = call.function
         self.batch = batch
-        self.layout = layout
-        self.tolerance = tolerance
-        self.seen = Comparison()
+        self.layout = call.layout
         self.writes_inputs = False
-        self.whole, self.spec = flatten(self.call_whole(), layout, "outputs", ())
-        rules = declared_rules(self.spec, layout, "outputs", ()) or ()
-        collected = (
+        whole, spec = flatten_by_layout(self.call_whole(), self.layout, "outputs", ())
+        self.comparison = Comparison(spec, whole, tolerance)
+        rules = declared_rules(spec, self.layout, "outputs", ()) or ()
+        self.collected: frozenset[int] = frozenset(
             index for index, (rule, _) in enumerate(rules) if rule is not None and rule.kind == "collect"
         )
-        self.skip: frozenset[int] = frozenset(collected)
+        """Outputs that are lists over the ubatches, which the whole batch has no counterpart of."""
 
     def run(self, trials: Sequence[Trial]) -> CheckReport:
-        """Try all cuts, unless two calls on the whole batch differ already."""
-        again = self.compare(self.call_whole(), "the whole batch again", frozenset())
+        """Try all cuts, unless two calls on the whole batch differ already.
+
+        The whole batch is called once more at the end: another output shows state that parts left behind.
+        """
+        again = self.differences(self.call_whole(), "the whole batch again")
         if again:
             return self.report(
-                (), again, "two calls on the same batch differ: it draws random numbers or keeps state"
+                (),
+                again,
+                "two calls on the same whole batch give different outputs: the function "
+                "draws random numbers or keeps state",
             )
         found = [self.tried(trial) for trial in trials]
         labels = tuple(trial.label for trial in trials)
         differences = [difference for several in found for difference in several]
-        after = self.compare(self.call_whole(), "the whole batch after the cuts", frozenset())
+        after = self.differences(self.call_whole(), "the whole batch after the cuts")
         if after:
             return self.report(
-                labels, [*differences, *after], "calls change state that later calls depend on"
+                labels,
+                [*differences, *after],
+                "the whole batch gives another output once parts were "
+                "called: calls change state that later calls depend on",
             )
         failed = [trial for trial, several in zip(trials, found, strict=True) if several]
         raised = all(difference.parts.startswith(RAISED) for difference in differences)
-        reason = why_not(trials, failed, raised=raised)
-        return self.report(labels, differences, reason)
+        return self.report(labels, differences, why_not(trials, failed, raised=raised))
 
     def call_whole(self) -> Any:
         """The function on fresh copies of the whole batch."""
         shape = self.batch.shape
         everything = UBatchSlice.from_range(0, shape.num_tokens, 0, shape.num_requests)
         args, kwargs = self.batch.permuted(range(shape.num_requests), self.backend).part(everything)
-        arrays = [leaf for leaf in flatten((args, kwargs), None, "inputs", ())[0] if self.backend.owns(leaf)]
+        arrays = [leaf for leaf in leaves_of((args, kwargs)) if self.backend.owns(leaf)]
         before = [self.copied(array) for array in arrays]
         output = self.f(*args, **kwargs)
-        self.writes_inputs |= not all(same(was, now) for was, now in zip(before, arrays, strict=True))
+        self.writes_inputs |= not all(map(equal_values, before, arrays))
         return output
 
     def copied(self, array: Any) -> Any:
@@ -186,56 +152,38 @@ class Checking:
         try:
             output = self.gathered(trial.cut)
         except OutputMismatchError as error:
-            return [Difference(path="", row=None, whole="", parts=str(error), cut=trial.label)]
+            text = str(error)
         except Exception as error:  # noqa: BLE001  # whatever a part raises is what was looked for
             text = f"{RAISED} {type(error).__name__}: {error}"
-            return [Difference(path="", row=None, whole="", parts=text, cut=trial.label)]
-        return self.compare(output, trial.label, self.skip)
+        else:
+            return self.differences(output, trial.label, self.collected)
+        return [Difference(path="", row=None, whole="", parts=text, cut=trial.label)]
 
     def gathered(self, made: Cut) -> Any:
-        """The output put together from the parts of a cut."""
-        order = (
-            range(self.batch.shape.num_requests) if made.permutation is None else made.permutation.tolist()
-        )
-        batch = self.batch.permuted(order, self.backend)
-        gather = Gather(self.batch, made, self.layout, self.backend)
-        for index, piece in enumerate(made.slices):
-            args, kwargs = batch.part(piece, None if made.trims is None else made.trims[index], index)
-            gather.store(index, self.f(*args, **kwargs))
-        return gather.result()
+        """The output put together from the parts of a cut; an input that is written is a copy, so others stay whole."""
+        shape = self.batch.shape
+        batch = self.batch.permuted(range(shape.num_requests), self.backend)
+        outputs = Outputs(layout=self.layout)
+        parts = Parts(batch, made, self.backend, outputs)
+        return run_parts(parts, lambda args, kwargs, rows: self.f(*args, **kwargs))
 
-    def compare(self, output: Any, label: str, skip: frozenset[int]) -> list[Difference]:
+    def differences(self, output: Any, label: str, skip: Collection[int] = ()) -> list[Difference]:
         """Differences of `output` from that of the first whole call."""
-        return compare(self.spec, self.whole, output, label, self.tolerance, self.seen, skip)
+        return self.comparison.differences(output, label, skip)
 
     def report(self, cuts: tuple[str, ...], differences: Sequence[Difference], reason: str) -> CheckReport:
-        """The report; `reason` is why not."""
+        """The report; `reason` is why the function must not be cut, if there are differences."""
+        absolute, relative = self.comparison.absolute, self.comparison.relative
         if not differences:
-            reason = f"outputs equal the plain call's to {self.seen.relative:.1e} of their largest value"
+            reason = (
+                f"in every cut the outputs equal the whole batch's, to {relative:.1e} of their largest value"
+            )
         return CheckReport(
             cuttable=not differences,
-            absolute=self.seen.absolute,
-            relative=self.seen.relative,
+            absolute=absolute,
+            relative=relative,
             cuts=cuts,
             differences=tuple(differences),
             reason=reason,
             writes_inputs=self.writes_inputs,
         )
-
-
-def why_not(trials: Sequence[Trial], failed: Sequence[Trial], *, raised: bool = False) -> str:
-    """The likeliest reason, from which cuts differ and which do not; `raised` says that no output was compared."""
-    if failed and all(trial.inside_request for trial in failed) and len(failed) < len(trials):
-        return (
-            "only cuts inside a request differ; cut between requests (splitter='request-aligned' or 'packed')"
-        )
-    if failed and all(trial.reordered for trial in failed) and len(failed) < len(trials):
-        return "only the cut that reorders requests differs: outputs depend on a row's place in the batch"
-    if failed and all(trial.single_rows for trial in failed) and len(failed) < len(trials):
-        return "only parts of one row differ: the function treats a batch of 1 in another way"
-    if raised:
-        return "parts fail where the whole batch does not; see what it needs of a batch, or call it whole"
-    return (
-        "rows depend on each other or on their place (batch statistics, a mean or normalisation over rows), or an "
-        "output is not per row; call it whole, or declare that output reduce(fn), collect() or replicate()"
-    )

@@ -1,9 +1,10 @@
-"""Whether two calls of a function may overlap, as far as its looks tell.
+"""Whether calls of a function may overlap or be cut at all, as far as the modules that it refers to show.
 
-Invariant: errs towards "no". A module in training mode updates running statistics and draws random numbers, so
-its parts must not run side by side; one whose buffers change during a call keeps state. Modules are found by
-duck type (`training` and `buffers`), since core imports no framework: the function itself, its `__self__`, a
-partial's function, closure cells, defaults, and the globals its code names.
+Invariant: in doubt the answer is "no". A module in training mode updates running statistics and draws random
+numbers, so its parts must not run side by side; one whose buffers change during a call keeps state. Modules
+are told by what they have (`training` and `buffers`), since core imports no framework. They are looked for in
+the function itself, its `__self__`, a partial's function and arguments, closure cells, defaults, and the
+globals that its code names.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def modules_of(function: Any) -> tuple[Any, ...]:
 
 
 def buffer_versions(modules: tuple[Any, ...]) -> tuple[int, ...]:
-    """Write counters of all buffers; two unequal values mean that a call changed state."""
+    """Write counters of all buffers; two unequal answers mean that something was written in between."""
     return tuple(_version(buffer) for module in modules for buffer in module.buffers())
 
 
@@ -77,33 +78,45 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 class StateWatch:
-    """Watches the modules a function refers to, over its first calls.
+    """Watches the buffers of the modules that a function refers to, over its first steps.
 
-    A step of a module in training mode runs whole once: if that changed buffers (running statistics), the module
-    mixes rows and is never cut while it trains; else it is cut and run one part after another. A module in
-    evaluation mode whose buffers changed keeps state, and its parts run one after another; so does the first step
-    of one that has buffers, since side by side its parts would have lost writes by the time that this is seen.
+    It answers two questions before each step. `why_whole`: must the step not be cut? In training mode the
+    first step runs whole. If that changed buffers (running statistics), rows depend on each other, and no
+    later step is cut while the module trains. `why_sequential`: must the parts not overlap? They must not in
+    training mode, nor once a step changed buffers, nor in the first step of a module with buffers: parts side
+    by side could lose writes to them before that is seen.
     """
 
     __slots__ = ("_calls_left", "_changed", "_modules", "_seen", "_trained_whole")
 
     def __init__(self, function: Any, calls: int = 3) -> None:
+        """The first `calls` steps are watched; later ones need not spend the time of reading all counters."""
         self._modules = modules_of(function)
         self._calls_left = calls if self._modules else 0
         self._changed = False
         self._seen = False
         self._trained_whole = False
 
+    @property
+    def found(self) -> bool:
+        """Whether the function refers to any module."""
+        return bool(self._modules)
+
+    @property
+    def watching(self) -> bool:
+        """Whether the next step is to be compared before and after."""
+        return self._calls_left > 0
+
     def modes(self) -> tuple[bool, ...]:
         """Whether each module is in training mode."""
         return tuple([bool(module.training) for module in self._modules])
 
     def before(self) -> tuple[int, ...] | None:
-        """Snapshot to hand to `after`; None when there is nothing left to watch."""
+        """What the counters are before a step, for `after`; None when there is nothing left to watch."""
         return buffer_versions(self._modules) if self._calls_left > 0 else None
 
     def after(self, snapshot: tuple[int, ...] | None) -> None:
-        """Compare with the snapshot taken before the call."""
+        """Note after a step whether it changed buffers."""
         if snapshot is None:
             return
         self._calls_left -= 1
@@ -112,24 +125,28 @@ class StateWatch:
         self._changed = self._changed or buffer_versions(self._modules) != snapshot
 
     def why_whole(self) -> str:
-        """The reason why the next step must not be cut, or an empty string."""
+        """Why the next step must not be cut; empty where it may."""
         if not self._modules or not self._training():
             return ""
         if not self._trained_whole:
             self._calls_left = max(self._calls_left, 1)
-            return "first step in training mode, run whole to see whether buffers change"
-        return "in training mode its buffers change: it mixes rows" if self._changed else ""
+            return (
+                "a module is in training mode: its first step is not cut, to see whether it changes buffers"
+            )
+        if self._changed:
+            return "a module in training mode changes its buffers, so rows depend on each other"
+        return ""
 
     def why_sequential(self) -> str:
-        """The reason why ubatches must not overlap, or an empty string."""
+        """Why the ubatches of the next step must not overlap; empty where they may."""
         if not self._modules:
             return ""
         if self._training():
             return "a module is in training mode"
         if self._changed:
-            return "its buffers change from call to call"
+            return "a module changes its buffers from step to step"
         if not self._seen and buffer_versions(self._modules):
-            return "first step of a module with buffers, to see whether they change"
+            return "this is the first step of a module with buffers, which it may change"
         return ""
 
     def _training(self) -> bool:

@@ -1,7 +1,7 @@
-"""The cuts that a check tries: the edges where functions break, and drawn ones.
+"""The cuts that a check tries: those where functions break, and drawn ones.
 
-Invariant: the same shape and seed give the same cuts, each is tried once, and a large batch is not called once for
-each of its rows.
+Invariant: the same shape and seed give the same cuts, and each is tried once. A large batch is not called
+once for each of its rows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from microbatch.cutting.cut import BatchShape, Cut, cut
 __all__ = ["Trial", "trial_cuts"]
 
 SINGLE_ROWS = 16
-"""Parts of one row; the rest of the batch is one more part."""
+"""Most parts of one row; the rest of the batch is one more part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +51,7 @@ def trial_cuts(shape: BatchShape, seed: int, drawn: int) -> list[Trial]:
 
 
 def _places(shape: BatchShape, draw: random.Random, drawn: int) -> list[tuple[str, list[int]]]:
+    """How each cut is called, and the tokens where its parts end, the last one's left out."""
     rows = shape.num_tokens
     wanted = [
         ("halves", [rows // 2]),
@@ -80,10 +81,11 @@ def _trial(how: str, made: Cut, shape: BatchShape) -> Trial:
 
 
 def _between(start: int, made: Cut, shape: BatchShape) -> bool:
+    """Whether `start` is where a request starts; packing never cuts one."""
     starts = shape.query_start_loc
     if made.permutation is not None or (starts is None and shape.num_tokens == shape.num_requests):
         return True
-    if starts is None:
+    if starts is None:  # requests are taken as equally long: number k starts at k * tokens / requests
         return (start * shape.num_requests) % shape.num_tokens == 0
     return bool(np.isin(start, starts))
 

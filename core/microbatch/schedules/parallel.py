@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from microbatch.extend.protocols import ThreadState
 from microbatch.schedules import sequential
-from microbatch.schedules.one import run_one
+from microbatch.schedules.sequential import run_one
 from microbatch.schedules.step import Step
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.failure import Failures

@@ -5,9 +5,11 @@ Invariant: row order, no thread, no wait; the first error stops the step and lat
 
 from __future__ import annotations
 
-from microbatch.schedules.one import run_one
 from microbatch.schedules.step import Step
+from microbatch.turns.context import UBatchContext, enter, leave
 from microbatch.turns.failure import Failures
+
+__all__ = ["run", "run_one"]
 
 
 def run(step: Step) -> None:
@@ -15,5 +17,20 @@ def run(step: Step) -> None:
     failures = Failures()
     for context in step.contexts:
         if not run_one(step, context, failures):
-            break
-    failures.raise_first()
+            failures.raise_first()
+
+
+def run_one(step: Step, context: UBatchContext, failures: Failures) -> bool:
+    """Run one ubatch in the calling thread, where `current_ubatch()` is then set; what it raises is recorded.
+
+    Shared by the schedules whose ubatches do not wait for each other. Returns whether it succeeded.
+    """
+    token = enter(context)
+    try:
+        step.store(context, step.compute(context, step.load(context)))
+    except BaseException as error:  # noqa: BLE001 - raised in the caller by `raise_first`
+        failures.record(context, error)
+        return False
+    finally:
+        leave(token)
+    return True

@@ -13,9 +13,9 @@ import mmap
 from typing import Any
 
 import numpy as np
-import optree
 
 from microbatch.arrays.looks import is_array
+from microbatch.arrays.trees import flatten, map_leaves
 from microbatch.errors import LayoutError
 from microbatch.extend.abilities import SupportsTransfer
 from microbatch.extend.protocols import Backend
@@ -41,7 +41,7 @@ class Mover:
         transfer = self._transfer
         if transfer is None:
             return inputs, False
-        leaves, spec = optree.tree_flatten(inputs, none_is_leaf=True, namespace="microbatch")
+        leaves, spec = flatten(inputs)
         if self._host_is_home:
             return spec.unflatten([self._read(leaf) if _in_file(leaf) else leaf for leaf in leaves]), False
         arrays = [leaf for leaf in leaves if is_array(leaf)]
@@ -60,7 +60,7 @@ class Mover:
 
     def send(self, outputs: Any) -> Any:
         """`outputs` in staging buffers, which may be read once the current stream has come here."""
-        return optree.tree_map(self._to_host, outputs, none_is_leaf=True, namespace="microbatch")
+        return map_leaves(self._to_host, outputs)
 
     def _read(self, leaf: Any) -> Any:
         fresh = self._backend.empty(leaf.shape, leaf)

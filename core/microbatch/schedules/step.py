@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
 from microbatch.options.fields import UBatchConfig
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.workers import WorkerPool
+
+__all__ = ["Schedule", "Step"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +33,8 @@ class Step:
     """Call the wrapped function on the part; this is where the user's code runs and may yield."""
     store: Callable[[UBatchContext, Any], None]
     """Write the outputs to their place in the result; safe from any thread."""
-    backend: Backend
-    """Streams, events and thread state."""
+    device: Device
+    """Streams, events, thread state, and which optional abilities there are."""
     config: UBatchConfig
     """Limits: barrier_timeout, strict_yields, driver."""
     runtime: Runtime
@@ -41,10 +44,11 @@ class Step:
     parallelism: int = 1
     """Most ubatches that may run at the same time, the caller's included."""
 
-    def execute(self, context: UBatchContext) -> None:
-        """Load, compute and store one ubatch in the calling thread."""
-        self.store(context, self.compute(context, self.load(context)))
+    @property
+    def backend(self) -> Backend:
+        """The backend of the device."""
+        return self.device.backend
 
 
 Schedule = Callable[[Step], None]
-"""A schedule is a function; the registry of names is in `schedules/choose.py`."""
+"""A schedule is a function; the registry of names is in `step/choose_schedule.py`."""

@@ -17,11 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import optree
-
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.memory import start_of
-from microbatch.arrays.overwritten import reused
+from microbatch.arrays.overwritten import overwritten
+from microbatch.arrays.trees import leaves_of
 from microbatch.errors import WaitTimeoutError
 from microbatch.extend.protocols import Backend, Event
 from microbatch.extend.records import FailureKind
@@ -94,14 +93,15 @@ class Returned:
     def __init__(self, outputs: Any, context: UBatchContext) -> None:
         self.ubatch = context.ubatch_id
         rows = {context.slice_info.num_tokens, context.slice_info.num_reqs}
-        leaves = optree.tree_leaves(outputs, none_is_leaf=True, namespace="microbatch")
-        self._leaves = [leaf for leaf in leaves if is_array(leaf) and rows.intersection(leaf.shape)]
+        self._leaves = [
+            leaf for leaf in leaves_of(outputs) if is_array(leaf) and rows.intersection(leaf.shape)
+        ]
         self.starts = {start_of(leaf) for leaf in self._leaves}
 
     def check_apart(self, later: Returned) -> None:
         """Raise OutputMismatchError if rows of `later` are where rows of this one still have to be read."""
         if self.starts & later.starts - {None}:
-            raise reused("an output", later.ubatch, self.ubatch)
+            raise overwritten("an output", later.ubatch, self.ubatch)
 
 
 class Pipeline:

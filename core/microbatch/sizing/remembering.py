@@ -12,8 +12,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from microbatch.extend.abilities import SupportsDeviceName, SupportsGraphs, SupportsState
-from microbatch.extend.protocols import Backend, SizingPolicy
+from microbatch.extend.abilities import SupportsState
+from microbatch.extend.device import Device
+from microbatch.extend.protocols import SizingPolicy
 from microbatch.options.fields import UBatchConfig
 from microbatch.sizing.history import History, HistoryKey
 
@@ -40,11 +41,16 @@ class Remembering:
         self._next = 16
         self._closed = False
 
-    def before(self, backend: Backend, capacity: int) -> None:
+    @property
+    def active(self) -> bool:
+        """Whether there is a history to read and write."""
+        return self._history is not None
+
+    def before(self, device: Device, capacity: int) -> None:
         """Called before each step; reads the history before the first one."""
         if self._history is None or self._key is not None:
             return
-        self._key = self._make_key(backend, capacity)
+        self._key = self._make_key(device, capacity)
         state = self._history.load(self._key)
         if not state or not isinstance(self._policy, SupportsState):
             return
@@ -74,15 +80,15 @@ class Remembering:
         if state:
             self._history.save(self._key, state)
 
-    def _make_key(self, backend: Backend, capacity: int) -> HistoryKey:
+    def _make_key(self, device: Device, capacity: int) -> HistoryKey:
         return HistoryKey(
             model=self._config.model or self._model,
             policy=self._name,
-            backend=backend.name,
+            backend=device.backend.name,
             capacity=capacity,
             workers=self._config.thread_pool_size,
-            device=backend.device_name() if isinstance(backend, SupportsDeviceName) else "",
-            graphs=self._config.graphs and isinstance(backend, SupportsGraphs),
+            device="" if device.names is None else device.names.device_name(),
+            graphs=self._config.graphs and device.graphs is not None,
             versions=_versions(),
         )
 

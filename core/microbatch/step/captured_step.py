@@ -13,59 +13,44 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from microbatch.binding.batch import Batch, Layout, bind
-from microbatch.cutting.cut import Cut, cut
-from microbatch.extend.abilities import SupportsThreadedCapture
-from microbatch.gathering.gather import Gather
-from microbatch.graphs.work import Work
+from microbatch.binding.batch import Batch
+from microbatch.cutting.cut import cut
+from microbatch.cutting.slices import Cut
+from microbatch.gathering.gather import Outputs
+from microbatch.gathering.run_parts import Call, Parts, run_parts
+from microbatch.graphs.captured_work import CapturedWork
 from microbatch.options.fields import UBatchConfig
-from microbatch.step.planned import Setting
-from microbatch.step.recovery import Recovery
+from microbatch.step.outcome import Outcome
+from microbatch.step.planned import Planned
+from microbatch.step.run_schedule import ScheduleRunner
 from microbatch.step.ubatches import Ubatches
-from microbatch.turns.context import UBatchContext
-from microbatch.turns.runtime import Runtime
 
-__all__ = ["Overlapped"]
-
-
-class Unrecovered(Recovery):
-    """Calls the function and nothing else: running out of memory in a capture ends the capture."""
-
-    def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, nested: bool = False) -> Any:
-        """The outputs for these arguments."""
-        return self._function(*args, **kwargs)
+__all__ = ["CapturedStep"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overlapped:
+class CapturedStep:
     """One planned step of a wrapper."""
 
     function: Callable[..., Any]
-    """What the ubatches call."""
-    setting: Setting
-    """The step that was planned."""
-    layout: Layout | None
-    """As given to the wrapper."""
-    names: tuple[str, ...]
-    """Parameter names."""
+    """What the ubatches call, with no layer around: running out of memory in a capture ends the capture."""
+    planned: Planned
+    """The step."""
     config: UBatchConfig
     """Driver, and the numbers of rows of a ubatch that are captured."""
-    runtime: Runtime
-    """Where contexts get their gates from."""
-    run: Callable[[Setting, Ubatches, list[UBatchContext]], None]
-    """Runs the schedule."""
+    runner: ScheduleRunner
+    """Threads and schedules."""
 
-    def work(self, plain: Callable[[], Any], *, given_result: bool) -> Work:
+    def work(self, plain: Callable[[], Any], *, given_result: bool) -> CapturedWork:
         """What to look up, replay or capture; `plain` is the step as it is, `given_result` says that it has an `out`."""
-        made = self._cut()
+        made = self.planned.cut()
         parts = len(made.slices)
         edges = tuple((piece.token_slice.start, piece.token_slice.stop) for piece in made.slices)
-        even = not self.setting.plan.fixed and max(_lengths(edges)) - min(_lengths(edges)) <= 1
-        rows = tuple(parts * size for size in self.config.graph_sizes or ()) if even else ()
-        return Work(
+        even = not self.planned.plan.fixed and max(_lengths(edges)) - min(_lengths(edges)) <= 1
+        return CapturedWork(
             plain=lambda *args, **kwargs: plain(),
             captured=self,
-            sizes=rows,
+            sizes=tuple(parts * size for size in self.config.graph_sizes or ()) if even else (),
             cut=edges,
             padded_cut=("even", parts),
             ubatches=parts,
@@ -74,36 +59,33 @@ class Overlapped:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs for these arguments, whose rows may be more than were planned."""
-        backend = self.setting.backend
-        batch = bind(self.layout, args, dict(kwargs), backend=backend, names=self.names)
-        pieces = self._cut_of(batch)
-        recovery = Unrecovered(self.function, backend, self.layout, self.names)
-        gather = Gather(batch, pieces, self.layout, backend)
-        setting = replace(self.setting, batch=batch)
-        ubatches = Ubatches(recovery, setting, gather, pieces, self.runtime)
-        self.run(setting, ubatches, ubatches.contexts)
-        return ubatches.result()
+        binder = self.planned.binder
+        batch = binder.bind(args, kwargs)
+        parts = Parts(batch, self._cut_of(batch), binder.device.backend, Outputs(layout=binder.layout))
+        return run_parts(parts, self._call, replace(self, planned=replace(self.planned, batch=batch))._order)
 
-    def _cut(self) -> Cut:
-        made = self.setting.plan.cut
-        assert made is not None, "a step that is not cut has nothing that overlaps"
-        return made
+    def _call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int) -> Any:
+        return self.function(*args, **kwargs)
+
+    def _order(self, parts: Parts, call: Call) -> None:
+        ubatches = Ubatches(parts, call, Outcome(), self.runner.runtime, None)
+        self.runner.run(self.planned, ubatches, ubatches.contexts)
 
     def _cut_of(self, batch: Batch) -> Cut:
-        planned = self._cut()
-        if batch.shape.num_tokens == self.setting.batch.shape.num_tokens:
+        planned = self.planned.cut()
+        if batch.shape.num_tokens == self.planned.rows:
             return planned
         return cut(batch.shape, splitter="even", num_ubatches=len(planned.slices))
 
     def _refused(self, *, given_result: bool) -> str:
-        planned, backend = self._cut(), self.setting.backend
+        """Why the step cannot be captured; empty where it may be."""
+        planned, device = self.planned.cut(), self.planned.binder.device
         if given_result:
             return "the result goes into the array given as out="
-        if planned.permutation is not None or planned.trims is not None or not self.setting.batch.by_shape:
+        if planned.permutation is not None or planned.trims is not None or not self.planned.batch.by_shape:
             return "what each ubatch is given depends on values (lengths, offsets), not on shapes alone"
-        threads = isinstance(backend, SupportsThreadedCapture) and backend.captures_threads
-        if self.config.driver == "threads" and not threads:
-            return f"a capture of {backend.name!r} is of one thread; use driver='greenlets'"
+        if self.config.driver == "threads" and not device.captures_threads:
+            return f"a capture of {device.backend.name!r} is of one thread; use driver='greenlets'"
         return ""
 
 

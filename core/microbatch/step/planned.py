@@ -1,27 +1,28 @@
-"""What one step was given: the facts that planning, running and reporting share."""
+"""What one step was given and how it will run: the facts that the calls, the report and the caller's warning share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from microbatch.binding.batch import Batch
+from microbatch.binding.batch import Batch, Binder
+from microbatch.cutting.slices import Cut, UBatchSlice
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import MemoryReading
 from microbatch.sizing.planning import Plan
 
-__all__ = ["Setting"]
+__all__ = ["Planned"]
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class Planned:
     """Made once per step, before anything runs."""
 
     number: int
     """Number of the call, from 0."""
     started: float
-    """Clock at the start of the call, seconds."""
-    backend: Backend
-    """The device of the step."""
+    """Clock at the start of the call, in seconds."""
+    binder: Binder
+    """Finds the batch again in the arguments of a part."""
     batch: Batch
     """The arguments, and where the rows are in them."""
     memory: MemoryReading
@@ -29,11 +30,30 @@ class Setting:
     schedule: str
     """Name of the schedule."""
     note: str
-    """Why that schedule, where there is something to tell."""
+    """Why that schedule; empty where there is nothing to tell."""
     plan: Plan
     """Where to cut."""
+    policy: str
+    """Name of the policy, or of the chain."""
+
+    @property
+    def backend(self) -> Backend:
+        """The backend of the step."""
+        return self.binder.device.backend
 
     @property
     def overlaps(self) -> bool:
         """Whether its ubatches take turns, so that a graph of it must hold them all."""
         return self.plan.cut is not None and self.schedule == "pingpong"
+
+    @property
+    def rows(self) -> int:
+        """Rows of the batch (tokens, where it has requests)."""
+        return self.batch.shape.num_tokens
+
+    def cut(self) -> Cut:
+        """The cut of the plan; one part where the batch is not split and still goes into parts (`out=`)."""
+        if self.plan.cut is not None:
+            return self.plan.cut
+        whole = UBatchSlice.from_range(0, self.rows, 0, self.batch.shape.num_requests)
+        return Cut(slices=(whole,))

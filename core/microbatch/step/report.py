@@ -1,98 +1,82 @@
-"""Put what a step did into one record: numbers and names, no array.
+"""Put what a step was given and what it did into one record: numbers and names, no array.
 
-Invariant: making a report never raises and never reads the device; it costs a few microseconds.
+Invariant: made once a step, in one pass; never raises and never reads the device; it costs a few microseconds.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from microbatch.extend.records import FailureKind, StepReport
+from microbatch.graphs.step_graphs import StepGraphs
+from microbatch.step.outcome import Outcome
+from microbatch.step.planned import Planned
 
-from microbatch.extend.records import StepReport
-from microbatch.sizing.planning import sized_signature
+__all__ = ["make_report", "sizes_that_ran"]
 
-if TYPE_CHECKING:
-    from microbatch.step.memory_guard import Watch
-    from microbatch.step.planned import Setting
-    from microbatch.step.recovery import Recovery
-    from microbatch.step.ubatches import Ubatches
-
-__all__ = ["make_report", "watched_report"]
-
-ALONE = "one part at a time, as memory ran out beside others"
-"""Reason of a step whose unfinished ubatches had to be run again so."""
+ONE_AT_A_TIME = "memory ran out while parts ran side by side, so the rest ran one at a time"
+"""Reason of a step whose unfinished parts had to be run again so."""
+PILOT = "first parts small, to see what they need"
+"""Reason of a step whose memory was not known beforehand."""
 
 
 def make_report(
-    setting: Setting,
-    ubatches: Ubatches | None,
-    recovery: Recovery,
-    seconds: float,
-    policy: str,
-    error: BaseException | None,
+    planned: Planned, outcome: Outcome, graphs: StepGraphs | None, failure: FailureKind | None, seconds: float
 ) -> StepReport:
-    """The report of a finished or failed step; `ubatches` is None when the function ran on the whole batch."""
-    plan, batch, shape = setting.plan, setting.batch, setting.batch.shape
-    cut = ubatches is not None and len(ubatches.cut.slices) > 1
+    """The report of a step that has ended after `seconds`; `failure` is None where it succeeded."""
+    plan, sizes = planned.plan, sizes_that_ran(planned, outcome)
+    as_planned, cut = sizes is plan.sizes, len(sizes) > 1
+    replayed = graphs is not None and not any(outcome.seconds)
     return StepReport(
-        step=setting.number,
+        step=planned.number,
         num_tokens=plan.num_units,
-        num_requests=shape.num_requests,
-        sizes=_sizes(plan.unit, ubatches) if ubatches is not None and cut else (plan.num_units,),
-        seconds=seconds,
-        ubatch_seconds=ubatches.seconds() if ubatches is not None and cut else (),
-        unit=plan.unit,
-        signature=batch.signature if plan.unit == "rows" else sized_signature(batch.signature, plan.unit),
-        backend=setting.backend.name,
-        schedule=setting.schedule if cut else "whole",
-        policy=policy,
-        reason=_reason(_reason(plan.reason, setting.note if cut else ""), ALONE if recovery.alone else ""),
-        limit=plan.limit,
-        workers=plan.workers if cut else 1,
-        memory_before=setting.memory,
-        padding_avoided=ubatches.cut.padding_avoided if ubatches is not None else 0,
-        oom_sizes=tuple(recovery.sizes),
-        failure=None if error is None else setting.backend.classify(error),
-    )
-
-
-def watched_report(report: StepReport, setting: Setting, recovery: Recovery, watch: Watch) -> StepReport:
-    """The report of a step whose memory was watched: the parts that ran, and their peak.
-
-    A step whose first ubatch was a pilot is a calibration: its time says nothing of its sizes.
-    """
-    sizes, ran = report.sizes, recovery.ran
-    limit = report.limit
-    if ran:
-        shape = setting.batch.shape
-        scale = report.num_tokens / max(
-            1, shape.num_tokens
-        )  # units of a row: more than one where they are cost
-        rest = max(0, shape.num_tokens - sum(ran)) if recovery.bound is None else 0
-        parts = [max(1, round(rows * scale)) for rows in ran]
-        sizes = (*parts, *(sizes[1:] if rest else ()))
-        limit = max(sizes)
-    cut = len(sizes) > 1
-    peak = watch.finish(tuple(sizes), report.workers) if report.failure is None else None
-    return replace(
-        report,
+        num_requests=planned.batch.shape.num_requests,
         sizes=sizes,
-        ubatch_seconds=report.ubatch_seconds if len(report.ubatch_seconds) == len(sizes) else (),
-        schedule=report.schedule if report.schedule != "whole" or not cut else "sequential",
-        limit=limit if cut else report.limit,
-        reason=_reason(report.reason, "first parts small, to see what they need" if watch.piloted else ""),
-        peak_bytes=peak,
-        calibration=watch.piloted,
+        seconds=seconds,
+        ubatch_seconds=tuple(outcome.seconds) if cut and as_planned and not replayed else (),
+        unit=plan.unit,
+        signature=plan.signature,
+        backend=planned.backend.name,
+        schedule=_schedule(planned, cut),
+        policy=planned.policy,
+        reason=_reason(planned, outcome, graphs),
+        limit=plan.limit if as_planned else max(sizes),
+        workers=plan.workers if cut else 1,
+        memory_before=planned.memory,
+        peak_bytes=outcome.peak,
+        padding_avoided=plan.cut.padding_avoided if plan.cut is not None else 0,
+        oom_sizes=tuple(outcome.failed),
+        failure=failure,
+        graph_hits=graphs.hits if graphs is not None else 0,
+        graph_misses=graphs.misses if graphs is not None else 0,
+        graph_captures=graphs.captures if graphs is not None else 0,
+        calibration=outcome.calibration or (graphs is not None and graphs.captures > 0),
     )
 
 
-def _sizes(unit: str, ubatches: Ubatches) -> tuple[int, ...]:
-    """Units of each part: padded cost where the unit is cost, else tokens."""
-    cut = ubatches.cut
-    if unit == "cost" and cut.trims is not None:
-        return tuple(piece.num_reqs * trim for piece, trim in zip(cut.slices, cut.trims, strict=True))
-    return tuple(piece.num_tokens for piece in cut.slices)
+def sizes_that_ran(planned: Planned, outcome: Outcome) -> tuple[int, ...]:
+    """Units of the parts: as planned, or those that ran where a guard of the memory cut them further."""
+    plan = planned.plan
+    if not outcome.guarded or len(outcome.ran) in (0, len(plan.sizes)):
+        return plan.sizes
+    scale = plan.num_units / max(1, planned.rows)  # units of a row: more than one where they are cost
+    return tuple([max(1, round(rows * scale)) for rows in outcome.ran])
 
 
-def _reason(reason: str, note: str) -> str:
-    return f"{reason}; {note}" if reason and note else reason or note
+def _schedule(planned: Planned, cut: bool) -> str:
+    if not cut:
+        return "whole"
+    return planned.schedule if planned.plan.cut is not None else "sequential"
+
+
+def _reason(planned: Planned, outcome: Outcome, graphs: StepGraphs | None) -> str:
+    """Why the step ran as it did; the schedule's reason only where the batch was cut."""
+    reason = planned.plan.reason
+    notes = (
+        planned.note if planned.plan.cut is not None else "",
+        ONE_AT_A_TIME if outcome.one_at_a_time else "",
+        PILOT if outcome.calibration else "",
+        f"graphs: {graphs.note}" if graphs is not None and graphs.note else "",
+    )
+    for note in notes:
+        if note:
+            reason = f"{reason}; {note}" if reason else note
+    return reason

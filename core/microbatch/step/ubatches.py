@@ -1,4 +1,4 @@
-"""The ubatches of one step: take a part out, call the function, put its outputs back, keep the times.
+"""The ubatches of one step: the parts with their contexts, states and times, as a schedule runs them.
 
 Invariant: `store` accounts each ubatch once; the result is given out only when every ubatch was stored. May be
 called from several threads, each with contexts of its own.
@@ -6,19 +6,18 @@ called from several threads, each with contexts of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from microbatch.cutting.cut import Cut, UBatchSlice
-from microbatch.gathering.gather import Gather
-from microbatch.step.memory_guard import Watch
-from microbatch.step.planned import Setting
-from microbatch.step.recovery import Recovery
+from microbatch.cutting.cut import cut
+from microbatch.cutting.slices import BatchShape, UBatchSlice
+from microbatch.gathering.run_parts import Arguments, Call, Parts
+from microbatch.step.outcome import Outcome
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchState
 
-__all__ = ["Progress", "Ubatches", "whole_cut"]
+__all__ = ["Progress", "Ubatches", "contexts_for", "make_ubatch_contexts"]
 
 Progress = Callable[[int, int], None]
 """progress(requests done, requests in all), called after each ubatch from the thread that ran it."""
@@ -27,98 +26,79 @@ Progress = Callable[[int, int], None]
 class Ubatches:
     """What a schedule loads, computes and stores."""
 
+    __slots__ = (
+        "_call",
+        "_clock",
+        "_done",
+        "_parts",
+        "_progress",
+        "_seconds",
+        "_started",
+        "_total",
+        "contexts",
+    )
+
     def __init__(
-        self,
-        recovery: Recovery,
-        setting: Setting,
-        gather: Gather,
-        cut: Cut,
-        runtime: Runtime,
-        progress: Progress | None = None,
-        watch: Watch | None = None,
+        self, parts: Parts, call: Call, outcome: Outcome, runtime: Runtime, progress: Progress | None
     ) -> None:
-        batch = setting.batch
-        self.cut = cut
-        self.contexts = contexts_for(cut.slices, runtime)
-        self.recovery = recovery
-        self.watch = watch
-        self._batch = batch if cut.permutation is None else batch.permuted(cut.permutation, setting.backend)
-        self._gather = gather
+        slices = parts.cut.slices
+        self.contexts = contexts_for(slices, runtime)
+        self._parts = parts
+        self._call = call
         self._clock = runtime.monotonic
         self._progress = progress
-        self._started = [0.0] * len(cut.slices)
-        self._seconds = [0.0] * len(cut.slices)
+        self._started = [0.0] * len(slices)
         self._done: list[int] = []
+        self._total = parts.num_requests
+        self._seconds = outcome.times_of(len(slices))
 
-    def load(self, context: UBatchContext) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def load(self, context: UBatchContext) -> Arguments:
         """The arguments of one ubatch, as views where the framework can."""
         index = context.ubatch_id
         self._started[index] = self._clock()
         context.state = UBatchState.PREPARING
-        trims = self.cut.trims
         try:
-            return self._batch.part(context.slice_info, None if trims is None else trims[index], index)
+            return self._parts.load(index)
         except Exception as error:
             error.add_note("while its part of the inputs was cut out, before the function was called")
             raise
 
-    def compute(self, context: UBatchContext, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+    def compute(self, context: UBatchContext, arguments: Arguments) -> Any:
         """Call the function on the part; in smaller ones if memory runs out."""
         context.state = UBatchState.EXECUTING
-        args, kwargs = inputs
-        watch = self.watch
-        if watch is not None and watch.pilot:
-            return self.recovery.pilot(args, kwargs, watch, nested=True)
-        return self.recovery.call(args, kwargs, nested=True)
+        tokens = context.slice_info.token_slice
+        return self._call(*arguments, tokens.stop - tokens.start)
 
     def store(self, context: UBatchContext, outputs: Any) -> None:
         """Write the outputs to their rows of the result."""
         index = context.ubatch_id
-        self._gather.store(index, outputs)
+        self._parts.store(index, outputs)
         context.state = UBatchState.COMPLETED
         self._seconds[index] = self._clock() - self._started[index]
-        self._done.append(context.slice_info.num_reqs)
         if self._progress is not None:
-            self._progress(sum(self._done), self._batch.shape.num_requests)
+            self._done.append(context.slice_info.num_reqs)
+            self._progress(sum(self._done), self._total)
 
     def replayed(self) -> None:
         """Note that a graph did them all at once."""
         for context in self.contexts:
             context.state = UBatchState.COMPLETED
         if self._progress is not None:
-            total = self._batch.shape.num_requests
-            self._progress(total, total)
+            self._progress(self._total, self._total)
 
-    def alone(self) -> list[UBatchContext]:
-        """New contexts for the ubatches that did not finish, to run one at a time: siblings held the memory that
-        one of them needed. Nothing of their first attempt is kept; the finished ones are."""
-        self.recovery.start_again()
+    def unfinished(self) -> list[UBatchContext]:
+        """New contexts for the ubatches that were not stored; nothing of their first attempt is kept."""
         for index, context in enumerate(self.contexts):
             if context.state is not UBatchState.COMPLETED:
                 made = UBatchContext(context.slice_info, index, len(self.contexts), context.runtime)
                 self.contexts[index] = made
         return [context for context in self.contexts if context.state is not UBatchState.COMPLETED]
 
-    def result(self) -> Any:
-        """The outputs of all ubatches put together, in the caller's order."""
-        return self._gather.result()
 
-    def seconds(self) -> tuple[float, ...]:
-        """Wall time of each ubatch in row order; 0 for one that did not finish."""
-        return tuple(self._seconds)
-
-
-def contexts_for(slices: tuple[UBatchSlice, ...], runtime: Runtime) -> list[UBatchContext]:
+def contexts_for(slices: Sequence[UBatchSlice], runtime: Runtime) -> list[UBatchContext]:
     """One context per slice, numbered in row order."""
     count = len(slices)
     return [UBatchContext(piece, index, count, runtime) for index, piece in enumerate(slices)]
-
-
-def whole_cut(setting: Setting) -> Cut:
-    """The cut with one part, for a step that is not split and still writes into the caller's `out`."""
-    shape = setting.batch.shape
-    piece = UBatchSlice.from_range(0, shape.num_tokens, 0, shape.num_requests)
-    return Cut(slices=(piece,), permutation=None, trims=None, padding_avoided=0)
 
 
 def make_ubatch_contexts(num_ubatches: int, num_tokens: int, num_reqs: int) -> list[UBatchContext]:
@@ -127,11 +107,6 @@ def make_ubatch_contexts(num_ubatches: int, num_tokens: int, num_reqs: int) -> l
     Requests are taken as equally long. Raises SliceError where that many ubatches cannot be filled, and
     ArgumentTypeError or ArgumentValueError for counts that are not counts.
     """
-    from microbatch.cutting.cut import (  # here, since slicing imports half of the batch package
-        BatchShape,
-        cut,
-    )
-
     shape = BatchShape(num_tokens=num_tokens, num_requests=num_reqs)
     slices = cut(shape, num_ubatches=num_ubatches, splitter="even").slices
     return [UBatchContext(piece, index, len(slices)) for index, piece in enumerate(slices)]

@@ -1,4 +1,4 @@
-"""The parts of a file that `microbatch tune` measures, and their memory.
+"""The parts of a call that `tune` measures, and their memory.
 
 Invariant: a part is cut as a step would cut it, and a call of it is over when the device is done.
 """
@@ -6,25 +6,25 @@ Invariant: a part is cut as a step would cut it, and a call of it is over when t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from microbatch.binding.batch import Batch
+from microbatch.binding.call import Call
 from microbatch.cutting.cut import UBatchSlice, cut
 from microbatch.extend.abilities import PeakMark, SupportsPeak
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind, MemoryReading
 from microbatch.tuning.measure import Part
 
-__all__ = ["FileBench"]
+__all__ = ["CallBench"]
 
 STALE = 0.011
 """Seconds after which a backend reads its memory anew."""
 
 
 class ReadingMark:
-    """A mark for backends that only ever raise their peak; a part that does not raise it cannot be told."""
+    """A mark for backends whose peak only ever rises; a part that does not raise it cannot be told."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -38,14 +38,18 @@ class ReadingMark:
         return now.peak if now.peak > self._peak else self.in_use
 
 
-class FileBench:
-    """Parts of one batch. With row lengths, sizes are cost: longest row times rows, as the splitter packs them."""
+class CallBench:
+    """Parts of the batch of one call, as the splitter would make them."""
 
-    def __init__(self, function: Callable[..., Any], batch: Batch, backend: Backend) -> None:
-        self._function = function
-        self._batch = batch
+    def __init__(self, call: Call, backend: Backend) -> None:
+        """Raises LayoutError for arguments that cannot be cut."""
+        self._function = call.function
+        self._batch = call.batch(backend)
         self._backend = backend
-        self.packed = batch.shape.lengths is not None
+        shape = self._batch.shape
+        apart = shape.query_start_loc is not None or shape.num_tokens != shape.num_requests
+        self.unit = "cost" if shape.lengths is not None else "tokens" if apart else "rows"
+        """What sizes are counted in; cost is the longest row of a part times its rows."""
 
     @property
     def units(self) -> int:
@@ -60,15 +64,18 @@ class FileBench:
         return 1 if lengths is None or not len(lengths) else int(lengths.max())
 
     def part(self, size: int) -> Part:
-        """The first rows; of packed ones those in the middle of the lengths."""
-        if not self.packed:
-            rows = min(size, self._batch.shape.num_tokens)
-            args, kwargs = self._batch.part(UBatchSlice.from_range(0, rows, 0, rows))
-            return self._part(args, kwargs, rows, rows * self._batch.bytes_per_unit)
-        made = cut(self._batch.shape, splitter="packed", limit=size)
-        batch = (
-            self._batch if made.permutation is None else self._batch.permuted(made.permutation, self._backend)
-        )
+        """The first rows or tokens; of packed parts the one with rows of middling length."""
+        shape = self._batch.shape
+        if self.unit != "cost":
+            first = UBatchSlice.from_range(0, shape.num_tokens, 0, shape.num_requests)
+            if size < shape.num_tokens:
+                first = cut(shape, splitter="explicit", boundaries=[size]).slices[0]
+            args, kwargs = self._batch.part(first)
+            return self._part(args, kwargs, first.num_tokens, first.num_tokens * self._batch.bytes_per_unit)
+        made = cut(shape, splitter="packed", limit=size)
+        batch = self._batch
+        if made.permutation is not None:
+            batch = batch.permuted(made.permutation, self._backend)
         middle = len(made.slices) // 2
         piece, trim = made.slices[middle], None if made.trims is None else made.trims[middle]
         args, kwargs = batch.part(piece, trim, middle)
@@ -76,9 +83,9 @@ class FileBench:
 
     @contextmanager
     def as_one_of(self, workers: int) -> Iterator[None]:
-        """Leave the calling thread what one of so many workers has: its share of the framework's threads.
+        """Give the calling thread what one of `workers` has: its share of the framework's threads.
 
-        With all of them a part measures faster or, on a busy machine, a hundred times slower than it will run.
+        With all of them a part is faster than it will run or, on a busy machine, a hundred times slower.
         """
         with self._backend.parallel_limits(workers), self._backend.worker_limits(workers):
             yield
@@ -93,13 +100,13 @@ class FileBench:
         """Whether the backend says that the part was too large."""
         return self._backend.classify(error) in (FailureKind.OOM, FailureKind.SIZE)
 
-    def _part(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int, size: int) -> Part:
+    def _part(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int, input_bytes: int) -> Part:
         def call() -> object:
             result = self._function(*args, **kwargs)
             self._backend.current_stream().synchronize()
             return result
 
-        return Part(call=call, rows=rows, input_bytes=size)
+        return Part(call=call, rows=rows, input_bytes=input_bytes)
 
 
 def _fresh(backend: Backend) -> MemoryReading:

@@ -9,11 +9,11 @@ Rejected: `threading.Barrier`, where Ctrl-C in one waiter leaves the others park
 
 from __future__ import annotations
 
-import operator
 from collections import deque
 from collections.abc import Callable
 
-from microbatch.errors import ArgumentTypeError, ArgumentValueError, BarrierBrokenError, WaitTimeoutError
+from microbatch.errors import ArgumentValueError, BarrierBrokenError, WaitTimeoutError
+from microbatch.options.checks import count
 from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime, default_runtime
 
@@ -76,7 +76,7 @@ class UBatchBarrier:
 
         Raises ArgumentTypeError or ArgumentValueError for a count that is no count, below 1 or above 65,536.
         """
-        self.num_parties = _checked(num_parties)
+        self.num_parties = count("num_parties", num_parties, MOST_PARTIES)
         self._runtime = runtime or default_runtime()
         self._timeout = timeout
         self._action = action
@@ -187,18 +187,3 @@ def _limit(timeout: float) -> float:
             f"timeout is {timeout}; give seconds from 0 on, or None for no limit of its own"
         )
     return timeout
-
-
-def _checked(num_parties: int) -> int:
-    if isinstance(num_parties, bool):
-        raise ArgumentTypeError("num_parties is a bool; pass how many threads meet at the barrier")
-    try:
-        count = operator.index(num_parties)
-    except TypeError:
-        kind = type(num_parties).__name__
-        raise ArgumentTypeError(f"num_parties must be an integer, got {kind}; pass a count") from None
-    if not 1 <= count <= MOST_PARTIES:
-        raise ArgumentValueError(
-            f"num_parties must be from 1 to {MOST_PARTIES}, got {count}; pass a count in range"
-        )
-    return count

@@ -1,4 +1,4 @@
-"""The `cupy` backend on a namespace with CuPy's names over NumPy; what it cannot show is left to `tests/gpu`."""
+"""The `cupy` backend on CuPy's names over NumPy; what that cannot show is left to `tests/gpu`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class StreamCaptureError(RuntimeError):
 
 
 class FakeCupy:
-    """The part of `cupy` that the backend uses; work runs at once, captures record nothing but their allocations."""
+    """The part of `cupy` that the backend uses; work runs at once, captures record only allocations."""
 
     def __init__(self, devices: int = 2) -> None:
         fake = self

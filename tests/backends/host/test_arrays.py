@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from microbatch_backends.host.backend import CpuBackend
+from microbatch_backends.host.memory import HostMemory
 
 CPU = CpuBackend()
 anything = npst.arrays(
@@ -142,3 +144,26 @@ def test_staging_and_transfers_are_plain_copies() -> None:
     stream.submit(lambda: CPU.to_host(back, there))
     assert stream.synchronize(20) and back.tolist() == [0, 1, 2, 3]
     CPU.close()
+
+
+def frames_of(call: Any) -> list[str]:
+    """Names of the Python functions that run in `call`."""
+    names: list[str] = []
+    sys.setprofile(lambda frame, event, arg: names.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return names[1:]
+
+
+def test_what_a_step_asks_for_each_part_is_one_frame() -> None:
+    rows, result = np.ones((4, 2)), np.empty((4, 2))
+    assert frames_of(lambda: CPU.copy(result[:2], rows[:2])) == ["copy"]
+    assert frames_of(lambda: CPU.empty((4, 2), rows)) == ["empty"]
+    assert frames_of(lambda: CPU.owns(rows)) == ["is_host_array"]
+    assert frames_of(lambda: CPU.unsupported(rows)) == ["unsupported"]
+    assert frames_of(lambda: CPU.differentiable([rows])) == ["differentiable"]
+    backend = CpuBackend(HostMemory(fresh=60.0))
+    backend.memory()
+    assert frames_of(lambda: backend.memory()) == ["memory", "read"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from microbatch.errors import WaitTimeoutError
-from microbatch.extend.abilities import SupportsGraphs, SupportsPriority, SupportsTransfer
+from microbatch.extend.abilities import SupportsGraphs, SupportsLanes, SupportsTransfer
 from microbatch.extend.protocols import Backend, Event, Stream, ThreadState
 from microbatch.extend.records import FailureKind
 from microbatch_backends.host.backend import CpuBackend
@@ -21,7 +21,7 @@ def backend() -> CpuBackend:
 
 def test_protocols(backend: CpuBackend) -> None:
     assert isinstance(backend, Backend) and isinstance(backend, SupportsTransfer)
-    assert not isinstance(backend, SupportsGraphs | SupportsPriority)
+    assert not isinstance(backend, SupportsGraphs | SupportsLanes)
     assert isinstance(backend.stream("compute"), Stream) and isinstance(backend.current_stream(), Stream)
     assert isinstance(backend.event(), Event) and isinstance(backend.thread_state(), ThreadState)
 

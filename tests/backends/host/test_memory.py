@@ -1,4 +1,4 @@
-"""Host memory from drawn `/proc` and `/sys` trees: the tightest bound rules, and nothing missing breaks a reading."""
+"""Host memory from drawn `/proc` and `/sys` trees: the tightest bound rules, and no gap breaks a reading."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Tree:
         for name, text in files.items():
             self.write(f"sys/fs/cgroup/{path}/{name.replace('__', '.')}", text)
 
-    def memory(self, limits: dict[str, int] | None = None, **options: object) -> HostMemory:
-        return HostMemory(self.root, fresh=0, limits=lambda: limits or {}, **options)  # type: ignore[arg-type]
+    def memory(self, limits: dict[str, int] | None = None) -> HostMemory:
+        return HostMemory(self.root, fresh=0, limits=lambda: limits or {})
 
 
 @pytest.fixture

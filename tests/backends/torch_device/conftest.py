@@ -56,7 +56,7 @@ class FakeEvent:
 
 
 class FakeGraph:
-    """Notes what is asked of it; as in torch, a capture whose end fails leaves its pool and the generator recording."""
+    """Notes what is asked; as in torch, a capture whose end fails leaves pool and generator recording."""
 
     def __init__(self, cuda: FakeCuda) -> None:
         self.cuda = cuda

@@ -16,7 +16,6 @@ MUST_HAVE = {
     "stream": set(),
     "set_stream": set(),
     "current_device": set(),
-    "device": set(),
     "mem_get_info": set(),
     "memory_stats": set(),
     "empty_cache": set(),

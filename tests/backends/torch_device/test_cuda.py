@@ -16,7 +16,6 @@ from microbatch.extend.abilities import (
     Graph,
     SupportsDeviceName,
     SupportsGraphs,
-    SupportsPriority,
     SupportsProbe,
     SupportsProcessGroup,
     SupportsThreadedCapture,
@@ -41,7 +40,6 @@ def test_protocols(backend: TorchCudaBackend) -> None:
     claimed = (
         Backend,
         SupportsGraphs,
-        SupportsPriority,
         SupportsProcessGroup,
         SupportsThreadedCapture,
         SupportsTransfer,
@@ -65,7 +63,6 @@ def test_all_but_compute_is_urgent(backend: TorchCudaBackend) -> None:
     assert backend.stream("compute").raw.priority == 0
     for purpose in ("communication", "copy_in", "copy_out"):
         assert backend.stream(purpose).raw.priority < 0  # type: ignore[arg-type]
-    assert backend.priority_stream("compute", -3).raw.priority == -3
 
 
 def test_what_is_launched_inside_is_on_the_stream(backend: TorchCudaBackend, cuda: Any) -> None:

@@ -1,4 +1,4 @@
-"""PyTorch's own stream sanitizer as a judge: the recorded trace of each schedule is clean, a missing wait is not."""
+"""PyTorch's own stream sanitizer as a judge: the trace of each schedule is clean, a missing wait is not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CASES = [("sequential", False), ("pingpong", False), ("streamed", False), ("stre
 
 
 class Judge:
-    """Feeds a trace to torch's event handler; an array is known by its first byte, as a tensor is by `data_ptr`."""
+    """Feeds a trace to torch's handler; an array is known by its first byte, as a tensor is by `data_ptr`."""
 
     def __init__(self) -> None:
         self.handler = sanitizer.EventHandler()
@@ -103,7 +103,7 @@ def test_it_finds_nothing_in_a_step(schedule: str, host: bool) -> None:
 
 
 def both_see(race: Race) -> bool:
-    """Whether both accesses begin at the same byte: torch tells arrays apart by where they begin, and sees no others."""
+    """Whether both accesses begin at the same byte: torch knows an array by where it begins."""
     return race.second.kind == race.first.kind == "launch" and all(
         any(access.block == race.block and access.low == race.low for access in entry.accesses)
         for entry in (race.first, race.second)
@@ -112,7 +112,7 @@ def both_see(race: Race) -> bool:
 
 @pytest.mark.parametrize(("schedule", "host"), CASES[1:])
 def test_it_finds_what_a_missing_wait_leaves_unordered(schedule: str, host: bool) -> None:
-    """Some waits only repeat what others order; those without which our checker sees a race, it must see too."""
+    """Some waits only repeat what others order; where our checker sees a race without one, it must too."""
     entries = trace_of(schedule, host)
     needed = found = 0
     for index, entry in enumerate(entries):

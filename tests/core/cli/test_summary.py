@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from microbatch.cli.summary import Summary, summarise
 from microbatch.extend.records import StepReport
+from microbatch.files.outputs import OutputFile
 
 
 def summary(**fields: Any) -> Summary:
     """The summary of a report with these fields."""
     given = {"step": 0, "num_tokens": 90, "num_requests": 10, "sizes": (20, 30, 40), "seconds": 2.0} | fields
-    facts = {"output": "y.npy", "shape": (10, 4), "dtype": "float32", "size": 288, "peak_memory": 3 << 20}
-    return summarise(StepReport(**given), **facts)  # type: ignore[arg-type]
+    with OutputFile(Path("y.npy")) as output:
+        output.allocate((10, 4), np.empty((1, 4), "f4"))
+        output.commit()
+    return summarise(StepReport(**given), output, peak_memory=3 << 20)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of the test's own for the output file."""
+    monkeypatch.chdir(tmp_path)
 
 
 def test_numbers() -> None:

@@ -175,7 +175,7 @@ def test_slice_ends_of_the_wrong_kind(value: Any) -> None:
 
 def test_slices_that_are_none() -> None:
     uncovered([slice(0, 18)], "ubatch_slices[0]", "slice", "from_range", kind=ArgumentTypeError)
-    uncovered(4, "ubatch_slices is '4' (int)", kind=ArgumentTypeError)
+    uncovered(4, "ubatch_slices is 4 (int)", kind=ArgumentTypeError)
 
 
 def test_an_empty_slice() -> None:

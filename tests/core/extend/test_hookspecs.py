@@ -15,8 +15,8 @@ import pytest
 
 from microbatch.extend import hookspecs
 from microbatch.extend.records import StepReport
+from microbatch.loading.admission import HOOKS
 from microbatch.loading.plugins import register_containers
-from microbatch.loading.registry import HOOKS
 
 ANNOUNCED = {
     "microbatch_register_backends": "backend npu",

@@ -27,7 +27,7 @@ from microbatch.binding.batch import (
 )
 from microbatch.cutting.cut import cut
 from microbatch.errors import OutputMismatchError
-from microbatch.gathering.gather import Gather
+from microbatch.gathering.gather import Gather, Outputs
 
 Run = Callable[..., Any]
 Pair = namedtuple("Pair", "first second")
@@ -288,7 +288,7 @@ def test_every_order_of_threads_gives_the_same_result(backend: Any) -> None:
     made = cut(batch.shape, splitter="even", num_ubatches=250)
     with ThreadPoolExecutor(8) as pool:
         for _ in range(5):
-            gather = Gather(batch, made, None, backend)
+            gather = Gather(batch, made, backend, Outputs())
             list(pool.map(lambda i, g=gather: g.store(i, batch.part(made.slices[i])[0][0] + 1), range(250)))
             np.testing.assert_array_equal(gather.result(), x + 1)
 
@@ -329,7 +329,7 @@ def test_a_result_that_could_not_be_made_can_be_asked_for_again(backend: Any) ->
         return answer
 
     batch = bind(None, (x,), {}, backend=backend)
-    gather = Gather(batch, cut(batch.shape, splitter="even", num_ubatches=2), None, backend, make)
+    gather = Gather(batch, cut(batch.shape, splitter="even", num_ubatches=2), backend, Outputs(out=make))
     with pytest.raises(MemoryError, match="no room"):
         gather.store(0, x[:2])
     gather.store(0, x[:2])

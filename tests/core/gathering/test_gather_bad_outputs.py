@@ -38,8 +38,17 @@ def refused(run_cut: Run, outputs: list[Any], **options: Any) -> str:
         ([X[:2], X[:2].astype("f4")], ["float32", "ubatch 1", "float64", "ubatch 0"]),
         ([X[:2], X[:2, :1]], ["shape (1,) in ubatch 1 and (2,) in ubatch 0", "tokens(trim=1)"]),
         ([X[:2], X[:2, 0]], ["shape () in ubatch 1 and (2,) in ubatch 0"]),
-        ([X[:2], X[:1]], ["ubatch 1 returned 1 rows at output; its input had 2"]),
-        ([{"h": X[:1]}, {"h": X[:2]}], ["ubatch 0 returned 1 rows at output['h']; its input had 2"]),
+        (
+            [X[:2], X[:1]],
+            ["output does not have one row for each row of the input: ubatch 1 had 2", "returned 1 rows"],
+        ),
+        (
+            [{"h": X[:1]}, {"h": X[:2]}],
+            [
+                "output['h'] does not have one row for each row of the input: ubatch 0 had 2",
+                "returned 1 rows",
+            ],
+        ),
         (
             [{"h": X[:2], "n": 1}, {"h": X[:2], "n": 2}],
             ["constant output['n'] differs: 1 in ubatch 0, 2 in ubatch 1"],
@@ -58,7 +67,7 @@ def test_outputs_that_do_not_fit(run_cut: Run, outputs: list[Any], told: list[st
 
 def test_a_declared_list_with_a_row_missing(run_cut: Run) -> None:
     layout = Layout(outputs={"output": tokens()})
-    assert "ubatch 1 returned 1 rows" in refused(run_cut, [["a", "b"], ["c"]], layout=layout)
+    assert "ubatch 1 had 2 tokens and returned 1 rows" in refused(run_cut, [["a", "b"], ["c"]], layout=layout)
     assert "list of rows" in refused(run_cut, [["a", "b"], "cd"], layout=layout)
 
 

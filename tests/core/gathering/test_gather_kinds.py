@@ -15,7 +15,7 @@ import microbatch
 from microbatch.binding.batch import Layout, bind, replicate
 from microbatch.cutting.cut import cut
 from microbatch.errors import OutputMismatchError
-from microbatch.gathering.gather import Gather
+from microbatch.gathering.gather import Gather, Outputs
 
 Run = Callable[..., Any]
 Pair = namedtuple("Pair", "first second")
@@ -218,7 +218,7 @@ def test_rows_are_in_order_whichever_is_stored_first(backend: Any) -> None:
     batch = bind(None, (X,), {}, backend=backend)
     made = cut(batch.shape, splitter="even", num_ubatches=4)
     for order in ([3, 1, 0, 2], [0, 1, 2, 3], [2, 3, 1, 0]):
-        gather = Gather(batch, made, Layout(outputs={"c": replicate()}), backend)
+        gather = Gather(batch, made, backend, Outputs(layout=Layout(outputs={"c": replicate()})))
         for index in order:
             gather.store(index, {"rows": X[index : index + 1], "c": 1})
         np.testing.assert_array_equal(gather.result()["rows"], X)  # type: ignore[index]

@@ -17,7 +17,7 @@ import microbatch
 from microbatch.binding.batch import Layout, bind, collect, query_start_loc, reduce, replicate, tokens
 from microbatch.cutting.cut import cut
 from microbatch.errors import OutputMismatchError
-from microbatch.gathering.gather import Gather
+from microbatch.gathering.gather import Gather, Outputs
 from microbatch.testing import AdversarialBackend
 from microbatch.testing.adversarial.order import WORST_ORDERS
 from microbatch.testing.given import GivenBackends
@@ -78,7 +78,7 @@ def test_one_buffer_a_thread_is_copied_too_while_another_makes_the_result(
         assert rest_stored.wait(30)
         return np.empty(shape, like.dtype)
 
-    gather = Gather(batch, made, None, backend, slowly)
+    gather = Gather(batch, made, backend, Outputs(out=slowly))
     first = threading.Thread(target=lambda: gather.store(0, batch.part(made.slices[0])[0][0] * 2))
     first.start()
     assert begun.wait(30)

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.extend.abilities import SupportsGraphs
-from microbatch.graphs.cache import Entry, GraphCache
+from microbatch.extend.device import device_of
+from microbatch.graphs.cache import CapturedGraph, GraphCache
 from microbatch.graphs.key import GraphKey
 from microbatch.graphs.padding import bucket_of
 from microbatch.graphs.runner import Graphs
+from microbatch.graphs.step_graphs import StepGraphs
 
 cpu = pytest.importorskip("microbatch_backends.host.backend", reason="the cpu backend is not installed")
 
@@ -95,14 +97,14 @@ def test_any_sequence_of_sizes_gives_what_the_plain_calls_give(
 ) -> None:
     graphs, backend = Graphs(function, buckets), GraphBackend()
     for seed, size in enumerate(rows):
-        same(function, graphs.step(backend, "sequential"), batch(size, seed))
+        same(function, StepGraphs(graphs, device_of(backend), "sequential"), batch(size, seed))
 
 
 @given(rows=SIZES, budget=st.integers(0, 4000), held=st.integers(0, 1500))
 def test_the_graphs_kept_fit_the_budget(rows: list[int], budget: int, held: int) -> None:
     graphs, backend = Graphs(rowwise, budget=budget), GraphBackend(held)
     for seed, size in enumerate(rows):
-        same(rowwise, graphs.step(backend, "sequential"), batch(size, seed))
+        same(rowwise, StepGraphs(graphs, device_of(backend), "sequential"), batch(size, seed))
         assert graphs.cache.held <= budget
 
 
@@ -110,7 +112,7 @@ def test_the_least_recently_used_graph_goes_first() -> None:
     drained: list[int] = []
     cache = GraphCache(lambda: drained.append(1))
     keys = [GraphKey(None, (), rows, None) for rows in (1, 2, 3)]
-    entries = [Entry(FakeGraph(dict, {}, 0, []), [], [], None, 10) for _ in keys]
+    entries = [CapturedGraph(FakeGraph(dict, {}, 0, []), [], [], None, 10) for _ in keys]
     for key, entry in zip(keys[:2], entries, strict=False):
         cache.keep(key, entry, 20)
     assert cache.find(keys[0]) is entries[0] and not drained
@@ -122,7 +124,7 @@ def test_a_second_call_of_a_size_is_a_hit() -> None:
     graphs, backend = Graphs(rowwise), GraphBackend()
     counts = []
     for seed in range(3):
-        step = graphs.step(backend, "sequential")
+        step = StepGraphs(graphs, device_of(backend), "sequential")
         same(rowwise, step, batch(5, seed))
         counts.append((step.captures, step.hits))
     assert counts == [(1, 0), (0, 1), (0, 1)]
@@ -132,9 +134,9 @@ def test_a_second_call_of_a_size_is_a_hit() -> None:
 def test_buckets_are_captured_at_once_the_largest_first_and_then_always_hit() -> None:
     graphs, backend = Graphs(rowwise, (2, 4, 8)), GraphBackend()
     for seed, rows in enumerate((1, 2, 3, 4, 5, 6, 7, 8)):
-        same(rowwise, graphs.step(backend, "sequential"), batch(rows, seed))
+        same(rowwise, StepGraphs(graphs, device_of(backend), "sequential"), batch(rows, seed))
     assert [entry for entry in backend.log if entry != "replay"] == ["capture 8", "capture 4", "capture 2"]
-    step = graphs.step(backend, "sequential")
+    step = StepGraphs(graphs, device_of(backend), "sequential")
     for rows in range(1, 9):
         same(rowwise, step, batch(rows, 100 + rows))
     assert (step.hits, step.captures) == (8, 0)
@@ -143,7 +145,7 @@ def test_buckets_are_captured_at_once_the_largest_first_and_then_always_hit() ->
 @pytest.mark.pitfall(18)
 def test_a_result_is_not_overwritten_by_the_next_replay() -> None:
     graphs, backend = Graphs(rowwise), GraphBackend()
-    step = graphs.step(backend, "sequential")
+    step = StepGraphs(graphs, device_of(backend), "sequential")
     step(batch(4, 0))
     first = step(batch(4, 1))
     kept = first["y"].copy()
@@ -154,7 +156,7 @@ def test_a_result_is_not_overwritten_by_the_next_replay() -> None:
 @pytest.mark.pitfall(19)
 def test_a_function_that_mixes_rows_is_never_padded() -> None:
     graphs, backend = Graphs(mixing, (8,)), GraphBackend()
-    step = graphs.step(backend, "sequential")
+    step = StepGraphs(graphs, device_of(backend), "sequential")
     same(mixing, step, batch(5, 0))
     assert "padding rows changes the result" in step.note
     same(mixing, step, batch(5, 1))
@@ -166,7 +168,7 @@ def test_a_function_that_mixes_rows_is_never_padded() -> None:
 def test_random_numbers_are_not_frozen() -> None:
     generator = np.random.default_rng(0)
     graphs, backend = Graphs(lambda x: {"y": x + generator.normal(size=x.shape)}), GraphBackend()
-    step = graphs.step(backend, "sequential")
+    step = StepGraphs(graphs, device_of(backend), "sequential")
     step(batch(3, 0))
     assert "a replay differs from the plain call" in step.note
     step(batch(3, 0))
@@ -180,7 +182,7 @@ def test_random_numbers_are_not_frozen() -> None:
 def test_a_failed_capture_falls_back_with_the_reason_and_is_not_tried_again(error: Exception) -> None:
     graphs, backend = Graphs(rowwise), GraphBackend()
     backend.broken = error
-    step = graphs.step(backend, "sequential")
+    step = StepGraphs(graphs, device_of(backend), "sequential")
     same(rowwise, step, batch(3, 0))
     assert str(error) in step.note and not backend.capturing
     backend.broken = None
@@ -199,7 +201,7 @@ def test_running_out_of_memory_gives_the_graphs_back() -> None:
         return rowwise(x)
 
     graphs, backend = Graphs(function), GraphBackend()
-    step = graphs.step(backend, "sequential")
+    step = StepGraphs(graphs, device_of(backend), "sequential")
     step(batch(3, 0))
     assert len(graphs.cache) == 1
     full = True
@@ -213,20 +215,20 @@ def test_an_error_of_the_function_reaches_the_caller() -> None:
         raise KeyError("row")
 
     with pytest.raises(KeyError, match="row"):
-        Graphs(function).step(GraphBackend(), "sequential")(batch(2, 0))
+        StepGraphs(Graphs(function), device_of(GraphBackend()), "sequential")(batch(2, 0))
 
 
 def test_a_call_inside_a_call_runs_as_it_is() -> None:
     backend = GraphBackend()
 
     def function(x: Any) -> dict[str, Any]:
-        inner = graphs.step(backend, "sequential")
+        inner = StepGraphs(graphs, device_of(backend), "sequential")
         result = inner(x[:-1]) if len(x) > 1 else rowwise(x)
         notes.append(inner.note)
         return {"y": x + result["y"].sum()}
 
     graphs, notes = Graphs(function), list[str]()
-    step, values = graphs.step(backend, "sequential"), batch(2, 0)
+    step, values = StepGraphs(graphs, device_of(backend), "sequential"), batch(2, 0)
     result = step(values)["y"]
     inside = values[:1] + rowwise(values[:1])["y"].sum()
     np.testing.assert_allclose(result, values + inside.sum())
@@ -238,7 +240,7 @@ def test_values_of_other_arguments_and_modes_are_part_of_the_key() -> None:
     modes = ["grad"]
     backend.graph_state = lambda: modes[0]
     graphs = Graphs(lambda x, scale: {"y": x * scale})
-    step = graphs.step(backend, "sequential")
+    step = StepGraphs(graphs, device_of(backend), "sequential")
     for scale in (2, 2.0, 3, True):
         np.testing.assert_array_equal(step(batch(2, 0), scale)["y"], batch(2, 0) * scale)
     assert (step.captures, step.hits) == (4, 0)
@@ -255,7 +257,7 @@ def test_values_of_other_arguments_and_modes_are_part_of_the_key() -> None:
     ],
 )
 def test_where_graphs_cannot_be_used_the_reason_is_told(backend: Any, schedule: str, reason: str) -> None:
-    step = Graphs(rowwise).step(backend, schedule)
+    step = StepGraphs(Graphs(rowwise), device_of(backend), schedule)
     same(rowwise, step, batch(3, 0))
     assert reason in step.note and isinstance(backend, SupportsGraphs) == (schedule == "pingpong")
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import optree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import microbatch
+from microbatch.arrays.trees import NAMESPACE
 from microbatch.errors import ArgumentTypeError, ArgumentValueError
 from microbatch.testing import AdversarialBackend, RecordingBackend
 from microbatch.testing.given import GivenBackends
@@ -42,6 +45,53 @@ def test_the_report_counts_captures_and_hits() -> None:
             counts.append((report.graph_captures, report.graph_hits, report.calibration))
     assert counts == [(1, 1, True), (0, 2, False), (0, 2, False)]
     device.assert_ordered()
+
+
+class Pair:
+    """A container of somebody else's."""
+
+    def __init__(self, left: Any, right: Any) -> None:
+        self.left, self.right = left, right
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    """`Pair` as a hook for containers would make it known."""
+    optree.register_pytree_node(
+        Pair, lambda pair: ((pair.left, pair.right), None), lambda _, both: Pair(*both), namespace=NAMESPACE
+    )
+    yield
+    optree.unregister_pytree_node(Pair, namespace=NAMESPACE)
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_a_registered_container_is_replayed_as_often_as_a_dict(overlapping: bool) -> None:
+    def in_dicts(batch: dict[str, Any]) -> dict[str, Any]:
+        return {"left": batch["left"] * 2, "right": batch["right"] + 1}
+
+    def in_pairs(batch: Pair) -> Pair:
+        return Pair(batch.left * 2, batch.right + 1)
+
+    schedule = {"schedule": "pingpong", "driver": "threads"} if overlapping else {"schedule": "sequential"}
+    hits: list[list[int]] = []
+    for function, make in ((in_dicts, dict), (in_pairs, Pair)):
+        device, counted = RecordingBackend(), list[int]()
+        with microbatch.wrap(
+            function, backend=device.name, plugins=GivenBackends(device), policy="fixed", num_ubatches=2,
+            graphs=True, **schedule,
+        ) as wrapper:  # fmt: skip
+            for start in range(3):
+                values = np.arange(start, start + 16.0).reshape(8, 2)
+                result = wrapper(make(left=device.array(values), right=device.array(values)))
+                left, right = (
+                    (result["left"], result["right"]) if make is dict else (result.left, result.right)
+                )
+                np.testing.assert_array_equal(np.asarray(left), values * 2)
+                np.testing.assert_array_equal(np.asarray(right), values + 1)
+                counted.append(wrapper.last_report.graph_hits)
+        hits.append(counted)
+    assert hits[0] == hits[1] and hits[0][-1] == 2
 
 
 @given(rows=st.lists(st.integers(1, 17), min_size=1, max_size=5), padded=st.booleans(), order=work_orders())

@@ -1,4 +1,5 @@
-"""In a control group with a hard limit the plain call is killed, and the wrapped call answers as if there were room."""
+"""In a control group with a hard limit the plain call is killed, and the wrapped call answers as if there
+were room."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ print("same answer")
 
 @contextmanager
 def group_with_limit(limit: int) -> Iterator[Path]:
-    """A control group of its own below that of this process, removed afterwards; skips where none can be made."""
+    """A control group of its own below that of this process, removed afterwards; skips where none can be
+    made."""
     own = control_groups("memory")
     if not own:
         pytest.skip("this process is in no memory control group that is mounted here")

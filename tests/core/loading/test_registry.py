@@ -1,4 +1,5 @@
-"""What plugins announce: misspelt hooks, wrong answers, wrong records and clashes, each isolated and named."""
+"""What plugins announce: misspelt hooks, wrong answers, wrong records and clashes, each isolated and
+named."""
 
 from __future__ import annotations
 

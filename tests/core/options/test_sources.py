@@ -108,7 +108,8 @@ def test_resolution_is_a_chain_of_dictionaries(
     explicit: dict[str, Any],
     options: dict[str, Any],
 ) -> None:
-    """The model: the strongest layer that has the field; of an explicit config, what differs from the defaults."""
+    """The model: the strongest layer that has the field; of an explicit config, what differs from the
+    defaults."""
     changed = {name: value for name, value in explicit.items() if value != DEFAULTS[name]}
     model = dict.fromkeys(FIELDS, "default") | dict.fromkeys(file, "microbatch.toml")
     model |= {name: f"environment {variable(name)}" for name in environment}
@@ -236,8 +237,8 @@ def test_a_wrong_variable_is_told_by_its_name(
         ("barrier_timeout = nan", "microbatch.toml:1: barrier_timeout is nan; give"),
         ("strict_yields = 1", "microbatch.toml:1: strict_yields is 1 (int); give True or False"),
         ("max_ubatches = 99999999999999999999", "microbatch.toml:1: max_ubatches is 99999999999999999999;"),
-        ("backend = 1979-05-27", "microbatch.toml:1: backend is an object (date); give a name as text"),
-        ("[backend]\nname = 'cpu'", "microbatch.toml:1: backend is an object (dict); give a name as text"),
+        ("backend = 1979-05-27", "microbatch.toml:1: backend is of type date; give a name as text"),
+        ("[backend]\nname = 'cpu'", "microbatch.toml:1: backend is of type dict; give a name as text"),
         ("backend = ''", "microbatch.toml:1: backend is ''; give a name"),
         ("[run]\nnum_ubatches = 2", "microbatch.toml:1: unknown key 'run';"),
     ],

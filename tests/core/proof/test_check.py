@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import microbatch
 from microbatch.binding.batch import Layout, query_start_loc, reduce, tokens
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, LayoutError
-from microbatch.proof.check import CheckReport, check
+from microbatch.proof.check import check
+from microbatch.proof.report import CheckReport
 from microbatch.proof.trial_cuts import trial_cuts
 
 X = np.random.default_rng(0).normal(size=(12, 4)).astype("f4")
@@ -50,13 +51,13 @@ def test_the_first_row_that_differs_is_named() -> None:
     report = check(neighbours, np.arange(1, 9), cuts=0)
     halves = next(difference for difference in report.differences if difference.cut.startswith("halves"))
     assert (halves.path, halves.row, halves.whole, halves.parts) == ("output['mixed']", 4, "9", "5")
-    assert "output['mixed'], row 4: 9 whole, 5 cut (halves: 4, 4)" in str(report)
+    assert "output['mixed'], row 4: 9 from the whole batch, 5 from the parts (halves: 4, 4)" in str(report)
 
 
 def test_random_numbers_are_found() -> None:
     generator = np.random.default_rng(0)
     report = check(lambda x: x + generator.normal(size=x.shape), X)
-    assert "two calls on the same batch differ" in report.reason
+    assert "two calls on the same whole batch give different outputs" in report.reason
     assert report.cuts == ()
 
 
@@ -75,7 +76,7 @@ def test_a_constant_that_depends_on_the_number_of_rows() -> None:
     report = check(lambda x: (x, len(x)), np.arange(8), cuts=0)
     assert not report
     told = [str(difference) for difference in report.differences]
-    assert "output[1]: 8 whole, 4 cut (halves: 4, 4)" in told
+    assert "output[1]: 8 from the whole batch, 4 from the parts (halves: 4, 4)" in told
     assert any("constant output[1] differs" in text for text in told)
 
 
@@ -165,7 +166,7 @@ def test_a_wrapped_function_is_unwrapped_and_strings_compare() -> None:
 
 
 def test_what_cannot_be_checked() -> None:
-    with pytest.raises(ArgumentValueError, match="1 rows"):
+    with pytest.raises(ArgumentValueError, match="only 1 row,"):
         check(np.copy, X[:1])
     with pytest.raises(LayoutError, match="nothing to split"):
         check(len, "text")

@@ -75,10 +75,10 @@ def test_a_plain_function_refers_to_none() -> None:
 def test_training_runs_whole_once_then_one_after_another() -> None:
     module = Module(training=True)
     watch = StateWatch(module)
-    assert "first step" in watch.why_whole()
+    assert "its first step is not cut" in watch.why_whole()
     watch.after(watch.before())
     assert watch.why_whole() == ""
-    assert "training" in watch.why_sequential()
+    assert "a module is in training mode" in watch.why_sequential()
 
 
 @pytest.mark.pitfall(19)
@@ -88,7 +88,7 @@ def test_training_that_changes_buffers_is_never_cut() -> None:
     snapshot = watch.before()
     module.buffer._version += 1
     watch.after(snapshot)
-    assert "mixes rows" in watch.why_whole()
+    assert "rows depend on each other" in watch.why_whole()
     module.training = False
     assert watch.why_whole() == ""
 
@@ -97,13 +97,13 @@ def test_training_that_changes_buffers_is_never_cut() -> None:
 def test_buffers_that_change_in_evaluation_forbid_overlap() -> None:
     module = Module()
     watch = StateWatch(module)
-    assert "first step" in watch.why_sequential()
+    assert "the first step of a module with buffers" in watch.why_sequential()
     watch.after(watch.before())
     assert watch.why_sequential() == ""
     snapshot = watch.before()
     module.buffer._version += 1
     watch.after(snapshot)
-    assert "buffers change" in watch.why_sequential()
+    assert "changes its buffers from step to step" in watch.why_sequential()
 
 
 def test_a_module_without_buffers_may_overlap_from_the_first_step() -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import microbatch
 from microbatch import UBatchConfig
 from microbatch.errors import LayoutError
+from microbatch.extend.device import device_of
 from microbatch.schedules import streamed
 from microbatch.schedules.staging import Mover
 from microbatch.schedules.step import Step
@@ -35,7 +36,7 @@ def step(load: Any, compute: Any, store: Any, ubatches: int, **config: Any) -> S
         load=load,
         compute=compute,
         store=store,
-        backend=CpuBackend(),
+        device=device_of(CpuBackend()),
         config=UBatchConfig(**config),
         runtime=runtime,
         workers=WorkerPool(runtime),

@@ -179,7 +179,7 @@ def test_a_failed_capture_leaves_streams_and_wrapper_usable_and_says_why(driver:
 
     with wrapped(device, reading, driver=driver) as wrapper:
         run(device, wrapper, 8, 0)
-        assert "capturing failed: CaptureRefusedError" in wrapper.last_report.reason
+        assert "cannot be captured: CaptureRefusedError" in wrapper.last_report.reason
         run(device, wrapper, 8, 1)
         assert wrapper.last_report.graph_captures == 0
     assert all(stream.capture is None for stream in device.device.streams.values())
@@ -257,6 +257,6 @@ def test_graphs_go_before_the_threads_they_were_captured_in() -> None:
     wrapper = wrapped(device)
     run(device, wrapper, 8, 0)
     engine = wrapper._engine
-    assert len(engine._graphs.cache) == 1 and engine._workers.num_threads == 1
+    assert len(engine._graphs.cache) == 1 and engine._runner.workers.num_threads == 1
     wrapper.shutdown()
-    assert len(engine._graphs.cache) == 0 and engine._workers.num_threads == 0
+    assert len(engine._graphs.cache) == 0 and engine._runner.workers.num_threads == 0

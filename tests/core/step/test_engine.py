@@ -13,7 +13,7 @@ from microbatch import UBatchConfig
 from microbatch.binding.batch import bind
 from microbatch.loading.plugins import Plugins
 from microbatch.sizing.planning import Plan, Planner
-from microbatch.step.engine import Engine
+from microbatch.step.engine import Engine, Wrapping
 from microbatch.testing.strategies import batches, layouts, plans, row_functions
 from microbatch.turns.runtime import default_runtime
 from microbatch_backends.host.backend import CpuBackend
@@ -41,14 +41,10 @@ def test_any_plan_gives_the_plain_calls_result(batch: Any, function: Any, schedu
     shape = bind(batch.layout, (), batch.inputs, backend=CpuBackend()).shape
     plan = data.draw(plans(shapes=st.just(shape)))
     config = UBatchConfig(schedule=schedule)
-    engine = Engine(
-        function,
-        config,
-        Given(plan, config),
-        plugins=Plugins(),
-        runtime=default_runtime(),
-        layout=batch.layout,
+    wrapping = Wrapping(
+        function=function, config=config, plugins=Plugins(), runtime=default_runtime(), layout=batch.layout
     )
+    engine = Engine(wrapping, Given(plan, config))
     try:
         got = engine.run((), batch.inputs)
     finally:

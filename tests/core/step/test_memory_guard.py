@@ -144,7 +144,7 @@ def test_where_memory_cannot_be_measured_steps_run_as_planned(
     if missing == "mark":
         monkeypatch.setattr(memory, "peak_mark", lambda: None)
     else:
-        monkeypatch.setattr("microbatch.step.memory_guard.SupportsPeak", type("Nobody", (), {}))
+        monkeypatch.setattr("microbatch.extend.device.SupportsPeak", type("Nobody", (), {}))
     function = Function(memory, 0, 1)
     x = np.arange(64)[:, None].repeat(64, 1)
     with wrapped(function, memory, 1 << 20, policy="fixed", num_ubatches=2) as step:

@@ -27,9 +27,6 @@ class Sound(AdversarialBackend):
         super().__init__(WorkOrder(starved=self.starved), MemoryModel(capacity=1 << 16))
         self.device.kind_of_stream = self.kind_of_stream
 
-    def priority_stream(self, purpose: Any, priority: int) -> Any:
-        return self.stream(purpose)
-
     def peak_mark(self) -> Any:
         before = self.memory().in_use
         return SimpleNamespace(in_use=before, peak=lambda: max(before, self.memory().in_use))
@@ -164,11 +161,6 @@ class SwallowsErrors(Sound):
 class ForgetsItsPurpose(Sound):
     def stream(self, purpose: Any) -> Any:
         return SimulatedStream(self.device, 1, "compute")
-
-
-class DropsUrgentWork(Sound):
-    def priority_stream(self, purpose: Any, priority: int) -> Any:
-        return SimpleNamespace(submit=lambda work: None, synchronize=lambda: True)
 
 
 class MakesBytes(Sound):
@@ -319,7 +311,6 @@ BROKEN = [
     (LastFirst, "work_of_one_stream_is_in_order"),
     (SwallowsErrors, "the_error_of_submitted_work_is_raised_once"),
     (ForgetsItsPurpose, "the_stream_of_a_purpose_is_always_the_same"),
-    (DropsUrgentWork, "streams_have_priorities"),
     (MakesBytes, "empty_has_shape_dtype_and_owner"),
     (CopiesTooMuch, "copy_writes_a_slice_and_nothing_else"),
     (JoinsBackwards, "concatenate_is_numpys"),

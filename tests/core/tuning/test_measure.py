@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.tuning.measure import ALLOWANCE, Part, TunePoint, choose, doubling, predicted, tune
+from microbatch.tuning.measure import Part, choose, doubling, measure_sizes
+from microbatch.tuning.prediction import ALLOWANCE, predicted
+from microbatch.tuning.report import TunePoint
 
 MIB = 1 << 20
 
@@ -34,6 +36,7 @@ class Bench:
     measures: bool = True
     now: float = 0.0
     highest: int = 0
+    unit: str = "rows"
     ran: list[int] = field(default_factory=list)
 
     def part(self, size: int) -> Part:
@@ -68,7 +71,7 @@ def test_nothing_runs_that_does_not_fit(
         return int((fixed + slope * rows) * (1 + noise[rows.bit_length()]))
 
     bench = Bench(lambda rows: 0.1, peak)
-    report = tune(bench, doubling(1, last), bench.clock, budget=budget)
+    report = measure_sizes(bench, doubling(1, last), bench.clock, budget=budget)
     assert all(peak(size) <= budget for size in set(bench.ran[2:]) - {1})
     assert [point.size for point in report.points] == sorted(set(bench.ran))
     assert report.chosen in bench.ran
@@ -84,7 +87,7 @@ def test_nothing_runs_that_does_not_fit(
 
 def test_the_smallest_of_the_good_ones_is_chosen() -> None:
     bench = Bench(lambda rows: 0.01 + rows * 1e-3)
-    report = tune(bench, doubling(1, 4096), bench.clock, budget=1 << 40)
+    report = measure_sizes(bench, doubling(1, 4096), bench.clock, budget=1 << 40)
     speeds = {point.size: point.rows_per_second for point in report.points}
     best = max(speeds.values())
     assert speeds[report.chosen] >= 0.95 * best
@@ -94,7 +97,7 @@ def test_the_smallest_of_the_good_ones_is_chosen() -> None:
 
 def test_a_device_that_says_no_ends_the_search() -> None:
     bench = Bench(lambda rows: 0.1, peak=lambda rows: rows, capacity=100, measures=False)
-    report = tune(bench, doubling(1, 4096), bench.clock, budget=1 << 40)
+    report = measure_sizes(bench, doubling(1, 4096), bench.clock, budget=1 << 40)
     assert report.points[-1].size == 64
     assert report.stopped == "128 rows ran out of memory"
     assert all(point.peak_bytes is None and point.predicted_bytes is None for point in report.points)
@@ -102,7 +105,7 @@ def test_a_device_that_says_no_ends_the_search() -> None:
 
 def test_long_calls_past_the_peak_end_the_search() -> None:
     bench = Bench(lambda rows: rows * (0.01 if rows <= 64 else 0.05))
-    report = tune(bench, doubling(1, 4096), bench.clock, budget=1 << 40)
+    report = measure_sizes(bench, doubling(1, 4096), bench.clock, budget=1 << 40)
     assert report.points[-1].size == 256
     assert "throughput falls" in report.stopped
 
@@ -113,13 +116,13 @@ def test_an_error_of_the_function_is_its_own() -> None:
 
     bench = Bench(seconds)
     with pytest.raises(ValueError, match="no such model"):
-        tune(bench, (1, 2), bench.clock, budget=1 << 40)
+        measure_sizes(bench, (1, 2), bench.clock, budget=1 << 40)
 
 
 def test_the_first_size_that_does_not_fit_is_an_error() -> None:
     bench = Bench(lambda rows: 0.1, capacity=0)
     with pytest.raises(MemoryError):
-        tune(bench, (1, 2), bench.clock, budget=1 << 40)
+        measure_sizes(bench, (1, 2), bench.clock, budget=1 << 40)
 
 
 def test_a_miss_widens_the_next_prediction() -> None:

@@ -53,10 +53,12 @@ def plans(draw: st.DrawFn, *, shapes: st.SearchStrategy[BatchShape], max_workers
     """A plan for one of `shapes`: a cut and the workers for it, or that the batch stays whole."""
     drawn = draw(cuts(shapes=shapes))
     whole = len(drawn.cut.slices) < 2 or not draw(st.booleans())
+    sizes = (drawn.shape.num_tokens,) if whole else tuple(piece.num_tokens for piece in drawn.cut.slices)
     return Plan(
         cut=None if whole else drawn.cut,
         reason="drawn",
-        limit=None if whole else max(piece.num_tokens for piece in drawn.cut.slices),
+        limit=None if whole else max(sizes),
+        sizes=sizes,
         workers=1 if whole else draw(st.integers(1, max_workers)),
         num_units=drawn.shape.num_tokens,
         unit="rows" if drawn.shape.query_start_loc is None else "tokens",

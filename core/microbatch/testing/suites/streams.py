@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from microbatch.extend.abilities import SupportsPriority
 from microbatch.extend.protocols import Backend, Event, Stream, StreamPurpose
 from microbatch.testing.properties import prop
 from microbatch.testing.suites.base import BackendChecks
@@ -159,15 +158,6 @@ class StreamChecks(BackendChecks):
             stream.submit(_raising(error))
             stream.synchronize()
         assert caught.value is error
-        seen: list[int] = []
-        stream.submit(lambda: seen.append(1))
-        assert stream.synchronize()
-        assert seen == [1]
-
-    def check_streams_have_priorities(self) -> None:
-        """A stream with a priority is a stream (optional)."""
-        backend = self.make_backend()
-        stream = self.require(backend, SupportsPriority).priority_stream("communication", -1)
         seen: list[int] = []
         stream.submit(lambda: seen.append(1))
         assert stream.synchronize()

@@ -10,11 +10,11 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Work", "one_call"]
+__all__ = ["CapturedWork", "one_call"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class CapturedWork:
     """One call of a wrapper, or of its function."""
 
     plain: Callable[..., Any]
@@ -33,6 +33,6 @@ class Work:
     """Why it is not captured, empty where it may be."""
 
 
-def one_call(function: Callable[..., Any], sizes: tuple[int, ...]) -> Work:
+def one_call(function: Callable[..., Any], sizes: tuple[int, ...]) -> CapturedWork:
     """A call of the function itself."""
-    return Work(plain=function, captured=function, sizes=sizes)
+    return CapturedWork(plain=function, captured=function, sizes=sizes)

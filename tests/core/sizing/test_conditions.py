@@ -9,8 +9,9 @@ import pytest
 
 import microbatch
 from microbatch.extend.abilities import SupportsProbe
+from microbatch.extend.device import device_of
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
-from microbatch.sizing.traits import Traits
+from microbatch.sizing.conditions import ConditionsOf
 from microbatch.testing import AdversarialBackend, MemoryModel
 from microbatch.testing.adversarial.order import WORST_ORDERS
 from microbatch.testing.given import GivenBackends
@@ -82,10 +83,10 @@ def test_a_device_that_raises_is_tried_and_a_host_never() -> None:
 def test_nothing_is_tried_by_one_rank_of_several() -> None:
     device = InGroup(WORST_ORDERS[0])
     assert not requested(device).probe
-    traits = Traits(None)
-    assert not traits.of(device).probe
+    conditions = ConditionsOf(1, None)
+    assert not conditions.step(device_of(device), "sequential").probe
     device.ranks = 1  # the group is gone: that is looked at in every step
-    assert traits.of(device).probe
+    assert conditions.step(device_of(device), "sequential").probe
 
 
 def test_graph_sizes_reach_the_policy_where_graphs_are_on() -> None:
@@ -97,9 +98,9 @@ def test_graph_sizes_reach_the_policy_where_graphs_are_on() -> None:
 
 
 def test_another_backend_is_asked_for_its_own() -> None:
-    traits = Traits((4, 8))
+    conditions = ConditionsOf(1, (4, 8))
     device, host = AdversarialBackend(WORST_ORDERS[0]), CpuBackend()
-    found = [traits.of(backend) for backend in (device, host, device)]
+    found = [conditions.step(device_of(backend), "sequential") for backend in (device, host, device)]
     assert [(one.graph_sizes, one.probe) for one in found] == [((4, 8), True), ((), False), ((4, 8), True)]
 
 

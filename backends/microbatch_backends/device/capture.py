@@ -1,0 +1,134 @@
+"""The streams of a capture, who is inside one, and which errors mean that work cannot be captured.
+
+Invariant: one capture at a time in the process. All streams of a capture are its own, because a capture takes
+whatever is launched on its streams, by any thread. A graph keeps those streams as long as it lives: cuBLAS
+keeps a workspace for each stream, and resetting one graph would clear the workspace of another captured on
+the same stream.
+
+Which capture the calling code is part of stands in a context variable. So it goes with the thread state into
+the threads of the capture's ubatches, and threads that have nothing to do with the capture do not see it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import Any
+
+from microbatch.errors import StreamsExhaustedError
+from microbatch_backends.device.driver import Driver
+from microbatch_backends.device.streams import DeviceStream
+
+__all__ = ["URGENT", "CaptureLanes", "Draw", "capture_of", "capture_refused", "one_capture"]
+
+URGENT = -1
+"""Priority of streams for communication and copies: such work is short, and what waits for it is not."""
+
+Draw = Callable[[int, Sequence[Any]], Any]
+"""From a priority and a capture's raw streams makes one more, neither among them nor in eager use."""
+
+REFUSALS = (
+    # CUDA
+    "operation not permitted when stream is capturing",
+    "operation not permitted on an event last recorded in a capturing stream",
+    "operation failed due to a previous error during capture",
+    "operation would make the legacy stream depend on a capturing blocking stream",
+    "dependency created on uncaptured work in another stream",
+    "capturing stream has unjoined work",
+    "cudaerrorstreamcapture",
+    # torch
+    "during cuda graph capture",
+    "during graph capture",
+    "cuda graph is empty",
+    # CuPy
+    "during stream capture",
+    "stream is capturing",
+    "is capturing, so synchronous",
+)
+"""Texts, in lower case, that mean "this cannot be captured"; the work can still run without a graph. One
+table for all frameworks, since a function of one framework may call another."""
+
+REFUSAL_CODES = range(900, 909)
+"""cudaErrorStreamCaptureUnsupported (900) to cudaErrorStreamCaptureWrongThread (908)."""
+
+
+class CaptureLanes:
+    """The streams of one capture."""
+
+    __slots__ = ("_draw", "_streams", "driver", "first")
+
+    def __init__(self, driver: Driver, draw: Draw) -> None:
+        self.driver = driver
+        self._draw = draw
+        self._streams: dict[tuple[str, int], DeviceStream] = {}
+        self.first: Any = draw(0, ())
+        """The raw stream on which the capture begins and ends."""
+
+    def of(self, name: str, priority: int) -> DeviceStream:
+        """The stream called `name` with `priority`, the same each time."""
+        found = self._streams.get((name, priority))
+        if found is None:
+            taken = [self.first, *(stream.raw for stream in list(self._streams.values()))]
+            made = DeviceStream(self.driver, self._draw(priority, taken), self.driver.index(), name)
+            found = self._streams.setdefault((name, priority), made)
+        return found
+
+    def pairs(self, count: int) -> list[tuple[DeviceStream, DeviceStream]]:
+        """A compute and a communication stream for each of `count` ubatches, the same each time."""
+        return [
+            (self.of(f"compute {number}", 0), self.of(f"communication {number}", URGENT))
+            for number in range(count)
+        ]
+
+
+_CAPTURES: ContextVar[tuple[CaptureLanes, ...]] = ContextVar("microbatch_captures", default=())
+"""The captures that the calling code is part of, innermost last; several where a framework calls another."""
+
+
+def capture_of(driver: Driver) -> CaptureLanes | None:
+    """The innermost capture of `driver` that the calling code is part of."""
+    for lanes in reversed(_CAPTURES.get()):
+        if lanes.driver is driver:
+            return lanes
+    return None
+
+
+@contextmanager
+def one_capture(driver: Driver, draw: Draw) -> Iterator[CaptureLanes]:
+    """Wait until no other thread captures; the code inside is then in a capture with streams from `draw`."""
+    with _capture_lock():
+        lanes = CaptureLanes(driver, draw)
+        token = _CAPTURES.set((*_CAPTURES.get(), lanes))
+        try:
+            yield lanes
+        finally:
+            _CAPTURES.reset(token)
+
+
+def capture_refused(error: BaseException) -> bool:
+    """Whether `error`, or an error it came from, says that the work cannot be captured."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        if _refuses(link):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
+def _refuses(error: BaseException) -> bool:
+    codes = (getattr(error, "error_code", None), getattr(error, "status", None))  # torch's name, and CuPy's
+    if isinstance(error, StreamsExhaustedError) or any(code in REFUSAL_CODES for code in codes):
+        return True
+    text = str(error).casefold()
+    return any(phrase in text for phrase in REFUSALS)
+
+
+@cache
+def _capture_lock() -> threading.RLock:
+    """The process has one, since the limit of one capture at a time is the driver's."""
+    return threading.RLock()

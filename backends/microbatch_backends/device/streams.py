@@ -1,0 +1,130 @@
+"""Streams and events of a device.
+
+Invariant: nothing here waits for the whole device, only for one stream or one event, and ordering one stream
+after another costs the host no wait. Work that is submitted runs on the host at once with its stream current,
+so what it launches is in order. A wait with a time limit polls, because the driver's own wait cannot be
+limited or interrupted.
+
+A stream is used with its own device current only. That is why it knows its device: CuPy needs that, and there
+the default streams of two devices compare equal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from microbatch.errors import ArgumentTypeError
+from microbatch.extend.protocols import Event, Stream
+from microbatch_backends.device.driver import Driver
+
+__all__ = ["DeviceEvent", "DeviceStream"]
+
+SHORTEST_NAP = 20e-6
+"""Seconds between the first two polls; each later pause is twice as long."""
+LONGEST_NAP = 1e-3
+"""Seconds between two polls at most."""
+
+
+class DeviceEvent:
+    """An event; one that was never recorded counts as done."""
+
+    __slots__ = ("driver", "raw", "recorded")
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.raw: Any = driver.new_event()
+        """The framework's event."""
+        self.recorded = False
+        """Whether there is anything to wait for."""
+
+    def record(self, stream: Stream) -> None:
+        """Mark the work launched on `stream` so far."""
+        self.raw.record(_raw(stream, DeviceStream, self.driver))
+        self.recorded = True
+
+    def done(self) -> bool:
+        """Whether that work has finished."""
+        return not self.recorded or self.driver.finished(self.raw)
+
+    def synchronize(self, timeout: float | None = None) -> bool:
+        """Block until done, or False after `timeout` seconds; raises the device's error."""
+        if not self.recorded:
+            return True
+        if timeout is not None and not _poll(self.done, timeout):
+            return False
+        # After a successful poll this returns at once. It is called all the same, because torch's stream
+        # sanitizer takes a synchronize as a wait and a query as none.
+        self.raw.synchronize()
+        return True
+
+
+class DeviceStream:
+    """A stream of device `index`; equal to another object for the same device stream."""
+
+    __slots__ = ("driver", "index", "purpose", "raw")
+
+    def __init__(self, driver: Driver, raw: Any, index: int, purpose: str) -> None:
+        self.driver = driver
+        self.raw = raw
+        """The framework's stream."""
+        self.index = index
+        """Number of its device."""
+        self.purpose = purpose
+        """What the backend made it for."""
+
+    def submit(self, work: Callable[[], object]) -> None:
+        """Run `work` now with this stream current, so that what it launches is ordered here."""
+        with self.driver.activate(self.raw, self.index):
+            work()
+
+    def wait(self, event: Event) -> None:
+        """Order later work after `event`'s latest record; the host does not block."""
+        raw = _raw(event, DeviceEvent, self.driver)
+        if event.recorded:  # type: ignore[attr-defined]
+            self.raw.wait_event(raw)
+
+    def synchronize(self, timeout: float | None = None) -> bool:
+        """Block until launched work is done, or False after `timeout` seconds; raises the device's error."""
+        if timeout is None:
+            self.raw.synchronize()
+            return True
+        with self.activate():  # an event belongs to the device that is current when it is made
+            event = DeviceEvent(self.driver)
+            event.record(self)
+        return event.synchronize(timeout)
+
+    def activate(self) -> AbstractContextManager[None]:
+        """Make this stream and its device the calling thread's, and put both back on exit."""
+        return self.driver.activate(self.raw, self.index)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DeviceStream) and self.index == other.index and bool(self.raw == other.raw)
+
+    def __hash__(self) -> int:
+        return hash((self.index, self.raw))
+
+
+def _raw(given: object, kind: type[DeviceEvent | DeviceStream], driver: Driver) -> Any:
+    """The framework's object in `given`; ArgumentTypeError if that is of another kind or framework."""
+    if not isinstance(given, kind) or type(given.driver) is not type(driver):
+        raise ArgumentTypeError(
+            f"a {type(given).__name__} was given where a {kind.__name__} of this device was expected;"
+            " use the events and streams of one backend together"
+        )
+    return given.raw
+
+
+def _poll(done: Callable[[], bool], timeout: float) -> bool:
+    """Ask until done or until `timeout` seconds have passed; the pauses grow from 20 us to 1 ms."""
+    deadline = time.monotonic() + timeout
+    nap = SHORTEST_NAP
+    while not done():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(nap, left))
+        nap = min(2 * nap, LONGEST_NAP)
+    return True

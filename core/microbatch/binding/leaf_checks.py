@@ -1,0 +1,111 @@
+"""Leaves that look as if they could be cut, or passed on whole, and must not be.
+
+Invariant: nothing is consumed or copied to find out. The error names the leaf, what it is and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from typing import Any
+
+import numpy as np
+
+from microbatch.arrays.looks import describe, framework_of, is_array
+from microbatch.binding.leaf_parts import LeafCut
+from microbatch.binding.leaves import CallLeaves
+from microbatch.errors import LayoutError, UncoveredArrayError
+from microbatch.extend.protocols import Backend
+
+__all__ = ["check_arrays", "check_constant", "count_axes"]
+
+_CONSTANTS = frozenset({int, float, bool, complex, str, bytes, type(None)})
+
+
+def count_axes(leaves: CallLeaves, index: int, backend: Backend) -> int:
+    """Dimensions of an array; raises LayoutError for one whose shape its framework cannot state."""
+    leaf = leaves.values[index]
+    try:
+        return len(leaf.shape)
+    except RuntimeError as error:
+        reason = backend.unsupported(leaf) or error
+        raise LayoutError(f"{leaves.name(index)} cannot be cut by rows: {reason}") from None
+
+
+def check_constant(leaves: CallLeaves, index: int) -> None:
+    """Refuse what looks like a constant and is none: an iterator, or a container that hides arrays."""
+    leaf = leaves.values[index]
+    kind = type(leaf)
+    if kind in _CONSTANTS:
+        return
+    if hasattr(kind, "__next__"):
+        raise LayoutError(
+            f"{leaves.name(index)} is a {kind.__name__}, which cannot be cut without consuming it; pass a "
+            "list or an array"
+        )
+    if any(is_array(value) and len(value.shape) for value in _inside(leaf)):
+        raise UncoveredArrayError(
+            f"{leaves.name(index)} is a {kind.__name__} that holds arrays and is not known as a container; "
+            "register it (hook microbatch_register_containers), pass a dict, or declare it replicate() or "
+            "per_ubatch()"
+        )
+
+
+def _inside(leaf: Any) -> Any:
+    if isinstance(leaf, Mapping):
+        return leaf.values()
+    if is_dataclass(leaf) and not isinstance(leaf, type):
+        return vars(leaf).values() if hasattr(leaf, "__dict__") else ()
+    return leaf if isinstance(leaf, (list, tuple)) and type(leaf) is not list else ()
+
+
+def check_arrays(leaves: CallLeaves, cuts: Sequence[LeafCut], backend: Backend) -> None:
+    """Refuse a call without rows, arrays that cannot be cut by rows, and arrays of two frameworks or
+    devices."""
+    if not cuts:
+        raise LayoutError(
+            "no argument is an array with rows, so there is nothing to split; pass one, or declare "
+            "a list tokens()"
+        )
+    foreign = owned = None
+    for cut in cuts:
+        leaf, index = leaves.values[cut.index], cut.index
+        if isinstance(leaf, list) or cut.rule.kind == "per_ubatch":
+            continue
+        reason = backend.unsupported(leaf)
+        if reason:
+            raise LayoutError(f"{leaves.name(index)} cannot be cut by rows: {reason}")
+        if isinstance(leaf, np.ndarray):
+            continue
+        if backend.owns(leaf):
+            owned = index
+        else:
+            foreign = index
+    if foreign is not None:
+        _check_foreign(leaves, foreign, owned, backend)
+
+
+def _check_foreign(leaves: CallLeaves, foreign: int, owned: int | None, backend: Backend) -> None:
+    """An array of the host may feed a device, if no array is there already; anything else is a mix."""
+    fact = f"{leaves.name(foreign)} is {describe(leaves.values[foreign])}"
+    if owned is not None:
+        raise LayoutError(
+            f"{fact} but {leaves.name(owned)} is {describe(leaves.values[owned])}; move them to one device"
+        )
+    if not _makes_alike(backend, leaves.values[foreign]):
+        raise LayoutError(
+            f"{fact}, which the backend {backend.name!r} cannot use; name the backend of that framework and "
+            "device, or move the array"
+        )
+
+
+def _makes_alike(backend: Backend, array: Any) -> bool:
+    """Whether `array` is of the backend's framework, on the host: all that a backend takes and does not
+    own."""
+    if not str(getattr(array, "device", "cpu")).startswith("cpu"):
+        return False
+    try:
+        made = backend.empty((0,), array)
+    except (TypeError, ValueError):
+        return False
+    return framework_of(made) == framework_of(array)

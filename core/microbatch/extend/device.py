@@ -1,0 +1,82 @@
+"""A backend together with its optional abilities, each asked for once.
+
+Invariant: whether a backend has an ability does not change while a wrapper lives. Asking costs 13 us an ability with
+`isinstance` and a protocol, so a step reads this record instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from microbatch.extend.abilities import (
+    SupportsDeviceName,
+    SupportsGraphs,
+    SupportsGraphState,
+    SupportsLanes,
+    SupportsPeak,
+    SupportsProbe,
+    SupportsProcessGroup,
+    SupportsRanges,
+    SupportsThreadedCapture,
+    SupportsTransfer,
+    SupportsYieldCheck,
+)
+from microbatch.extend.protocols import Backend
+
+__all__ = ["Device", "device_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A backend, and itself again for each ability it has; None for an ability it lacks."""
+
+    backend: Backend
+    """What every step needs."""
+    peak: SupportsPeak | None
+    """Measures the peak of a stretch of work."""
+    probe: SupportsProbe | None
+    """Says whether a size may be tried to failure."""
+    group: SupportsProcessGroup | None
+    """Says whether other ranks run this step too."""
+    graphs: SupportsGraphs | None
+    """Captures and replays."""
+    graph_state: SupportsGraphState | None
+    """Tells the modes that a graph depends on."""
+    lanes: SupportsLanes | None
+    """Lends each ubatch streams of its own."""
+    transfer: SupportsTransfer | None
+    """Copies between the host and a memory of its own."""
+    yield_check: SupportsYieldCheck | None
+    """Tells whether a thread's modes are as at the start of its ubatch."""
+    ranges: SupportsRanges | None
+    """Names ranges for a profiler."""
+    names: SupportsDeviceName | None
+    """Says what it runs on."""
+    captures_threads: bool
+    """Whether a capture holds what other threads launch on its streams."""
+
+    def in_group(self) -> bool:
+        """Whether this process is one rank of several now."""
+        return self.group is not None and self.group.in_process_group()
+
+    def may_probe(self) -> bool:
+        """Whether a part that does not fit raises and harms nobody: no other rank waits, no process is killed."""
+        return self.probe is not None and not self.in_group() and self.probe.may_probe()
+
+
+def device_of(backend: Backend) -> Device:
+    """The record of `backend`."""
+    return Device(
+        backend=backend,
+        peak=backend if isinstance(backend, SupportsPeak) else None,
+        probe=backend if isinstance(backend, SupportsProbe) else None,
+        group=backend if isinstance(backend, SupportsProcessGroup) else None,
+        graphs=backend if isinstance(backend, SupportsGraphs) else None,
+        graph_state=backend if isinstance(backend, SupportsGraphState) else None,
+        lanes=backend if isinstance(backend, SupportsLanes) else None,
+        transfer=backend if isinstance(backend, SupportsTransfer) else None,
+        yield_check=backend if isinstance(backend, SupportsYieldCheck) else None,
+        ranges=backend if isinstance(backend, SupportsRanges) else None,
+        names=backend if isinstance(backend, SupportsDeviceName) else None,
+        captures_threads=isinstance(backend, SupportsThreadedCapture) and backend.captures_threads,
+    )

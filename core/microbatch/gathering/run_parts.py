@@ -1,0 +1,79 @@
+"""The loop of the project: take a part out, call the function on it, store what it returned; then the result.
+
+Invariant: every part is loaded, called and stored exactly once, or the loop ends with an error and gives no result.
+Whoever runs a batch in parts comes here: the engine, recovery for a part that did not fit, the pilot of a memory guard,
+`check`, and a step that is captured. They differ in the call, which is a chain of layers with one signature, and in the
+order, which is row after row here and a schedule in the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from microbatch.binding.batch import Batch
+from microbatch.cutting.slices import Cut
+from microbatch.extend.protocols import Backend
+from microbatch.gathering.gather import Gather, Outputs
+
+__all__ = ["Call", "Layer", "Order", "Parts", "in_row_order", "run_parts"]
+
+Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+"""Positional and keyword arguments of one call."""
+Call = Callable[[tuple[Any, ...], Mapping[str, Any], int], Any]
+"""call(args, kwargs, rows) -> outputs: the function, or a layer around it. `rows` are those of the part."""
+
+
+class Layer(Protocol):
+    """A layer around the function that may run a part in smaller parts."""
+
+    def __call__(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int, nested: bool = True, /
+    ) -> Any:
+        """The outputs; `nested` says that they go into the gather of an outer layer or of the step."""
+        ...
+
+
+class Parts:
+    """The parts of one batch, by their number in the cut, and the place where their outputs are put together.
+
+    Different parts may be loaded and stored by different threads at the same time.
+    """
+
+    __slots__ = ("_batch", "_gather", "cut", "num_requests")
+
+    def __init__(self, batch: Batch, cut: Cut, backend: Backend, outputs: Outputs) -> None:
+        self.cut = cut
+        self.num_requests = batch.shape.num_requests
+        self._batch = batch if cut.permutation is None else batch.permuted(cut.permutation, backend)
+        self._gather = Gather(batch, cut, backend, outputs)
+
+    def load(self, index: int) -> Arguments:
+        """The arguments of one part, as views where the framework gives views."""
+        cut = self.cut
+        return self._batch.part(cut.slices[index], None if cut.trims is None else cut.trims[index], index)
+
+    def store(self, index: int, outputs: Any) -> None:
+        """Put the outputs of one part into their rows of the result."""
+        self._gather.store(index, outputs)
+
+    def result(self) -> Any:
+        """The outputs of the whole batch; every part must have been stored."""
+        return self._gather.result()
+
+
+Order = Callable[[Parts, Call], None]
+"""Runs every part once, in an order and in threads of its choice."""
+
+
+def run_parts(parts: Parts, call: Call, order: Order | None = None) -> Any:
+    """The outputs of `call` on all parts, put together; raises what `call` raised."""
+    (order or in_row_order)(parts, call)
+    return parts.result()
+
+
+def in_row_order(parts: Parts, call: Call) -> None:
+    """One part after another in the calling thread; the first error ends it."""
+    for index, piece in enumerate(parts.cut.slices):
+        args, kwargs = parts.load(index)
+        parts.store(index, call(args, kwargs, piece.num_tokens))

@@ -1,0 +1,58 @@
+"""What sizes depend on besides the batch: how many parts are alive at a time, and what the device lets a policy try.
+
+Invariant: nothing is tried to failure on a host (its process is killed), nor by one rank of several (the others wait in
+a collective). While nothing changes, the same record comes back, so that a planner sees by identity that it has not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from microbatch.extend.device import Device
+from microbatch.schedules.streamed import SLOTS
+
+__all__ = ["ALONE", "Conditions", "ConditionsOf"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What holds for one step."""
+
+    workers: int = 1
+    """Threads that may run parts at the same time."""
+    in_flight: int = 1
+    """Parts that are alive at the same time."""
+    graph_sizes: tuple[int, ...] = ()
+    """Rows that have, or will have, a captured graph, in increasing order; empty without graphs."""
+    probe: bool = False
+    """Whether a part that does not fit raises and can be tried again."""
+
+
+ALONE = Conditions()
+"""One part at a time on a host."""
+
+
+class ConditionsOf:
+    """The conditions of each kind of step of one wrapper."""
+
+    __slots__ = ("_graph_sizes", "_known", "_workers")
+
+    def __init__(self, workers: int, graph_sizes: tuple[int, ...] | None) -> None:
+        """`workers` are those of a parallel step; `graph_sizes` the configured ones, None where graphs are off."""
+        self._workers = workers
+        self._graph_sizes = graph_sizes or ()
+        self._known: dict[tuple[str, bool, bool], Conditions] = {}
+
+    def step(self, device: Device, schedule: str) -> Conditions:
+        """The conditions of a step on the calling thread's device."""
+        key = (schedule, device.graphs is not None, device.probe is not None and device.may_probe())
+        return self._known.get(key) or self._known.setdefault(key, self._made(*key))
+
+    def _made(self, schedule: str, graphs: bool, probe: bool) -> Conditions:
+        workers = self._workers if schedule == "parallel" else 1
+        return Conditions(
+            workers=workers,
+            in_flight=SLOTS if schedule == "streamed" else workers,
+            graph_sizes=self._graph_sizes if graphs else (),
+            probe=probe,
+        )

@@ -1,0 +1,149 @@
+"""The outermost layer of a watched step: parts no larger than their measured need allows.
+
+Invariant: while nothing is known of a kind of batch, no part is larger than twice one whose peak was measured, and
+none whose peak, in proportion to that, would pass the budget. Everything is measured from the start of the step, so
+memory that is kept from one part to the next counts. Rejected: a line through the first peaks (small parts live in
+memory that is held already and show nothing).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from microbatch.arrays.memory import result_bytes
+from microbatch.binding.batch import Batch, Binder
+from microbatch.cutting.cut import cut
+from microbatch.cutting.slices import Cut
+from microbatch.extend.abilities import PeakMark
+from microbatch.gathering.gather import Outputs
+from microbatch.gathering.run_parts import Call, Layer, Parts, run_parts
+from microbatch.step.memory_guard import Watched
+from microbatch.step.outcome import Outcome
+
+__all__ = ["GuardedCall"]
+
+SHARE_OF_PILOT = 16
+"""The parts of a pilot double up to this part of its rows: a larger one would be half of the result, copied twice."""
+FADING = 0.9
+"""A larger step may lower the known peak per row to this part of it at most, and a smaller step not at all: memory that
+is held anyway hides part of a peak."""
+HIDDEN = 0.7
+"""A measured peak below this part of the expected one is taken to be hidden so, and is reported to nobody."""
+
+
+class GuardedCall:
+    """Stands around the other layers of one step."""
+
+    __slots__ = ("_binder", "_bound", "_inner", "_largest", "_later", "_outcome", "_pilot", "_watched")
+
+    def __init__(self, inner: Layer, watched: Watched, binder: Binder, outcome: Outcome) -> None:
+        self._inner = inner
+        self._watched = watched
+        self._binder = binder
+        self._outcome = outcome
+        self._bound = watched.bound
+        self._pilot = watched.pilot
+        self._later: PeakMark | None = None
+        """Taken after the first call, which also loads and starts what the function needs once."""
+        self._largest = 0
+        """Most rows of a part of the pilot that was measured."""
+        outcome.is_guarded()
+
+    @property
+    def first_part_alone(self) -> bool:
+        """Whether the first part has to end before others may start."""
+        return self._pilot
+
+    def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int, nested: bool = True) -> Any:
+        """The outputs for these arguments, in as many parts as the memory asks for; `nested` as in `Recovery.call`."""
+        if self._pilot:
+            return self._run_pilot(self._binder.bind(args, kwargs), nested=nested)
+        bound = self._bound
+        if bound is None or rows <= bound:
+            return self._inner(args, kwargs, rows, nested)
+        batch = self._binder.bind(args, kwargs)
+        return self._in_parts(
+            batch, cut(batch.shape, splitter="even", limit=bound), self._inner, nested=nested
+        )
+
+    def finish(self, sizes: Sequence[int], workers: int) -> None:
+        """Learn from the step, and put its peak into the outcome. `sizes` are the parts that ran, `workers` at a time."""
+        peak = (
+            None
+            if self._watched.mark is None or not sizes
+            else self._learn(self._watched.mark, sizes, workers)
+        )
+        self._outcome.measured(peak, calibration=self._watched.pilot)
+
+    def _in_parts(self, batch: Batch, made: Cut, call: Call, *, nested: bool) -> Any:
+        outputs = Outputs(layout=self._binder.layout, nested=nested)
+        return run_parts(Parts(batch, made, self._binder.device.backend, outputs), call)
+
+    def _run_pilot(self, batch: Batch, *, nested: bool) -> Any:
+        """The batch in parts that double from one row on, as far as their measured peaks allow."""
+        outputs = self._in_parts(batch, _doubling(batch), self._measured, nested=nested)
+        self._pilot = False
+        if self._largest:
+            most = self._most(self._watched.side)
+            self._bound = most if most < self._watched.size else None
+        return outputs
+
+    def _measured(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int) -> Any:
+        """One part of the pilot, cut further where the bound so far asks for it; then the bound is set anew."""
+        before = len(self._outcome.ran)
+        if rows <= (self._bound or rows):
+            outputs = self._inner(args, kwargs, rows)
+        else:
+            batch = self._binder.bind(args, kwargs)
+            outputs = self._in_parts(
+                batch, cut(batch.shape, splitter="even", limit=self._bound), self._inner, nested=True
+            )
+        self._bound = self._bound_after(max(self._outcome.ran[before:]), rows, outputs)
+        return outputs
+
+    def _bound_after(self, size: int, rows: int, outputs: Any) -> int:
+        """Take note of `rows` that ran, no more than `size` at a time; returns the most that may run next."""
+        watched = self._watched
+        if self._later is None:
+            watched.need.result_per_row = 0.0 if watched.given_result else result_bytes(outputs) / rows
+            self._later = watched.peaks.peak_mark() or watched.mark
+            return 1
+        self._largest = max(self._largest, size)
+        used = self._later.peak() - self._later.in_use
+        watched.need.per_row = max(used / self._largest, float(watched.least))
+        return self._most(1)
+
+    def _most(self, side: int) -> int:
+        """Rows of each of `side` parts that fit: the budget, less what the function holds for good and the result."""
+        watched, later = self._watched, self._later
+        assert watched.mark is not None and later is not None
+        held = max(0, later.in_use - watched.mark.in_use) + watched.need.result_per_row * watched.rows
+        return max(1, math.floor((watched.budget - held) / (watched.need.per_row * side)))
+
+    def _learn(self, mark: PeakMark, sizes: Sequence[int], workers: int) -> int | None:
+        """The peak of the step above its start; None where it was hidden. A pilot has set the need per row already."""
+        peak, need = mark.peak() - mark.in_use, self._watched.need
+        need.steps += 1
+        flight = sum(sorted(sizes)[-max(1, workers) :])  # the largest parts may have run at the same time
+        hidden = peak < HIDDEN * need.per_row * flight
+        if not self._largest:
+            fading = FADING if flight > need.largest else 1.0
+            parts = (
+                peak - need.result_per_row * self._watched.rows
+            )  # the result grows with the batch, not a part
+            need.per_row = max(parts / flight, fading * need.per_row, 1.0)
+        need.largest = max(need.largest, flight)
+        return None if hidden or peak <= 0 else peak
+
+
+def _doubling(batch: Batch) -> Cut:
+    """Parts of 1, 1, 2, 4 and so on rows, then of a sixteenth of the batch."""
+    rows = batch.shape.num_tokens
+    most = max(1, -(-rows // SHARE_OF_PILOT))
+    edges, size = [0, 1], 1
+    while edges[-1] < rows:
+        edges.append(min(rows, edges[-1] + size))
+        size = min(most, size * 2)
+    return cut(batch.shape, splitter="explicit", boundaries=edges)

@@ -1,0 +1,57 @@
+"""How many bytes a size may need, by the measured peaks of smaller sizes.
+
+Invariant: the answer errs upwards: it decides what may run where running out of memory ends the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from microbatch.tuning.report import TunePoint
+
+__all__ = ["ALLOWANCE", "predicted"]
+
+MARGIN = 0.1
+"""Least part that is added to a predicted peak."""
+ALLOWANCE = 1 << 20
+"""Bytes added to every prediction: less than this is the allocator's, not the function's."""
+ENOUGH_PEAKS = 3
+"""Peaks from which a line is drawn; through two, noise alone can point it down."""
+
+
+def predicted(points: Sequence[TunePoint], size: int) -> int | None:
+    """Bytes that `size` may need; None before the first peak.
+
+    Up to three peaks, the steepest of them in proportion to size: too much for all that has a fixed cost,
+    never too little. From then on a line through all peaks, begun at the last one at least. On top come 1 MiB
+    and 10 %, or the worst miss of the earlier predictions where that is more.
+    """
+    peaks = [(point.size, point.peak_bytes) for point in points if point.peak_bytes]
+    if not peaks:
+        return None
+    last, peak = peaks[-1]
+    value = size * max(bytes_ / of_size for of_size, bytes_ in peaks[-ENOUGH_PEAKS:])
+    if len(peaks) >= ENOUGH_PEAKS:
+        fixed, slope = _line(peaks)
+        value = max(fixed + slope * size, peak + slope * (size - last))
+    misses = [
+        point.peak_bytes / point.predicted_bytes - 1
+        for point in points
+        if point.peak_bytes and point.predicted_bytes
+    ]
+    return int((1 + max([MARGIN, *misses])) * max(value, peak) + ALLOWANCE)
+
+
+def _line(peaks: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """(bytes at size 0, bytes per unit) of the least-squares line through the peaks, which never falls.
+
+    A peak weighs as much as its size: sizes double, so unweighted the many small ones, whose peaks are mostly
+    noise of the allocator, would set the slope that the next, largest size is judged by.
+    """
+    weight = sum(size for size, _ in peaks)
+    mean_size = sum(size * size for size, _ in peaks) / weight
+    mean_peak = sum(size * peak for size, peak in peaks) / weight
+    spread = sum(size * (size - mean_size) ** 2 for size, _ in peaks)
+    together = sum(size * (size - mean_size) * (peak - mean_peak) for size, peak in peaks)
+    slope = max(together / spread if spread else 0.0, 0.0)
+    return mean_peak - slope * mean_size, slope

@@ -1,0 +1,99 @@
+"""What tuning measured, and the size to use, as a record and as a table.
+
+Invariant: the table shows only what the record holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["TunePoint", "TuneReport", "unit_label"]
+
+MIB = 1 << 20
+
+
+def unit_label(unit: str) -> str:
+    """How a reader meets a unit of size. A cost is what a part takes with all rows padded to its longest."""
+    return "padded units" if unit == "cost" else unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunePoint:
+    """One size."""
+
+    size: int
+    """Units of a part."""
+    rows: int
+    """Rows in the part that was measured; tokens where those are the unit."""
+    seconds: float
+    """The fastest of its calls."""
+    rows_per_second: float
+    """Rows by that time."""
+    peak_bytes: int | None
+    """Highest memory above the start; None where the backend does not tell."""
+    predicted_bytes: int | None
+    """What the peaks before it said it would need at most, margin included; None for the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneReport:
+    """What was measured, and the size to use; prints as a table. Its fields are the keys of `--json`."""
+
+    points: tuple[TunePoint, ...]
+    """Sizes in the order of measuring, smallest first."""
+    chosen: int
+    """The smallest size within 5 % of the best throughput."""
+    unit: str
+    """What sizes are counted in: rows, tokens, or cost (longest row times rows of a part)."""
+    reason: str
+    """Why that size."""
+    stopped: str
+    """Why no larger size was measured."""
+    budget_bytes: int
+    """Memory that no part may exceed."""
+    workers: int = 1
+    """Parts that a step runs at the same time; each was measured with the threads of one of so many."""
+
+    def __str__(self) -> str:
+        lines = [*self._table(), "", self.reason, f"stopped: {self.stopped}"]
+        if self.workers > 1:
+            lines.append(
+                f"measured as one of {self.workers} workers runs a part; "
+                "a step runs that many at the same time"
+            )
+        return "\n".join(lines)
+
+    def _table(self) -> list[str]:
+        titles = (
+            f"size ({unit_label(self.unit)})",
+            "tokens/s" if self.unit == "tokens" else "rows/s",
+            "peak memory",
+            "predicted bound",
+            "",
+        )
+        rows = [
+            (
+                f"{point.size:,}",
+                f"{point.rows_per_second:,.0f}",
+                _mebibytes(point.peak_bytes),
+                _mebibytes(point.predicted_bytes),
+                "chosen" if point.size == self.chosen else "",
+            )
+            for point in self.points
+        ]
+        return _aligned([titles, *rows])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with each column to the right; a column with nothing under its title is left out."""
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    return [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*columns, strict=True)
+    ]
+
+
+def _mebibytes(value: int | None) -> str:
+    return "" if value is None else f"{value / MIB:,.1f} MiB"
