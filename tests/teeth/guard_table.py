@@ -284,7 +284,10 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=19,
         what="a module whose statistics change in training is not cut",
         path=SAFETY,
-        text='            return "a module in training mode changes its buffers, so rows depend on each other"\n',
+        text=(
+            '            return "a module in training mode changes its buffers, '
+            'so rows depend on each other"\n'
+        ),
         instead='            return ""\n',
         test=f"{MODULES}::test_batch_norm_in_training_gives_the_plain_calls_numbers_and_statistics",
     ),
