@@ -1,7 +1,7 @@
 """Sixty-five bad or doubtful inputs and what the user gets; `test_marks.py` sees that each has a test.
 
-A test names what it shows with `@pytest.mark.bad_input(12, 13)`. Where an input is not an error here, the sentence says
-what it means.
+A test names what it shows with `@pytest.mark.bad_input(12, 13)`. Where an input is not an error here, the
+sentence says what it means.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ SLICES = {
     13: "A slice from a negative place is refused, never counted from the end.",
     14: "A slice that runs backwards is refused, never taken as empty.",
     15: "A slice with a step is refused: a ubatch is a contiguous range.",
-    16: "More ubatches than rows are as many as rows for a step, and refused where a cut is asked for exactly.",
+    16: (
+        "More ubatches than rows are as many as rows for a step, and refused where a cut is asked "
+        "for exactly."
+    ),
 }
 
 OPTIONS = {
@@ -59,19 +62,36 @@ FUNCTIONS = {
 
 LEAVES = {
     35: "A generator among the arguments is refused before anything is taken from it.",
-    36: "Text and bytes go whole to every ubatch; alone they are nothing to split, and declared they are refused.",
+    36: (
+        "Text and bytes go whole to every ubatch; alone they are nothing to split, and declared they "
+        "are refused."
+    ),
     37: "A 0-dimensional array goes whole to every ubatch, and is refused where a rule says it has rows.",
     38: "A list of plain values goes whole to every ubatch unless a rule says that it has an entry per row.",
     39: "Keys may be of any kind; a tree that contains itself or is nested too deep to walk is refused.",
-    40: "The lists in a list may differ in length: declared, each is a row, and undeclared the list stays whole.",
-    41: "Sparse, nested and quantised arrays are refused with what to pass; objects, records and masks are cut.",
-    42: "A function that writes into rows that are one and the same memory is warned of, once, with the argument.",
+    40: (
+        "The lists in a list may differ in length: declared, each is a row, and undeclared the list "
+        "stays whole."
+    ),
+    41: (
+        "Sparse, nested and quantised arrays are refused with what to pass; objects, records and "
+        "masks are cut."
+    ),
+    42: (
+        "A function that writes into rows that are one and the same memory is warned of, once, with "
+        "the argument."
+    ),
     43: "A single row beside many is refused, with how to say that all rows share it.",
     44: "Arrays in any memory order are cut as views.",
     45: "Arrays on two devices are refused with both names and both devices.",
     46: "Arrays of a framework that the step's backend cannot use are refused with both.",
-    47: "An input that wants its gradient gets the plain call's; a result written into `out` cannot, and says so.",
-    48: "An axis that the array has not is refused with how many it has; a negative one counts from the last.",
+    47: (
+        "An input that wants its gradient gets the plain call's; a result written into `out` cannot, "
+        "and says so."
+    ),
+    48: (
+        "An axis that the array has not is refused with how many it has; a negative one counts from the last."
+    ),
     49: "Totals that do not fit 32-bit offsets are refused with the total.",
 }
 

@@ -1,7 +1,9 @@
-"""The numbered cases that a hand-off, a recovery and a merge have to get right; `test_marks.py` holds tests to them.
+"""The numbered cases that a hand-off, a recovery and a merge have to get right; `test_marks.py` holds tests
+to them.
 
-The numbers are those of the list the project started from, taken from the suites of CPython, Java, trio, anyio,
-torchgpipe and vLLM, and from bugs seeded here. A test names what it shows with `@pytest.mark.case(21, 29)`.
+The numbers are those of the list the project started from, taken from the suites of CPython, Java, trio,
+anyio, torchgpipe and vLLM, and from bugs seeded here. A test names what it shows with `@pytest.mark.case(21,
+29)`.
 """
 
 from __future__ import annotations
@@ -18,19 +20,27 @@ BARRIER = {
     4: "A count of parties that is none, too small or absurdly large is refused by name.",
     5: "The places that a round gives out are each number once.",
     6: "The action runs once a round, before anybody passes.",
-    7: "An action that raises breaks the round: its own error for the party that ran it, a broken barrier for the rest.",
+    7: (
+        "An action that raises breaks the round: its own error for the party that ran it, a broken "
+        "barrier for the rest."
+    ),
     8: "An abort while some wait ends every wait with the reason.",
     9: "An abort before anybody waits is found by whoever comes.",
     10: "Arriving at a broken barrier is an error at once, without waiting.",
     11: "A limit that passes is told to the late party; the others hear that the barrier broke.",
     12: "A limit of zero asks without waiting.",
     13: "The limit given when the barrier was made holds where a wait names none.",
-    14: "A reset frees those who wait, with an error, and leaves a barrier like new; with nobody there it changes nothing.",
+    14: (
+        "A reset frees those who wait, with an error, and leaves a barrier like new; with nobody "
+        "there it changes nothing."
+    ),
     15: "A barrier that broke by a limit, an abort, an interrupt or its action works again after a reset.",
     16: "A fast party that comes round again is not counted with the slow ones of the round before.",
     17: "An interrupt of one waiting party frees the others.",
     18: "A party that leaves the ring is no longer waited for, and the turn goes to who came after it.",
-    19: "Who comes to a full round belongs to the next; once broken or scattered, every call answers at once.",
+    19: (
+        "Who comes to a full round belongs to the next; once broken or scattered, every call answers at once."
+    ),
 }
 
 WORKERS = {
@@ -46,8 +56,14 @@ WORKERS = {
     29: "Any numbers of yields run to the end; who has finished is passed over.",
     30: "One to eight ubatches work alike.",
     31: "Ctrl-C at any bytecode of the caller loses no turn and parks nobody.",
-    32: "A second Ctrl-C while the first is being handled ends the waiting in bounded time, and says what was left.",
-    33: "After a fork, before, between or inside steps, the child starts afresh or gets an error, and never waits.",
+    32: (
+        "A second Ctrl-C while the first is being handled ends the waiting in bounded time, and says "
+        "what was left."
+    ),
+    33: (
+        "After a fork, before, between or inside steps, the child starts afresh or gets an error, "
+        "and never waits."
+    ),
     34: "A fork inside a worker does not hang parent or child.",
     35: "A process pool may live beside the workers.",
     36: "Parked workers do not keep the interpreter from ending.",
@@ -59,7 +75,10 @@ WORKERS = {
     42: "Two wrappers at work at once do not see each other.",
     43: "A wrapper or pool that is dropped, in a reference cycle too, leaves no thread.",
     44: "Nothing of a finished step is kept alive, whether it failed or not.",
-    45: "What the caller has set for its thread holds in every ubatch; what a ubatch sets is gone after the step.",
+    45: (
+        "What the caller has set for its thread holds in every ubatch; what a ubatch sets is gone "
+        "after the step."
+    ),
     46: "Workers carry names that say whose they are, and the caller's thread keeps its own.",
 }
 
@@ -71,7 +90,10 @@ HAND_OFF = {
     51: "A permit left by a failed step is not taken for a turn by the next.",
     52: "A limit that passes in the moment of the signal is one or the other, never both.",
     53: "A wait that returns for nothing changes nothing.",
-    54: "A gate that claims a passed limit three times, although nothing passed, loses no turn, round or worker.",
+    54: (
+        "A gate that claims a passed limit three times, although nothing passed, loses no turn, "
+        "round or worker."
+    ),
     55: "The order of work is 0, 1, .., n-1, 0 with the finished left out.",
     56: "At most one ubatch works at any moment.",
     57: "Stream and current ubatch are put back after the wake-up, not before the wait.",
@@ -79,17 +101,32 @@ HAND_OFF = {
 }
 
 MEMORY = {
-    59: "Memory may run out in any ubatch, at any place of its way; what it had computed is gone before the next try.",
+    59: (
+        "Memory may run out in any ubatch, at any place of its way; what it had computed is gone "
+        "before the next try."
+    ),
     60: "No local variable of the failed call is alive when the retry starts.",
     61: "An error that the caller keeps keeps no frame of a failed attempt.",
     62: "The last error is raised from the first framework error, whose text is kept.",
     63: "Sizes halve, attempts are bounded and told, and one row is the end.",
-    64: "Running out while cutting, while making the result, in the policy and in the caller reads differently.",
+    64: (
+        "Running out while cutting, while making the result, in the policy and in the caller reads "
+        "differently."
+    ),
     65: "Running out of memory while recovering from it ends in an error, not in a loop.",
     66: "No other error is ever retried.",
-    67: "Only what the frameworks raise counts as out of memory, not an error of the function that mentions it.",
-    68: "Rows that finished are not computed again, and a function that writes into its inputs is found by `check`.",
-    69: "Running out in one ubatch while siblings are parked hangs nobody, and pending work ends before memory is given back.",
+    67: (
+        "Only what the frameworks raise counts as out of memory, not an error of the function that "
+        "mentions it."
+    ),
+    68: (
+        "Rows that finished are not computed again, and a function that writes into its inputs is "
+        "found by `check`."
+    ),
+    69: (
+        "Running out in one ubatch while siblings are parked hangs nobody, and pending work ends "
+        "before memory is given back."
+    ),
     70: "A size that failed is not tried again in the next steps, and forgotten after a while.",
 }
 

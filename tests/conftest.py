@@ -1,5 +1,5 @@
-"""Hypothesis profiles for the whole suite; chosen by HYPOTHESIS_PROFILE (dev, ci, nightly; teeth is for the mutants, where
-only whether a test fails matters). And no GIL where there need be none."""
+"""Hypothesis profiles for the whole suite; chosen by HYPOTHESIS_PROFILE (dev, ci, nightly; teeth is for the
+mutants, where only whether a test fails matters). And no GIL where there need be none."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ HAS_GIL = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_gil_was_switched_on() -> Iterator[None]:
-    """An extension module that is not ready for it switches the GIL on; the tests would then show less than they say."""
+    """An extension module that is not ready for it switches the GIL on; the tests then show too little."""
     yield
     assert HAS_GIL or not sys._is_gil_enabled(), "the GIL was switched on while the tests ran"

@@ -1,7 +1,7 @@
 """Marks that carry the numbers of a list, read from the test files without importing them.
 
-A test shows number 7 of a list if `@pytest.mark.<marker>(7)` is one of its decorators, stands inside one (on a
-parameter), or is on its class. A mark anywhere else shows nothing, and is found with an empty `test`.
+A test shows number 7 of a list if `@pytest.mark.<marker>(7)` is one of its decorators, stands inside one (on
+a parameter), or is on its class. A mark anywhere else shows nothing, and is found with an empty `test`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def missing(marker: str, numbers: Collection[int], *, without: str = "\0") -> li
 
 
 def lost(marker: str, numbers: Collection[int]) -> list[Mark]:
-    """Marks that show nothing: on no test, without a number, of one that does not exist, in a file nobody collects."""
+    """Marks that show nothing: on no test, without a number, with a wrong one, in a file nobody collects."""
     return [
         mark
         for mark in marks(marker)

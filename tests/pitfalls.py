@@ -1,7 +1,9 @@
-"""Thirty ways in which a naive implementation of micro-batches breaks; tests say by number which they guard against.
+"""Thirty ways in which a naive implementation of micro-batches breaks; tests say by number which they guard
+against.
 
-A test carries its numbers as `@pytest.mark.pitfall(9, 12)`; `tests/test_marks.py` sees that none is left out, and
-`python -m tests.teeth.guards` takes guards out of the package one by one and runs the tests of their pitfalls.
+A test carries its numbers as `@pytest.mark.pitfall(9, 12)`; `tests/test_marks.py` sees that none is left out,
+and `python -m tests.teeth.guards` takes guards out of the package one by one and runs the tests of their
+pitfalls.
 """
 
 from __future__ import annotations
@@ -13,12 +15,18 @@ __all__ = ["PITFALLS"]
 
 PITFALLS: Mapping[int, str] = MappingProxyType(
     {
-        1: "A worker thread starts without the caller's grad, inference and autocast modes and default device.",
+        1: (
+            "A worker thread starts without the caller's grad, inference and autocast modes and "
+            "default device."
+        ),
         2: "Modes that the function leaves set live on in the worker, or leak into the caller.",
         3: "Context variables and NumPy's error state are the defaults again inside a ubatch.",
         4: "A worker uses another number of intra-op threads than its share of the cores.",
         5: "Ubatches that yield unequally often wait for a turn that never comes.",
-        6: "After an error in one ubatch a sibling stays parked, or half of the result is missing in silence.",
+        6: (
+            "After an error in one ubatch a sibling stays parked, or half of the result is missing in "
+            "silence."
+        ),
         7: "An error before a ubatch has begun, in its thread's set-up, leaves the others at the start line.",
         8: "An event recorded after the turn was passed covers the sibling's work too, and nothing overlaps.",
         9: "The step does not wait for the stream that makes its inputs, or the caller not for the step.",
@@ -30,7 +38,10 @@ PITFALLS: Mapping[int, str] = MappingProxyType(
         15: "A stream that took part in a capture is not joined at its end, and stays in capture mode.",
         16: "A graph uses workspaces of a thread or stream that has gone since it was captured.",
         17: "Graphs that share memory are replayed at the same time.",
-        18: "The next replay overwrites a result that the caller still holds, or reads an input that was freed.",
+        18: (
+            "The next replay overwrites a result that the caller still holds, or reads an input that "
+            "was freed."
+        ),
         19: "Rows added as padding, or rows of another part, take part in a result that mixes rows.",
         20: "With the same seed, random numbers come out differently from run to run.",
         21: "A leaf that only happens to have as many rows as the batch is cut with it.",

@@ -18,10 +18,11 @@ BUILTINS = (ValueError, TypeError, LookupError, RuntimeError, OSError, MemoryErr
 def refused(
     bad: Callable[[], Any], kind: type[MicrobatchError], told: Sequence[str], good: Callable[[], Any]
 ) -> str:
-    """`bad` raises `kind`, with all of `told` in its text and before any thread is started; then `good` works.
+    """`bad` raises `kind`, with all of `told` in its text and before any thread is started; then `good`
+    works.
 
-    Returns the text. `kind` is ours and also the builtin that a caller would catch; the text is one sentence in lower
-    case that says what to do.
+    Returns the text. `kind` is ours and also the builtin that a caller would catch; the text is one sentence
+    in lower case that says what to do.
     """
     with started_threads() as started, pytest.raises(MicrobatchError) as caught:
         bad()

@@ -1,7 +1,7 @@
 """Ctrl-C at a chosen bytecode.
 
-A signal handler may run between any two bytecodes of the main thread. A trace function that raises before bytecode
-number `at` of our own frames does the same, and can be moved over all of them.
+A signal handler may run between any two bytecodes of the main thread. A trace function that raises before
+bytecode number `at` of our own frames does the same, and can be moved over all of them.
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ class Interrupt:
 def in_thread_of_its_own(test: Callable[P, None]) -> Callable[P, None]:
     """Run a test that uses `Interrupt` in a new thread, and raise what it raised.
 
-    A trace function can strike where no signal handler runs: between an exception's being pushed as "handled" and the
-    bytecodes that guard it. The thread then keeps that exception as the context of all later ones; so the thread ends.
+    A trace function can strike where no signal handler runs: between an exception's being pushed as "handled"
+    and the bytecodes that guard it. The thread then keeps that exception as the context of all later ones; so
+    the thread ends.
     """
 
     @functools.wraps(test)

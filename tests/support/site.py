@@ -1,4 +1,4 @@
-"""Real distributions in a temporary folder: metadata, entry points and modules, as an installer leaves them."""
+"""Real distributions in a temporary folder: metadata, entry points and modules, as if installed."""
 
 from __future__ import annotations
 

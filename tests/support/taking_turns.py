@@ -1,8 +1,9 @@
 """A step that takes turns, and everything that must hold for it; the program of the hand-off's tests.
 
-Give the number of yields of each ubatch and, if you like, a fault. Called with a runtime it runs one step of the
-`pingpong` schedule there, compares the order of work with a model (a queue, nothing else), checks that the very
-error reached the caller and that every ubatch was unwound, and then runs a second step on the same workers.
+Give the number of yields of each ubatch and, if you like, a fault. Called with a runtime it runs one step of
+the `pingpong` schedule there, compares the order of work with a model (a queue, nothing else), checks that
+the very error reached the caller and that every ubatch was unwound, and then runs a second step on the same
+workers.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Fault:
     ubatch: int
     """Which one."""
     place: Place
-    """`setup`, `load` or `store`, or the piece of work: 0 is before the first yield, the last after the last."""
+    """`setup`, `load` or `store`, or the number of the piece of work: piece 0 is before the first yield."""
     error: type[BaseException] = ValueError
     """What it raises."""
 
@@ -85,8 +86,8 @@ def contexts(count: int, runtime: Runtime | None = None) -> list[UBatchContext]:
 
 
 def make_step(runtime: Runtime, workers: WorkerPool, count: int, compute: Any, **options: Any) -> Step:
-    """A step of `count` ubatches; `load`, `store` and `backend` may be given, the other options are the config's, or give it as
-    `config`.
+    """A step of `count` ubatches; `load`, `store` and `backend` may be given, the other options are the
+    config's, or give it as `config`.
     """
     load = options.pop("load", lambda context: context.ubatch_id)
     store = options.pop("store", lambda context, outputs: None)

@@ -1,4 +1,4 @@
-"""Changes of the hand-off files that make no difference to anybody, and why; `statements.py` leaves them out."""
+"""Changes of the hand-off files that make no difference, and why; `statements.py` leaves them out."""
 
 from __future__ import annotations
 
@@ -9,17 +9,27 @@ __all__ = ["EQUIVALENT"]
 
 ESCAPED = "the error is then the only one that escaped, and is raised as that"
 
+NO_LIMIT = "without `give_up` there is no limit, and a wait without one never says that it passed"
+
 EQUIVALENT: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
+        "turns/gates.py": {
+            "EventGate.wait: constant: 0.0 -> 1 at column 75": "a limit of 0 is then a millisecond",
+            "EventGate.wait: drop: self._core is not None of: "
+            "self._core is not None and current_core() != self._core": "None is no core that it may go to",
+        },
         "turns/workers.py": {
             "Run.start: constant: True -> False at column 65": "zip gets two lists that are made from one",
-            "Run.join: drop: self.give_up is not None of: not self.gate.wait(self.limit) and self.give_up is not"
-            " None and sel...": "without `give_up` there is no limit, and a wait without one never says that it passed",
-            "WorkerPool.run: drop: not run.errors of: not run.errors or not isinstance(error, Exception)": ESCAPED,
+            "Run.join: drop: self.give_up is not None of: "
+            "not self.gate.wait(self.limit) and self.give_up is not None and sel...": NO_LIMIT,
+            "WorkerPool.run: drop: not run.errors of: "
+            "not run.errors or not isinstance(error, Exception)": ESCAPED,
             "WorkerPool.run: delete: raise": ESCAPED,
         },
         "turns/greenlets.py": {
-            "GreenletRing.carry: delete: self._greenlets.clear()": "ended greenlets hold nothing, and the ring goes with its step",
+            "GreenletRing.carry: delete: self._greenlets.clear()": (
+                "ended greenlets hold nothing, and the ring goes with its step"
+            ),
         },
     }
 )

@@ -53,6 +53,7 @@ MODULES = "tests/core/schedules/test_modules_torch.py"
 SAFE = "tests/core/proof/test_module_modes.py"
 GRAPHS = "tests/core/graphs/test_graphs.py"
 GRAPH_STEPS = "tests/core/graphs/test_in_steps.py"
+LAYOUT = "tests/core/binding/test_layout.py"
 CUDA = "tests/backends/torch_device/test_cuda.py"
 
 GUARDS: tuple[Guard, ...] = (
@@ -60,10 +61,18 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=5,
         what="who has finished leaves the ring",
         path=HANDOFF,
-        text="        following = self._unlink(index)\n        if following != index:\n            self.holder = following\n"
-        "            self._gates",
-        instead="        following = self.after[index]\n        if following != index:\n            self.holder = following\n"
-        "            self._gates",
+        text=(
+            "        following = self._unlink(index)\n"
+            "        if following != index:\n"
+            "            self.holder = following\n"
+            "            self._gates"
+        ),
+        instead=(
+            "        following = self.after[index]\n"
+            "        if following != index:\n"
+            "            self.holder = following\n"
+            "            self._gates"
+        ),
         test=f"{FAULTS}::test_without_a_fault_under_every_schedule_with_two_preemptions",
     ),
     Guard(
@@ -102,8 +111,16 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=8,
         what="the event is recorded before the turn is passed",
         path=SEAT,
-        text="        event = self.streams.record()\n        self.ubatch.gpu_wait_event = event\n        self.ring.hand_over(self.index, label)\n",
-        instead="        self.ring.hand_over(self.index, label)\n        event = self.streams.record()\n        self.ubatch.gpu_wait_event = event\n",
+        text=(
+            "        event = self.streams.record()\n"
+            "        self.ubatch.gpu_wait_event = event\n"
+            "        self.ring.hand_over(self.index, label)\n"
+        ),
+        instead=(
+            "        self.ring.hand_over(self.index, label)\n"
+            "        event = self.streams.record()\n"
+            "        self.ubatch.gpu_wait_event = event\n"
+        ),
         test=f"{ON_DEVICES}::test_pitfall_8_an_event_recorded_after_the_hand_over_would_order_too_much",
     ),
     Guard(
@@ -158,8 +175,8 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=10,
         what="a result comes from the stream of the caller who will free it",
         path=HOME,
-        text="backend.current_stream() if backend.asynchronous else None",
-        instead="None",
+        text="        if here == self._stream:\n",
+        instead="        if True:\n",
         test=f"{ON_DEVICES}::test_nothing_is_unordered_between_callers_on_streams_of_their_own",
     ),
     Guard(
@@ -167,7 +184,10 @@ GUARDS: tuple[Guard, ...] = (
         what="a slot holds its inputs until its last stage is done",
         path=STREAMED,
         text="        slot.outputs = self._step.compute(context, slot.inputs)\n",
-        instead="        slot.outputs = self._step.compute(context, slot.inputs)\n        slot.inputs = None\n",
+        instead=(
+            "        slot.outputs = self._step.compute(context, slot.inputs)\n"
+            "        slot.inputs = None\n"
+        ),
         test=f"{PITFALLS}::test_memory_of_a_part_is_not_used_again_while_it_is_computed_with",
     ),
     Guard(
@@ -182,15 +202,21 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=12,
         what="each slot has staging buffers of its own",
         path=STREAMED,
-        text="            slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)\n        except",
-        instead="            slot.inputs, slot.moved = self._mover.fetch(slot.loaded, self._ring[0].buffers)\n        except",
+        text=(
+            "            slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)\n"
+            "        except"
+        ),
+        instead=(
+            "            slot.inputs, slot.moved = self._mover.fetch(slot.loaded, self._ring[0].buffers)\n"
+            "        except"
+        ),
         test=f"{PITFALLS}::test_a_staging_buffer_is_filled_again_after_its_copy_only",
     ),
     Guard(
         pitfall=15,
         what="what cannot be captured runs as it is",
         path=RUNNER,
-        text="            if backend.classify(error) is FailureKind.DEAD:\n                raise\n",
+        text="            if kind is FailureKind.DEAD:\n                raise\n",
         instead="            raise\n",
         test=f"{GRAPH_STEPS}::test_a_stream_that_was_not_joined_is_refused_and_the_step_runs_without_a_graph",
     ),
@@ -198,7 +224,11 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=15,
         what="a capture is ended where its work raises",
         path=CAPTURES,
-        text="        with suppress(RuntimeError), _repaired(module, pool):\n            graph.capture_end()\n        raise\n",
+        text=(
+            "        with suppress(RuntimeError), _repaired(module, pool):\n"
+            "            graph.capture_end()\n"
+            "        raise\n"
+        ),
         instead="        raise\n",
         test=f"{CUDA}::test_the_error_of_the_work_survives_the_end_of_the_capture",
     ),
@@ -230,8 +260,8 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=18,
         what="a graph has inputs of its own",
         path=RUNNER,
-        text="        static = resized(leaves, key.rows, backend)\n",
-        instead="        static = list(leaves)\n",
+        text="        static = resized(asked.leaves, asked.key.rows, backend)\n",
+        instead="        static = list(asked.leaves)\n",
         test=f"{GRAPH_STEPS}::test_a_graph_keeps_its_inputs_to_itself",
     ),
     Guard(
@@ -254,7 +284,10 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=19,
         what="a module whose statistics change in training is not cut",
         path=SAFETY,
-        text='            return "a module in training mode changes its buffers, so rows depend on each other"\n',
+        text=(
+            '            return "a module in training mode changes its buffers, '
+            'so rows depend on each other"\n'
+        ),
         instead='            return ""\n',
         test=f"{MODULES}::test_batch_norm_in_training_gives_the_plain_calls_numbers_and_statistics",
     ),
@@ -270,8 +303,11 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=20,
         what="random numbers are not frozen into a graph",
         path=RUNNER,
-        text="            self.cache.refuse(key, f\"a replay differs from the plain call: {different}\")\n",
-        instead="            entry.rows[rows] = trimmed\n",
+        text=(
+            "            self.cache.refuse(asked.key, "
+            "f\"a replay differs from the plain call: {different}\")\n"
+        ),
+        instead="            graph.rows[asked.rows] = (False,) * len(graph.outputs)\n",
         test=f"{GRAPHS}::test_random_numbers_are_not_frozen",
     ),
     Guard(
@@ -280,7 +316,7 @@ GUARDS: tuple[Guard, ...] = (
         path=INPUTS,
         text='    if rule.kind == "replicate" or leaf is None:\n',
         instead="    if leaf is None:\n",
-        test="tests/core/binding/test_layout.py::test_a_leaf_with_as_many_rows_by_accident_is_whole_where_declared",
+        test=f"{LAYOUT}::test_a_leaf_with_as_many_rows_by_accident_is_whole_where_declared",
     ),
     Guard(
         pitfall=21,
@@ -288,7 +324,7 @@ GUARDS: tuple[Guard, ...] = (
         path=INPUTS,
         text="        if unit is None:\n            raise UncoveredArrayError(counts.misfit(count))\n",
         instead="        if unit is None:\n            continue\n",
-        test="tests/core/binding/test_layout.py::test_a_broadcast_leaf_that_no_rule_covers_is_an_error_and_not_cut",
+        test=f"{LAYOUT}::test_a_broadcast_leaf_that_no_rule_covers_is_an_error_and_not_cut",
     ),
     Guard(
         pitfall=22,
@@ -302,7 +338,7 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=22,
         what="an empty batch is one call",
         path=PLANNING,
-        text="        if batch.shape.num_requests < 2 and batch.shape.num_tokens < 2:\n",
+        text="        if request.num_requests < 2 and batch.shape.num_tokens < 2:\n",
         instead="        if False:\n",
         test="tests/core/test_wrapper.py::test_batches_as_small_as_their_number_of_parts",
     ),
@@ -326,7 +362,10 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=23,
         what="one ubatch has the turn",
         path=HANDOFF,
-        text="        while not self.scattered and (self.holder != index or not (self._started or self.failed)):\n",
+        text=(
+            "        while not self.scattered and "
+            "(self.holder != index or not (self._started or self.failed)):\n"
+        ),
         instead="        while not self.scattered and not (self._started or self.failed):\n",
         test=f"{FAULTS}::test_without_a_fault_under_every_schedule_with_two_preemptions",
     ),
@@ -334,7 +373,10 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=30,
         what="cutting must gain more than 3 % over the whole batch",
         path=SEARCH,
-        text="        if whole and WHOLE in self.arms and self.value(WHOLE) <= rival * GAIN:\n            return WHOLE\n",
+        text=(
+            "        if whole and WHOLE in self.arms and self.value(WHOLE) <= rival * GAIN:\n"
+            "            return WHOLE\n"
+        ),
         instead="",
         test="tests/plugins/test_auto.py::test_a_settled_step_is_never_slower_than_the_plain_call",
     ),

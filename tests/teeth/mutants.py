@@ -1,7 +1,7 @@
 """Damaged copies of a source file: one statement, condition, operand or constant changed at a time.
 
-Left alone: docstrings, annotations, imports, what stands at the level of the module or of a class (a missing name is
-noticed by everything), and the texts of errors.
+Left alone: docstrings, annotations, imports, what stands at the level of the module or of a class (a missing
+name is noticed by everything), and the texts of errors.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ast
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["Mutant", "mutants_of"]
 
@@ -87,15 +88,16 @@ def _changes(function: ast.FunctionDef) -> Iterator[Change]:
         if isinstance(node, DELETABLE) and not _is_text(node):
             yield node, f"delete: {_short(node)}", lambda old: ast.Pass()
         for condition in _conditions(node):
-            yield (
-                condition,
-                f"negate: {_short(condition)}",
-                lambda old: ast.UnaryOp(op=ast.Not(), operand=old),
-            )  # type: ignore[arg-type]
+            yield condition, f"negate: {_short(condition)}", _negated
         if isinstance(node, ast.BoolOp):
             yield from _dropped(node)
         if isinstance(node, ast.Constant) and node.value in (0, 1):
             yield _swapped(node)
+
+
+def _negated(old: ast.AST) -> ast.AST:
+    assert isinstance(old, ast.expr)
+    return ast.UnaryOp(op=ast.Not(), operand=old)
 
 
 def _dropped(node: ast.BoolOp) -> Iterator[Change]:
@@ -110,10 +112,11 @@ def _dropped(node: ast.BoolOp) -> Iterator[Change]:
 
 
 def _swapped(node: ast.Constant) -> Change:
-    other = (not node.value) if isinstance(node.value, bool) else 1 - int(node.value)  # type: ignore[call-overload]
+    value: Any = node.value
+    other = (not value) if isinstance(value, bool) else 1 - int(value)
     return (
         node,
-        f"constant: {node.value} -> {other} at column {node.col_offset}",
+        f"constant: {value} -> {other} at column {node.col_offset}",
         lambda old: ast.Constant(other),
     )
 

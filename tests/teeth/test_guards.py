@@ -1,4 +1,4 @@
-"""The table of guards is true: each guard stands in the source once, and its test exists and names the pitfall."""
+"""The table of guards is true: each stands in the source once, and its test names the pitfall."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.teeth.guard_table import GUARDS, Guard
 
 ROOT = Path(__file__).parents[2]
 REMOVABLE = (*range(5, 13), 15, *range(17, 24), 30)
-"""Pitfalls whose guards are in code that runs without a device, so that taking them out can be tried anywhere."""
+"""Pitfalls whose guards are in code that runs without a device, so that they can be taken out anywhere."""
 
 
 @pytest.mark.parametrize("number", REMOVABLE)

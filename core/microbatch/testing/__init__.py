@@ -1,6 +1,7 @@
 """Test doubles, strategies and conformance suites for whoever builds on microbatch.
 
-Invariant: importing this package imports neither pytest nor hypothesis; each name loads its module when first used.
+Invariant: importing this package imports neither pytest nor hypothesis; each name loads its module when first
+used.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@
         def to_numpy(self, array):
             return array.download()
 
-Invariant: a backend that passes can be used by every schedule. Optional abilities that are missing are skipped with a
-sentence; what is known to fail goes into `expected_failures` with its reason.
+Invariant: a backend that passes can be used by every schedule. Optional abilities that are missing are
+skipped with a sentence; what is known to fail goes into `expected_failures` with its reason.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The pytest plugin: `--microbatch-backend NAME` and the fixture `microbatch_backend`.
 
-Invariant: a backend named on the command line is used or the run ends with the reason; it is never skipped and never
-replaced. Without the option, tests that use the fixture run on `cpu`. Loading this imports neither hypothesis nor any
-framework, since pytest does it in every project that has microbatch installed.
+Invariant: a backend named on the command line is used or the run ends with the reason; it is never skipped
+and never replaced. Without the option, tests that use the fixture run on `cpu`. Loading this imports neither
+hypothesis nor any framework, since pytest does it in every project that has microbatch installed.
 """
 
 from __future__ import annotations

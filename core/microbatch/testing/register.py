@@ -1,6 +1,7 @@
 """The hypothesis entry point: lets `st.from_type` and `st.builds` make valid records of ours.
 
-Invariant: hypothesis imports this when it is imported, so it imports nothing heavy: strategies are made when asked for.
+Invariant: hypothesis imports this when it is imported, so it imports nothing heavy: strategies are made when
+asked for.
 """
 
 from __future__ import annotations

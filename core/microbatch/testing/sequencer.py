@@ -1,8 +1,9 @@
 """Run threads one at a time, in an order that was drawn before.
 
-Invariant: exactly one of the bodies runs at any moment; who runs next is decided where the running one calls `turn`.
-An error in any of them ends all waits, so a failing test fails and never hangs. Anyio and trio have a sequencer for
-steps known beforehand; this one takes an order of parties, which hypothesis can draw and shrink.
+Invariant: exactly one of the bodies runs at any moment; who runs next is decided where the running one calls
+`turn`. An error in any of them ends all waits, so a failing test fails and never hangs. Anyio and trio have a
+sequencer for steps known beforehand; this one takes an order of parties, which hypothesis can draw and
+shrink.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ __all__ = ["Sequencer"]
 class Sequencer:
     """`run` starts the bodies; each calls `turn(label)` wherever another may go on in its place.
 
-    `order` says who goes next, by number: the first entry at the start, one more at each `turn`. Entries of parties
-    that have ended are passed over; when none is left, the running party goes on to its end, then the lowest one.
+    `order` says who goes next, by number: the first entry at the start, one more at each `turn`. Entries of
+    parties that have ended are passed over; when none is left, the running party goes on to its end, then the
+    lowest one.
     """
 
     def __init__(self, order: Sequence[int], *, timeout: float = 30.0) -> None:

@@ -13,7 +13,7 @@ from microbatch import dbo
 from microbatch.testing import RecordingBackend
 from microbatch.testing.given import GivenBackends
 from microbatch.testing.recording.checker import Race, check
-from microbatch.testing.recording.trace import Entry
+from microbatch.testing.recording.trace import TraceEntry
 
 sanitizer = pytest.importorskip("torch.cuda._sanitizer", reason="PyTorch is not installed")
 
@@ -37,7 +37,7 @@ class Judge:
                 self.handler._handle_event_creation(self.numbers[kind, value])
         return self.numbers[kind, value]
 
-    def pointers(self, entry: Entry, write: bool) -> set[int]:
+    def pointers(self, entry: TraceEntry, write: bool) -> set[int]:
         found = {
             (access.block, access.low) for access in entry.accesses if access.write == write and access.high
         }
@@ -46,7 +46,7 @@ class Judge:
             self.known[block].add(self.number("array", (block, low)))
         return numbers
 
-    def errors(self, entries: list[Entry]) -> list[Any]:
+    def errors(self, entries: list[TraceEntry]) -> list[Any]:
         found: list[Any] = []
         for entry in entries:
             if entry.kind == "launch":
@@ -81,7 +81,7 @@ def yielding(x: Any) -> Any:
     return h * 3
 
 
-def trace_of(schedule: str, host: bool) -> list[Entry]:
+def trace_of(schedule: str, host: bool) -> list[TraceEntry]:
     device = RecordingBackend()
     rows = np.arange(24.0).reshape(12, 2)
     with microbatch.wrap(

@@ -1,4 +1,4 @@
-"""A second opinion on traces: an explicit graph and reachability, with nothing in common with vector clocks."""
+"""A second opinion on traces: an explicit graph and reachability, without any vector clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from microbatch.testing.recording.trace import Access, Entry
+from microbatch.testing.recording.trace import Access, TraceEntry
 
 ENQUEUED = ("launch", "alloc", "free", "record", "wait")
 
@@ -30,7 +30,7 @@ class Graph:
         self.last[agent] = len(self.before) - 1
         return self.last[agent]
 
-    def add(self, entry: Entry) -> int:
+    def add(self, entry: TraceEntry) -> int:
         """The node at which the entry touches memory."""
         host, stream = ("host", entry.thread), ("stream", entry.stream)
         if entry.kind in ENQUEUED:
@@ -55,7 +55,7 @@ class Graph:
         return node
 
 
-def _first_race(entries: Sequence[Entry]) -> int | None:
+def _first_race(entries: Sequence[TraceEntry]) -> int | None:
     graph, nodes = Graph(), []
     for index, entry in enumerate(entries):
         node = graph.add(entry)
@@ -66,7 +66,7 @@ def _first_race(entries: Sequence[Entry]) -> int | None:
     return None
 
 
-def _conflict(one: Entry, other: Entry) -> bool:
+def _conflict(one: TraceEntry, other: TraceEntry) -> bool:
     return any(
         a.block == b.block and (a.write or b.write) and a.low < b.high and b.low < a.high
         for a in one.accesses
@@ -76,7 +76,7 @@ def _conflict(one: Entry, other: Entry) -> bool:
 
 def _random_trace(
     seed: int, threads: int = 3, streams: int = 3, blocks: int = 2, whole: bool = False
-) -> list[Entry]:
+) -> list[TraceEntry]:
     """Like `strategies.traces`, 50 times as fast; `whole` touches whole blocks only."""
     draw = random.Random(seed)
     entries = []
@@ -92,17 +92,18 @@ def _random_trace(
                 accesses.append(Access(block, low, high, draw.random() < 0.4))
         stream = draw.randrange(streams) if kind in (*ENQUEUED, "sync_stream") else None
         token = draw.randrange(2) if kind in ("record", "wait", "sync_event", "signal", "wait_host") else None
-        entries.append(Entry(kind, draw.randrange(threads), stream, token, tuple(accesses)))  # type: ignore[arg-type]
+        thread = draw.randrange(threads)
+        entries.append(TraceEntry(kind, thread, stream, token, tuple(accesses)))  # type: ignore[arg-type]
     return entries
 
 
 @pytest.fixture(scope="session")
-def first_race() -> Callable[[Sequence[Entry]], int | None]:
+def first_race() -> Callable[[Sequence[TraceEntry]], int | None]:
     """Index of the first entry with a conflict that no path of the graph orders, None without one."""
     return _first_race
 
 
 @pytest.fixture(scope="session")
-def random_trace() -> Callable[..., list[Entry]]:
+def random_trace() -> Callable[..., list[TraceEntry]]:
     """random_trace(seed, threads, streams, blocks, whole) -> entries."""
     return _random_trace

@@ -172,7 +172,7 @@ def holes(blocks: list[tuple[int, int]], capacity: int) -> list[int]:
 
 @given(steps=st.lists(st.tuples(st.booleans(), st.integers(1, 40)), max_size=30))
 def test_fragmented_memory_fails_exactly_where_no_hole_is_large_enough(steps: list[tuple[bool, int]]) -> None:
-    """Against the list of gaps: blocks are disjoint, within the device, and a failure is never too early or late."""
+    """Against the list of gaps: blocks are disjoint and within the device; it fails exactly when full."""
     memory = DeviceMemory(MemoryModel(capacity=96, caching=False, fragmentation=True, granularity=1), "block")
     kept: list[Any] = []
     for frees, number in steps:

@@ -1,4 +1,4 @@
-"""The backend suite has teeth: for each of its checks there is a backend that breaks just that promise, and fails."""
+"""The backend suite has teeth: for each check, a backend that breaks just that promise fails it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ForgetsTheFork(Sound):
         graph, output = super().capture(work, pool=pool)
         capture = graph._capture
         capture.calls[:] = [
-            call for call in capture.calls if call.stream == capture.origin.number and call.kind != "wait"
+            call for call in capture.calls if call.stream == capture.origin and call.kind != "wait"
         ]
         return graph, output
 
@@ -94,7 +94,12 @@ class KeepsTheFirstRecord(Sound):
     def __init__(self) -> None:
         super().__init__()
         record = self.device.record
-        self.device.record = lambda event, stream: record(event, stream) if event.mark is None else None  # type: ignore[method-assign]
+
+        def first_only(event: SimulatedEvent, stream: SimulatedStream) -> None:
+            if event.mark is None:
+                record(event, stream)
+
+        self.device.record = first_only  # type: ignore[method-assign]
 
 
 class NeverDone(Sound):
@@ -114,7 +119,7 @@ class StaysActive(Sound):
 
         @contextmanager
         def activate(self) -> Iterator[None]:
-            self._device.local.stream = self
+            self._device.make_current(self)
             yield
 
 

@@ -1,4 +1,4 @@
-"""Captures of the simulated devices: they follow streams, and a replay waits for what was waited for, no more."""
+"""Captures of the simulated devices follow streams; a replay waits for what was waited for, no more."""
 
 from __future__ import annotations
 

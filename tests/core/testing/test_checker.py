@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 
 from microbatch.testing import RecordingBackend, RecordingRuntime, Trace
 from microbatch.testing.recording.checker import check
-from microbatch.testing.recording.trace import Access, Entry
+from microbatch.testing.recording.trace import Access, TraceEntry
 from microbatch.testing.simulated.ranges import MOST_RUNS, byte_ranges
 from microbatch.testing.strategies import traces
 
 TRACES = 20_000
 
 
-def first_of(entries: list[Entry]) -> int | None:
+def first_of(entries: list[TraceEntry]) -> int | None:
     return min((race.second_index for race in check(entries).races), default=None)
 
 
 def test_it_agrees_with_a_graph_on_random_traces(
-    random_trace: Callable[..., list[Entry]], first_race: Callable[..., int | None]
+    random_trace: Callable[..., list[TraceEntry]], first_race: Callable[..., int | None]
 ) -> None:
     racy = 0
     for seed in range(TRACES):
@@ -36,7 +36,7 @@ def test_it_agrees_with_a_graph_on_random_traces(
 
 
 @given(entries=traces())
-def test_it_agrees_with_a_graph_on_drawn_traces(entries: list[Entry], first_race: Any) -> None:
+def test_it_agrees_with_a_graph_on_drawn_traces(entries: list[TraceEntry], first_race: Any) -> None:
     assert first_of(entries) == first_race(entries)
     for race in check(entries).races:
         assert race.first_index < race.second_index
@@ -191,5 +191,5 @@ def test_byte_ranges_are_the_bytes_of_the_view(data: Any) -> None:
 
 
 def test_an_entry_touching_one_block_twice_is_no_race_with_itself() -> None:
-    entries = [Entry("launch", 0, 0, None, (Access(0, 0, 8, False), Access(0, 4, 8, True)))]
+    entries = [TraceEntry("launch", 0, 0, None, (Access(0, 0, 8, False), Access(0, 4, 8, True)))]
     assert check(entries).races == ()

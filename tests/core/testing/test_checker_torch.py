@@ -7,14 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from microbatch.testing.recording.checker import check
-from microbatch.testing.recording.trace import Entry
+from microbatch.testing.recording.trace import TraceEntry
 
 sanitizer = pytest.importorskip("torch.cuda._sanitizer", reason="PyTorch is not installed")
 
 TRACES = 1_500
 
 
-def first_of_torch(entries: list[Entry]) -> int | None:
+def first_of_torch(entries: list[TraceEntry]) -> int | None:
     handler = sanitizer.EventHandler()
     for stream in range(3):
         handler._handle_stream_creation(stream)
@@ -40,7 +40,7 @@ def first_of_torch(entries: list[Entry]) -> int | None:
     return None
 
 
-def test_it_agrees_with_torchs_sanitizer(random_trace: Callable[..., list[Entry]]) -> None:
+def test_it_agrees_with_torchs_sanitizer(random_trace: Callable[..., list[TraceEntry]]) -> None:
     racy = 0
     for seed in range(TRACES):
         entries = random_trace(seed, 1, 3, 2, True)

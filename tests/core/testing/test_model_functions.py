@@ -1,4 +1,4 @@
-"""What model code calls, on arrays of the test devices: the same numbers as NumPy, for any sizes and in any order."""
+"""What model code calls gives NumPy's numbers on arrays of the test devices, in any order of work."""
 
 from __future__ import annotations
 
@@ -92,20 +92,32 @@ MODELS: dict[str, Callable[[Any], Any]] = {
 }
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "arrange": lambda x: (np.transpose(x), np.swapaxes(x, 0, 1), np.moveaxis(x, 0, 1), x.T, x.mT, np.flip(x, 0)),
+    "arrange": lambda x: (
+        np.transpose(x), np.swapaxes(x, 0, 1), np.moveaxis(x, 0, 1), x.T, x.mT, np.flip(x, 0),
+    ),
     "average": lambda x: (np.average(x, axis=0, weights=np.arange(1.0, len(x) + 1)), np.median(x, axis=0)),
     "bits": lambda x: (x.astype("i4") & 3, x.astype("i4") << 1, ~x.astype("i4"), x.astype("?")),
     "compare": lambda x: (x == x.max(), x != 0, x <= 1, np.logical_and(x > 0, x < 3), np.isfinite(np.log(x))),
     "counts": lambda x: (np.count_nonzero(x > 0, axis=1), np.bincount((x.ravel() + 20).astype("i8"))),
-    "cumulative": lambda x: (np.cumsum(x, 1), np.maximum.accumulate(x, axis=0), np.diff(x, axis=1), x.cumprod(axis=0)),
+    "cumulative": lambda x: (
+        np.cumsum(x, 1), np.maximum.accumulate(x, axis=0), np.diff(x, axis=1), x.cumprod(axis=0),
+    ),
     "decisions": lambda x: (float(x[0, 0]), int(x.sum()), bool(x.any()), x.tolist(), x[0, 0].item()),
     "division": lambda x: (x // 2, x % 2, np.divmod(x, 2.0), np.modf(x / 3), np.round(x / 3, 1)),
-    "einsum": lambda x: (np.einsum("ij,kj->ik", x, x), np.einsum("ij->j", x), np.tensordot(x, x, axes=([1], [1]))),
+    "einsum": lambda x: (
+        np.einsum("ij,kj->ik", x, x), np.einsum("ij->j", x), np.tensordot(x, x, axes=([1], [1])),
+    ),
     "indices": lambda x: (np.nonzero(x), np.argwhere(x > 0), np.searchsorted(np.sort(x.ravel()), x[:, 0])),
-    "joins": lambda x: (np.stack([x, x], -1), np.concatenate([x, x], 1), np.hstack([x, x]), np.block([[x], [x]])),
-    "like": lambda x: (np.full_like(x, 2), np.zeros((2, 2), like=x), np.asarray([1.0], like=x), np.ones_like(x)),
+    "joins": lambda x: (
+        np.stack([x, x], -1), np.concatenate([x, x], 1), np.hstack([x, x]), np.block([[x], [x]]),
+    ),
+    "like": lambda x: (
+        np.full_like(x, 2), np.zeros((2, 2), like=x), np.asarray([1.0], like=x), np.ones_like(x),
+    ),
     "linear algebra": lambda x: (np.linalg.norm(x, axis=1), np.linalg.inv(x.T @ x + np.eye(x.shape[1]) * 99)),
-    "methods": lambda x: (x.ravel(), x.flatten(), x.dot(x.T), x.diagonal(), x.repeat(2, axis=0), x.clip(-1, 1)),
+    "methods": lambda x: (
+        x.ravel(), x.flatten(), x.dot(x.T), x.diagonal(), x.repeat(2, axis=0), x.clip(-1, 1),
+    ),
     "none and dots": lambda x: (x[:, None, :] - x[None], x[..., -1], x[::-1, ::2], x[-1]),
     "out": lambda x: (
         np.multiply(x, x, out=np.zeros_like(x)),
@@ -114,12 +126,22 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
         np.add(x, 1, where=x > 0, out=x.copy()),
     ),
     "padding": lambda x: (np.pad(x, ((0, 1), (1, 0))), np.roll(x, 1, axis=0), np.tile(x, (2, 1))),
-    "reductions": lambda x: (x.sum(0), x.mean(), x.min(1), np.max(x, axis=1, initial=-9.0), np.sum(x, where=x > 0), x.std(0)),
+    "reductions": lambda x: (
+        x.sum(0), x.mean(), x.min(1), np.max(x, axis=1, initial=-9.0), np.sum(x, where=x > 0), x.std(0),
+    ),
     "scalars": lambda x: (1 - x, 2**x, np.float64(2) * x, 1 / (x + 50), -x, abs(x), +x),
-    "shapes": lambda x: (x.reshape(-1), x.reshape(-1, 1), np.expand_dims(x, 0), np.squeeze(x[None]), np.broadcast_to(x, (2, *x.shape))),
-    "sorts": lambda x: (np.sort(x, axis=0), np.argsort(x, axis=1), np.partition(x, 0, axis=1), np.unique(x), x.argmin(axis=0)),
+    "shapes": lambda x: (
+        x.reshape(-1), x.reshape(-1, 1), np.expand_dims(x, 0), np.squeeze(x[None]),
+        np.broadcast_to(x, (2, *x.shape)),
+    ),
+    "sorts": lambda x: (
+        np.sort(x, axis=0), np.argsort(x, axis=1), np.partition(x, 0, axis=1), np.unique(x), x.argmin(axis=0),
+    ),
     "splits": lambda x: (np.array_split(x, 2), list(x), [part.sum() for part in np.split(x, len(x))]),
-    "where": lambda x: (np.where(x > 0, x, -x), np.select([x > 0, x < -1], [x, x * 2], 0), np.clip(x, -1, 1), np.maximum(x, 0)),
+    "where": lambda x: (
+        np.where(x > 0, x, -x), np.select([x > 0, x < -1], [x, x * 2], 0), np.clip(x, -1, 1),
+        np.maximum(x, 0),
+    ),
 }  # fmt: skip
 
 PROGRAMS = MODELS | FUNCTIONS

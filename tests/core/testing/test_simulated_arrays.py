@@ -128,7 +128,8 @@ def test_ordered_programs_are_right_in_any_order(order: Any, values: list[int]) 
     total, last = backend.array(0), backend.event()
     last.record(backend.current_stream())
     for number, value in enumerate(values):
-        stream = backend.stream(("compute", "communication", "copy_in", "copy_out")[number % 4])  # type: ignore[arg-type]
+        purpose: Any = ("compute", "communication", "copy_in", "copy_out")[number % 4]
+        stream = backend.stream(purpose)
         stream.wait(last)
         with stream.activate():
             total += value

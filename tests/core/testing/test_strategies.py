@@ -18,6 +18,7 @@ from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.extend.records import FailureKind, MemoryReading, SizingRequest, StepReport
 from microbatch.testing import register, strategies
 from microbatch_backends.host.backend import CpuBackend
+from tests.support.deterministic.drawn import switch_lists
 
 QUICK = settings(max_examples=60, database=None)
 
@@ -139,7 +140,7 @@ def test_cuts_and_plans_shrink_to_two_rows_in_two_parts() -> None:
 def test_schedules_and_faults_shrink_to_what_matters() -> None:
     order = small(strategies.work_orders(), lambda order: len(order.turns) > 0)
     assert (order.turns, order.starved, order.oldest_first) == (((0, 0),), None, False)
-    assert small(strategies.switch_lists(), lambda switches: len(switches) > 0) == [(0, 0)]
+    assert small(switch_lists(), lambda switches: len(switches) > 0) == [(0, 0)]
     assert small(strategies.turn_lists(parties=3), lambda turns: 2 in turns) == [2]
     fault = small(strategies.faults(ubatches=4), lambda fault: fault.ubatch > 1)
     assert (fault.ubatch, fault.stage, fault.memory) == (2, "load", False)

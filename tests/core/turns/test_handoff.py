@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from microbatch.errors import WaitTimeoutError
 from microbatch.schedules import pingpong
-from microbatch.testing.strategies import switch_lists
 from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.gates import Gate
 from microbatch.turns.handoff import Ring, ThreadRing
@@ -28,6 +27,7 @@ from tests.support.deterministic import (
     fastest_carrier,
     replay,
 )
+from tests.support.deterministic.drawn import switch_lists
 from tests.support.taking_turns import Fault, TurnsProgram, order_of_work
 
 Program = Callable[[DetRuntime], None]

@@ -1,7 +1,8 @@
 """What carries the tasks of a deterministic runtime: OS threads that pass a baton, or greenlets.
 
-Invariant: exactly one task runs; `switch` returns in the caller when somebody switches back. Threads keep what
-belongs to a thread honest (framework modes, context variables); greenlets run five to ten times as many schedules.
+Invariant: exactly one task runs; `switch` returns in the caller when somebody switches back. Threads keep
+what belongs to a thread honest (framework modes, context variables); greenlets run five to ten times as many
+schedules.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Carrier(Protocol):
         ...
 
     def launch(self, body: Callable[[], Any]) -> Any:
-        """A new place that runs `body` when first switched to; `body` returns the place to go to at its end."""
+        """A new place that runs `body` when first switched to; `body` returns the place to go on in."""
         ...
 
     def switch(self, source: Any, target: Any) -> None:
@@ -108,8 +109,8 @@ class GreenletCarrier:
         """Nothing: an ended greenlet is gone."""
 
     def close(self) -> None:
-        """End the trampoline: the collector does not look into the frame of a suspended greenlet, so its last task and
-        what that held would stay for ever (290 MB after half a million schedules)."""
+        """End the trampoline: the collector does not look into the frame of a suspended greenlet, so its last
+        task and what that held would stay for ever (290 MB after half a million schedules)."""
         if self._trampoline:
             self._trampoline.throw(self._exit)
         self._trampoline = self._greenlet(_bounce)

@@ -1,7 +1,7 @@
 """Run one program under many schedules and stop at the first that fails.
 
-A program is a function of the runtime: it builds what it tests on that runtime, runs it, and raises if a promise
-was broken. A failing schedule is in the note of the error, and `replay` runs it again.
+A program is a function of the runtime: it builds what it tests on that runtime, runs it, and raises if a
+promise was broken. A failing schedule is in the note of the error, and `replay` runs it again.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def explore(program: Program, seeds: Iterable[int], *, strategy: str = "mixed", 
 def explore_all(
     program: Program, *, preemptions: int = 2, limit: int | None = None, **options: Any
 ) -> Outcome:
-    """Run `program` under every schedule with at most `preemptions` preemptions, or the first `limit` of them."""
+    """Run `program` under every schedule of at most `preemptions` preemptions, or the first `limit`."""
     search = BoundedSearch(preemptions)
     count = 0
     for strategy in search:

@@ -1,10 +1,10 @@
 """A runtime whose every order of events is chosen: the twin of `ThreadRuntime` for tests.
 
-Invariant: one task runs at a time, and another can get in only at an operation of the runtime (spawn, join, open,
-wait, point). So code that touches shared state between two operations is checked at that grain; what happens
-between them must be safe for other reasons (one bytecode, or the turn). Time is virtual: it moves to the next limit
-only when nobody can run, so a test of a 30 s limit takes no time. A deadlock is a table of who waits where, never a
-hung test; a task that is still there when the program ends is an error as well.
+Invariant: one task runs at a time, and another can get in only at an operation of the runtime (spawn, join,
+open, wait, point). So code that touches shared state between two operations is checked at that grain; what
+happens between them must be safe for other reasons (one bytecode, or the turn). Time is virtual: it moves to
+the next limit only when nobody can run, so a test of a 30 s limit takes no time. A deadlock is a table of who
+waits where, never a hung test; a task that is still there when the program ends is an error as well.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class DetRuntime:
     def run(self, program: Callable[[], None]) -> None:
         """Run `program` as the main task, and whatever it spawns, to the end.
 
-        Raises what it raises; DeadlockError, LeftBehindError or LivelockError with a table and the schedule; an error
-        of the strategy itself as it is.
+        Raises what it raises; DeadlockError, LeftBehindError or LivelockError with a table and the schedule;
+        an error of the strategy itself as it is.
         """
         main = self.enter()
         try:

@@ -1,7 +1,9 @@
-"""Tasks that run one operation at a time, when they are told to: for state machines that compare with a model.
+"""Tasks that run one operation at a time, when they are told to: for state machines that compare with a
+model.
 
-Invariant: between two calls no task runs; each call lets one task go to its next operation of the runtime (open, wait,
-point, spawn, join), and control comes back. A limit passes only when `expire` says so, so time is a rule like others.
+Invariant: between two calls no task runs; each call lets one task go to its next operation of the runtime
+(open, wait, point, spawn, join), and control comes back. A limit passes only when `expire` says so, so time
+is a rule like others.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ __all__ = ["Stepper"]
 
 
 class Stepper:
-    """A deterministic runtime driven from outside; call `close` at the end, which unwinds what is still there."""
+    """A deterministic runtime driven from outside; `close` unwinds what is still there at the end."""
 
     def __init__(self, carrier: str | None = None, *, max_steps: int = 20_000) -> None:
         self._target: DetTask | None = None
@@ -35,7 +37,7 @@ class Stepper:
         return self.runtime.spawn(function, name=name)
 
     def advance(self, task: DetTask) -> bool:
-        """Let `task` run to its next operation; False if it has ended or waits for a permit that is not there."""
+        """Let `task` run to its next operation; False if it has ended or waits for a missing permit."""
         return task.state is State.READY and self._run(task)
 
     def expire(self, task: DetTask) -> bool:
@@ -43,7 +45,7 @@ class Stepper:
         return task.state is State.BLOCKED and task.deadline is not None and self._run(task)
 
     def settle(self, tasks: Sequence[DetTask]) -> None:
-        """Let `tasks` run, the first as long as it can, then the next, until all of them wait or have ended."""
+        """Let `tasks` run, each as long as it can, until all of them wait or have ended."""
         anybody = True
         while anybody:
             ran = [self._exhaust(task) for task in tasks]

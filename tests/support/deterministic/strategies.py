@@ -1,7 +1,8 @@
-"""Who runs next: the strategies a deterministic runtime asks at every place where more than one task could run.
+"""Who runs next: the strategies a deterministic runtime asks at every place where more than one task could
+run.
 
-Invariant: a strategy is a function of what it was built with and of the decisions so far, so the same strategy on
-the same program gives the same schedule, and the list of choices of any run replays it.
+Invariant: a strategy is a function of what it was built with and of the decisions so far, so the same
+strategy on the same program gives the same schedule, and the list of choices of any run replays it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def _steady(candidates: Sequence[int], current: int | None) -> int:
 
 
 class Preemptions:
-    """Goes on with the running task, except at a few numbered decisions: `[(8, 0)]` gives decision 8 to candidate 0.
+    """Goes on with the running task, except at a few numbered decisions: `[(8, 0)]` gives decision 8 to
+    candidate 0.
 
     The form to draw from hypothesis: it shrinks to the one switch that matters.
     """
@@ -74,8 +76,8 @@ class RandomWalk:
 class PCT:
     """Random priorities with `depth - 1` places where the running task drops to the lowest.
 
-    Finds a bug that needs `depth` ordered events with probability 1/(n k^(depth-1)) a run, for n tasks and k steps
-    (Burckhardt et al., ASPLOS 2010).
+    Finds a bug that needs `depth` ordered events with probability 1/(n k^(depth-1)) a run, for n tasks and k
+    steps (Burckhardt et al., ASPLOS 2010).
     """
 
     def __init__(self, seed: int, *, depth: int = 3, steps: int = 60) -> None:
@@ -110,8 +112,8 @@ class Replay:
 class BoundedSearch:
     """Every schedule with at most `preemptions` preemptions, one strategy after the other.
 
-    Iterate over it, run each strategy it gives to the end, and tell `ran` the decisions of that run. Choices made
-    because the running task could not go on are not preemptions and all of them are tried.
+    Iterate over it, run each strategy it gives to the end, and tell `ran` the decisions of that run. Choices
+    made because the running task could not go on are not preemptions and all of them are tried.
     """
 
     def __init__(self, preemptions: int) -> None:
@@ -123,7 +125,7 @@ class BoundedSearch:
             yield Replay(self._prefix)
 
     def ran(self, decisions: Sequence[Decision]) -> None:
-        """Take in what the last strategy led to; finds the next prefix not tried yet, from the end backwards."""
+        """Take in what the last strategy led to; finds the next prefix not tried yet, from the end on."""
         spent = [0]
         for decision in decisions:
             spent.append(spent[-1] + decision.preempts)

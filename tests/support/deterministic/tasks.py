@@ -1,18 +1,34 @@
-"""Tasks and gates of the deterministic runtime."""
+"""Tasks and gates of the deterministic runtime.
+
+Invariant: the runtime imports this file, and it does not import the runtime. What a task or a gate asks of
+its runtime is the protocol `Scheduler`.
+"""
 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from tests.support.deterministic.runtime import DetRuntime
-
-__all__ = ["DetGate", "DetTask", "Killed", "State"]
+__all__ = ["DetGate", "DetTask", "Killed", "Scheduler", "State"]
 
 
 class Killed(BaseException):
     """Unwinds the tasks of a run that is over."""
+
+
+class Scheduler(Protocol):
+    """What tasks and gates ask of their runtime."""
+
+    running: bool
+    """Whether a program runs; a gate may be opened later, by a pool that is collected then."""
+
+    def step(self, label: str) -> DetTask:
+        """Let the runtime choose who goes on; returns the calling task when it is chosen again."""
+        ...
+
+    def block(self, task: DetTask, gate: DetGate | None, limit: float | None) -> bool:
+        """Park `task` until somebody wakes it; False if `limit` virtual seconds passed first."""
+        ...
 
 
 class State(enum.Enum):
@@ -28,11 +44,11 @@ class DetTask:
     """One task."""
 
     __slots__ = (
-        "_runtime", "deadline", "error", "expired", "gate", "joiners", "name", "number", "place", "spurious", "state",
-        "where",
+        "_runtime", "deadline", "error", "expired", "gate", "joiners", "name", "number", "place", "spurious",
+        "state", "where",
     )  # fmt: skip
 
-    def __init__(self, runtime: DetRuntime, number: int, name: str, place: Any) -> None:
+    def __init__(self, runtime: Scheduler, number: int, name: str, place: Any) -> None:
         self._runtime = runtime
         self.number = number
         self.name = name
@@ -47,7 +63,7 @@ class DetTask:
         self.joiners: list[DetTask] = []
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the end; False if `timeout` virtual seconds passed first, True at once in the task itself."""
+        """Wait for the end; False after `timeout` virtual seconds, True at once in the task itself."""
         task = self._runtime.step(f"join {self.name}")
         while not self.ended:
             if task is self:
@@ -81,7 +97,7 @@ class DetGate:
 
     __slots__ = ("_permit", "_runtime", "_waiting", "number")
 
-    def __init__(self, runtime: DetRuntime, number: int) -> None:
+    def __init__(self, runtime: Scheduler, number: int) -> None:
         self._runtime = runtime
         self._permit = False
         self._waiting: list[DetTask] = []

@@ -1,7 +1,7 @@
 """The adversarial backend: work is queued, and runs late and in the worst order that events allow.
 
-Invariant: whatever a program computes here, it computes from what its events, synchronizations and host reads order.
-A forgotten wait gives a wrong value or poison under one of `WORST_ORDERS`, every time, on any machine.
+Invariant: whatever a program computes here, it computes from what its events, synchronizations and host reads
+order. A forgotten wait gives a wrong value or poison under one of `WORST_ORDERS`, every time, on any machine.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Queues of work, run as late and in as bad an order as events allow.
 
-Invariant: nothing runs before the host waits for something; then work runs until that is done, one item at a time,
-in the order that `WorkOrder` picks. Work whose wait is not fulfilled never runs.
+Invariant: nothing runs before the host waits for something; then work runs until that is done, one item at a
+time, in the order that `WorkOrder` picks. Work whose wait is not fulfilled never runs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Which queued work runs next: a drawn order, and the orders that are worst.
 
-Invariant: an order is a value. The same program under the same order does the same, so hypothesis can shrink it.
-The default order runs the newest launch first; a starved stream runs only when nothing else can, and then one item
-at a time. For two pieces of work that nothing orders, starving the stream of the first runs the second before it.
+Invariant: an order is a value. The same program under the same order does the same, so hypothesis can shrink
+it. The default order runs the newest launch first; a starved stream runs only when nothing else can, and then
+one item at a time. For two pieces of work that nothing orders, starving the stream of the first runs the
+second before it.
 """
 
 from __future__ import annotations
@@ -37,4 +38,7 @@ class WorkOrder:
 
 
 WORST_ORDERS: tuple[WorkOrder, ...] = tuple(WorkOrder(starved=purpose) for purpose in (None, *PURPOSES))
-"""Newest first, and each stream starved in turn: a forgotten wait between two streams fails under one of these."""
+"""Newest first, and each stream starved in turn.
+
+A forgotten wait between two streams fails under one of these.
+"""

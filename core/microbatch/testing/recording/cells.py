@@ -1,8 +1,8 @@
 """Who touched which bytes last, per block.
 
-Invariant: cells are disjoint, sorted, and cover all bytes ever touched; all bytes of a cell have the same history.
-It is enough to keep the last write and the last read of each agent since: what is ordered after those is ordered
-after everything before them, unless a race was reported already.
+Invariant: cells are disjoint, sorted, and cover all bytes ever touched; all bytes of a cell have the same
+history. It is enough to keep the last write and the last read of each agent since: what is ordered after
+those is ordered after everything before them, unless a race was reported already.
 """
 
 from __future__ import annotations

@@ -1,19 +1,21 @@
 """The happens-before checker: pairs of conflicting accesses that nothing orders.
 
-Invariant: a trace is reported racy exactly if two entries touch overlapping bytes, one of them writes, and no chain
-of program order, stream order, events, synchronizations and host hand-offs leads from one to the other; the first
-entry reported is the first that conflicts so. It speaks of the trace it is given: another order of host threads is
-another trace. Source: vector clocks as in FastTrack (Flanagan and Freund, PLDI 2009), with streams as threads.
+Invariant: a trace is reported racy exactly if two entries touch overlapping bytes, one of them writes, and no
+chain of program order, stream order, events, synchronizations and host hand-offs leads from one to the other;
+the first entry reported is the first that conflicts so. It speaks of the trace it is given: another order of
+host threads is another trace. Source: vector clocks as in FastTrack (Flanagan and Freund, PLDI 2009), with
+streams as threads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from microbatch.testing.recording.cells import Cells, Epoch
 from microbatch.testing.recording.clocks import Clock, Clocks
-from microbatch.testing.recording.trace import Access, Entry
+from microbatch.testing.recording.trace import Access, TraceEntry
 
 __all__ = ["Findings", "Race", "check"]
 
@@ -22,9 +24,9 @@ __all__ = ["Findings", "Race", "check"]
 class Race:
     """Two accesses without an order."""
 
-    first: Entry
+    first: TraceEntry
     """The one issued first."""
-    second: Entry
+    second: TraceEntry
     """The one that should have waited for it."""
     first_index: int
     """Place of the first in the trace."""
@@ -41,7 +43,7 @@ class Race:
     high: int
     """Byte after the last."""
     exact: bool
-    """False where one side is the bounding range of a strided view, so the bytes may be disjoint after all."""
+    """False where one side is the bounding range of a strided view: the bytes may then be disjoint."""
 
     def __str__(self) -> str:
         return (
@@ -59,19 +61,32 @@ class Findings:
 
     races: tuple[Race, ...]
     """Conflicts without order, in the order of the trace; one a pair of entries."""
-    waits_for_nothing: tuple[Entry, ...]
+    waits_for_nothing: tuple[TraceEntry, ...]
     """Waits for events that were never recorded: they order nothing."""
-    redundant_waits: tuple[Entry, ...]
+    redundant_waits: tuple[TraceEntry, ...]
     """Waits whose order was there already."""
 
 
-def check(entries: Sequence[Entry]) -> Findings:
+class _Conflict(NamedTuple):
+    """An earlier access that nothing orders before the one that is looked at."""
+
+    earlier: Epoch
+    """That access."""
+    writes: bool
+    """Whether it wrote."""
+    low: int
+    """First byte that both touch."""
+    high: int
+    """Byte after the last."""
+
+
+def check(entries: Sequence[TraceEntry]) -> Findings:
     """Find the races of a trace; 6-12 us an entry."""
     clocks = Clocks()
     blocks: dict[Hashable, Cells] = {}
     races: dict[tuple[int, int], Race] = {}
-    nothing: list[Entry] = []
-    redundant: list[Entry] = []
+    nothing: list[TraceEntry] = []
+    redundant: list[TraceEntry] = []
     for index, entry in enumerate(entries):
         agent, clock, fresh = clocks.advance(entry)
         if entry.kind == "wait" and not fresh:
@@ -79,28 +94,27 @@ def check(entries: Sequence[Entry]) -> Findings:
         for access in entry.accesses:
             epoch = Epoch(agent, clock[agent], index, access.exact)
             cells = blocks.setdefault(access.block, Cells())
-            for earlier, writes, low, high in _touch(cells, access, epoch, clock):
-                if (earlier.entry, index) not in races:
-                    races[earlier.entry, index] = _race(entries, earlier, epoch, writes, access, low, high)
+            for conflict in _touch(cells, access, epoch, clock):
+                pair = conflict.earlier.entry, index
+                if pair not in races:
+                    races[pair] = _race(entries, conflict, epoch, access)
     return Findings(
         races=tuple(races.values()), waits_for_nothing=tuple(nothing), redundant_waits=tuple(redundant)
     )
 
 
-def _touch(
-    cells: Cells, access: Access, epoch: Epoch, clock: Clock
-) -> Iterator[tuple[Epoch, bool, int, int]]:
-    """Note the access; yields what it conflicts with: (epoch, whether that wrote, low, high)."""
+def _touch(cells: Cells, access: Access, epoch: Epoch, clock: Clock) -> Iterator[_Conflict]:
+    """Note the access; yields what it conflicts with."""
     for cell in cells.within(access.low, access.high):
         write = cell.write
         if write is not None and not _ordered(write, clock, epoch):
-            yield write, True, cell.low, cell.high
+            yield _Conflict(write, True, cell.low, cell.high)
         if not access.write:
             cell.reads[epoch.agent] = epoch
             continue
         for read in cell.reads.values():
             if not _ordered(read, clock, epoch):
-                yield read, False, cell.low, cell.high
+                yield _Conflict(read, False, cell.low, cell.high)
         cell.write, cell.reads = epoch, {}
 
 
@@ -108,44 +122,45 @@ def _ordered(earlier: Epoch, clock: Clock, epoch: Epoch) -> bool:
     return earlier.tick <= clock.get(earlier.agent, 0) or earlier.entry == epoch.entry
 
 
-def _race(
-    entries: Sequence[Entry], earlier: Epoch, later: Epoch, writes: bool, access: Access, low: int, high: int
-) -> Race:
+def _race(entries: Sequence[TraceEntry], conflict: _Conflict, later: Epoch, access: Access) -> Race:
     return Race(
-        first=entries[earlier.entry],
+        first=entries[conflict.earlier.entry],
         second=entries[later.entry],
-        first_index=earlier.entry,
+        first_index=conflict.earlier.entry,
         second_index=later.entry,
-        first_writes=writes,
+        first_writes=conflict.writes,
         second_writes=access.write,
         block=access.block,
-        low=low,
-        high=high,
-        exact=earlier.exact and later.exact,
+        low=conflict.low,
+        high=conflict.high,
+        exact=conflict.earlier.exact and later.exact,
     )
 
 
-def _who(entry: Entry) -> str:
+def _who(entry: TraceEntry) -> str:
     agent = f"host thread {entry.thread}" if entry.kind == "host" else f"stream {entry.stream!r}"
     return agent if entry.ubatch is None else f"{agent} (ubatch {entry.ubatch})"
 
 
-def _does(entry: Entry, writes: bool) -> str:
+def _does(entry: TraceEntry, writes: bool) -> str:
     verb = "reuses" if entry.kind == "alloc" else "writes" if writes else "reads"
     return f"{verb} ({entry.label})" if entry.label else verb
 
 
-def _remedy(first: Entry, second: Entry) -> str:
+def _remedy(first: TraceEntry, second: TraceEntry) -> str:
     if second.kind == "alloc":
         return (
-            f"keep the array until stream {second.stream!r}, which allocated it, has waited for an event recorded on "
-            f"stream {first.stream!r} after its last use"
+            f"keep the array until stream {second.stream!r}, which allocated it, has waited for an event "
+            f"recorded on stream {first.stream!r} after its last use"
         )
     if first.kind == "host":
         return "hand over between the two threads (a gate, a join) before the second access"
     if second.kind == "host":
-        return f"synchronize an event recorded on stream {first.stream!r} after the first access before the second"
+        return (
+            f"synchronize an event recorded on stream {first.stream!r} after the first access "
+            "before the second"
+        )
     return (
-        f"record an event on stream {first.stream!r} after the first access and let stream {second.stream!r} wait "
-        "for it before the second"
+        f"record an event on stream {first.stream!r} after the first access and let stream "
+        f"{second.stream!r} wait for it before the second"
     )

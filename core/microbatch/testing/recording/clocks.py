@@ -1,15 +1,16 @@
 """Vector clocks of host threads and streams, advanced entry by entry.
 
-Invariant: after an entry, the clock of an agent holds for every other agent the last tick that is ordered before
-what the agent does next. Work is launched by a host thread and starts after the call, and the thread does not wait
-for it: the stream takes the thread's clock over, never the other way round, until something synchronizes.
+Invariant: after an entry, the clock of an agent holds for every other agent the last tick that is ordered
+before what the agent does next. Work is launched by a host thread and starts after the call, and the thread
+does not wait for it: the stream takes the thread's clock over, never the other way round, until something
+synchronizes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 
-from microbatch.testing.recording.trace import Entry
+from microbatch.testing.recording.trace import TraceEntry
 
 __all__ = ["Clock", "Clocks"]
 
@@ -26,8 +27,9 @@ class Clocks:
         self._events: dict[Hashable, Clock] = {}
         self._signals: dict[Hashable, Clock] = {}
 
-    def advance(self, entry: Entry) -> tuple[int, Clock, bool]:
-        """Take `entry` in: the agent that does it, that agent's clock, and whether the entry ordered anything new.
+    def advance(self, entry: TraceEntry) -> tuple[int, Clock, bool]:
+        """Take `entry` in: the agent that does it, that agent's clock, and whether the entry ordered anything
+        new.
 
         A wait for an event that was never recorded orders nothing, as in CUDA.
         """
@@ -61,7 +63,7 @@ class Clocks:
         """("host", thread) or ("stream", stream)."""
         return next(name for name, number in self._agents.items() if number == agent)
 
-    def _enqueue(self, entry: Entry, host: int) -> tuple[int, Clock, bool]:
+    def _enqueue(self, entry: TraceEntry, host: int) -> tuple[int, Clock, bool]:
         stream = self._agent("stream", entry.stream)
         clock = self._clocks[stream]
         _merge(clock, self._clocks[host])

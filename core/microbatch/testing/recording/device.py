@@ -1,7 +1,8 @@
 """The recording backend: runs everything at once, in the order of the host, and writes down what was ordered.
 
-Invariant: results are those of a program whose every wait is there; which waits are missing is in `races()`. One run
-is enough to find a missing wait between two accesses that the run makes, whatever order they happened to run in.
+Invariant: results are those of a program whose every wait is there; which waits are missing is in `races()`.
+One run is enough to find a missing wait between two accesses that the run makes, whatever order they happened
+to run in.
 """
 
 from __future__ import annotations

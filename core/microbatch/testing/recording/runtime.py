@@ -1,7 +1,7 @@
 """A runtime that writes hand-offs between host threads into a trace.
 
-Invariant: an opened gate that is waited for, a spawn and a join are edges; nothing else between threads is. Threads
-that meet in other ways (a queue, a lock) look unordered to the checker.
+Invariant: an opened gate that is waited for, a spawn and a join are edges; nothing else between threads is.
+Threads that meet in other ways (a queue, a lock) look unordered to the checker.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What happened on a recorded device: one entry for each launch, event, wait, host access and hand-off.
 
-Invariant: entries stand in the order in which the host made the calls. An entry is one tuple and one append, so
-recording may stay on in every test; nothing is checked until somebody asks.
+Invariant: entries stand in the order in which the host made the calls. An entry is one tuple and one append,
+so recording may stay on in every test; nothing is checked until somebody asks.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Literal, NamedTuple
 
 from microbatch.turns.context import CURRENT
 
-__all__ = ["Access", "Entry", "Kind", "Trace"]
+__all__ = ["Access", "Kind", "Trace", "TraceEntry"]
 
 Kind = Literal[
     "launch", "record", "wait", "sync_stream", "sync_event", "sync_device", "alloc", "free", "host", "signal",
     "wait_host",
 ]  # fmt: skip
-"""launch: work for a stream; alloc: a block comes to a stream; host: the host touches memory; signal and wait_host:
-a hand-off between host threads."""
+"""launch: work for a stream; alloc: a block comes to a stream; host: the host touches memory; signal and
+wait_host: a hand-off between host threads."""
 
 
 class Access(NamedTuple):
@@ -40,7 +40,7 @@ class Access(NamedTuple):
     """False where the range bounds a view of more than 64 runs."""
 
 
-class Entry(NamedTuple):
+class TraceEntry(NamedTuple):
     """One thing that happened."""
 
     kind: Kind
@@ -72,7 +72,7 @@ class Trace:
     """A list of entries, and who adds to it. `identity` tells host threads apart; None: the real ones."""
 
     def __init__(self, identity: Callable[[], Hashable] | None = None) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[TraceEntry] = []
         self._threads = _Identity(itertools.count())
         self._identity = identity
         self._outside: dict[CodeType, bool] = {}
@@ -89,7 +89,7 @@ class Trace:
         context = CURRENT.get()
         identity = self._identity
         self.entries.append(
-            Entry(
+            TraceEntry(
                 kind,
                 self._threads.number if identity is None else identity(),
                 stream,
@@ -102,7 +102,7 @@ class Trace:
         )
 
     def clear(self) -> None:
-        """Forget everything; only between steps, since what came before then counts as unordered with nothing."""
+        """Forget everything. Only between steps: what came before can then be in no race."""
         self.entries.clear()
 
     def _place(self) -> str:

@@ -1,95 +1,29 @@
-"""Arrays of a simulated device: NumPy's interface, with every operation launched on the calling thread's stream.
+"""Arrays of a simulated device: NumPy's interface, with every operation launched on the calling thread's
+stream.
 
-Invariant: shape and dtype are known when an operation is launched, values only once its stream has run it. Basic
-slices and reshapes are views and launch nothing. Reading on the host (`numpy.asarray`, `float`, a condition) waits for
-the thread's current stream, as frameworks do, and for no other. A plain NumPy operand is copied at the launch, as an
-upload from pageable memory is.
+Invariant: shape and dtype are known when an operation is launched, values only once its stream has run it.
+Basic slices and reshapes are views and launch nothing. Reading on the host (`numpy.asarray`, `float`, a
+condition) waits for the thread's current stream, as frameworks do, and for no other. A plain NumPy operand is
+copied at the launch, as an upload from pageable memory is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from microbatch.testing.simulated.arguments import NumpyCall
+from microbatch.testing.simulated.block_view import DeviceView
 from microbatch.testing.simulated.functions import METHODS, call_function, call_ufunc
-from microbatch.testing.simulated.launching import OnDevice, apply, put_all, update
-from microbatch.testing.simulated.ranges import byte_ranges
+from microbatch.testing.simulated.launching import launch_new, launch_update, upload
 
-if TYPE_CHECKING:
-    from microbatch.testing.simulated.device import SimulatedDevice
-    from microbatch.testing.simulated.memory import Block
-
-__all__ = ["DeviceArray", "Memory"]
+__all__ = ["DeviceArray"]
 
 
-class Memory:
-    """A view of a block: what arrays of the device and staging buffers have in common."""
-
-    __slots__ = ("__weakref__", "_ranges", "block", "owner", "view")
-
-    def __init__(self, view: np.ndarray, block: Block, owner: SimulatedDevice) -> None:
-        self.view = view
-        """The bytes as NumPy sees them; reading them directly is a host read that nothing orders."""
-        self.block = block
-        self.owner = owner
-        self._ranges: tuple[tuple[tuple[int, int], ...], bool] | None = None
-
-    @property
-    def ranges(self) -> tuple[tuple[tuple[int, int], ...], bool]:
-        """The bytes of its block it covers, and whether they are exact."""
-        if self._ranges is None:
-            self._ranges = byte_ranges(self.view, self.block.data.__array_interface__["data"][0])
-        return self._ranges
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """As of NumPy."""
-        return self.view.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """As of NumPy."""
-        return self.view.dtype
-
-    @property
-    def ndim(self) -> int:
-        """As of NumPy."""
-        return self.view.ndim
-
-    @property
-    def size(self) -> int:
-        """As of NumPy."""
-        return self.view.size
-
-    @property
-    def nbytes(self) -> int:
-        """As of NumPy."""
-        return self.view.nbytes
-
-    @property
-    def itemsize(self) -> int:
-        """As of NumPy."""
-        return self.view.itemsize
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """As of NumPy."""
-        return self.view.strides
-
-    def data_ptr(self) -> int:
-        """The address of the first element, as of torch."""
-        return int(self.view.__array_interface__["data"][0])
-
-    def __len__(self) -> int:
-        return len(self.view)
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-class DeviceArray(NDArrayOperatorsMixin, Memory, OnDevice):
+class DeviceArray(NDArrayOperatorsMixin, DeviceView):
     """An array on a simulated device; made by its backend, never directly."""
 
     __slots__ = ()
@@ -124,10 +58,6 @@ class DeviceArray(NDArrayOperatorsMixin, Memory, OnDevice):
         """As of NumPy: how the bytes lie."""
         return self.view.flags
 
-    def viewed(self, view: np.ndarray) -> DeviceArray:
-        """Another view of the same block."""
-        return type(self)(view, self.block, self.owner)
-
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return call_ufunc(self.owner, ufunc, method, inputs, kwargs)
 
@@ -147,16 +77,18 @@ class DeviceArray(NDArrayOperatorsMixin, Memory, OnDevice):
                 part = self.view[(*place, ...)]
             return self.viewed(part)
         if _has_mask(key):
-            return put_all(self.owner, np.asarray(self)[_to_host(key)])
-        return apply(self.owner, _getitem, (self, key), {}, "getitem")
+            return upload(self.owner, np.asarray(self)[_to_host(key)])
+        return launch_new(self.owner, NumpyCall(function=_getitem, args=(self, key), label="getitem"))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if value is self:
             return  # x[key] += y has written in place already
         if _is_basic(key):
-            update(self.owner, _assign, self[key], (value,), "setitem")
+            call = NumpyCall(function=_assign, args=(value,), label="setitem")
+            launch_update(self.owner, call, self[key])
         else:
-            update(self.owner, _setitem, self, (key, value), "setitem")
+            call = NumpyCall(function=_setitem, args=(key, value), label="setitem")
+            launch_update(self.owner, call, self)
 
     def __getattr__(self, name: str) -> Any:
         function = METHODS.get(name)

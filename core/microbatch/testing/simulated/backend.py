@@ -1,7 +1,8 @@
 """The `Backend` of a simulated device; what core and suites talk to.
 
-Invariant: as asynchronous as the real thing: nothing here waits except what the protocol says waits. Host arrays are
-served too (`empty`, `copy`, `take` of plain NumPy arrays compute on the host), since a step may gather there.
+Invariant: as asynchronous as the real thing: nothing here waits except what the protocol says waits. Host
+arrays are served too (`empty`, `copy`, `take` of plain NumPy arrays compute on the host), since a step may
+gather there.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ from microbatch.extend.protocols import StreamPurpose
 from microbatch.extend.records import FailureKind, MemoryReading
 from microbatch.testing.recording.trace import Trace
 from microbatch.testing.simulated.array import DeviceArray
-from microbatch.testing.simulated.capture import Capture, CaptureRefusedError
+from microbatch.testing.simulated.capture import CaptureRefusedError
 from microbatch.testing.simulated.device import SimulatedDevice
 from microbatch.testing.simulated.executor import Executor
-from microbatch.testing.simulated.launching import put_all
+from microbatch.testing.simulated.graphs import SimulatedGraph, capture_graph
+from microbatch.testing.simulated.launching import upload
 from microbatch.testing.simulated.memory import DeviceMemory, MemoryModel
 from microbatch.testing.simulated.staging import StagingArray
 from microbatch.testing.simulated.streams import SimulatedEvent, SimulatedStream
 from microbatch.turns.context import CURRENT
 
-__all__ = ["SimulatedBackend", "SimulatedGraph", "SimulatedState"]
+__all__ = ["SimulatedBackend", "SimulatedState"]
 
 
 class SimulatedBackend:
@@ -54,7 +56,7 @@ class SimulatedBackend:
 
     def array(self, values: Any, dtype: Any = None) -> DeviceArray:
         """A device copy of host values, uploaded on the current stream."""
-        made: DeviceArray = put_all(self.device, np.array(values, dtype=dtype))
+        made: DeviceArray = upload(self.device, np.array(values, dtype=dtype))
         return made
 
     def stream(self, purpose: StreamPurpose) -> SimulatedStream:
@@ -177,7 +179,7 @@ class SimulatedBackend:
         return StagingArray(block.data[:size].view(kind).reshape(tuple(shape)), block, self.device)
 
     def to_device(self, destination: Any, source: Any) -> None:
-        """Copy on the current stream; from a plain host array as if uploaded at once, from staging when its turn comes."""
+        """Copy on the current stream. A plain host array is read now, a staging buffer when the copy runs."""
         target = destination.view
         if isinstance(source, StagingArray):
             data: np.ndarray = source.view
@@ -204,8 +206,7 @@ class SimulatedBackend:
 
     def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[SimulatedGraph, Any]:
         """Run `work` once, then collect what it launches; nothing of that runs before `replay`."""
-        capture, outputs = self.device.capture(work, object() if pool is None else pool)
-        return SimulatedGraph(self.device, capture), outputs
+        return capture_graph(self.device, work, object() if pool is None else pool)
 
     def graph_pool(self) -> object:
         """A pool that graphs may share, if they are never replayed at the same time."""
@@ -216,24 +217,8 @@ class SimulatedBackend:
         return isinstance(error, CaptureRefusedError)
 
 
-class SimulatedGraph:
-    """Captured work."""
-
-    def __init__(self, device: SimulatedDevice, capture: Capture) -> None:
-        self._device = device
-        self._capture = capture
-
-    def replay(self) -> None:
-        """Launch it on the current stream."""
-        self._device.replay(self._capture)
-
-    def bytes_held(self) -> int:
-        """Nothing beyond its pool."""
-        return 0
-
-
 class SimulatedState:
-    """A snapshot of the calling thread. Which ubatch is current is not part of it: that is the schedule's to say."""
+    """A snapshot of the calling thread, but for the current ubatch, which the schedule sets."""
 
     def __init__(self, device: SimulatedDevice) -> None:
         self._device = device
@@ -244,11 +229,10 @@ class SimulatedState:
     def apply(self) -> Iterator[None]:
         """Set it in the thread that enters, undo on exit."""
         tokens: list[tuple[Any, Token[Any]]] = [(var, var.set(value)) for var, value in self._variables]
-        local = self._device.local
-        former, local.stream = local.stream, self._stream
+        former = self._device.make_current(self._stream)
         try:
             yield
         finally:
-            local.stream = former
+            self._device.make_current(former)
             for var, token in reversed(tokens):
                 var.reset(token)

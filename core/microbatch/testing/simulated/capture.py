@@ -1,47 +1,52 @@
 """What is launched between the begin and the end of a capture, on one stream or on several.
 
-Invariant: as on a device, capture follows the streams, not the threads: the stream it begins on captures, and so does
-every stream that is made to wait for captured work, whoever launches there. All of them must be joined to the first
-before the end. A replay launches the same work with the same waits and no others, each stream of the capture on one of
-the graph's own, so what nothing orders inside a graph is found like everywhere else.
+Invariant: as on a device, capture follows the streams, not the threads: the stream it begins on captures, and
+so does every stream that is made to wait for captured work, whoever launches there. All of them must be
+joined to the first before the end. A replay launches the same work with the same waits and no others, each
+stream of the capture on one of the graph's own, so what nothing orders inside a graph is found like
+everywhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from microbatch.testing.recording.trace import Access, Kind
 from microbatch.testing.simulated.executor import Work
 
-if TYPE_CHECKING:
-    from microbatch.testing.simulated.streams import SimulatedStream
-
-__all__ = ["Capture", "CaptureRefusedError", "CapturedMark"]
+__all__ = ["Capture", "CaptureRefusedError", "CapturedMark", "Launch"]
 
 
 class CaptureRefusedError(RuntimeError):
     """Something that cannot be captured was asked for during a capture."""
 
 
-class Captured(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """Work for a stream, and what the trace says of it."""
+
+    work: Work
+    """What runs."""
+    accesses: tuple[Access, ...]
+    """The memory it touches."""
+    label: str
+    """The operation."""
+    kind: Kind = "launch"
+    """How the trace names it."""
+
+
+class CapturedCall(NamedTuple):
     """One call during a capture."""
 
     kind: Literal["launch", "record", "wait"]
-    """What."""
+    """Which call."""
     stream: int
     """Number of the stream it was for."""
-    work: Work | None = None
-    """What is launched."""
-    accesses: tuple[Access, ...] = ()
-    """The memory it touches."""
-    label: str = ""
-    """The operation."""
-    as_: Kind = "launch"
-    """How the trace names it."""
+    launch: Launch | None = None
+    """What is launched, in a launch."""
     mark: CapturedMark | None = None
-    """What is recorded or waited for."""
+    """What is recorded or waited for, in the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,60 +60,51 @@ class CapturedMark:
 
 
 class Capture:
-    """The calls of one capture, which begins on the stream `origin` and allocates from `pool`."""
+    """The calls of one capture, which begins on the stream `origin` and allocates from `pool`.
 
-    def __init__(self, pool: object, origin: SimulatedStream) -> None:
+    It knows streams by number and purpose; a stream knows its capture (`SimulatedStream.capture`).
+    """
+
+    def __init__(self, pool: object, origin: int) -> None:
         self.pool = pool
         self.origin = origin
+        """Number of the first stream."""
         self.open = False
-        self.calls: list[Captured] = []
-        self.streams: dict[int, SimulatedStream] = {}
+        """Whether calls are captured now."""
+        self.calls: list[CapturedCall] = []
+        """What was captured, in order."""
+        self.purposes: dict[int, str] = {}
+        """Number of each stream that takes part -> its purpose."""
         self._known: dict[int, dict[int, int]] = {}
 
-    def begin(self) -> None:
-        """From here on, what is launched on the first stream is captured."""
-        self.open = True
-        self.join(self.origin)
+    def join(self, stream: int, purpose: str) -> None:
+        """What is launched on `stream` is captured too."""
+        self.purposes[stream] = purpose
+        self._known[stream] = {stream: 0}
 
-    def join(self, stream: SimulatedStream) -> None:
-        """`stream` captures too."""
-        stream.capture = self
-        self.streams[stream.number] = stream
-        self._known[stream.number] = {stream.number: 0}
+    def launch(self, stream: int, launch: Launch) -> None:
+        """Keep `launch`."""
+        self._known[stream][stream] += 1
+        self.calls.append(CapturedCall("launch", stream, launch=launch))
 
-    def launch(
-        self, stream: SimulatedStream, work: Work, accesses: Sequence[Access], label: str, as_: Kind
-    ) -> None:
-        """Keep `work`."""
-        self._known[stream.number][stream.number] += 1
-        self.calls.append(
-            Captured("launch", stream.number, work=work, accesses=tuple(accesses), label=label, as_=as_)
-        )
-
-    def record(self, stream: SimulatedStream) -> CapturedMark:
+    def record(self, stream: int) -> CapturedMark:
         """A point behind what `stream` has captured."""
-        mark = CapturedMark(capture=self, known=dict(self._known[stream.number]))
-        self.calls.append(Captured("record", stream.number, mark=mark))
+        mark = CapturedMark(capture=self, known=dict(self._known[stream]))
+        self.calls.append(CapturedCall("record", stream, mark=mark))
         return mark
 
-    def wait(self, stream: SimulatedStream, mark: CapturedMark) -> None:
+    def wait(self, stream: int, mark: CapturedMark) -> None:
         """Later work of `stream` comes after `mark`."""
-        known = self._known[stream.number]
+        known = self._known[stream]
         for number, count in mark.known.items():
             known[number] = max(known.get(number, 0), count)
-        self.calls.append(Captured("wait", stream.number, mark=mark))
-
-    def end(self) -> None:
-        """No stream captures any more."""
-        self.open = False
-        for stream in self.streams.values():
-            stream.capture = None
+        self.calls.append(CapturedCall("wait", stream, mark=mark))
 
     def unjoined(self) -> list[str]:
         """Purposes of the streams with work that nothing joins to the first stream."""
-        joined = self._known[self.origin.number]
+        joined = self._known[self.origin]
         return [
-            stream.purpose
-            for number, stream in self.streams.items()
+            purpose
+            for number, purpose in self.purposes.items()
             if self._known[number][number] > joined.get(number, 0)
         ]

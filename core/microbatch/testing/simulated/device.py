@@ -1,39 +1,43 @@
 """A simulated device: launches work, hands out memory, and tells the trace.
 
-Invariant: everything that touches memory goes through `_launch`, so nothing runs or is recorded beside it. Queued work
-holds bytes, never arrays: an array that the program drops is freed at once, whatever is still queued for it. A capture
-takes what is launched on its streams, from any thread; the thread that began it may not wait on the host meanwhile.
+Invariant: everything that touches memory goes through `_launch`, so nothing runs or is recorded beside it.
+Queued work holds bytes, never arrays: an array that the program drops is freed at once, whatever is still
+queued for it. A capture takes what is launched on its streams, from any thread; the thread that began it may
+not wait on the host meanwhile. Captures begin and end in `graphs.py`.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from microbatch.testing.recording.trace import Access, Kind, Trace
-from microbatch.testing.simulated.array import DeviceArray, Memory
-from microbatch.testing.simulated.capture import Capture, CapturedMark, CaptureRefusedError
+from microbatch.testing.simulated.array import DeviceArray
+from microbatch.testing.simulated.block_view import BlockView, DeviceView
+from microbatch.testing.simulated.capture import CapturedMark, CaptureRefusedError, Launch
 from microbatch.testing.simulated.executor import Executor, Work
 from microbatch.testing.simulated.memory import POISON, DeviceMemory
 from microbatch.testing.simulated.streams import SimulatedEvent, SimulatedStream
 
-__all__ = ["SimulatedDevice"]
+__all__ = ["LANES", "SimulatedDevice"]
 
 LANES: ContextVar[tuple[SimulatedDevice, str] | None] = ContextVar("simulated_capture_lanes", default=None)
-"""Device and name of the capture whose own streams the calling code finds; goes with the context into its workers."""
+"""Device and name of the capture that the calling code is part of; workers get it with the context."""
 
 
 class _Local(threading.local):
     """What each thread has on this device."""
 
-    def __init__(self, stream: SimulatedStream | None = None) -> None:
+    def __init__(self, stream: SimulatedStream) -> None:
         self.stream = stream
-        self.capture: Capture | None = None
+        """The stream that is active in it."""
+        self.capturing = False
+        """Whether it has begun a capture that has not ended."""
 
 
 class SimulatedDevice:
@@ -60,13 +64,17 @@ class SimulatedDevice:
         self.local = _Local(self.named("default"))
 
     def stream(self, purpose: str) -> SimulatedStream:
-        """The stream for `purpose`, the same each time; inside a capture the one that the capture has for itself."""
+        """The stream for `purpose`, the same each time; inside a capture it is the capture's own."""
         inside = self.inside()
         return self.named(purpose if inside is None else f"{purpose} of {inside}")
 
     def lane(self, purpose: str) -> SimulatedStream:
         """A new stream for `purpose`."""
         return self.named(f"{purpose} lane {next(self._lanes)}")
+
+    def next_capture(self) -> str:
+        """The name of a new capture."""
+        return f"capture {next(self._captures)}"
 
     def inside(self) -> str | None:
         """Name of the capture that the calling code is part of."""
@@ -85,9 +93,12 @@ class SimulatedDevice:
 
     def current(self) -> SimulatedStream:
         """The stream that is active in the calling thread."""
-        stream = self.local.stream
-        assert stream is not None, "a thread without a stream"
-        return stream
+        return self.local.stream
+
+    def make_current(self, stream: SimulatedStream) -> SimulatedStream:
+        """Launch what the calling thread does from now on on `stream`; returns the former one."""
+        former, self.local.stream = self.local.stream, stream
+        return former
 
     def event(self) -> SimulatedEvent:
         """A new event."""
@@ -96,7 +107,7 @@ class SimulatedDevice:
     def record(self, event: SimulatedEvent, stream: SimulatedStream) -> None:
         """Mark the work launched on `stream` so far."""
         if stream.capture is not None:
-            event.captured = stream.capture.record(stream)
+            event.captured = stream.capture.record(stream.number)
             return
         event.captured = None
         self._note("record", stream.purpose, token=event.number)
@@ -124,11 +135,11 @@ class SimulatedDevice:
                 "cannot wait for an event that was last recorded in another capture; record it again outside"
             )
         if stream.capture is None:
-            capture.join(stream)
-        capture.wait(stream, mark)
+            stream.join(capture)
+        capture.wait(stream.number, mark)
 
     def poll(self, event: SimulatedEvent) -> bool:
-        """Whether the marked work has run. A program that sees True may rely on it, so it counts as a wait."""
+        """Whether the marked work has run; True counts as a wait, since the program may rely on it."""
         if event.captured is not None:
             raise CaptureRefusedError(
                 "cannot ask for an event of a capture; only its streams can wait for it"
@@ -144,7 +155,7 @@ class SimulatedDevice:
             raise CaptureRefusedError(
                 "cannot synchronize an event of a capture; only its streams can wait for it"
             )
-        self._refuse_in_capture("synchronize an event")
+        self.refuse_in_capture("synchronize an event")
         self._note("sync_event", token=event.number)
         if event.mark is not None:
             self.executor.finish(event.mark)
@@ -153,15 +164,16 @@ class SimulatedDevice:
         """Wait on the host for all work of `stream`."""
         if stream.capture is not None:
             raise CaptureRefusedError(
-                f"cannot synchronize the {stream.purpose} stream, which captures; do it before, or run this part uncaptured"
+                f"cannot synchronize the {stream.purpose} stream, which captures; "
+                "do it before, or run this part uncaptured"
             )
-        self._refuse_in_capture("synchronize a stream")
+        self.refuse_in_capture("synchronize a stream")
         self._note("sync_stream", stream.purpose)
         self.executor.finish(self.executor.mark(stream.number))
 
     def finish_all(self) -> None:
         """Wait on the host for all work of all streams."""
-        self._refuse_in_capture("synchronize the device")
+        self.refuse_in_capture("synchronize the device")
         self._note("sync_device")
         marks = [self.executor.mark(stream.number) for stream in list(self.streams.values())]
         for mark in marks:
@@ -178,76 +190,24 @@ class SimulatedDevice:
         if allocation.reused:
             data = block.data
             access = Access(block.number, 0, block.size, write=True)
-            self._launch(lambda: data.fill(POISON), (access,), "reuse of a freed block", "alloc")
+            self._launch(
+                Launch(
+                    work=lambda: data.fill(POISON),
+                    accesses=(access,),
+                    label="reuse of a freed block",
+                    kind="alloc",
+                )
+            )
         view = block.data[: count * kind.itemsize].view(kind).reshape(tuple(shape))
         return DeviceArray(view, block, self)
 
-    def fetch(self, array: DeviceArray) -> np.ndarray:
+    def fetch(self, array: DeviceView) -> np.ndarray:
         """A host copy, after the current stream's work."""
         self.finish_stream(self.current())
         self._note("host", accesses=_accesses(array, write=False), label="read")
         return array.view.copy()
 
-    def capture(self, work: Callable[[], Any], pool: object) -> tuple[Capture, Any]:
-        """Run `work` once, then capture it; returns the capture and what `work` returned in it.
-
-        Both happen on streams of the capture's own, so eager work of other threads cannot come in between.
-        """
-        self._refuse_in_capture("begin another capture")
-        name = f"capture {next(self._captures)}"
-        caller, origin, entry = self.current(), self.named(f"first of {name}"), self.event()
-        capture = Capture(pool, origin)
-        self.record(entry, caller)
-        self.wait(origin, entry)
-        token = LANES.set((self, name))
-        try:
-            with origin.activate():
-                work()
-                self.record(entry, origin)
-                self.wait(caller, entry)
-                return capture, self._captured(capture, work)
-        finally:
-            LANES.reset(token)
-
-    def _captured(self, capture: Capture, work: Callable[[], Any]) -> Any:
-        self.local.capture = capture
-        capture.begin()
-        try:
-            outputs = work()
-        finally:
-            self.local.capture = None
-            capture.end()
-        unjoined = capture.unjoined()
-        if unjoined:
-            raise CaptureRefusedError(
-                f"the capture ended with unjoined work on {', '.join(unjoined)}; make the first stream wait for it"
-            )
-        return outputs
-
-    def replay(self, capture: Capture) -> None:
-        """Launch captured work: that of its first stream on the current one, the rest on streams of the graph's own."""
-        current = self.current()
-        if current.capture is not None:
-            raise CaptureRefusedError("cannot launch a graph during a capture")
-        place = {
-            number: current
-            if stream is capture.origin
-            else self.named(stream.purpose.replace("capture", "graph"))
-            for number, stream in capture.streams.items()
-        }
-        events: dict[int, SimulatedEvent] = {}
-        for call in capture.calls:
-            stream = place[call.stream]
-            if call.work is not None:
-                self._note(call.as_, stream.purpose, accesses=call.accesses, label=f"graph: {call.label}")
-                self.executor.launch(stream.number, call.work)
-            elif call.kind == "record":
-                event = events[id(call.mark)] = self.event()
-                self.record(event, stream)
-            else:
-                self.wait(stream, events[id(call.mark)])
-
-    def launch(self, work: Work, reads: Sequence[Memory], writes: Sequence[Memory], label: str) -> None:
+    def launch(self, work: Work, reads: Sequence[BlockView], writes: Sequence[BlockView], label: str) -> None:
         """Put `work` on the current stream; it may use the views of these arrays, never the arrays."""
         accesses: list[Access] = []
         if self.trace is not None:
@@ -255,24 +215,36 @@ class SimulatedDevice:
                 accesses += _accesses(array, write=False)
             for array in writes:
                 accesses += _accesses(array, write=True)
-        self._launch(work, accesses, label, "launch")
+        self._launch(Launch(work=work, accesses=tuple(accesses), label=label))
 
-    def host_access(self, array: Memory, label: str, *, write: bool) -> None:
-        """Tell the trace that the calling thread touches the bytes of `array` itself."""
-        self._note("host", accesses=_accesses(array, write=write), label=label)
+    def host_access(self, view: BlockView, label: str, *, write: bool) -> None:
+        """Tell the trace that the calling thread touches these bytes itself."""
+        self._note("host", accesses=_accesses(view, write=write), label=label)
 
     @property
     def in_capture(self) -> bool:
         """Whether what the calling thread launches now is captured."""
         return self.current().capture is not None
 
-    def _launch(self, work: Work, accesses: Sequence[Access], label: str, kind: Kind) -> None:
+    def enqueue(self, stream: SimulatedStream, launch: Launch) -> None:
+        """Launch on `stream` now, whether it captures or not."""
+        self._note(launch.kind, stream.purpose, accesses=launch.accesses, label=launch.label)
+        self.executor.launch(stream.number, launch.work)
+
+    def refuse_in_capture(self, what: str) -> None:
+        """CaptureRefusedError while the calling thread captures."""
+        if self.local.capturing:
+            raise CaptureRefusedError(
+                f"cannot {what} during a capture; do it before, or run this part uncaptured"
+            )
+
+    def _launch(self, launch: Launch) -> None:
+        """Launch on the current stream, or into its capture."""
         stream = self.current()
-        if stream.capture is not None:
-            stream.capture.launch(stream, work, accesses, label, kind)
-            return
-        self._note(kind, stream.purpose, accesses=accesses, label=label)
-        self.executor.launch(stream.number, work)
+        if stream.capture is None:
+            self.enqueue(stream, launch)
+        else:
+            stream.capture.launch(stream.number, launch)
 
     def _note(
         self,
@@ -286,16 +258,11 @@ class SimulatedDevice:
         if self.trace is not None:
             self.trace.add(kind, stream, token, accesses, label)
 
-    def _refuse_in_capture(self, what: str) -> None:
-        if self.local.capture is not None:
-            raise CaptureRefusedError(
-                f"cannot {what} during a capture; do it before, or run this part uncaptured"
-            )
 
-
-def _accesses(array: Memory, *, write: bool) -> list[Access]:
-    runs, exact = array.ranges
-    number = array.block.number
+def _accesses(view: BlockView, *, write: bool) -> list[Access]:
+    """The bytes of `view` as the trace says them; one access is the usual case."""
+    runs, exact = view.ranges
+    number = view.block.number
     if len(runs) == 1:
         return [Access(number, runs[0][0], runs[0][1], write, exact)]
     return [Access(number, low, high, write, exact) for low, high in runs]

@@ -1,36 +1,28 @@
 """What NumPy's functions become on a simulated device.
 
-Invariant: a function whose output shape depends on values waits for the current stream, as it would on a real device;
-one that only looks at shapes launches nothing; every other is launched. Rejected: a list of supported functions,
-because models use more of NumPy than a list remembers, and one that is wrong is seen at once.
+Invariant: a function whose output shape depends on values waits for the current stream, as it would on a real
+device; one that only looks at shapes launches nothing; every other is launched. Rejected: a list of supported
+functions, because models use more of NumPy than a list remembers, and one that is wrong is seen at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from microbatch.testing.simulated.launching import (
-    apply,
-    apply_into,
-    as_views,
-    fetched,
-    put_all,
-    update,
-    views,
-)
-
-if TYPE_CHECKING:
-    from microbatch.testing.simulated.device import SimulatedDevice
+from microbatch.testing.simulated.arguments import NumpyCall, as_views
+from microbatch.testing.simulated.block_view import ArrayDevice
+from microbatch.testing.simulated.launching import launch_into, launch_new, launch_update, upload
 
 __all__ = ["METHODS", "call_function", "call_ufunc"]
 
 VIEWS = frozenset(
     {
-        np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.squeeze, np.expand_dims, np.broadcast_to,
+        np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.squeeze, np.expand_dims,
+        np.broadcast_to,
         np.atleast_1d, np.atleast_2d, np.split, np.array_split, np.diagonal, np.flip, np.real, np.imag,
         np.broadcast_arrays,
     }
@@ -40,7 +32,8 @@ METADATA = frozenset({np.shape, np.ndim, np.size, np.result_type, np.can_cast, n
 """Functions that look at shape and dtype only."""
 WAITING = frozenset(
     {
-        np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.extract, np.compress, np.array_equal, np.allclose,
+        np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.extract, np.compress, np.array_equal,
+        np.allclose,
         np.array_repr, np.array_str, np.array2string, np.save, np.bincount,
     }
 )  # fmt: skip
@@ -50,7 +43,8 @@ WRITING = frozenset({np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, 
 
 
 def _astype(array: Any, dtype: Any, **options: Any) -> Any:
-    return apply(array.owner, _convert, (array, np.dtype(dtype)), {}, "astype")
+    call = NumpyCall(function=_convert, args=(array, np.dtype(dtype)), label="astype")
+    return launch_new(array.owner, call)
 
 
 def _convert(view: np.ndarray, dtype: Any) -> np.ndarray:
@@ -86,7 +80,8 @@ METHODS: Mapping[str, Any] = MappingProxyType(
         name: getattr(np, name)
         for name in (
             "all", "any", "argmax", "argmin", "argpartition", "argsort", "choose", "clip", "compress", "conj",
-            "conjugate", "cumprod", "cumsum", "diagonal", "dot", "max", "mean", "min", "nonzero", "prod", "ravel",
+            "conjugate", "cumprod", "cumsum", "diagonal", "dot", "max", "mean", "min", "nonzero", "prod",
+            "ravel",
             "repeat", "round", "searchsorted", "squeeze", "std", "sum", "swapaxes", "take", "trace", "var",
         )
     }
@@ -104,33 +99,32 @@ METHODS: Mapping[str, Any] = MappingProxyType(
 """The methods of arrays."""
 
 
-def call_ufunc(device: SimulatedDevice, ufunc: np.ufunc, method: str, inputs: Any, kwargs: Any) -> Any:
+def call_ufunc(device: ArrayDevice, ufunc: np.ufunc, method: str, inputs: Any, kwargs: Any) -> Any:
     """Launch a ufunc or one of its methods."""
-    if method == "at":
-        return update(device, ufunc.at, inputs[0], inputs[1:], f"{ufunc.__name__}.at")
-    function = getattr(ufunc, method)
     label = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+    if method == "at":
+        return launch_update(device, NumpyCall(function=ufunc.at, args=inputs[1:], label=label), inputs[0])
     out = kwargs.pop("out", None)
+    call = NumpyCall(function=getattr(ufunc, method), args=inputs, kwargs=kwargs, label=label)
     if out is None:
-        return apply(device, function, inputs, kwargs, label)
-    outs = out if isinstance(out, tuple) else (out,)
-    return apply_into(device, function, inputs, kwargs, outs, label)
+        return launch_new(device, call)
+    return launch_into(device, call, out if isinstance(out, tuple) else (out,))
 
 
-def call_function(device: SimulatedDevice, function: Any, args: Any, kwargs: Any) -> Any:
+def call_function(device: ArrayDevice, function: Any, args: Any, kwargs: Any) -> Any:
     """Launch a function of NumPy, or look at shapes, or wait."""
     label = getattr(function, "__name__", str(function))
+    call = NumpyCall(function=function, args=args, kwargs=kwargs, label=label)
     if function in METADATA:
-        return function(*views(args), **views(kwargs))
+        return call.on_views()
     if function in WAITING or (function is np.where and len(args) == 1):
-        return put_all(device, function(*fetched(args), **fetched(kwargs)))
+        return upload(device, call.on_host())
     if function in WRITING:
-        return update(device, function, args[0], args[1:], label, kwargs)
+        others = NumpyCall(function=function, args=args[1:], kwargs=kwargs, label=label)
+        return launch_update(device, others, args[0])
     if function in VIEWS:
-        seen = as_views(function(*views(args), **views(kwargs)), args)
+        seen = as_views(call.on_views(), args)
         if seen is not None:
             return seen
-    out = kwargs.pop("out", None)
-    if out is None:
-        return apply(device, function, args, kwargs, label)
-    return apply_into(device, function, args, kwargs, (out,), label)
+    out = kwargs.pop("out", None)  # from the call too, which holds this dict
+    return launch_new(device, call) if out is None else launch_into(device, call, (out,))

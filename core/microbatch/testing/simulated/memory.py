@@ -1,8 +1,8 @@
 """Memory of a simulated device: blocks from an address space, kept by a pool for each stream.
 
-Invariant: a block belongs to at most one array at a time. A freed block goes back to the pool of the stream that
-allocated it, at once, whatever other streams still do with it: this is what CUDA's caching allocators do, and what
-makes a lifetime bug visible as a wrong value.
+Invariant: a block belongs to at most one array at a time. A freed block goes back to the pool of the stream
+that allocated it, at once, whatever other streams still do with it: this is what CUDA's caching allocators
+do, and what makes a lifetime bug visible as a wrong value.
 """
 
 from __future__ import annotations
@@ -91,7 +91,10 @@ class DeviceMemory:
         self._held = 0
 
     def allocate(self, size: int, owner: object) -> Allocation:
-        """A block of at least `size` bytes for work on stream `owner`; DeviceOutOfMemoryError when there is no room."""
+        """A block of at least `size` bytes for work on stream `owner`.
+
+        DeviceOutOfMemoryError when there is no room.
+        """
         rounded = max(1, -(-size // self.model.granularity)) * self.model.granularity
         with self._lock:
             self._take_back()
@@ -183,6 +186,7 @@ class DeviceMemory:
     def _full(self, size: int) -> str:
         largest = max((room for _, room in self._holes()), default=0)
         return (
-            f"device out of memory: asked for {size} bytes with {self._in_use} in use and {self._held} cached of "
-            f"{self.model.capacity}, largest hole {largest}; free arrays, or call reclaim() to empty the cache"
+            f"device out of memory: asked for {size} bytes with {self._in_use} in use and {self._held} "
+            f"cached of {self.model.capacity}, largest hole {largest}; free arrays, or call reclaim() to "
+            "empty the cache"
         )

@@ -1,7 +1,7 @@
 """Which bytes of a block a view covers.
 
-Invariant: ranges are exact for up to 64 runs of bytes; beyond that the bounding range stands for them, and is marked
-inexact, so that a checker may say so instead of guessing.
+Invariant: ranges are exact for up to 64 runs of bytes; beyond that the bounding range stands for them, and is
+marked inexact, so that a checker may say so instead of guessing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Host buffers that the device copies from and to while the host goes on.
 
-Invariant: reading or writing one never waits. What the host finds in it before the copy is done is poison or the data
-of an earlier copy, and what it writes too early is what the device gets: as with pinned memory.
+Invariant: reading or writing one never waits. What the host finds in it before the copy is done is poison or
+the data of an earlier copy, and what it writes too early is what the device gets: as with pinned memory.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from microbatch.testing.simulated.array import Memory
+from microbatch.testing.simulated.block_view import BlockView
 
 __all__ = ["StagingArray"]
 
 
-class StagingArray(Memory):
+class StagingArray(BlockView):
     """A host buffer of a simulated device; `numpy.asarray` copies it as it is now."""
 
     __slots__ = ()
@@ -34,7 +34,7 @@ class StagingArray(Memory):
         if not isinstance(part, np.ndarray):
             place = key if isinstance(key, tuple) else (key,)
             part = self.view[(*place, ...)]
-        return StagingArray(part, self.block, self.owner)
+        return self.viewed(part)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         part = self[key]

@@ -1,4 +1,7 @@
-"""Hypothesis strategies for batches, cuts, orders, faults and records; all keyword-only, all shrink to small cases."""
+"""Hypothesis strategies for batches, cuts, orders, faults and records.
+
+All arguments are by keyword, and all strategies shrink to small cases.
+"""
 
 from microbatch.testing.strategies.batches import (
     DrawnBatch,
@@ -13,7 +16,6 @@ from microbatch.testing.strategies.cuts import DrawnCut, cuts, plans
 from microbatch.testing.strategies.devices import (
     Fault,
     faults,
-    switch_lists,
     traces,
     turn_lists,
     work_orders,
@@ -45,7 +47,6 @@ __all__ = [
     "row_functions",
     "sizing_requests",
     "step_outcomes",
-    "switch_lists",
     "traces",
     "turn_lists",
     "ubatch_slices",

@@ -1,7 +1,7 @@
 """Batches as users have them: arrays with rows, tokens of requests, nested containers, and functions of rows.
 
-Invariant: every element of a drawn array differs from every other of the same leaf (as far as its dtype can count), so
-a row that is lost, doubled or misplaced changes a value.
+Invariant: every element of a drawn array differs from every other of the same leaf (as far as its dtype can
+count), so a row that is lost, doubled or misplaced changes a value.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def batches(
     max_requests: int = 6,
     max_length: int = 5,
 ) -> DrawnBatch:
-    """Arguments for one of `layout` (any of `layouts()`): rows, or tokens of requests, and constants beside them."""
+    """Arguments for one of `layout` (else of `layouts()`): rows or tokens of requests, and constants."""
     chosen = draw(layouts() if layout is None else layout)
     starts = _starts(draw, chosen, max_requests, max_length)
     inputs = {name: _argument(draw, rule, starts) for name, rule in chosen.inputs.items()}
@@ -111,7 +111,7 @@ def batches(
 
 @st.composite
 def row_functions(draw: st.DrawFn) -> Callable[..., Any]:
-    """Functions of the rows of their keyword arguments: what they give on a part is that part of what they give."""
+    """Functions of the rows of their keyword arguments: given a part, they give that part of the result."""
     kind = draw(st.sampled_from(["same", "doubled", "renamed", "nested"]))
 
     def same(**inputs: Any) -> Any:

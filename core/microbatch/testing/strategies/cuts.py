@@ -1,7 +1,7 @@
 """Ways to cut a batch: a splitter with what it needs, the cut that comes of it, and the plan of a step.
 
-Invariant: a drawn cut is one that `cut` makes of that batch; ways it refuses are not drawn. A plan is one that the
-planner may make, whatever the policy says.
+Invariant: a drawn cut is one that `cut` makes of that batch; ways it refuses are not drawn. A plan is one
+that the planner may make, whatever the policy says.
 """
 
 from __future__ import annotations

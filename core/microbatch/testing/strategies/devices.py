@@ -1,7 +1,7 @@
 """Orders of work, places where something fails, and traces of a device.
 
-Invariant: an order is a short list of departures from the default, drawn before anything runs: it shrinks to the one
-or two that matter (drawing each decision took 10 times as many runs and shrank worse).
+Invariant: an order is a short list of departures from the default, drawn before anything runs: it shrinks to
+the one or two that matter (drawing each decision took 10 times as many runs and shrank worse).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Literal
 from hypothesis import strategies as st
 
 from microbatch.testing.adversarial.order import PURPOSES, WorkOrder
-from microbatch.testing.recording.trace import Access, Entry
+from microbatch.testing.recording.trace import Access, TraceEntry
 
-__all__ = ["Fault", "faults", "switch_lists", "traces", "turn_lists", "work_orders"]
+__all__ = ["Fault", "faults", "traces", "turn_lists", "work_orders"]
 
 STAGES = ("load", "compute", "store")
 
@@ -50,14 +50,6 @@ def turn_lists(*, parties: int, max_size: int = 30) -> st.SearchStrategy[list[in
     return st.lists(st.integers(0, parties - 1), max_size=max_size)
 
 
-def switch_lists(
-    *, max_switches: int = 4, decisions: int = 60, tasks: int = 4
-) -> st.SearchStrategy[list[tuple[int, int]]]:
-    """Schedules for `tests.support.deterministic.Preemptions`: (number of the decision, which task goes on)."""
-    switch = st.tuples(st.integers(0, decisions - 1), st.integers(0, tasks - 1))
-    return st.lists(switch, max_size=max_switches, unique_by=lambda drawn: drawn[0])
-
-
 def faults(*, ubatches: int) -> st.SearchStrategy[Fault]:
     """One failing place among `ubatches`."""
     return st.builds(
@@ -67,8 +59,8 @@ def faults(*, ubatches: int) -> st.SearchStrategy[Fault]:
 
 def traces(
     *, threads: int = 3, streams: int = 3, blocks: int = 2, size: int = 8, max_size: int = 14
-) -> st.SearchStrategy[list[Entry]]:
-    """Traces of launches, events, synchronizations, host accesses and hand-offs between threads, in any order."""
+) -> st.SearchStrategy[list[TraceEntry]]:
+    """Traces of launches, events, synchronizations, host accesses and hand-offs, in any order."""
     thread = st.integers(0, threads - 1)
     stream = st.integers(0, streams - 1)
     event = st.integers(0, 2)
@@ -82,15 +74,15 @@ def traces(
     touched = st.lists(access, min_size=1, max_size=2).map(tuple)
     return st.lists(
         st.one_of(
-            st.builds(lambda t, s, a: Entry("launch", t, s, None, a), thread, stream, touched),
-            st.builds(lambda t, s, e: Entry("record", t, s, e), thread, stream, event),
-            st.builds(lambda t, s, e: Entry("wait", t, s, e), thread, stream, event),
-            st.builds(lambda t, s: Entry("sync_stream", t, s), thread, stream),
-            st.builds(lambda t, e: Entry("sync_event", t, None, e), thread, event),
-            st.builds(lambda t: Entry("sync_device", t), thread),
-            st.builds(lambda t, a: Entry("host", t, None, None, a), thread, touched),
-            st.builds(lambda t, g: Entry("signal", t, None, g), thread, event),
-            st.builds(lambda t, g: Entry("wait_host", t, None, g), thread, event),
+            st.builds(lambda t, s, a: TraceEntry("launch", t, s, None, a), thread, stream, touched),
+            st.builds(lambda t, s, e: TraceEntry("record", t, s, e), thread, stream, event),
+            st.builds(lambda t, s, e: TraceEntry("wait", t, s, e), thread, stream, event),
+            st.builds(lambda t, s: TraceEntry("sync_stream", t, s), thread, stream),
+            st.builds(lambda t, e: TraceEntry("sync_event", t, None, e), thread, event),
+            st.builds(lambda t: TraceEntry("sync_device", t), thread),
+            st.builds(lambda t, a: TraceEntry("host", t, None, None, a), thread, touched),
+            st.builds(lambda t, g: TraceEntry("signal", t, None, g), thread, event),
+            st.builds(lambda t, g: TraceEntry("wait_host", t, None, g), thread, event),
         ),
         max_size=max_size,
     )

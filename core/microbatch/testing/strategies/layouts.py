@@ -1,7 +1,7 @@
 """Layouts: which field of a call is what.
 
-Invariant: a drawn layout is valid and complete for the fields that it names: rows of one axis, or tokens of requests
-with the fields that belong to them, and never a rule that lacks what it depends on.
+Invariant: a drawn layout is valid and complete for the fields that it names: rows of one axis, or tokens of
+requests with the fields that belong to them, and never a rule that lacks what it depends on.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ OF_REQUESTS = (("seq_lens", seq_lens()), ("per_request", requests()), ("computed
 def layouts(draw: st.DrawFn, *, ragged: bool | None = None) -> Layout:
     """A layout with a field `hidden` that is cut; `batches(layout=...)` makes arguments for it.
 
-    `ragged` says whether there are tokens of requests (with `query_start_loc` and what depends on it) or rows; None
-    draws it. A leaf `weight` that every ubatch gets whole may be among them.
+    `ragged` says whether there are tokens of requests (with `query_start_loc` and what depends on it) or
+    rows; None draws it. A leaf `weight` that every ubatch gets whole may be among them.
     """
     rules: dict[str, Rule] = {}
     of_requests = draw(st.booleans()) if ragged is None else ragged

@@ -1,6 +1,7 @@
 """Records: readings of memory, requests to size, outcomes of steps, slices.
 
-Invariant: every drawn record could be real: in use is never above peak or capacity, sizes add up to the batch.
+Invariant: every drawn record could be real: in use is never above peak or capacity, sizes add up to the
+batch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a backend suite is given by whoever runs it.
 
-Invariant: arrays are made and read by the hooks here, which go around the backend under test: a backend whose copies
-are wrong cannot hide it by copying back.
+Invariant: arrays are made and read by the hooks here, which go around the backend under test: a backend whose
+copies are wrong cannot hide it by copying back.
 """
 
 from __future__ import annotations

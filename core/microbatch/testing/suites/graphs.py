@@ -34,7 +34,7 @@ class GraphChecks(BackendChecks):
             np.testing.assert_array_equal(self.to_numpy(target), values + more + 2)
 
     def check_streams_of_a_capture_are_its_own(self) -> None:
-        """Else eager work of another thread would get into the graph; in the threads of the capture they are the same."""
+        """Else eager work of other threads would get into the graph; threads of the capture find them too."""
         backend = self.make_backend()
         graphs: SupportsGraphs = self.require(backend, SupportsGraphs)
         eager, seen = backend.stream("compute"), list[object]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,7 @@ class StreamChecks(BackendChecks):
                 if buffer in last and last[buffer][0] != task.stream:
                     stream.wait(last[buffer][1])
             source, target = buffers[task.source], buffers[task.target]
-            stream.submit(lambda source=source, target=target: self._move(backend, source, target))  # type: ignore[misc]
+            stream.submit(partial(self._move, backend, source, target))
             for buffer in {task.source, task.target}:
                 event = backend.event()
                 event.record(stream)

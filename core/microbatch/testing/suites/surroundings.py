@@ -39,7 +39,7 @@ class SurroundingChecks(BackendChecks):
         assert 0 <= reading.pressure <= 1
 
     def check_running_out_of_memory_is_told_and_survived(self) -> None:
-        """What the device raises without room is OOM, takes nothing from live arrays, and is over after `reclaim`."""
+        """Without room the device raises OOM, spares live arrays, and works again after `reclaim`."""
         backend = self.make_backend()
         array = self.make_array(backend, self.numbers(4))
         with pytest.raises(Exception) as caught:

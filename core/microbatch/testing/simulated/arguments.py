@@ -1,0 +1,143 @@
+"""The arguments and results of a call of NumPy: nested tuples, lists and dicts with arrays as leaves.
+
+Invariant: what queued work holds of an argument is a NumPy view of device memory or a copy of a host array,
+never the caller's array: an array that the caller drops is freed at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from microbatch.errors import ArgumentTypeError
+from microbatch.testing.simulated.block_view import DeviceView
+
+__all__ = ["NumpyCall", "as_views", "device_arrays", "fetched", "is_device_array", "mapped", "views"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumpyCall:
+    """A function of NumPy, and what it is called with."""
+
+    function: Any
+    """The function."""
+    args: Any
+    """Positional arguments: a tuple."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments by name."""
+    label: str
+    """What the trace calls it."""
+
+    def arrays(self) -> list[DeviceView]:
+        """The device arrays among the arguments."""
+        return device_arrays((self.args, self.kwargs))
+
+    def queued(self) -> NumpyCall:
+        """The same call with what queued work may hold; ArgumentTypeError for a staging buffer."""
+        return self._with(_operand)
+
+    def on_zeros(self, **more: Any) -> Any:
+        """What the function gives for zeros of these shapes and dtypes; `more` is given by name."""
+        with np.errstate(all="ignore"):
+            return self._with(_zeros)(**more)
+
+    def on_host(self) -> Any:
+        """What the function gives for host copies; waits for the current stream."""
+        return self.function(*fetched(self.args), **fetched(self.kwargs))
+
+    def on_views(self) -> Any:
+        """What the function gives for NumPy views of the arrays; for looking at shapes only."""
+        return self.function(*views(self.args), **views(self.kwargs))
+
+    def __call__(self, **more: Any) -> Any:
+        return self.function(*self.args, **self.kwargs, **more)
+
+    def _with(self, change: Callable[[Any], Any]) -> NumpyCall:
+        args, kwargs = mapped(self.args, change), mapped(self.kwargs, change)
+        return NumpyCall(function=self.function, args=args, kwargs=kwargs, label=self.label)
+
+
+def is_device_array(value: object) -> TypeGuard[DeviceView]:
+    """Whether `value` is an array of a simulated device."""
+    return isinstance(value, DeviceView)
+
+
+def device_arrays(values: Any) -> list[DeviceView]:
+    """The device arrays in `values`."""
+    found: list[DeviceView] = []
+    _collect(values, found)
+    return found
+
+
+def views(values: Any) -> Any:
+    """The same with NumPy views for device arrays; for looking at shapes only."""
+    return mapped(values, lambda value: value.view if is_device_array(value) else value)
+
+
+def fetched(values: Any) -> Any:
+    """The same with host copies for device arrays; waits for the current stream."""
+    return mapped(values, lambda value: np.asarray(value) if is_device_array(value) else value)
+
+
+def as_views(result: Any, args: Any) -> Any:
+    """`result` as views of the arrays in `args` it shares memory with; None where one shares none."""
+    sources = device_arrays(args)
+    complete = True
+
+    def viewed(value: Any) -> Any:
+        nonlocal complete
+        for source in sources:
+            if value.size == 0 or np.may_share_memory(value, source.view):
+                return source.viewed(value)
+        complete = False
+        return None
+
+    found = mapped(result, viewed)
+    return found if complete else None
+
+
+def mapped(values: Any, function: Callable[[Any], Any]) -> Any:
+    """`function` on every leaf of nested tuples, lists and dicts."""
+    if isinstance(values, (DeviceView, np.ndarray)):
+        return function(values)
+    if isinstance(values, dict):
+        return {key: mapped(value, function) for key, value in values.items()}
+    if isinstance(values, tuple):
+        made = [mapped(value, function) for value in values]
+        return type(values)(*made) if hasattr(values, "_fields") else tuple(made)
+    if isinstance(values, list):
+        return [mapped(value, function) for value in values]
+    return function(values)
+
+
+def _operand(value: Any) -> Any:
+    """What queued work may hold of an argument."""
+    if is_device_array(value):
+        return value.view
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if hasattr(value, "block"):
+        raise ArgumentTypeError(
+            "a staging buffer is host memory and cannot be computed with; copy it to the device"
+        )
+    return value
+
+
+def _zeros(value: Any) -> Any:
+    """Zeros of the shape of an array, in the memory of one; other values as they are."""
+    if isinstance(value, np.ndarray):
+        return np.broadcast_to(np.zeros((), value.dtype), value.shape)
+    return value
+
+
+def _collect(values: Any, found: list[DeviceView]) -> None:
+    if is_device_array(values):
+        found.append(values)
+    elif isinstance(values, (tuple, list)):
+        for value in values:
+            _collect(value, found)
+    elif isinstance(values, dict):
+        _collect(tuple(values.values()), found)
