@@ -13,6 +13,7 @@ import pytest
 
 from microbatch import dbo
 from microbatch.errors import ThreadStateError
+from microbatch.extend.device import device_of
 from microbatch.extend.lanes import LanePool
 from microbatch.schedules import pingpong
 from microbatch.step.recovery import strip_tracebacks
@@ -255,7 +256,7 @@ def test_caller_is_joined_after_a_failure_too(driver: str) -> None:
 def test_the_end_of_a_step_puts_the_callers_stream_back() -> None:
     """Even where an interrupt kept the first ubatch from doing so, and somebody still has its seat."""
     device: Any = LoggingDevice()
-    with lanes_of(device, 2) as lanes:
+    with lanes_of(device_of(device), 2) as lanes:
         ring = ThreadRing(RUNTIME, [RUNTIME.gate(), RUNTIME.gate()], None)
         seats = make_seats(contexts(2), ring, device, lanes)
         kept = list(seats)

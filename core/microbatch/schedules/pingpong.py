@@ -16,7 +16,8 @@ from contextvars import copy_context
 from functools import partial
 
 from microbatch.errors import ThreadStateError
-from microbatch.extend.protocols import Backend, ThreadState
+from microbatch.extend.device import Device
+from microbatch.extend.protocols import ThreadState
 from microbatch.schedules import sequential
 from microbatch.schedules.step import Step
 from microbatch.turns.context import enter
@@ -39,7 +40,7 @@ def run(step: Step) -> None:
     failures = Failures()
     carry = _on_greenlets if step.config.driver == "greenlets" else _on_threads
     try:
-        with lanes_of(step.backend, len(step.contexts)) as lanes:
+        with lanes_of(step.device, len(step.contexts)) as lanes:
             ring = carry(step, failures, lanes)
         if step.config.strict_yields and not failures.any():
             ring.check_equal()
@@ -82,7 +83,7 @@ def _on_greenlets(step: Step, failures: Failures, lanes: StepLanes | None) -> Ri
     from microbatch.turns.greenlets import GreenletRing
 
     state = step.backend.thread_state()
-    parking = _parking(step.backend, state)
+    parking = _parking(step.device, state)
     ring = GreenletRing(len(step.contexts), parking)
     seats = make_seats(step.contexts, ring, step.backend, lanes, one_thread=True)
     applied = nullcontext if parking is None else state.apply
@@ -120,15 +121,16 @@ def _run_ubatch(
         ring.leave(index)
 
 
-def _parking(backend: Backend, state: ThreadState) -> Callable[[], AbstractContextManager[None]] | None:
+def _parking(device: Device, state: ThreadState) -> Callable[[], AbstractContextManager[None]] | None:
     """What a greenlet enters while others run, to put away what it set in the thread; None for nothing.
 
     A greenlet has context variables of its own. So where `state` holds nothing else, there is nothing to put
     away.
     """
-    check = _mode_depth_of(backend)
-    if check is None:
+    checks = device.yield_check
+    if checks is None:
         return None if getattr(state, "only_context_variables", False) else state.apply
+    check = checks.mode_depth
     depth = check()
 
     @contextmanager
@@ -142,12 +144,3 @@ def _parking(backend: Backend, state: ThreadState) -> Callable[[], AbstractConte
             yield
 
     return parked
-
-
-def _mode_depth_of(backend: Backend) -> Callable[[], object] | None:
-    """What tells how many modes are entered that `state.apply` does not put away; None where there are none.
-
-    Asked for by name: `isinstance` with a protocol costs 13 us a step.
-    """
-    check: Callable[[], object] | None = getattr(backend, "mode_depth", None)
-    return check

@@ -19,7 +19,7 @@ from microbatch.arrays.looks import is_array
 from microbatch.arrays.trees import flatten, map_leaves
 from microbatch.errors import LayoutError
 from microbatch.extend.abilities import SupportsTransfer
-from microbatch.extend.protocols import Backend
+from microbatch.extend.device import Device
 
 __all__ = ["Buffers", "Mover"]
 
@@ -32,9 +32,9 @@ class Mover:
 
     __slots__ = ("_backend", "_host_is_home", "_transfer")
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._transfer = backend if isinstance(backend, SupportsTransfer) else None
+    def __init__(self, device: Device) -> None:
+        self._backend = backend = device.backend
+        self._transfer = device.transfer
         self._host_is_home = backend.owns(np.empty(0))
 
     def fetch(self, inputs: Any, buffers: Buffers) -> tuple[Any, bool]:

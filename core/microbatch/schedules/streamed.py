@@ -127,7 +127,7 @@ class Pipeline:
         self._step = step
         self._thread = step.runtime.current()
         self._failures = Failures()
-        self._mover = Mover(backend)
+        self._mover = Mover(step.device)
         self._copy_in = backend.stream("copy_in")
         self._compute = backend.stream("compute")
         self._copy_out = backend.stream("copy_out")

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from microbatch.extend.abilities import SupportsRanges
 from microbatch.schedules.step import Step
 from microbatch.turns.context import UBatchContext
 
@@ -27,10 +26,9 @@ def tracing() -> bool:
 
 def traced(step: Step) -> Step:
     """`step` with a range `ubatch 1/4 compute` around each call of load, compute and store."""
-    backend = step.backend
-    if not isinstance(backend, SupportsRanges):
+    ranges = step.device.ranges
+    if ranges is None:
         return step
-    ranges: SupportsRanges = backend
 
     def named(phase: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def run(context: UBatchContext, *rest: Any) -> Any:

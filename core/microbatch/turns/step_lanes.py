@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import MappingProxyType
 from typing import Literal
 
-from microbatch.extend.abilities import SupportsLanes
+from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend, Event, Stream
 
 __all__ = ["OTHER", "Lane", "StepLanes", "lanes_of"]
@@ -96,13 +96,13 @@ class StepLanes:
                     stream.wait(other)
 
 
-def lanes_of(backend: Backend, count: int) -> AbstractContextManager[StepLanes | None]:
+def lanes_of(device: Device, count: int) -> AbstractContextManager[StepLanes | None]:
     """The streams of a step of `count` ubatches, for a `with` block around it.
 
     They begin after the caller's stream, and it goes on after them, errors or not. All ubatches share one
     pair where the backend lends none. None on a backend whose work is done on return.
     """
-    return _lanes(backend, count) if backend.asynchronous else NO_LANES
+    return _lanes(device, count) if device.backend.asynchronous else NO_LANES
 
 
 NO_LANES: AbstractContextManager[None] = nullcontext()
@@ -110,9 +110,10 @@ NO_LANES: AbstractContextManager[None] = nullcontext()
 
 
 @contextmanager
-def _lanes(backend: Backend, count: int) -> Iterator[StepLanes]:
-    if isinstance(backend, SupportsLanes):
-        with backend.lanes(count) as pairs, _closing(StepLanes(backend, pairs, lent=True)) as lanes:
+def _lanes(device: Device, count: int) -> Iterator[StepLanes]:
+    backend = device.backend
+    if device.lanes is not None:
+        with device.lanes.lanes(count) as pairs, _closing(StepLanes(backend, pairs, lent=True)) as lanes:
             yield lanes
         return
     pair = (backend.stream("compute"), backend.stream("communication"))

@@ -239,10 +239,10 @@ def test_a_part_that_never_fits_raises_the_devices_error() -> None:
 def test_a_batch_with_anything_on_the_device_stays_where_it_is() -> None:
     device = AdversarialBackend()
     there, here = device.array([1.0]), np.ones(2)
-    inputs, moved = Mover(device).fetch({"there": there, "here": here}, {})
+    inputs, moved = Mover(device_of(device)).fetch({"there": there, "here": here}, {})
     assert not moved
     assert inputs["here"] is here
-    inputs, moved = Mover(device).fetch({"here": here, "more": [here, 3]}, {})
+    inputs, moved = Mover(device_of(device)).fetch({"here": here, "more": [here, 3]}, {})
     assert moved
     assert device.owns(inputs["here"]) and device.owns(inputs["more"][0])
     assert inputs["more"][1] == 3
@@ -255,13 +255,13 @@ def test_autograd_on_the_host_is_refused_before_anything_moves() -> None:
 
     device = Recording()
     with pytest.raises(LayoutError, match="move the batch to the device"):
-        Mover(device).fetch(np.ones(2), {})
+        Mover(device_of(device)).fetch(np.ones(2), {})
     assert device.pending == 0
 
 
 def test_staging_of_inputs_is_used_again_by_the_same_slot() -> None:
     device = AdversarialBackend()
-    mover, buffers = Mover(device), {}
+    mover, buffers = Mover(device_of(device)), {}
     mover.fetch(np.ones(4), buffers)
     first = buffers[0]
     mover.fetch(np.ones(4), buffers)
