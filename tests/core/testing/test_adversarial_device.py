@@ -314,3 +314,17 @@ def test_work_of_a_stream_outside_the_capture_is_no_part_of_the_graph() -> None:
         assert all((np.asarray(array) == 1).all() for array in kept) and len(kept) == 2
     graph.replay()
     assert (np.asarray(y) == 1).all()
+
+
+def test_pending_work_does_not_keep_alive_what_it_reads() -> None:
+    """As on a real device: memory goes back when the program drops the array, whatever is still queued."""
+    device = AdversarialBackend(WORST_ORDERS[0])
+    target = device.array(np.zeros(64))
+    before = device.memory().in_use
+    source = device.array(np.ones(64))
+    target[:] = source
+    np.add(target, source, out=target)
+    device.copy(target, source)
+    assert device.pending
+    del source
+    assert device.memory().in_use == before

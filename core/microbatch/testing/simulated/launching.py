@@ -66,11 +66,12 @@ def launch_update(device: ArrayDevice, call: NumpyCall, target: Any) -> None:
     if not is_device_array(target):
         call.function(target, *fetched(call.args), **fetched(call.kwargs))
         return
-    reads, queued = call.arrays(), call.queued()
+    reads, queued, function = call.arrays(), call.queued(), call.function
     view = target.view
     if call.label == "setitem" and len(queued.args) == 1:
         _check_shape(queued.args[0], view, call.label)
-    device.launch(lambda: call.function(view, *queued.args, **queued.kwargs), reads, (target,), call.label)
+    # not `call` itself: pending work must not keep the arrays alive that it reads
+    device.launch(lambda: function(view, *queued.args, **queued.kwargs), reads, (target,), call.label)
 
 
 def upload(device: ArrayDevice, values: Any) -> Any:
