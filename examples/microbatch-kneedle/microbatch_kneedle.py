@@ -56,14 +56,12 @@ class Kneedle:
         self._curves: dict[Key, Curve] = {}
 
     def propose(self, request: SizingRequest) -> Proposal:
-        """The next size to measure, or the knee; after a failure in this step, half of what failed."""
+        """The next size to measure, or the knee."""
         units = request.num_tokens
         arms = _arms(request)
         curve = self._curves.get(_key(request.signature, units), {})
         arm, reason = self._arm(curve, arms)
         limit = max(request.longest_request, min(units, 1 << arm))
-        if request.failed_at is not None and limit >= request.failed_at:
-            limit, reason = max(1, request.failed_at // 2), "half of what ran out of memory"
         return Proposal(limit=min(units, limit), reason=reason)
 
     def observe(self, report: StepReport) -> None:

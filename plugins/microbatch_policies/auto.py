@@ -42,7 +42,7 @@ class Auto:
         """The fastest size that fits."""
         if request.graph_sizes:
             return self._graphs.propose(request)
-        if request.failed_at is None and self._pressure.quiet(request) and self._memory.roomy(request):
+        if self._pressure.quiet(request) and self._memory.roomy(request):
             return self._speed.propose(request)
         return self._chain.propose(request)
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.extend.records import Proposal, SizingRequest
-from microbatch.testing.scenes import Scene, report, sizes_of
+from microbatch.testing.simulated_steps import SimulatedStep, report, sizes_of
 from microbatch_policies.auto import Auto
 
 NEVER_BELOW = 0.97
@@ -92,7 +92,7 @@ def run(policy: Auto, work: Work, number: int) -> tuple[Proposal, float]:
     )
     answer = policy.propose(request)
     seconds = work.step(sizes_of(request, answer), answer.workers or work.workers)
-    made = report(Scene(request=request, outcome="ran, peak unknown"), answer, number)
+    made = report(SimulatedStep(request=request, outcome="ran, peak unknown"), answer, number)
     policy.observe(replace(made, seconds=seconds * (work.cold if number == 0 else 1.0)))
     return answer, seconds
 

@@ -72,7 +72,7 @@ class TestLatency(PolicySuite):
 
 
 class TestThroughput(PolicySuite):
-    not_promised: ClassVar = {"never_runs_out_of_memory": NO_MEMORY}
+    not_promised: ClassVar = NO_READING
 
     def make(self) -> SizingPolicy:
         return Throughput()

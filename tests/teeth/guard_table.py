@@ -43,7 +43,7 @@ PADDING = "core/microbatch/graphs/padding.py"
 INPUTS = "core/microbatch/binding/infer.py"
 PLANNING = "core/microbatch/sizing/planning.py"
 CAPTURES = "backends/microbatch_backends/torch_device/graphs.py"
-SEARCH = "plugins/microbatch_policies/speed/search.py"
+SEARCH = "plugins/microbatch_policies/speed/size_search.py"
 
 FAULTS = "tests/core/schedules/test_pingpong_faults.py"
 ON_DEVICES = "tests/core/schedules/test_on_devices.py"

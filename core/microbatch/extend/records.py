@@ -145,8 +145,6 @@ class SizingRequest:
     """Whether every request has exactly one token (decode rather than prefill)."""
     step: int = 0
     """Number of the call of the wrapper, from 0; later calls with the same numbers may show the same request."""
-    failed_at: int | None = None
-    """Units of the smallest part that ran out of memory in this very step, else None."""
     probe: bool = False
     """Whether a part that does not fit raises, and can be tried again smaller (a device); where it kills the process
     (host memory) a policy must not try what it does not know to fit."""
@@ -210,7 +208,8 @@ class StepReport:
     padding_avoided: int = 0
     """Padded units that trimming saved against the whole padded batch."""
     oom_sizes: tuple[int, ...] = ()
-    """Units of the attempts that ran out of memory, in order."""
+    """Units of the attempts that ran out of memory, in order. The step may have succeeded with smaller parts: then
+    `failure` is None, and the parts that ran had at most half of the smallest of these."""
     failure: FailureKind | None = None
     """How the step failed, None when it succeeded."""
     graph_hits: int = 0

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import microbatch
 from microbatch.errors import StepOutOfMemoryError
 from microbatch.extend.protocols import SizingPolicy
-from microbatch.testing.given import GivenPolicy
+from microbatch.testing.given_plugins import GivenPolicy
 from microbatch.testing.properties import PropertySuite, prop
 
 __all__ = ["PolicySteps"]

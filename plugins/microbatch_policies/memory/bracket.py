@@ -42,7 +42,8 @@ class Bracket:
         soon = step <= self._until + self._life
         self._life = min(LONGEST, self._life * 2) if soon or self._until < 0 else LIFE
         self.fails = min(x, self.fails) if self.fails else x
-        self.fits = min(self.fits, x - 1)
+        if self.fits >= x:
+            self.fits = 0  # it ran when there was more memory, and says nothing of now
         self._until = step + self._life
         self._budget = budget or 0.0
 

@@ -93,10 +93,7 @@ class MemoryModel:
         kind = self._kind(report.signature)
         side = max(1, min(self._side or report.workers, report.workers))
         if report.oom_sizes:
-            size = min(report.oom_sizes)
-            self._step = max(self._step, 1)
-            kind.bracket.fail(min(size * side, max(1, report.num_tokens)), self._step, self._budget)
-            kind.version += 1
+            self._learn_failure(kind, report, side)
             return
         if report.failure is not None or report.num_tokens < 1 or not report.sizes:
             return
@@ -107,6 +104,15 @@ class MemoryModel:
             kind.learn(x, report.num_tokens, float(report.peak_bytes))
         elif before is not None:
             self._late = (report.signature, x, report.num_tokens, before.in_use, before.peak)
+
+    def _learn_failure(self, kind: MemoryKind, report: StepReport, side: int) -> None:
+        """The smallest size that failed is a bound; of a step that went on, half of it ran."""
+        size, total = min(report.oom_sizes), max(1, report.num_tokens)
+        self._step = max(self._step, 1)
+        kind.bracket.fail(min(size * side, total), self._step, self._budget)
+        if report.failure is None:
+            kind.bracket.fit(min(size // 2 * side, total))
+        kind.version += 1
 
     def state(self) -> Mapping[str, Any]:
         """The sums of each signature."""
@@ -153,17 +159,13 @@ class MemoryModel:
 def _bounded(request: SizingRequest, most: int, reason: str) -> Proposal:
     """At most `most` units in flight, over as many workers as then still get a request each."""
     total = max(1, request.num_tokens)
-    if request.failed_at is not None:
-        most = min(most, max(1, request.failed_at // 2) * max(1, request.in_flight))
-    if most >= total and request.failed_at is None:
+    if most >= total:
         return Proposal(limit=total, reason=reason, hard=True)
     side = max(1, request.in_flight)
     workers = None
     if most // side < request.longest_request and side > 1:
         workers = side = max(1, min(side, most // max(1, request.longest_request)))
     limit = max(1, min(total, most // side))
-    if request.failed_at is not None:
-        limit = min(limit, max(1, request.failed_at // 2))
     return Proposal(limit=limit, reason=reason, workers=workers, hard=True)
 
 

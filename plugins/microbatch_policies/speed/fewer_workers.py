@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from microbatch_policies.speed.search import SECOND_CHANCE, WHOLE, SizeSearch
+from microbatch_policies.speed.size_search import SECOND_CHANCE, WHOLE, SizeSearch
 
 __all__ = ["fewer_choice", "fewer_win", "ladder", "next_fewer"]
 

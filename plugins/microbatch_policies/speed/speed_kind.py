@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from microbatch_policies.speed.fewer_workers import ladder
-from microbatch_policies.speed.search import COLD, SizeSearch
+from microbatch_policies.speed.size_search import COLD, SizeSearch
 
 __all__ = ["PATIENCE", "RECHECK", "SpeedKind"]
 

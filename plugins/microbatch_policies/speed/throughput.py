@@ -17,11 +17,11 @@ from typing import Any
 from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch_policies.speed.fewer_workers import fewer_choice, fewer_win, next_fewer
-from microbatch_policies.speed.search import GAIN, NEAR, SHORT, WHOLE, SizeSearch
+from microbatch_policies.speed.first_size import start_size
+from microbatch_policies.speed.size_proposals import allowed_sizes, crew_name, size_name, trial
+from microbatch_policies.speed.size_search import GAIN, NEAR, SHORT, WHOLE, SizeSearch
 from microbatch_policies.speed.speed_kind import SpeedKind
-from microbatch_policies.speed.start import start_size
-from microbatch_policies.speed.steady import steady_seconds
-from microbatch_policies.speed.trial import allowed_sizes, crew_name, size_name, trial
+from microbatch_policies.speed.steady_seconds import steady_seconds
 
 __all__ = ["Throughput"]
 
@@ -61,7 +61,7 @@ class Throughput:
     def propose(self, request: SizingRequest) -> Proposal:
         """The settled size, or the next one to measure."""
         known = self._settled.get((request.signature, request.num_tokens))
-        if known is None or request.failed_at is not None:
+        if known is None:
             return self._measure(request)
         proposal, kind, workers, limit, allowed = known
         if workers != request.workers or (limit != request.limit and allowed != allowed_sizes(request)):
@@ -139,9 +139,8 @@ class Throughput:
             kind.settle(kind.fewer[count].value(arm))
         if len(self._settled) >= ANSWERS:
             self._settled.clear()
-        if request.failed_at is None:
-            key = (request.signature, request.num_tokens)
-            self._settled[key] = (proposal, kind, request.workers, request.limit, (low, high, whole))
+        key = (request.signature, request.num_tokens)
+        self._settled[key] = (proposal, kind, request.workers, request.limit, (low, high, whole))
         return proposal
 
     def _kind(self, request: SizingRequest) -> SpeedKind:
@@ -206,9 +205,7 @@ def _tiny_and_short(search: SizeSearch, units: int) -> bool:
 def _worth_fewer(kind: SpeedKind, request: SizingRequest) -> bool:
     """Whether fewer workers may be tried; steps too short to tell are left as they are."""
     arms = kind.search.arms
-    if not arms or request.failed_at is not None:
-        return False
-    return min(map(kind.search.value, arms)) * request.num_tokens >= SHORT
+    return bool(arms) and min(map(kind.search.value, arms)) * request.num_tokens >= SHORT
 
 
 def _reason(search: SizeSearch, arm: int, unit: str, near: float) -> str:

@@ -13,7 +13,7 @@ from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch.sizing.traits import Traits
 from microbatch.testing import AdversarialBackend, MemoryModel
 from microbatch.testing.adversarial.order import WORST_ORDERS
-from microbatch.testing.given import GivenBackends
+from microbatch.testing.given_plugins import GivenBackends
 from microbatch_backends.host.backend import CpuBackend
 
 ROW = 64

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from microbatch.extend.records import Proposal, SizingRequest
 from microbatch_policies.buckets import round_down
-from microbatch_policies.speed.search import WHOLE
+from microbatch_policies.speed.size_search import WHOLE
 
 __all__ = ["allowed_sizes", "crew_name", "size_name", "trial"]
 
@@ -20,8 +20,6 @@ def allowed_sizes(request: SizingRequest) -> tuple[int, int, bool]:
     low = max((request.longest_request - 1).bit_length(), (units >> 14).bit_length())
     high = max(low, (-(-units // max(2, request.workers)) - 1).bit_length())
     bound = units if request.limit is None else request.limit
-    if request.failed_at is not None:
-        bound = min(bound, max(1, request.failed_at // 2))
     if bound < units:
         high = min(high, max(0, bound.bit_length() - 1))
         low = min(low, high)

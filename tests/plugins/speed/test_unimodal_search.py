@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch_policies.speed.climb import MOST, next_exponent
+from microbatch_policies.speed.unimodal_search import MOST, next_exponent
 
 
 def measured(seconds: list[float], start: int, refused: frozenset[int] = frozenset()) -> dict[int, float]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch_policies.speed.search import WHOLE, SizeSearch
+from microbatch_policies.speed.size_search import WHOLE, SizeSearch
 
 TOP = 12
 

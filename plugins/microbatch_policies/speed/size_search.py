@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from microbatch_policies.speed.climb import next_exponent
+from microbatch_policies.speed.unimodal_search import next_exponent
 
 __all__ = ["WHOLE", "SizeSearch"]
 
