@@ -49,6 +49,7 @@ class MemoryKind:
         "_silent",
         "_since",
         "bracket",
+        "mark",
         "model",
         "ran",
         "version",
@@ -60,6 +61,7 @@ class MemoryKind:
         self.model = LeastSquares(forgetting)
         self.bracket = Bracket()
         self.ran = 0
+        self.mark = (0, 0, 0)
         self.version = 0
         self._fit: Fit | None = None
         self._misses: list[float] = []

@@ -141,6 +141,17 @@ def test_a_peak_that_shows_in_the_next_reading_is_learned() -> None:
     assert policy.state()["kinds"]["s"]["peak"] == 50_000
 
 
+def test_a_mark_that_stands_where_this_size_set_it_is_learned_again_and_no_other() -> None:
+    policy = MemoryModel()
+    before, after = reading(1000, 1000), reading(1000, 51_000)
+    for size, expected in ((8, 1.0), (8, 1.99), (4, 1.99)):
+        policy.propose(request(None, memory=before))
+        policy.observe(replace(ran(size, None), memory_before=before))
+        policy.propose(request(None, memory=after))
+        assert policy.state()["kinds"]["s"]["model"]["count"] == pytest.approx(expected)
+        before = after
+
+
 def test_memory_that_stayed_in_use_is_not_a_peak() -> None:
     policy = MemoryModel()
     before = reading(1000, 1000)
