@@ -17,10 +17,16 @@ class Fixed:
                 f"num_ubatches={num_ubatches!r} of policy 'fixed' must be an int of at least 1, or None"
             )
         self._num_ubatches = num_ubatches
+        self._last: tuple[int, int, Proposal] = (0, 0, Proposal())
 
     def propose(self, request: SizingRequest) -> Proposal:
-        """The size that gives the count."""
-        return parts(request, self._num_ubatches or request.num_ubatches)
+        """The size that gives the count; the same object for the same numbers, which spares the check of it."""
+        count = self._num_ubatches or request.num_ubatches
+        tokens, last_count, answer = self._last
+        if tokens != request.num_tokens or last_count != count:
+            answer = parts(request, count)
+            self._last = (request.num_tokens, count, answer)
+        return answer
 
     def observe(self, report: StepReport) -> None:
         """Nothing to learn."""

@@ -53,6 +53,8 @@ class Throughput:
         self._near = near
         self._kinds: dict[Key, SpeedKind] = {}
         self._settled: dict[tuple[str, int], Settled] = {}
+        self.at_rest: SpeedKind | None = None
+        """The kind whose settled size the last step had; None after any other step."""
         self._current: SpeedKind | None = None
         self._arm: int | None = None
         self._fewer: int | None = None
@@ -66,7 +68,7 @@ class Throughput:
         proposal, kind, workers, limit, allowed = known
         if workers != request.workers or (limit != request.limit and allowed != allowed_sizes(request)):
             return self._measure(request)
-        self._current, self._arm = kind, None
+        self._current, self._arm, self.at_rest = kind, None, kind
         return proposal
 
     def observe(self, report: StepReport) -> None:
@@ -74,13 +76,26 @@ class Throughput:
         kind, arm = self._current, self._arm
         self._current = self._arm = None
         if report.failure is not None or report.oom_sizes or report.calibration or report.seconds <= 0:
-            return
-        if kind is None:
+            self.at_rest = None
+        elif kind is None:
             self._foreign(report)
         elif arm is None:
-            self._drift(kind, report)
+            self.rest(kind, report)
         else:
             self._learn(kind, arm, report)
+
+    def rest(self, kind: SpeedKind, report: StepReport) -> bool:
+        """Learn the time of one more step with the settled size; False where the times must be looked at again."""
+        state = kind.look(report.seconds / max(1, report.num_tokens))
+        if state == "settled":
+            return True
+        self.at_rest = None
+        self._settled = {key: value for key, value in self._settled.items() if value[1] is not kind}
+        if state == "moved":
+            kind.start_again()
+        else:
+            kind.recheck_contenders()
+        return False
 
     def state(self) -> Mapping[str, Any]:
         """Times per unit of each kind and size."""
@@ -101,9 +116,10 @@ class Throughput:
             raise ValueError(f"not the state of policy 'throughput': {error}") from error
         self._kinds = kinds
         self._settled = {}
-        self._current = self._arm = None
+        self._current = self._arm = self.at_rest = None
 
     def _measure(self, request: SizingRequest) -> Proposal:
+        self.at_rest = None
         kind, units = self._kind(request), request.num_tokens
         search = kind.search
         low, high, whole = allowed_sizes(request)
@@ -177,16 +193,6 @@ class Throughput:
             units = max(1, report.num_tokens)
             search.record(arm, report.seconds / units, steady_seconds(report) / units)
 
-    def _drift(self, kind: SpeedKind, report: StepReport) -> None:
-        state = kind.look(report.seconds / max(1, report.num_tokens))
-        if state == "settled":
-            return
-        self._settled = {key: value for key, value in self._settled.items() if value[1] is not kind}
-        if state == "moved":
-            kind.start_again()
-        else:
-            kind.recheck_contenders()
-
     def _foreign(self, report: StepReport) -> None:
         """A time of one part measured elsewhere: it counts for every kind with that signature."""
         if report.split or report.num_tokens < 1:
@@ -196,6 +202,7 @@ class Throughput:
             if signature == report.signature and size_class > arm:
                 kind.search.record(arm, report.seconds / report.num_tokens / workers)
         self._settled.clear()
+        self.at_rest = None
 
 
 def _tiny_and_short(search: SizeSearch, units: int) -> bool:
