@@ -76,7 +76,9 @@ class LimitedDevice(CpuBackend):
         """Empty between steps; what is there is read with noise."""
         noise = self._noise * float(self._rng.standard_normal())
         there = int(self._times * self._limited.limit * (1 + noise))
-        return MemoryReading(capacity=there, in_use=0, usable=there, peak=int(self._limited.mark), pressure=0.0)
+        return MemoryReading(
+            capacity=there, in_use=0, usable=there, peak=int(self._limited.mark), pressure=0.0
+        )
 
     def may_probe(self) -> bool:
         """Too large a part raises, as on a device, and can be tried again smaller."""

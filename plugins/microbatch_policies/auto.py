@@ -14,6 +14,7 @@ from typing import Any
 from microbatch.extend.chain import Chain
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch_policies.buckets import Buckets
+from microbatch_policies.kept import own_state, state_of
 from microbatch_policies.memory.memory_model import MemoryModel
 from microbatch_policies.pressure import Pressure
 from microbatch_policies.speed.throughput import Throughput
@@ -72,13 +73,12 @@ class Auto:
 
     def state(self) -> Mapping[str, Any]:
         """What the members learned."""
-        return {"policy": "auto", "version": 1, "members": dict(self._chain.state())}
+        return state_of("auto", members=dict(self._chain.state()))
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Give it back; raises ValueError for foreign state."""
-        if not isinstance(state, Mapping) or state.get("policy") != "auto" or state.get("version") != 1:
-            raise ValueError("not the state of policy 'auto'")
-        self._chain.restore(state.get("members", {}))
+        with own_state("auto", state):
+            self._chain.restore(state["members"])
         self._request = self._report = None
 
 

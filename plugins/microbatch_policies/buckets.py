@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
+from microbatch_policies.option_checks import whole
 
 __all__ = ["LADDER", "Buckets"]
 
@@ -26,9 +27,9 @@ class Buckets:
     """
 
     def __init__(self, sizes: Sequence[int] | None = None) -> None:
-        if sizes is not None and (not sizes or any(type(size) is not int or size < 1 for size in sizes)):
-            raise ArgumentValueError(f"sizes={sizes!r} of policy 'buckets' must be ints of at least 1")
-        self._sizes = None if sizes is None else tuple(sorted(set(sizes)))
+        if sizes is not None and not sizes:
+            raise ArgumentValueError("sizes of policy 'buckets' is empty; give at least one size, or None")
+        self._sizes = tuple(sorted({whole("buckets", "sizes", size) for size in sizes or ()}))
 
     def propose(self, request: SizingRequest) -> Proposal:
         """The largest bucket within the limit."""

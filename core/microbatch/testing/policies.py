@@ -151,8 +151,7 @@ class PolicySuite(PolicySteps, PolicyEvidence):
         policy = self.make()
         perform(policy, history)
         low, high = (
-            replace(request, memory=_reading(1 << 34, pressure=pressure))
-            for pressure in sorted(pressures)
+            replace(request, memory=_reading(1 << 34, pressure=pressure)) for pressure in sorted(pressures)
         )
         assert flight(deepcopy(policy), high) <= flight(policy, low)
 

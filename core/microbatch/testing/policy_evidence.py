@@ -52,7 +52,11 @@ class PolicyEvidence(PropertySuite):
         untaught = deepcopy(policy)
         for step in range(steps):
             untaught.propose(replace(small, step=len(history) + 1 + step))
-        perform(policy, [SimulatedStep(request=small, outcome="ran, peak unknown")] * steps, first=len(history) + 1)
+        perform(
+            policy,
+            [SimulatedStep(request=small, outcome="ran, peak unknown")] * steps,
+            first=len(history) + 1,
+        )
         assert flight(policy, request) <= max(before, flight(untaught, request))
 
     @prop(examples=30, history=histories(4), request=requests(), factor=st.integers(1, 64))

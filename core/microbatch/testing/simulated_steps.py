@@ -16,7 +16,17 @@ from microbatch.extend.chain import checked
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
 
-__all__ = ["MemoryDevice", "SimulatedStep", "flight", "histories", "perform", "requests", "simulated_steps", "sizes_of", "units_in_flight"]
+__all__ = [
+    "MemoryDevice",
+    "SimulatedStep",
+    "flight",
+    "histories",
+    "perform",
+    "requests",
+    "simulated_steps",
+    "sizes_of",
+    "units_in_flight",
+]
 
 Outcome = Literal["ran", "ran, peak unknown", "recovered", "out of memory", "error"]
 """Recovered: a part ran out of memory, and its rows then ran in parts of half its size."""

@@ -7,16 +7,9 @@ keeps proving true costs ever less.
 
 from __future__ import annotations
 
-__all__ = ["Bracket"]
+from microbatch_policies.memory.constants import GAP, GROWN, LIFE, LONGEST
 
-LIFE = 64
-"""Steps for which a failed size is believed."""
-LONGEST = 1024
-"""Most steps for which it is believed."""
-GAP = 1.05
-"""A failed size this close above one that fits is close enough: nothing between is tried."""
-GROWN = 1.125
-"""A budget larger by this factor than at the failure ends the belief."""
+__all__ = ["Bracket"]
 
 
 class Bracket:

@@ -15,21 +15,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from microbatch_policies.memory.constants import LEAST_NOISE, NOISE, RIDGE
 from microbatch_policies.memory.student import t_quantile
 
-__all__ = ["Fit", "LeastSquares"]
+__all__ = ["Fit", "LeastSquares", "largest_within", "quantile"]
 
 COLUMNS = 4
 """1, x, N, x^2."""
-NOISE = 0.05
-"""Relative noise assumed while there are no more observations than coefficients."""
-LEAST_NOISE = 1e-3
-"""Relative noise below which no fit is believed to be: allocators round."""
-RIDGE = 1e-10
-"""Relative weight that keeps columns apart that were always proportional (whole batches: x = N)."""
 
 Floats = list[float]
 Matrix = list[list[float]]
@@ -72,14 +67,7 @@ class Fit:
 
         The prediction never falls with x, and the bound only where it is within the data, so bisection finds it.
         """
-        bound = self.bound
-        if bound(most, total) <= budget:
-            return most
-        low, high = 0, most
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if bound(middle, total) <= budget else (low, middle)
-        return low
+        return largest_within(budget, most, lambda x: self.bound(x, total))
 
     def _line(self, total: float) -> tuple[float, float, float, float, float, float]:
         """Coefficients in x of the prediction, and of its own variance where that has no x^2: worked out once."""
@@ -202,6 +190,22 @@ class LeastSquares:
         if not shaped or not all(map(math.isfinite, numbers)) or made.count < 0 or made.scale < 0:
             raise ValueError("the sums are not four columns of finite numbers")
         return made
+
+
+def largest_within(budget: float, most: int, cost: Callable[[int], float]) -> int:
+    """The largest size up to `most` whose cost, which never falls, is within `budget`; 0 if not even that of 1 is."""
+    if cost(most) <= budget:
+        return most
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if cost(middle) <= budget else (low, middle)
+    return low
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value that `share` of the values do not exceed."""
+    return sorted(values)[int(share * (len(values) - 1))]
 
 
 def _row(u: float, v: float) -> tuple[float, float, float, float]:

@@ -12,31 +12,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from microbatch_policies.memory.bracket import Bracket
-from microbatch_policies.memory.least_squares import Fit, LeastSquares
+from microbatch_policies.memory.constants import (
+    EARLY,
+    EARLY_RISK,
+    MISSES,
+    SETTLED,
+    SPARE,
+    SPARE_TRIED,
+    SPREAD,
+    TRUST,
+    UNMEASURED,
+    UNSEEN,
+)  # fmt: skip
+from microbatch_policies.memory.least_squares import Fit, LeastSquares, quantile
 
 __all__ = ["MemoryKind"]
-
-UNSEEN = 64
-"""Bytes of peak assumed per byte of input before anything ran."""
-UNMEASURED = 16
-"""The same once a step ran and its peak could not be measured."""
-TRUST = 8
-"""Largest factor by which a size may exceed all that ran."""
-EARLY = 8
-"""Peaks up to which a bound of 10 % risk is enough where a failure can be tried again: a bound from few peaks is wide,
-and each size it allows makes the next one tighter."""
-EARLY_RISK = 0.1
-SETTLED = 16
-"""Peaks from which the model is solved again for every fourth only (25 us), unless one surprises it."""
-SPREAD = 2
-"""Factor between the largest and the smallest size seen, below which the fit says nothing of sizes far below both."""
-SPARE = 1.1
-"""Factor of its peak from which on a size that ran is known to fit again, whatever the fit is unsure of."""
-SPARE_TRIED = 1.02
-"""The same where a failure can be tried again. Three of eight traces of `benchmarks sizing` had two peaks, both near the
-limit, and no later one rose above their mark: they stayed at 0.89 of what fits, and reach 0.94 so."""
-MISSES = 32
-"""Prediction errors kept for the margin."""
 
 
 class MemoryKind:
@@ -128,7 +118,9 @@ class MemoryKind:
         margin = self._margin(fit, size, total)
         size = fit.largest(budget - margin, total, size) if margin and size else size
         spare = SPARE_TRIED if probe else SPARE
-        return max(1, size, min(total, max(self._ran_with_room(budget / spare, total), self._one_size_down(budget))))
+        return max(
+            1, size, min(total, max(self._ran_with_room(budget / spare, total), self._one_size_down(budget)))
+        )
 
     def _ran_with_room(self, budget: float, total: int) -> int:
         """The largest size seen, if its own peak leaves room; 0 if not.
@@ -187,7 +179,7 @@ class MemoryKind:
         """Bytes by which recent peaks went beyond the prediction, where that is more than the bound has."""
         if len(self._misses) < 4:
             return 0.0
-        worst = sorted(self._misses)[int(0.95 * (len(self._misses) - 1))]
+        worst = quantile(self._misses, 0.95)
         if worst <= 0:
             return 0.0
         value = fit.value(x, total)

@@ -13,14 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
+from microbatch_policies.kept import KINDS, own_state, remember, state_of
 from microbatch_policies.memory.memory_kind import MemoryKind
+from microbatch_policies.option_checks import number
 
 __all__ = ["MemoryModel"]
-
-KINDS = 256
-"""Signatures remembered; the oldest is forgotten first."""
 
 
 class MemoryModel:
@@ -31,10 +29,9 @@ class MemoryModel:
     """
 
     def __init__(self, risk: float = 0.01, share: float = 0.95, forgetting: float = 0.99) -> None:
-        _check("risk", risk, 0.49)
-        _check("share", share, 1.0)
-        _check("forgetting", forgetting, 1.0)
-        self._risk, self._share, self._forgetting = risk, share, forgetting
+        self._risk = number("memory-model", "risk", risk, 0.49)
+        self._share = number("memory-model", "share", share, 1.0)
+        self._forgetting = number("memory-model", "forgetting", forgetting, 1.0)
         self._kinds: dict[str, MemoryKind] = {}
         self._needs: dict[tuple[str, int], tuple[int, float]] = {}
         self._side = 0
@@ -117,20 +114,15 @@ class MemoryModel:
     def state(self) -> Mapping[str, Any]:
         """The sums of each signature."""
         kinds = {signature: kind.as_json() for signature, kind in self._kinds.items()}
-        return {"policy": "memory-model", "version": 1, "kinds": kinds}
+        return state_of("memory-model", kinds=kinds)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take them back, four times as unsure. Raises ValueError, nothing changed, for foreign state."""
-        try:
-            if state["policy"] != "memory-model" or state["version"] != 1:
-                raise ValueError("it was written by another policy or version")
-            kinds = {
+        with own_state("memory-model", state):
+            self._kinds = {
                 str(signature): MemoryKind.from_json(data, self._risk, self._forgetting)
                 for signature, data in list(state["kinds"].items())[-KINDS:]
             }
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"not the state of policy 'memory-model': {error}") from error
-        self._kinds = kinds
         self._needs = {}
         self._late = None
 
@@ -154,12 +146,8 @@ class MemoryModel:
             kind.mark = (x, total, memory.peak)
 
     def _kind(self, signature: str) -> MemoryKind:
-        kind = self._kinds.get(signature)
-        if kind is None:
-            kind = self._kinds[signature] = MemoryKind(self._risk, self._forgetting)
-            while len(self._kinds) > KINDS:
-                del self._kinds[next(iter(self._kinds))]
-        return kind
+        known = self._kinds.get(signature)
+        return known or remember(self._kinds, signature, MemoryKind(self._risk, self._forgetting))
 
 
 def _bounded(request: SizingRequest, most: int, reason: str) -> Proposal:
@@ -178,11 +166,3 @@ def _bounded(request: SizingRequest, most: int, reason: str) -> Proposal:
 def _input_bytes(request: SizingRequest) -> int:
     """Bytes per unit, 0 where they say nothing: cost units count characters or padded tokens of strings."""
     return 0 if request.unit == "cost" else request.bytes_per_unit
-
-
-def _check(name: str, value: object, most: float) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (number and 0 < value <= most):  # type: ignore[operator]
-        raise ArgumentValueError(
-            f"{name}={value!r} of policy 'memory-model' must be above 0 and at most {most:g}"
-        )

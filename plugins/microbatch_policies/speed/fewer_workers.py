@@ -11,16 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from microbatch_policies.speed.size_search import SECOND_CHANCE, WHOLE, SizeSearch
+from microbatch_policies.speed.constants import CLEAR, MOST_SIZES, PROMISING, SECOND_CHANCE
+from microbatch_policies.speed.size_search import WHOLE, SizeSearch
 
 __all__ = ["fewer_choice", "fewer_win", "ladder", "next_fewer"]
 
-PROMISING = 1.1
-"""Factor of the best time up to which another size, or another time, may make a number of workers the best."""
-MOST_SIZES = 4
-"""Sizes measured with one number of workers."""
-CLEAR = 1.15
-"""Factor by which fewer workers are faster when the others need not be measured again to say so."""
 
 Searches = Mapping[int, SizeSearch]
 """What was measured with fewer workers, by their number."""

@@ -9,20 +9,16 @@ need 25 MiB instead of 1031 in their very first step; with 64 parts it was 97 Mi
 from __future__ import annotations
 
 from microbatch.extend.records import SizingRequest
+from microbatch_policies.speed.constants import (
+    COST_START,
+    FIRST_PARTS,
+    LEAST_BYTES,
+    LEAST_ROWS,
+    TARGET_BYTES,
+    TINY_BYTES,
+)  # fmt: skip
 
-__all__ = ["COST_START", "TARGET_BYTES", "start_size"]
-
-TARGET_BYTES = 1 << 20
-"""Bytes of the largest input array of one part."""
-LEAST_BYTES, LEAST_ROWS = 8 << 10, 32
-"""Input below which a part is not made smaller for unseen intermediates."""
-TINY_BYTES = 256 << 10
-"""Batches with less input than this are run whole first."""
-FIRST_PARTS = 256
-"""Parts of a first step whose intermediates are unknown."""
-COST_START = 8192
-"""First size in cost units (characters of text): about 1,600 tokens of English. MiniLM over the prose of the Python topics,
-two workers: 1,000 units 1.78 s, 2,000 1.76, 4,000 1.64, 8,000 1.61, 16,000 1.72; matrix products want many rows."""
+__all__ = ["start_size"]
 
 
 def start_size(request: SizingRequest) -> int | None:

@@ -14,35 +14,24 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from microbatch_policies.speed.constants import (
+    CLOSE,
+    COLD,
+    FAR,
+    GAIN,
+    HOPE,
+    KEPT,
+    NEAR,
+    SECOND_CHANCE,
+    SHORT,
+    UNEVEN,
+)  # fmt: skip
 from microbatch_policies.speed.unimodal_search import next_exponent
 
 __all__ = ["WHOLE", "SizeSearch"]
 
 WHOLE = 1 << 20
 """The arm of the uncut batch; larger than any exponent."""
-
-NEAR = 0.05
-"""Part of the best time by which a size may be slower and still be as good; the smallest of these is taken."""
-GAIN = 1.03
-"""Cutting must gain more than this over the whole batch."""
-CLOSE = 1.15
-"""Arms within this factor of the best are measured twice."""
-SECOND_CHANCE = 2.5
-"""The same for the whole batch, whose first run starts the framework's own threads."""
-HOPE = 1.6
-"""Factor by which the largest part may be slower than the best and the whole batch still be tried: it has the
-framework's own threads, and parts on one thread each say little of it (matrix products: 44, 29 and 29 ms)."""
-FAR = 4
-"""Doublings between the largest measured part and the largest possible, from which one between is measured first."""
-UNEVEN = 1.15
-"""Factor by which a first time must exceed what its parts say of a steady one to be doubted."""
-COLD = 4.0
-"""Factor of the best time up to which a doubtful first time is measured again. On two workers a chain of 8 torch
-operations took 57 ms; on one 119 ms the first time, 31 from then on."""
-SHORT = 3e-4
-"""Seconds of a step below which no more sizes are tried: hand-over to threads costs a tenth of it."""
-KEPT = 5
-"""Samples kept per arm."""
 
 
 class SizeSearch:

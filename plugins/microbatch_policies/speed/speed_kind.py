@@ -9,18 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from microbatch_policies.speed.constants import COLD, DRIFT, PATIENCE, RECENT, RECHECK
 from microbatch_policies.speed.fewer_workers import ladder
-from microbatch_policies.speed.size_search import COLD, SizeSearch
+from microbatch_policies.speed.size_search import SizeSearch
 
-__all__ = ["PATIENCE", "RECHECK", "SpeedKind"]
-
-RECHECK = 64
-"""Settled steps after which the contenders are measured once more; then after four times as many."""
-DRIFT = 2.0
-"""Factor by which the settled time may move before the search starts again."""
-PATIENCE = 8
-"""Settled steps before that is looked at; twice as many after each new start, since on a shared machine the times move
-by themselves."""
+__all__ = ["SpeedKind"]
 
 
 class SpeedKind:
@@ -49,7 +42,7 @@ class SpeedKind:
     def look(self, seconds_per_unit: float) -> Literal["settled", "due", "moved"]:
         """Take note of a settled step: whether all is as it was, or the times must be looked at again."""
         self.age += 1
-        self.recent += 0.2 * (seconds_per_unit - self.recent)
+        self.recent += RECENT * (seconds_per_unit - self.recent)
         moved = not self.expected <= self.recent * DRIFT <= self.expected * DRIFT * DRIFT
         if moved and self.age >= self.patience:
             return "moved"

@@ -12,13 +12,9 @@ from __future__ import annotations
 import statistics
 
 from microbatch.extend.records import StepReport
+from microbatch_policies.speed.constants import COLDEST, FEW
 
 __all__ = ["steady_seconds"]
-
-FEW = 4
-"""Parts below which their times do not tell which of them were slow."""
-COLDEST = 4.0
-"""Factor by which such a step may be slower than the next one."""
 
 
 def steady_seconds(report: StepReport) -> float:

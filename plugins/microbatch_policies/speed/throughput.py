@@ -14,25 +14,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
+from microbatch_policies.kept import KINDS, own_state, remember, state_of
+from microbatch_policies.option_checks import number
+from microbatch_policies.speed.constants import ANSWERS, GAIN, MOST_NEAR, NEAR, SHORT, TINY_STEP, WARM
 from microbatch_policies.speed.fewer_workers import fewer_choice, fewer_win, next_fewer
 from microbatch_policies.speed.first_size import start_size
 from microbatch_policies.speed.size_proposals import allowed_sizes, crew_name, size_name, trial
-from microbatch_policies.speed.size_search import GAIN, NEAR, SHORT, WHOLE, SizeSearch
+from microbatch_policies.speed.size_search import WHOLE, SizeSearch
 from microbatch_policies.speed.speed_kind import SpeedKind
 from microbatch_policies.speed.steady_seconds import steady_seconds
 
 __all__ = ["Throughput"]
 
-KINDS = 256
-"""Kinds of batches remembered; the oldest is forgotten first."""
-ANSWERS = 1024
-"""Settled answers remembered."""
-TINY_STEP = 1e-3
-"""Seconds: a tiny batch that takes less than this whole is never cut."""
-WARM = 0.5
-"""Seconds from which the first call counts although it is cold."""
 
 Key = tuple[str, int, int]
 Settled = tuple[Proposal, SpeedKind, int, int | None, tuple[int, int, bool]]
@@ -46,11 +40,7 @@ class Throughput:
     """
 
     def __init__(self, near: float = NEAR) -> None:
-        if isinstance(near, bool) or not isinstance(near, (int, float)) or not 0 <= near < 1:
-            raise ArgumentValueError(
-                f"near={near!r} of policy 'throughput' must be a fraction from 0 to below 1"
-            )
-        self._near = near
+        self._near = number("throughput", "near", near, MOST_NEAR, zero=True)
         self._kinds: dict[Key, SpeedKind] = {}
         self._settled: dict[tuple[str, int], Settled] = {}
         self.at_rest: SpeedKind | None = None
@@ -100,20 +90,16 @@ class Throughput:
     def state(self) -> Mapping[str, Any]:
         """Times per unit of each kind and size."""
         kinds = [[list(key), *kind.as_json()] for key, kind in self._kinds.items()]
-        return {"policy": "throughput", "version": 1, "kinds": kinds}
+        return state_of("throughput", kinds=kinds)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take times back; each close contender is measured again. Raises ValueError for foreign state."""
         kinds: dict[Key, SpeedKind] = {}
-        try:
-            if state["policy"] != "throughput" or state["version"] != 1:
-                raise ValueError("it was written by another policy or version")
+        with own_state("throughput", state):
             for (signature, size_class, workers), *data in state["kinds"][-KINDS:]:
                 if type(signature) is not str or type(size_class) is not int or type(workers) is not int:
                     raise ValueError("a kind is not named by signature, class and workers")
                 kinds[signature, size_class, workers] = SpeedKind.from_json(data, workers)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"not the state of policy 'throughput': {error}") from error
         self._kinds = kinds
         self._settled = {}
         self._current = self._arm = self.at_rest = None
@@ -163,9 +149,8 @@ class Throughput:
         key = (request.signature, request.num_tokens.bit_length(), request.workers)
         kind = self._kinds.get(key)
         if kind is None:
-            kind = self._kinds[key] = SpeedKind(SizeSearch(self._start(key, request)), request.workers)
-            while len(self._kinds) > KINDS:
-                del self._kinds[next(iter(self._kinds))]
+            search = SizeSearch(self._start(key, request))
+            kind = remember(self._kinds, key, SpeedKind(search, request.workers))
         return kind
 
     def _start(self, key: Key, request: SizingRequest) -> int:

@@ -17,12 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["MOST", "next_exponent"]
+from microbatch_policies.speed.constants import MOST, STRIDE
 
-MOST = 8
-"""Sizes that are measured."""
-STRIDE = 2
-"""Doublings of a stride where the number of sizes does not ask for more."""
+__all__ = ["next_exponent"]
 
 
 def next_exponent(

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from microbatch.extend.records import FailureKind, MemoryReading, SizingRequest, StepReport
 from microbatch_policies.auto import Auto
-from microbatch_policies.memory.bracket import LIFE
-from microbatch_policies.memory.memory_kind import TRUST, UNMEASURED, UNSEEN, MemoryKind
+from microbatch_policies.memory.constants import LIFE, TRUST, UNMEASURED, UNSEEN
+from microbatch_policies.memory.memory_kind import MemoryKind
 from microbatch_policies.memory.memory_model import MemoryModel
 
 UNITS = 4096

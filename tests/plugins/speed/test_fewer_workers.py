@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.extend.records import SizingRequest, StepReport
+from microbatch_policies.speed.constants import RECHECK
 from microbatch_policies.speed.fewer_workers import ladder
-from microbatch_policies.speed.speed_kind import RECHECK
 from microbatch_policies.speed.throughput import Throughput
 
 UNITS = 16384

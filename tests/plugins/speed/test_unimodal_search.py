@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch_policies.speed.unimodal_search import MOST, next_exponent
+from microbatch_policies.speed.constants import MOST
+from microbatch_policies.speed.unimodal_search import next_exponent
 
 
 def measured(seconds: list[float], start: int, refused: frozenset[int] = frozenset()) -> dict[int, float]:
