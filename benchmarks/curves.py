@@ -61,8 +61,12 @@ def _between(points: dict[float, float]) -> Curve:
 
 
 CURVES: dict[str, Curve] = {
-    "sockeye#940 (peaks at 48)": _between({1: 12, 8: 80, 16: 118, 32: 152, 48: 165, 64: 158, 128: 110, 496: 34, 4096: 5}),
-    "llama.cpp#4712 (flat from 1024)": _between({1: 2, 32: 33, 128: 66, 512: 90, 1024: 96, 2048: 100, 4096: 99.5}),
+    "sockeye#940 (peaks at 48)": _between(
+        {1: 12, 8: 80, 16: 118, 32: 152, 48: 165, 64: 158, 128: 110, 496: 34, 4096: 5}
+    ),
+    "llama.cpp#4712 (flat from 1024)": _between(
+        {1: 2, 32: 33, 128: 66, 512: 90, 1024: 96, 2048: 100, 4096: 99.5}
+    ),
     "fixed cost, t = 64 + n": lambda size: size / (64 + size),
     "cache at 256": lambda size: size / (8 + size) / (1 + max(0.0, np.log2(size / 256)) * 0.4),
     "small is best": lambda size: 1 / (1 + 0.1 * np.log2(size)),
@@ -85,7 +89,9 @@ def settle(curve: Curve, *, most_steps: int = 40, row_bytes: int = 1 << 14) -> S
     ) as step:
         while len(sizes) < most_steps and not (len(sizes) > ALIKE and len(set(sizes[-ALIKE:])) == 1):
             step(x)
-            sizes.append(max(step.last_report.sizes))
+            report = step.last_report
+            assert report is not None
+            sizes.append(max(report.sizes))
     best = max((1 << exponent for exponent in range(LARGEST.bit_length())), key=curve)
     return SettledSize(
         size=sizes[-1],

@@ -1,9 +1,10 @@
-"""A simulated memory with a limit, and a backend on which wrappers run in it: what `sizing` measures, without a device.
+"""A simulated memory with a limit, and a backend on which wrappers run in it: what `sizing` measures, without
+a device.
 
-A call with n rows needs `fixed + slope * n` bytes, with relative noise of its own, and raises MemoryError above the
-limit. Invariant: recovery, planner and policy are the real ones; only the memory is simulated. It is read as a
-device's is: the reading has the highest mark so far, so a step that needs no more than an earlier one shows no peak,
-and a call that failed had filled the memory.
+A call with n rows needs `fixed + slope * n` bytes, with relative noise of its own, and raises MemoryError
+above the limit. Invariant: recovery, planner and policy are the real ones; only the memory is simulated. It
+is read as a device's is: the reading has the highest mark so far, so a step that needs no more than an
+earlier one shows no peak, and a call that failed had filled the memory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The sizing table: wrapped functions against the searches of other projects, on the same drawn limits and traces.
+"""The sizing table: wrapped functions against the searches of other projects, on the same drawn limits and
+traces.
 
-Ours are steps of real wrappers: planner, policy and recovery are those that users get. Memory and time are simulated,
-so the figures are the same on every machine, except for what a call costs.
+Ours are steps of real wrappers: planner, policy and recovery are those that users get. Memory and time are
+simulated, so the figures are the same on every machine, except for what a call costs.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ def table() -> list[Row]:
 def static() -> list[Row]:
     """Limits from 1 to 1024 rows: attempts that fail, and how much of the limit the search ends with.
 
-    With noise every call draws its own need, and a step has hundreds of calls: whoever knew slope, noise and limit
-    would reach 0.93 with 0.4 failures in four steps, and 0.91 with 0.1.
+    With noise every call draws its own need, and a step has hundreds of calls: whoever knew slope, noise and
+    limit would reach 0.93 with 0.4 failures in four steps, and 0.91 with 0.1.
     """
     work = "find the size, limit 1..1024"
     rows = [
@@ -96,7 +97,8 @@ def false_bounds() -> Row:
 
 
 def throughput() -> list[Row]:
-    """Sizes measured until the choice, and its speed against the best of the curve; the worst of all starts."""
+    """Sizes measured until the choice, and its speed against the best of the curve; the worst of all
+    starts."""
     rows = []
     for name, curve in curves.CURVES.items():
         tries = [curves.settle(curve, row_bytes=1 << bits) for bits in STARTS]

@@ -1,7 +1,8 @@
 """Wrapped functions, and the searches of other projects, in the same simulated memories.
 
-Invariant: every attempt that ran out of memory counts, and sizes are compared by what they do: the calls that a batch
-takes, against the fewest that would fit. Cut evenly, 1,000 rows run in two calls whether 500 or 999 are allowed.
+Invariant: every attempt that ran out of memory counts, and sizes are compared by what they do: the calls that
+a batch takes, against the fewest that would fit. Cut evenly, 1,000 rows run in two calls whether 500 or 999
+are allowed.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ FOLLOWED_ROWS = 16 * CAP
 STEPS = 12
 """Most steps of our search."""
 PATIENCE = 3
-"""It ends earlier when so many steps in a row took no fewer calls: these are steps of work done, and each makes the
-bound tighter."""
+"""It ends earlier when so many steps in a row took no fewer calls: these are steps of work done, and each
+makes the bound tighter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
-"""`auto`: the policy when none is named. Memory first, then the fastest size below it, pressure and graph sizes on top.
+"""`auto`: the policy when none is named. Memory first, then the fastest size below it, pressure and graph
+sizes on top.
 
-Invariant: it answers what the chain `memory-model,throughput,pressure,buckets` would. While nothing bounds the step
-(the whole batch is known to fit, no pressure, no graphs) it asks only the one that learns speed. Once a settled step
-has come and gone, the same request has the same answer, and a report like the last one is shown to the look-out for
-changed times alone: a wrapped call that is not cut may cost 15 us in all.
+Invariant: it answers what the chain `memory-model,throughput,pressure,buckets` would. While nothing bounds
+the step (the whole batch is known to fit, no pressure, no graphs) it asks only the one that learns speed.
+Once a settled step has come and gone, the same request has the same answer, and a report like the last one is
+shown to the look-out for changed times alone: a wrapped call that is not cut may cost 15 us in all.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from microbatch_policies.speed.throughput import Throughput
 __all__ = ["Auto"]
 
 NEAR = 0.02
-"""How much slower than the fastest the size may be: memory is bounded already, so less than `throughput` alone."""
+"""How much slower than the fastest the size may be: memory is bounded already, so less than `throughput`
+alone."""
 
 
 class Auto:
@@ -68,8 +70,8 @@ class Auto:
                 self._speed.propose(self._request)  # the short cut did not ask it, so it awaits no report
         self._memory.observe(report)
         self._speed.observe(report)
-        settled = self._speed.at_rest is not None and report.peak_bytes is None
-        self._report = report if settled and _answers(report, self._request) else None
+        settled = asked and self._request is not None and self._speed.at_rest is not None
+        self._report = report if settled else None
 
     def state(self) -> Mapping[str, Any]:
         """What the members learned."""
@@ -85,7 +87,8 @@ class Auto:
 def _alike(report: StepReport, known: StepReport) -> bool:
     """Whether a clean step ran as `known` did: then its time may be news, and nothing else.
 
-    The memory model knows the size already, and learns a peak that the next reading shows from the earlier report.
+    The memory model knows the size already, and learns a peak that the next reading shows from the earlier
+    report.
     """
     return (
         report.memory_before is known.memory_before
@@ -97,14 +100,4 @@ def _alike(report: StepReport, known: StepReport) -> bool:
         and report.peak_bytes is None
         and not report.oom_sizes
         and not report.calibration
-    )
-
-
-def _answers(report: StepReport, request: SizingRequest | None) -> bool:
-    """Whether the step is one that was planned for this request."""
-    return (
-        request is not None
-        and report.memory_before is request.memory
-        and report.num_tokens == request.num_tokens
-        and report.signature == request.signature
     )

@@ -1,7 +1,7 @@
 """`buckets`: round the size down to one that has a captured graph, or to a fixed ladder.
 
-Invariant: never above the limit it was given; what is below the smallest bucket stays as it is. Rounding up would
-need padding that still fits, which is the backend's to know.
+Invariant: never above the limit it was given; what is below the smallest bucket stays as it is. Rounding up
+would need padding that still fits, which is the backend's to know.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ LADDER = (1, 2, 4, *range(8, 257, 8), *range(272, 1025, 16))
 class Buckets:
     """Rounds the limit of the policies before it (or the batch) down to one of `sizes`.
 
-    Without `sizes` these are the captured sizes, and where there are none, vLLM's ladder. Batches that are one
-    bucket already run whole.
+    Without `sizes` these are the captured sizes, and where there are none, vLLM's ladder. Batches that are
+    one bucket already run whole.
     """
 
     def __init__(self, sizes: Sequence[int] | None = None) -> None:
@@ -45,8 +45,8 @@ class Buckets:
 
 
 def round_down(size: int, sizes: Sequence[int], beyond: int | None = None) -> int:
-    """The largest of `sizes` (increasing) within `size`, or `size` below all of them; above all of them a multiple
-    of `beyond`."""
+    """The largest of `sizes` (increasing) within `size`, or `size` below all of them; above all of them a
+    multiple of `beyond`."""
     at = bisect_right(sizes, size)
     if not at:
         return size

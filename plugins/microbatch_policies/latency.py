@@ -1,8 +1,8 @@
 """`latency`: the largest size whose ubatches finish within a deadline.
 
-Fits t = t0 + t1 n to the seconds of single ubatches and keeps 8 % of the deadline free, as Clipper does, plus what
-recent ubatches took beyond the fit. Invariant: two different sizes were measured before a slope is believed
-(with one, BentoML's fit puts all time on it); a tighter deadline never gives a larger size.
+Fits t = t0 + t1 n to the seconds of single ubatches and keeps 8 % of the deadline free, as Clipper does, plus
+what recent ubatches took beyond the fit. Invariant: two different sizes were measured before a slope is
+believed (with one, BentoML's fit puts all time on it); a tighter deadline never gives a larger size.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Are the options of a policy what they must be; ArgumentValueError names the policy, the option and what to give."""
+"""Are the options of a policy what they must be; ArgumentValueError names the policy, the option and what to
+give."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ def number(policy: str, name: str, value: Any, most: float, *, zero: bool = Fals
     """A finite number above 0 (from 0 on if `zero`) and at most `most`; a bool or a text is none."""
     real = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not real or not (0 <= value if zero else 0 < value) or not value <= most:
+        least = "from" if zero else "above"
         raise ArgumentValueError(
-            f"{name}={value!r} of policy {policy!r}; give a number {'from' if zero else 'above'} 0 up to {most:g}"
+            f"{name}={value!r} of policy {policy!r}; give a number {least} 0 up to {most:g}"
         )
     return float(value)

@@ -1,9 +1,9 @@
 """`pressure`: shrink while memory is under pressure, grow back when it is gone.
 
-A Schmitt trigger (Ray's 0.85 and 0.65) decides when to act, a PI controller in velocity form on the logarithm of the
-size how much: between the two marks nothing flips from step to step. Invariant: at least one unit is always allowed,
-so a policy that waits for others' memory cannot wait for ever; a failed reading keeps the last value, since zero
-would be false safety.
+A Schmitt trigger (Ray's 0.85 and 0.65) decides when to act, a PI controller in velocity form on the logarithm
+of the size how much: between the two marks nothing flips from step to step. Invariant: at least one unit is
+always allowed, so a policy that waits for others' memory cannot wait for ever; a failed reading keeps the
+last value, since zero would be false safety.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ MOST_DOWN, MOST_UP = math.log(0.5), math.log(1.25)
 DEAD = 0.02
 """Distance from the aim within which nothing changes."""
 LEAST = math.log(2.0**-40)
-"""Smallest logarithm that is kept: below every batch, and from there growing back takes a bounded number of steps."""
+"""Smallest logarithm that is kept: below every batch, and from there growing back takes a bounded number of
+steps."""
 
 
 class Pressure:
@@ -51,7 +52,8 @@ class Pressure:
         return not self.engaged and self._log == 0.0 and (memory is None or memory.pressure < self._high)
 
     def propose(self, request: SizingRequest) -> Proposal:
-        """The share of the limit so far (or of the batch) that the pressure leaves: all of it when there is none."""
+        """The share of the limit so far (or of the batch) that the pressure leaves: all of it when there is
+        none."""
         pressure = self._last if request.memory is None else request.memory.pressure
         if pressure is not None:
             self._turn(pressure)
@@ -76,9 +78,9 @@ class Pressure:
     def _turn(self, pressure: float) -> None:
         """One step of the controller: `self._log` is the logarithm of the share of the size that is allowed.
 
-        A PI controller holds u = -P e - I sum(e), with the error e = pressure - aim. Its velocity form adds the
-        change of u alone, du = -P (e - e before) - I e: there is no sum that grows while the size is at a bound
-        (wind-up), and e - e before is how far the pressure moved.
+        A PI controller holds u = -P e - I sum(e), with the error e = pressure - aim. Its velocity form adds
+        the change of u alone, du = -P (e - e before) - I e: there is no sum that grows while the size is at a
+        bound (wind-up), and e - e before is how far the pressure moved.
         """
         self.engaged = pressure >= self._low if self.engaged else pressure >= self._high
         if self.engaged:

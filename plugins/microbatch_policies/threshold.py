@@ -1,7 +1,7 @@
 """`threshold`: split only batches that are large enough to gain from it, as vLLM's dual-batch overlap does.
 
-The defaults are vLLM's (`dbo_decode_token_threshold` 32, `dbo_prefill_token_threshold` 512); a batch of exactly the
-threshold is split, as in its code (its help text says "greater than").
+The defaults are vLLM's (`dbo_decode_token_threshold` 32, `dbo_prefill_token_threshold` 512); a batch of
+exactly the threshold is split, as in its code (its help text says "greater than").
 """
 
 from __future__ import annotations

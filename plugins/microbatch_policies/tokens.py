@@ -11,8 +11,8 @@ __all__ = ["Tokens"]
 class Tokens:
     """At most `max_tokens` units in one ubatch; None takes the configured budget.
 
-    The bound is hard: another policy of the chain cannot ask to run a larger batch whole. A request that is longer
-    than the budget runs alone (the planner sees to it).
+    The bound is hard: another policy of the chain cannot ask to run a larger batch whole. A request that is
+    longer than the budget runs alone (the planner sees to it).
     """
 
     def __init__(self, max_tokens: int | None = None) -> None:

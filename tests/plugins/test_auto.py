@@ -107,7 +107,8 @@ def test_a_settled_step_is_never_slower_than_the_plain_call(work: Work) -> None:
 
 
 SMALL = Work(
-    units=1024, workers=2, overhead=1e-3, pace=1e-7, cache=1024, penalty=0.0, own_threads=1.0, contention=1.2, cold=1.0
+    units=1024, workers=2, overhead=1e-3, pace=1e-7, cache=1024, penalty=0.0, own_threads=1.0,
+    contention=1.2, cold=1.0,
 )  # fmt: skip
 
 
@@ -133,8 +134,8 @@ READINGS = [
 ]
 REQUESTS = [
     SizingRequest(
-        num_tokens=units, num_requests=units, bytes_per_unit=64, largest_bytes_per_unit=64, signature="f4[16]",
-        memory=memory, workers=2, in_flight=2,
+        num_tokens=units, num_requests=units, bytes_per_unit=64, largest_bytes_per_unit=64,
+        signature="f4[16]", memory=memory, workers=2, in_flight=2,
     )
     for units in (8, 4096)
     for memory in READINGS

@@ -1,4 +1,5 @@
-"""The promises of the sizing table on fewer draws, so that a change that loses one is seen before the benchmark."""
+"""The promises of the sizing table on fewer draws, so that a change that loses one is seen before the
+benchmark."""
 
 from __future__ import annotations
 

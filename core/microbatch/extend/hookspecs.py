@@ -23,7 +23,8 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def microbatch_register_backends() -> Sequence[BackendInfo]:  # type: ignore[empty-body]
     """Announce backends. Called once, when backends are first listed or looked up.
 
-    The module that holds the hook must be light: name the class as text, and let the probe look without importing.
+    The module that holds the hook must be light: name the class as text, and let the probe look without
+    importing.
     A complete plugin::
 
         from importlib.util import find_spec

@@ -52,7 +52,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "5 bounded oscillation": ("settles",),
         "6 recovery": ("recovers_when_memory_returns",),
-        "7 no growth without evidence": ("part_full_batches_never_raise_the_size", "a_failed_step_teaches_nothing"),
+        "7 no growth without evidence": (
+            "part_full_batches_never_raise_the_size", "a_failed_step_teaches_nothing",
+        ),
         "8 only tested sizes are known good": ("what_it_settles_on_has_run",),
         "9 determinism": ("deterministic",),
         "10 round trip": ("state_survives_json", "foreign_state_is_refused"),
@@ -60,7 +62,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "12 nothing of a failed attempt is alive": ("nothing_of_a_failed_attempt_is_alive",),
     }
 )  # fmt: skip
-"""The twelve properties of a sizing policy and of what runs it, each with the checks (without `check_`) that show it."""
+"""The twelve properties of a sizing policy and of what runs it, each with the checks (without `check_`) that
+show it."""
 
 FOREIGN: tuple[Any, ...] = (
     {},
@@ -101,7 +104,8 @@ class PolicySuite(PolicySteps, PolicyEvidence):
 
     @prop(outcomes=st.lists(step_outcomes(), max_size=6), request=requests())
     def check_any_report_may_be_observed(self, outcomes: list[StepReport], request: SizingRequest) -> None:
-        """Reports of steps it was never asked about (a cut the caller gave) raise nothing and leave it usable."""
+        """Reports of steps it was never asked about (a cut the caller gave) raise nothing and leave it
+        usable."""
         policy = self.make()
         for outcome in outcomes:
             policy.observe(outcome)
@@ -112,8 +116,8 @@ class PolicySuite(PolicySteps, PolicyEvidence):
     def check_shrinks_below_a_failure(
         self, history: list[SimulatedStep], request: SizingRequest, recovered: bool
     ) -> None:
-        """Told that a step ran out of memory, it makes the next step of that kind smaller: its parts, or what runs at
-        a time.
+        """Told that a step ran out of memory, it makes the next step of that kind smaller: its parts, or what
+        runs at a time.
 
         It is told by `oom_sizes` in the report, whether the step then finished in smaller parts or failed.
         """
@@ -164,8 +168,8 @@ class PolicySuite(PolicySteps, PolicyEvidence):
     def check_settled_less_memory_never_gives_more(
         self, slope: int, fits: int, shares: tuple[float, float]
     ) -> None:
-        """Come to rest with less memory, it takes no more than come to rest with more; a search for speed that is still
-        going on may try another side of its curve first."""
+        """Come to rest with less memory, it takes no more than come to rest with more; a search for speed
+        that is still going on may try another side of its curve first."""
         device = _device(slope, slope, fits, 1)
         policy = self.make()
         for _ in range(40):

@@ -1,4 +1,5 @@
-"""What a policy may conclude from what it saw: no growth without evidence, nothing known good that did not run."""
+"""What a policy may conclude from what it saw: no growth without evidence, nothing known good that did not
+run."""
 
 from __future__ import annotations
 
@@ -40,8 +41,8 @@ class PolicyEvidence(PropertySuite):
     def check_part_full_batches_never_raise_the_size(
         self, history: list[SimulatedStep], request: SizingRequest, share: int, steps: int
     ) -> None:
-        """Batches far below the size, whose peaks are unknown, say nothing of larger ones: nothing that the passing of
-        as many steps would not say."""
+        """Batches far below the size, whose peaks are unknown, say nothing of larger ones: nothing that the
+        passing of as many steps would not say."""
         assume(request.num_tokens >= share)
         policy = self.make()
         request = replace(request, memory=None)

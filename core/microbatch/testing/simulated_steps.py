@@ -1,7 +1,7 @@
 """Steps as a sizing policy sees them: drawn requests, and what became of them, without running anything.
 
-Invariant: a report says what the planner would have run after the policy's answer: at least the longest request, at
-most the batch, cut evenly.
+Invariant: a report says what the planner would have run after the policy's answer: at least the longest
+request, at most the batch, cut evenly.
 """
 
 from __future__ import annotations

@@ -5,11 +5,6 @@ Invariant: no other file of this package has a tuned number. A budget is bytes t
 
 from __future__ import annotations
 
-__all__ = [
-    "EARLY", "EARLY_RISK", "GAP", "GROWN", "LEAST_NOISE", "LIFE", "LONGEST", "MISSES", "NOISE", "RIDGE", "SETTLED",
-    "SPARE", "SPARE_TRIED", "SPREAD", "TRUST", "UNMEASURED", "UNSEEN",
-]  # fmt: skip
-
 # Before two sizes were seen (memory_kind.py)
 UNSEEN = 64
 """Bytes of peak assumed per byte of input before anything ran."""
@@ -20,19 +15,22 @@ UNMEASURED = 16
 TRUST = 8
 """Largest factor by which a size may exceed all that ran."""
 EARLY = 8
-"""Peaks up to which a bound of `EARLY_RISK` is enough, where a failure can be tried again: a bound from few peaks is
-wide, and each size that it allows makes the next one tighter."""
+"""Peaks up to which a bound of `EARLY_RISK` is enough, where a failure can be tried again: a bound from few
+peaks is wide, and each size that it allows makes the next one tighter."""
 EARLY_RISK = 0.1
 """Chance that a peak exceeds the bound then."""
 SETTLED = 16
 """Peaks from which the model is solved anew (25 us) for every fourth one only, unless one surprises it."""
 SPREAD = 2
-"""Factor between the largest and the smallest size seen, below which the fit says nothing of sizes far below both."""
+"""Factor between the largest and the smallest size seen, below which the fit says nothing of sizes far below
+both."""
 SPARE = 1.1
-"""Factor of its own peak that the budget must have for a size that ran to be taken again, whatever the fit says."""
+"""Factor of its own peak that the budget must have for a size that ran to be taken again, whatever the fit
+says."""
 SPARE_TRIED = 1.02
-"""The same where a failure can be tried again. Three of eight traces of `benchmarks sizing` had two peaks, both near
-the limit, and no later one rose above their mark: they stayed at 0.89 of what fits, and reach 0.94 so."""
+"""The same where a failure can be tried again. Three of eight traces of `benchmarks sizing` had two peaks,
+both near the limit, and no later one rose above their mark: they stayed at 0.89 of what fits, and reach 0.94
+so."""
 MISSES = 32
 """Prediction errors kept for the margin."""
 

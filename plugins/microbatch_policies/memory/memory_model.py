@@ -1,11 +1,11 @@
 """`memory-model`: the largest size whose predicted peak is within the memory there is.
 
-Peak bytes of finished steps teach a weighted least-squares model; the answer is the largest size whose one-sided
-bound (1 % risk) fits the budget. Running out of memory is not a data point but a bound that expires. Until a peak was
-seen, a unit is assumed to need 64 times its input bytes.
+Peak bytes of finished steps teach a weighted least-squares model; the answer is the largest size whose
+one-sided bound (1 % risk) fits the budget. Running out of memory is not a data point but a bound that
+expires. Until a peak was seen, a unit is assumed to need 64 times its input bytes.
 
-Invariant: margins are bytes, never rows: 5 % of the rows is a whole row of a small limit. Rejected: probing to
-failure, since a process that takes too much on a CPU is killed.
+Invariant: margins are bytes, never rows: 5 % of the rows is a whole row of a small limit. Rejected: probing
+to failure, since a process that takes too much on a CPU is killed.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ __all__ = ["MemoryModel"]
 class MemoryModel:
     """Bounds the size by memory.
 
-    `risk` is the chance that a step's peak exceeds the bound; `share` the part of the usable memory that is planned
-    with (an explicit memory limit is planned with whole); `forgetting` how fast older peaks fade per step.
+    `risk` is the chance that a step's peak exceeds the bound; `share` the part of the usable memory that is
+    planned with (an explicit memory limit is planned with whole); `forgetting` how fast older peaks fade per
+    step.
     """
 
     def __init__(self, risk: float = 0.01, share: float = 0.95, forgetting: float = 0.99) -> None:
@@ -129,10 +130,11 @@ class MemoryModel:
     def _measured_late(self, request: SizingRequest) -> None:
         """Where the report had no peak, learn it from the highest mark of the reading after the step.
 
-        A mark that rose was raised by the step, unless it is just what is in use now: then it was set by what stayed
-        alive, and teaches nothing. One that stands where a step of this size had set it says that the size needed no
-        more this time either. Without that a settled size would show no second peak, and the bound would stay as wide
-        as after the first (benchmarks sizing, no noise: 0.94 of what fits, 1.00 with it).
+        A mark that rose was raised by the step, unless it is just what is in use now: then it was set by what
+        stayed alive, and teaches nothing. One that stands where a step of this size had set it says that the
+        size needed no more this time either. Without that a settled size would show no second peak, and the
+        bound would stay as wide as after the first (benchmarks sizing, no noise: 0.94 of what fits, 1.00 with
+        it).
         """
         late, self._late = self._late, None
         memory = request.memory

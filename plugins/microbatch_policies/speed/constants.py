@@ -1,22 +1,18 @@
 """Every tuned number of the speed policies in one table: what it is, and what was measured.
 
-Invariant: no other file of this package has a tuned number. Times are seconds; "best" is the least seconds per unit.
+Invariant: no other file of this package has a tuned number. Times are seconds; "best" is the least seconds
+per unit.
 """
 
 from __future__ import annotations
 
-__all__ = [
-    "ANSWERS", "CLEAR", "CLOSE", "COLD", "COLDEST", "COST_START", "DRIFT", "FAR", "FEW", "FIRST_PARTS", "GAIN", "HOPE",
-    "KEPT", "LEAST_BYTES", "LEAST_ROWS", "MOST", "MOST_NEAR", "MOST_SIZES", "NEAR", "PATIENCE", "PROMISING", "RECENT", "RECHECK",
-    "SECOND_CHANCE", "SHORT", "STRIDE", "TARGET_BYTES", "TINY_BYTES", "TINY_STEP", "UNEVEN", "WARM",
-]  # fmt: skip
-
 # The first size of a batch (first_size.py)
 TARGET_BYTES = 1 << 20
-"""Bytes of the largest input array of a part. Parts of 0.5 to 2 MiB are best on cores with 1 MiB of L2 cache."""
+"""Bytes of the largest input array of a part. Parts of 0.5 to 2 MiB are best on cores with 1 MiB of L2
+cache."""
 FIRST_PARTS = 256
-"""Parts of a first step. Nearest neighbours of 8192 x 64 floats among 16384 points need 25 MiB then, 97 MiB in 64
-parts, 1031 MiB in one."""
+"""Parts of a first step. Nearest neighbours of 8192 x 64 floats among 16384 points need 25 MiB then, 97 MiB
+in 64 parts, 1031 MiB in one."""
 LEAST_ROWS = 32
 """Rows below which a part is not made smaller for that: a matrix product reads its weights once per part."""
 LEAST_BYTES = 8 << 10
@@ -24,8 +20,8 @@ LEAST_BYTES = 8 << 10
 TINY_BYTES = 256 << 10
 """Batches with less input than this are run whole first."""
 COST_START = 8192
-"""First size in cost units (characters of text), about 1,600 tokens of English. MiniLM over the prose of the Python
-topics on two workers: 1,000 units 1.78 s, 2,000 1.76 s, 4,000 1.64 s, 8,000 1.61 s, 16,000 1.72 s."""
+"""First size in cost units (characters of text), about 1,600 tokens of English. MiniLM over the prose of the
+Python topics on two workers: 1,000 units 1.78 s, 2,000 1.76 s, 4,000 1.64 s, 8,000 1.61 s, 16,000 1.72 s."""
 
 # The search over sizes (unimodal_search.py, size_search.py)
 MOST = 8
@@ -43,12 +39,12 @@ CLOSE = 1.15
 SECOND_CHANCE = 2.5
 """The same for the whole batch, and for fewer workers: their first run starts the framework's own threads."""
 HOPE = 1.6
-"""Factor by which the largest part may be slower than the best, and the whole batch is still measured. The whole batch
-has the framework's own threads, a part has one, so parts do not tell: for a matrix product the largest part took 44 ms,
-the best part 29 ms, and the whole batch 29 ms."""
+"""Factor by which the largest part may be slower than the best, and the whole batch is still measured. The
+whole batch has the framework's own threads, a part has one, so parts do not tell: for a matrix product the
+largest part took 44 ms, the best part 29 ms, and the whole batch 29 ms."""
 FAR = 4
-"""Doublings between the largest measured part and the largest possible one, from which a part between them is measured
-before the whole batch."""
+"""Doublings between the largest measured part and the largest possible one, from which a part between them is
+measured before the whole batch."""
 KEPT = 5
 """Times kept of each size."""
 SHORT = 3e-4
@@ -58,8 +54,8 @@ SHORT = 3e-4
 UNEVEN = 1.15
 """Factor by which a first time must exceed the time without its slow parts to be doubted."""
 COLD = 4.0
-"""Factor of the best up to which a doubted first time is measured again. A chain of 8 torch operations took 57 ms on
-two workers; on one it took 119 ms the first time and 31 ms from then on."""
+"""Factor of the best up to which a doubted first time is measured again. A chain of 8 torch operations took
+57 ms on two workers; on one it took 119 ms the first time and 31 ms from then on."""
 FEW = 4
 """Fewer parts than this do not tell which of them were slow."""
 COLDEST = 4.0
@@ -67,7 +63,8 @@ COLDEST = 4.0
 
 # Fewer workers (fewer_workers.py)
 PROMISING = 1.1
-"""Factor of the best up to which a number of workers is still looked at, with another size or for a second time."""
+"""Factor of the best up to which a number of workers is still looked at, with another size or for a second
+time."""
 MOST_SIZES = 4
 """Sizes measured with each number of workers."""
 CLEAR = 1.15
@@ -79,8 +76,8 @@ RECHECK = 64
 DRIFT = 2.0
 """Factor by which the settled time may move before the search starts again."""
 PATIENCE = 8
-"""Settled steps before that is looked at; twice as many after each new start, since times move by themselves on a
-machine that is shared."""
+"""Settled steps before that is looked at; twice as many after each new start, since times move by themselves
+on a machine that is shared."""
 RECENT = 0.2
 """Weight of a new time in the mean that follows the settled time."""
 TINY_STEP = 1e-3

@@ -1,9 +1,8 @@
 """The first size to try, from what is known before anything ran: bytes, rows and workers.
 
-Reference: best parts on CPUs keep 0.5 to 2 MiB per live array and worker. A wide intermediate (distances to many
-points) does not show in the input, so a batch is also cut into 256 parts, where each still has 32 rows (matrix
-products read their weights once per part) and 8 KiB. Nearest neighbours of 8192 x 64 floats among 16384 points then
-need 25 MiB instead of 1031 in their very first step; with 64 parts it was 97 MiB.
+A part shall be about as large as a cache. But what a function makes of its input does not show in the input
+(distances to many points are far wider), so a batch is cut into 256 parts at least, as long as each has 32
+rows and 8 KiB.
 """
 
 from __future__ import annotations

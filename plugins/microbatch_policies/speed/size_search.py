@@ -1,11 +1,13 @@
 """Find the smallest size within 5 % of the fastest, on a grid of powers of two, from few measurements.
 
-Seconds per unit against the logarithm of the size fall, are flat, and rise again (fixed cost per part, then caches
-or memory run out), so a climb needs at most 8 sizes. The whole batch is an arm of its own: it runs without the
-schedule, so its time does not follow from those of the parts.
+An *arm* is something that can be measured: a size, named by its exponent of two, or the whole batch. Seconds
+per unit first fall with the size (each part has a fixed cost), then are flat, and then rise (caches are too
+small), so at most 8 sizes need to be measured. The whole batch is an arm of its own: it runs without a
+schedule, so the times of parts do not tell its time.
 
-Invariant: `choice` names only arms that were measured. Rejected: golden section that keeps what it once compared (one
-noisy comparison throws the best half away for good), bandits (they never stop paying for bad arms).
+Invariant: `choice` names only arms that were measured. Rejected: golden section that keeps what it once
+compared (one noisy comparison throws the best half away for good), bandits (they never stop paying for bad
+arms).
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ WHOLE = 1 << 20
 
 
 class SizeSearch:
-    """What is known of one kind of batch. Arms are exponents of two, or WHOLE; values are seconds per unit."""
+    """What is known of one kind of batch. Arms are exponents of two, or WHOLE; values are seconds per
+    unit."""
 
     __slots__ = ("_bad", "_hopes", "arms", "start")
 
@@ -53,12 +56,12 @@ class SizeSearch:
         self._hopes[arm] = seconds_per_unit if steady is None else steady
 
     def hopeful(self, arm: int, best: float) -> bool:
-        """Whether the only time of `arm` is slower than `best` for nothing but its slow parts."""
+        """Whether the only time of `arm` is slower than `best`, and would not be without its slow parts."""
         return len(self.arms[arm]) == 1 and self._hopes.get(arm, best) < best < self.value(arm)
 
     def doubtful(self, arm: int, best: float) -> bool:
-        """Whether the only time of `arm` is slower than `best` perhaps for being the first: it is an upper bound then,
-        and a second time settles it."""
+        """Whether the only time of `arm` is slower than `best` perhaps because it was the first one: then a
+        second time settles it."""
         if len(self.arms[arm]) != 1:
             return False
         value = self.value(arm)
@@ -71,18 +74,19 @@ class SizeSearch:
         self._hopes.clear()
 
     def refuse(self, arm: int) -> None:
-        """The arm was asked for and did not run (a memory bound lowered it); twice, and it is not asked again."""
+        """Note that the arm was asked for and another size ran (a memory bound lowered it). After the second
+        time it is not asked for again."""
         self._bad[arm] = self._bad.get(arm, 0) + 1
 
     def value(self, arm: int) -> float:
-        """Seconds per unit: the least of the samples, since what disturbs a measurement only adds."""
+        """Seconds per unit: the least of its times, since what disturbs a measurement only adds to it."""
         return min(self.arms[arm])
 
     def next_arm(self, low: int, high: int, *, whole: bool, units: int, repeat: bool = True) -> int | None:
         """The arm to measure next for a batch of `units`, or None when enough is known.
 
-        `low` and `high` bound the exponents; `whole` says whether the uncut batch may be tried, `repeat` whether
-        contenders that were measured only once are measured again.
+        `low` and `high` bound the exponents; `whole` says whether the uncut batch may be tried, `repeat`
+        whether contenders that were measured only once are measured again.
         """
         if self.start == WHOLE and whole and WHOLE not in self.arms and not self.refused(WHOLE):
             return WHOLE
@@ -99,9 +103,9 @@ class SizeSearch:
     def choice(self, low: int, high: int, *, whole: bool, near: float = NEAR) -> int | None:
         """The arm to settle on among those measured, or None if none of them may run.
 
-        That is the smallest whose time is at most `near` (a fraction) above the best. Against the whole batch the best
-        part counts with its median: threads side by side are now and then slow, and to cut for nothing is the worse
-        mistake.
+        That is the smallest size whose time is at most `near` (a fraction) above the best. The whole batch is
+        compared with the median time of the best size, not its least: threads side by side are now and then
+        slow, and to cut for nothing is the worse mistake.
         """
         parts = [arm for arm in self.arms if low <= arm <= high]
         if not parts:
@@ -148,7 +152,8 @@ class SizeSearch:
         return next_exponent({arm: self.value(arm) for arm in self.arms}, low, high, self.refused)
 
     def second_chance(self, low: int, high: int) -> int | None:
-        """A neighbour of the best size that may have lost for being cold: beyond one that is slower, all are."""
+        """A size next to the best whose only time may have been cold. If it is the faster one in truth, so
+        may be those beyond it, which the search would never measure."""
         parts = sorted(arm for arm in self.arms if low <= arm <= high)
         if not parts:
             return None
@@ -166,8 +171,8 @@ class SizeSearch:
         return self.value(max(parts)) <= HOPE * min(map(self.value, parts))
 
     def _on_the_way(self, low: int, high: int) -> int:
-        """WHOLE, or first a size between, where all that were measured are far smaller: the whole batch may need
-        many times their memory, and a larger part that is slow already says that it need not be tried."""
+        """WHOLE; but where all measured sizes are far smaller, a size between first. The whole batch may need
+        many times their memory, and if the larger part is slow already, it need not be tried."""
         largest = max((arm for arm in self.arms if low <= arm <= high), default=high)
         middle = (largest + high + 1) // 2
         return WHOLE if high - largest < FAR or self.refused(middle) else middle
@@ -187,7 +192,7 @@ class SizeSearch:
         return None
 
     def _rivals(self, allowed: list[int]) -> tuple[int, ...]:
-        """The whole batch and the best part size, where they are close: to cut for nothing is the worse mistake."""
+        """The whole batch and the best size, where they are close: they are measured three times."""
         parts = [arm for arm in allowed if arm != WHOLE]
         if WHOLE not in allowed or not parts:
             return ()

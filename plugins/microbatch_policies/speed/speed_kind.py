@@ -1,7 +1,7 @@
-"""What the search for speed knows of one kind of batch, and how its time develops once it has settled.
+"""What the search for speed knows of one kind of batch, and whether its time changes once it has settled.
 
-Invariant: a settled size is looked at again after fixed numbers of steps, and at once when its time has moved for good;
-noise of one step moves nothing.
+Invariant: the times of a settled size are measured again after fixed numbers of steps, and at once when they
+have moved for good. The noise of one step moves nothing.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class SpeedKind:
         """Take note of a settled step: whether all is as it was, or the times must be looked at again."""
         self.age += 1
         self.recent += RECENT * (seconds_per_unit - self.recent)
+        # outside 1 / DRIFT to DRIFT times the settled time
         moved = not self.expected <= self.recent * DRIFT <= self.expected * DRIFT * DRIFT
         if moved and self.age >= self.patience:
             return "moved"
@@ -58,8 +59,9 @@ class SpeedKind:
     def recheck_contenders(self) -> None:
         """Have the close sizes measured once more.
 
-        From the second time on also each number of workers that was slower than all of them, though by less than
-        four times: its only time may have been a bad one, and one such step in 256 costs at most 1.6 %.
+        From the second time on this holds also for each number of workers that was slower than all of them,
+        though by less than four times. Its only time may have been a bad one, and one such step in 256 costs
+        at most 1.6 %.
         """
         again = self.recheck > RECHECK
         self.age = 0

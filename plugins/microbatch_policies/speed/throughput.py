@@ -1,12 +1,11 @@
 """`throughput`: the smallest size within 5 % of the fastest, found by measuring the first steps.
 
-The search starts where one live array of a part is near the cache (1 MiB: 0.5 to 2 MiB is best on cores with 1 MiB
-of L2), and with enough parts that intermediates much wider than the input stay small too: a caller with a single
-large step gets a good size at once. What is learned holds for one signature and size class (power of two of the
-batch). Then the fastest size is tried with fewer workers: chains of short operations hold the interpreter's lock for
-so much of their time that two threads are slower than one (measured on 2 cores: a chain of 8 torch operations takes
-33-40 ms on two workers, 21-30 ms on one). Invariant: settled, a step costs two dictionary look-ups; the clock is the
-number of reports, so the same reports give the same sizes.
+The first size is one that is mostly good (`first_size`), so a caller with a single large step has it at once.
+Then other sizes are measured (`size_search`), and the fastest of them with fewer workers (`fewer_workers`).
+What is learned holds for one signature, number of workers and size class (power of two of the batch).
+
+Invariant: once settled, a step costs two dictionary look-ups. There is no clock but the reports, so the same
+reports give the same sizes.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from microbatch_policies.option_checks import number
 from microbatch_policies.speed.constants import ANSWERS, GAIN, MOST_NEAR, NEAR, SHORT, TINY_STEP, WARM
 from microbatch_policies.speed.fewer_workers import fewer_choice, fewer_win, next_fewer
 from microbatch_policies.speed.first_size import start_size
-from microbatch_policies.speed.size_proposals import allowed_sizes, crew_name, size_name, trial
+from microbatch_policies.speed.size_proposals import allowed_sizes, proposal_for, size_name, workers_name
 from microbatch_policies.speed.size_search import WHOLE, SizeSearch
 from microbatch_policies.speed.speed_kind import SpeedKind
 from microbatch_policies.speed.steady_seconds import steady_seconds
@@ -75,7 +74,8 @@ class Throughput:
             self._learn(kind, arm, report)
 
     def rest(self, kind: SpeedKind, report: StepReport) -> bool:
-        """Learn the time of one more step with the settled size; False where the times must be looked at again."""
+        """Learn the time of one more step with the settled size; False where the times must be looked at
+        again."""
         state = kind.look(report.seconds / max(1, report.num_tokens))
         if state == "settled":
             return True
@@ -88,7 +88,7 @@ class Throughput:
         return False
 
     def state(self) -> Mapping[str, Any]:
-        """Times per unit of each kind and size."""
+        """Seconds per unit of each kind and size."""
         kinds = [[list(key), *kind.as_json()] for key, kind in self._kinds.items()]
         return state_of("throughput", kinds=kinds)
 
@@ -113,16 +113,16 @@ class Throughput:
         if not _tiny_and_short(search, units):
             arm = search.next_arm(low, high, whole=whole, units=units, repeat=False)
             if arm is None and _worth_fewer(kind, request):
-                trial_of_fewer = next_fewer(search, kind.fewer, request.workers, low, high, whole=whole)
-                fewer, arm = trial_of_fewer or (None, None)
+                fewer_next = next_fewer(search, kind.fewer, request.workers, low, high, whole=whole)
+                fewer, arm = fewer_next or (None, None)
             if arm is None and not fewer_win(search, kind.fewer, low, high):
                 arm = search.next_arm(low, high, whole=whole, units=units)
         self._current, self._arm, self._fewer = kind, arm, fewer
         if arm is None:
             proposal = self._settle(kind, request, low, high, whole)
         else:
-            crew = "" if fewer is None else f" on {crew_name(fewer)}"
-            proposal = trial(arm, request, f"measuring {size_name(arm, request.unit)}{crew}", fewer)
+            on = "" if fewer is None else f" on {workers_name(fewer)}"
+            proposal = proposal_for(arm, request, f"measuring {size_name(arm, request.unit)}{on}", fewer)
         self._limit = proposal.limit
         return proposal
 
@@ -130,14 +130,14 @@ class Throughput:
         arm = kind.search.choice(low, high, whole=whole, near=self._near)
         if arm is None:
             arm = high if not whole else min(max(kind.search.start, low), high)
-            return trial(arm, request, "no measured size may run")
-        proposal = trial(arm, request, _reason(kind.search, arm, request.unit, self._near))
+            return proposal_for(arm, request, "no measured size may run")
+        proposal = proposal_for(arm, request, _reason(kind.search, arm, request.unit, self._near))
         kind.settle(kind.search.value(arm))
         better = fewer_choice(kind.fewer, low, high, self._near)
         if better is not None and kind.fewer[better[0]].value(better[1]) * GAIN < kind.expected:
             count, arm = better
-            name = f"{size_name(arm, request.unit)} on {crew_name(count)}"
-            proposal = trial(arm, request, f"{name} is faster than on {request.workers}", count)
+            name = f"{size_name(arm, request.unit)} on {workers_name(count)}"
+            proposal = proposal_for(arm, request, f"{name} is faster than on {request.workers}", count)
             kind.settle(kind.fewer[count].value(arm))
         if len(self._settled) >= ANSWERS:
             self._settled.clear()

@@ -216,7 +216,8 @@ def test_close_sizes_are_not_taken_for_a_slope() -> None:
 
 
 def test_what_ran_with_room_to_spare_may_run_again() -> None:
-    """The whole batch is not gathered: 627 rows need no more than the line through 35, 105 and 314 says of 314."""
+    """The whole batch is not gathered: 627 rows need no more than the line through 35, 105 and 314 says of
+    314."""
     kind = kind_of((35, 697.0), (105, 837.0), (314, 1253.0), (627, 1254.0), total=627)
     assert kind.largest(2360.0, 627, 0) == 627
     assert kind.largest(1260.0, 627, 0) < 627

@@ -23,7 +23,8 @@ def measured(seconds: list[float], start: int, refused: frozenset[int] = frozens
 
 @st.composite
 def unimodal(draw: st.DrawFn, top: int) -> list[float]:
-    """Seconds that fall to one least value and rise from there, by steps as small as 1 % and as large as threefold."""
+    """Seconds that fall to one least value and rise from there, by steps as small as 1 % and as large as
+    threefold."""
     steps = st.floats(1.01, 3.0)
     best = draw(st.integers(0, top))
     falling = list(accumulate([1.0] + [draw(steps) for _ in range(best)], lambda a, b: a * b))
