@@ -333,7 +333,7 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=30,
         what="cutting must gain more than 3 % over the whole batch",
         path=SEARCH,
-        text="        if whole and WHOLE in self.arms and self.value(WHOLE) <= rival * GAIN:\n            return WHOLE\n",
+        text="        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= rival * GAIN:\n            return WHOLE\n",
         instead="",
         test="tests/plugins/test_auto.py::test_a_settled_step_is_never_slower_than_the_plain_call",
     ),

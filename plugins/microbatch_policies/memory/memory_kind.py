@@ -23,7 +23,7 @@ from microbatch_policies.memory.constants import (
     TRUST,
     UNMEASURED,
     UNSEEN,
-)  # fmt: skip
+)
 from microbatch_policies.memory.least_squares import Fit, LeastSquares, quantile
 
 __all__ = ["MemoryKind"]

@@ -15,7 +15,7 @@ from microbatch_policies.speed.constants import (
     LEAST_ROWS,
     TARGET_BYTES,
     TINY_BYTES,
-)  # fmt: skip
+)
 
 __all__ = ["start_size"]
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from microbatch.extend.records import Proposal, SizingRequest
 from microbatch_policies.buckets import round_down
-from microbatch_policies.speed.size_search import WHOLE
+from microbatch_policies.speed.arms import WHOLE, Allowed
 
 __all__ = ["allowed_sizes", "proposal_for", "size_name", "workers_name"]
 
 
-def allowed_sizes(request: SizingRequest) -> tuple[int, int, bool]:
-    """Least and largest exponent that may be tried, and whether the whole batch may."""
+def allowed_sizes(request: SizingRequest) -> Allowed:
+    """What may be tried for this batch, below the limit of the policies before."""
     units = max(1, request.num_tokens)
     # least: room for the longest request, and at most 2^14 parts; largest: one part for each worker, at least
     # two
@@ -26,7 +26,7 @@ def allowed_sizes(request: SizingRequest) -> tuple[int, int, bool]:
     if bound < units:
         high = min(high, max(0, bound.bit_length() - 1))
         low = min(low, high)
-    return low, high, bound >= units
+    return Allowed(low=low, high=high, whole=bound >= units)
 
 
 def proposal_for(arm: int, request: SizingRequest, reason: str, workers: int | None = None) -> Proposal:

@@ -16,6 +16,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from microbatch_policies.speed.arms import WHOLE, Allowed
 from microbatch_policies.speed.constants import (
     CLOSE,
     COLD,
@@ -27,13 +28,10 @@ from microbatch_policies.speed.constants import (
     SECOND_CHANCE,
     SHORT,
     UNEVEN,
-)  # fmt: skip
+)
 from microbatch_policies.speed.unimodal_search import next_exponent
 
-__all__ = ["WHOLE", "SizeSearch"]
-
-WHOLE = 1 << 20
-"""The arm of the uncut batch; larger than any exponent."""
+__all__ = ["SizeSearch"]
 
 
 class SizeSearch:
@@ -82,37 +80,38 @@ class SizeSearch:
         """Seconds per unit: the least of its times, since what disturbs a measurement only adds to it."""
         return min(self.arms[arm])
 
-    def next_arm(self, low: int, high: int, *, whole: bool, units: int, repeat: bool = True) -> int | None:
+    def next_arm(self, allowed: Allowed, units: int, *, repeat: bool = True) -> int | None:
         """The arm to measure next for a batch of `units`, or None when enough is known.
 
-        `low` and `high` bound the exponents; `whole` says whether the uncut batch may be tried, `repeat`
-        whether contenders that were measured only once are measured again.
+        `repeat` says whether contenders that were measured only once are measured again.
         """
-        if self.start == WHOLE and whole and WHOLE not in self.arms and not self.refused(WHOLE):
+        try_whole = allowed.whole and WHOLE not in self.arms and not self.refused(WHOLE)
+        if self.start == WHOLE and try_whole:
             return WHOLE
-        short = bool(self.arms) and self._short(units)
-        arm = None if short else self._explore(low, high)
-        if arm is None and not short:
-            arm = self.second_chance(low, high)
+        short = bool(self.arms) and min(map(self.value, self.arms)) * units < SHORT
+        arm = None
+        if not short:
+            arm = self._explore(allowed)
+            arm = self.second_chance(allowed) if arm is None else arm
         if arm is not None:
             return arm
-        if whole and WHOLE not in self.arms and not self.refused(WHOLE) and self._whole_may_win(high):
-            return WHOLE if short else self._on_the_way(low, high)
-        return self._again(low, high, whole) if repeat else None
+        if try_whole and self._whole_may_win(allowed):
+            return WHOLE if short else self._on_the_way(allowed)
+        return self._again(allowed) if repeat else None
 
-    def choice(self, low: int, high: int, *, whole: bool, near: float = NEAR) -> int | None:
+    def choice(self, allowed: Allowed, near: float = NEAR) -> int | None:
         """The arm to settle on among those measured, or None if none of them may run.
 
         That is the smallest size whose time is at most `near` (a fraction) above the best. The whole batch is
         compared with the median time of the best size, not its least: threads side by side are now and then
         slow, and to cut for nothing is the worse mistake.
         """
-        parts = [arm for arm in self.arms if low <= arm <= high]
+        parts = allowed.sizes(self.arms)
         if not parts:
-            return WHOLE if whole and WHOLE in self.arms else None
+            return WHOLE if allowed.whole and WHOLE in self.arms else None
         best = min(map(self.value, parts))
         rival = statistics.median(self.arms[min(parts, key=self.value)])
-        if whole and WHOLE in self.arms and self.value(WHOLE) <= rival * GAIN:
+        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= rival * GAIN:
             return WHOLE
         return min(arm for arm in parts if self.value(arm) <= best * (1 + near))
 
@@ -141,20 +140,18 @@ class SizeSearch:
         """Whether it was asked for in vain too often."""
         return self._bad.get(arm, 0) > 1
 
-    def _short(self, units: int) -> bool:
-        return min(map(self.value, self.arms)) * units < SHORT
-
-    def _explore(self, low: int, high: int) -> int | None:
-        """The next exponent of the climb, None once the best has a worse one on both sides."""
-        if not any(low <= arm <= high for arm in self.arms):
-            first = min(max(self.start, low), high) if self.start != WHOLE else high
+    def _explore(self, allowed: Allowed) -> int | None:
+        """The next size of the search, None once the best has a worse one on both sides."""
+        low, high = allowed.low, allowed.high
+        if not allowed.sizes(self.arms):
+            first = min(max(self.start, low), high)  # WHOLE is above `high`
             return None if self.refused(first) else first
         return next_exponent({arm: self.value(arm) for arm in self.arms}, low, high, self.refused)
 
-    def second_chance(self, low: int, high: int) -> int | None:
+    def second_chance(self, allowed: Allowed) -> int | None:
         """A size next to the best whose only time may have been cold. If it is the faster one in truth, so
         may be those beyond it, which the search would never measure."""
-        parts = sorted(arm for arm in self.arms if low <= arm <= high)
+        parts = sorted(allowed.sizes(self.arms))
         if not parts:
             return None
         best = min(parts, key=self.value)
@@ -164,37 +161,37 @@ class SizeSearch:
                 return arm
         return None
 
-    def _whole_may_win(self, high: int) -> bool:
-        parts = [arm for arm in self.arms if arm <= high]
+    def _whole_may_win(self, allowed: Allowed) -> bool:
+        parts = [arm for arm in self.arms if arm <= allowed.high]
         if not parts:
             return True
         return self.value(max(parts)) <= HOPE * min(map(self.value, parts))
 
-    def _on_the_way(self, low: int, high: int) -> int:
+    def _on_the_way(self, allowed: Allowed) -> int:
         """WHOLE; but where all measured sizes are far smaller, a size between first. The whole batch may need
         many times their memory, and if the larger part is slow already, it need not be tried."""
-        largest = max((arm for arm in self.arms if low <= arm <= high), default=high)
-        middle = (largest + high + 1) // 2
-        return WHOLE if high - largest < FAR or self.refused(middle) else middle
+        largest = max(allowed.sizes(self.arms), default=allowed.high)
+        middle = (largest + allowed.high + 1) // 2
+        return WHOLE if allowed.high - largest < FAR or self.refused(middle) else middle
 
-    def _again(self, low: int, high: int, whole: bool) -> int | None:
+    def _again(self, allowed: Allowed) -> int | None:
         """A contender that was measured only once."""
-        allowed = [a for a in self.arms if low <= a <= high or (a == WHOLE and whole)]
-        if len(allowed) < 2:
+        parts, tried_whole = allowed.sizes(self.arms), allowed.whole and WHOLE in self.arms
+        contenders = [*parts, WHOLE] if tried_whole else parts
+        if len(contenders) < 2:
             return None
-        best = min(map(self.value, allowed))
-        rivals = self._rivals(allowed)
-        for arm in sorted(allowed, key=self.value):
+        best = min(map(self.value, contenders))
+        rivals = self._rivals(parts) if tried_whole else ()
+        for arm in sorted(contenders, key=self.value):
             factor = SECOND_CHANCE if arm == WHOLE else CLOSE
             wanted = 3 if arm in rivals else 2
             if len(self.arms[arm]) < wanted and self.value(arm) <= best * factor and not self.refused(arm):
                 return arm
         return None
 
-    def _rivals(self, allowed: list[int]) -> tuple[int, ...]:
+    def _rivals(self, parts: list[int]) -> tuple[int, ...]:
         """The whole batch and the best size, where they are close: they are measured three times."""
-        parts = [arm for arm in allowed if arm != WHOLE]
-        if WHOLE not in allowed or not parts:
+        if not parts:
             return ()
         best = min(parts, key=self.value)
         low, high = sorted((self.value(best), self.value(WHOLE)))

@@ -16,11 +16,12 @@ from typing import Any
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch_policies.kept import KINDS, own_state, remember, state_of
 from microbatch_policies.option_checks import number
+from microbatch_policies.speed.arms import WHOLE, Allowed
 from microbatch_policies.speed.constants import ANSWERS, GAIN, MOST_NEAR, NEAR, SHORT, TINY_STEP, WARM
 from microbatch_policies.speed.fewer_workers import fewer_choice, fewer_win, next_fewer
 from microbatch_policies.speed.first_size import start_size
 from microbatch_policies.speed.size_proposals import allowed_sizes, proposal_for, size_name, workers_name
-from microbatch_policies.speed.size_search import WHOLE, SizeSearch
+from microbatch_policies.speed.size_search import SizeSearch
 from microbatch_policies.speed.speed_kind import SpeedKind
 from microbatch_policies.speed.steady_seconds import steady_seconds
 
@@ -28,7 +29,8 @@ __all__ = ["Throughput"]
 
 
 Key = tuple[str, int, int]
-Settled = tuple[Proposal, SpeedKind, int, int | None, tuple[int, int, bool]]
+ANY = Allowed(low=0, high=62, whole=True)
+Settled = tuple[Proposal, SpeedKind, int, int | None, Allowed]
 """The answer, its kind, and what it holds for: workers, limit of the chain, and what that limit allows."""
 
 
@@ -108,32 +110,33 @@ class Throughput:
         self.at_rest = None
         kind, units = self._kind(request), request.num_tokens
         search = kind.search
-        low, high, whole = allowed_sizes(request)
+        allowed = allowed_sizes(request)
         arm = fewer = None
         if not _tiny_and_short(search, units):
-            arm = search.next_arm(low, high, whole=whole, units=units, repeat=False)
+            arm = search.next_arm(allowed, units, repeat=False)
             if arm is None and _worth_fewer(kind, request):
-                fewer_next = next_fewer(search, kind.fewer, request.workers, low, high, whole=whole)
+                fewer_next = next_fewer(search, kind.fewer, request.workers, allowed)
                 fewer, arm = fewer_next or (None, None)
-            if arm is None and not fewer_win(search, kind.fewer, low, high):
-                arm = search.next_arm(low, high, whole=whole, units=units)
+            if arm is None and not fewer_win(search, kind.fewer, allowed):
+                arm = search.next_arm(allowed, units)
         self._current, self._arm, self._fewer = kind, arm, fewer
         if arm is None:
-            proposal = self._settle(kind, request, low, high, whole)
+            proposal = self._settle(kind, request, allowed)
         else:
             on = "" if fewer is None else f" on {workers_name(fewer)}"
             proposal = proposal_for(arm, request, f"measuring {size_name(arm, request.unit)}{on}", fewer)
         self._limit = proposal.limit
         return proposal
 
-    def _settle(self, kind: SpeedKind, request: SizingRequest, low: int, high: int, whole: bool) -> Proposal:
-        arm = kind.search.choice(low, high, whole=whole, near=self._near)
+    def _settle(self, kind: SpeedKind, request: SizingRequest, allowed: Allowed) -> Proposal:
+        arm = kind.search.choice(allowed, self._near)
         if arm is None:
-            arm = high if not whole else min(max(kind.search.start, low), high)
+            start = max(kind.search.start, allowed.low)
+            arm = min(start, allowed.high) if allowed.whole else allowed.high
             return proposal_for(arm, request, "no measured size may run")
         proposal = proposal_for(arm, request, _reason(kind.search, arm, request.unit, self._near))
         kind.settle(kind.search.value(arm))
-        better = fewer_choice(kind.fewer, low, high, self._near)
+        better = fewer_choice(kind.fewer, allowed, self._near)
         if better is not None and kind.fewer[better[0]].value(better[1]) * GAIN < kind.expected:
             count, arm = better
             name = f"{size_name(arm, request.unit)} on {workers_name(count)}"
@@ -142,7 +145,7 @@ class Throughput:
         if len(self._settled) >= ANSWERS:
             self._settled.clear()
         key = (request.signature, request.num_tokens)
-        self._settled[key] = (proposal, kind, request.workers, request.limit, (low, high, whole))
+        self._settled[key] = (proposal, kind, request.workers, request.limit, allowed)
         return proposal
 
     def _kind(self, request: SizingRequest) -> SpeedKind:
@@ -160,7 +163,7 @@ class Throughput:
             key=lambda other: abs(other[1] - key[1]),
             default=None,
         )
-        arm = None if near is None else self._kinds[near].search.choice(0, 62, whole=True)
+        arm = None if near is None else self._kinds[near].search.choice(ANY)
         if arm is not None and arm != WHOLE:
             return arm
         size = start_size(request)
