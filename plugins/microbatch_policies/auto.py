@@ -71,7 +71,8 @@ class Auto:
         self._memory.observe(report)
         self._speed.observe(report)
         settled = asked and self._request is not None and self._speed.at_rest is not None
-        self._report = report if settled else None
+        learned = report.peak_bytes is not None  # the whole batch may not be known to fit any more
+        self._report = report if settled and not learned else None
 
     def state(self) -> Mapping[str, Any]:
         """What the members learned."""

@@ -144,7 +144,7 @@ ONE_STEP = st.tuples(
     st.sampled_from(REQUESTS),
     st.integers(1, 12),
     st.sampled_from([1e-4, 1e-4, 5e-4, 1e-2]),
-    st.sampled_from(["ran", "ran", "ran", "peak", "recovered", "failed", "not asked"]),
+    st.sampled_from(["ran", "ran", "ran", "peak", "peak beyond", "recovered", "failed", "not asked"]),
 )
 """What is asked, how often in a row, the seconds of each step, and what becomes of the last of them."""
 
@@ -153,8 +153,8 @@ def ended(request: SizingRequest, answer: Proposal, seconds: float, end: str) ->
     """The report of one step; of one that was not asked for, the caller had given the cut."""
     made = report(SimulatedStep(request=request, outcome="ran, peak unknown"), answer, 0)
     made = replace(made, seconds=seconds)
-    if end == "peak":
-        return replace(made, peak_bytes=1 << 21)
+    if end in ("peak", "peak beyond"):
+        return replace(made, peak_bytes=1 << 21 if end == "peak" else 1 << 35)
     if end == "recovered":
         return replace(made, oom_sizes=(max(made.sizes),))
     return replace(made, failure=FailureKind.OTHER) if end == "failed" else made

@@ -101,7 +101,7 @@ class Checked:
 class Chain:
     """Policies asked one after another; each may only lower the limit.
 
-    It is a policy itself, and is public: third parties may build their own policy of others with it, as `auto` does.
+    It is a policy itself, and public: third parties may build a policy out of others with it, as `auto` does.
     "Do not split" of one holds unless another's bound is `hard` and below the batch. A member sees the lowest
     limit so far as `request.limit`. Members are `(name, policy)` or policies that `checked` made.
     """

@@ -44,7 +44,7 @@ class MemoryKind:
         self.bracket = Bracket()
         self.ran = 0
         """The largest size that ran."""
-        self.mark = (0, 0, 0)
+        self.mark: tuple[int, int, int] = (0, 0, 0)
         """Size, batch and highest mark of the step that last raised the mark of a device."""
         self.version = 0
         """Goes up when `need` may answer otherwise than before."""

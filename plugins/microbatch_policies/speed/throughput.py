@@ -27,9 +27,10 @@ from microbatch_policies.speed.steady_seconds import steady_seconds
 
 __all__ = ["Throughput"]
 
-
 Key = tuple[str, int, int]
+"""Signature, size class (bits of the number of units) and workers."""
 ANY = Allowed(low=0, high=62, whole=True)
+"""All sizes, and the whole batch."""
 Settled = tuple[Proposal, SpeedKind, int, int | None, Allowed]
 """The answer, its kind, and what it holds for: workers, limit of the chain, and what that limit allows."""
 
