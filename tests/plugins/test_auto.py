@@ -175,3 +175,12 @@ def test_the_short_cut_for_a_settled_step_answers_and_learns_as_the_long_way(
                 if end == "not asked":
                     policy.observe(replace(made, sizes=(request.num_tokens,), limit=None, ubatch_seconds=()))
         assert short.state() == long.state()
+
+
+def test_a_peak_beyond_the_memory_ends_the_short_cut() -> None:
+    policy, request = Auto(), REQUESTS[0]
+    for end in ["ran"] * 12 + ["peak beyond"]:
+        answer = policy.propose(request)
+        policy.observe(ended(request, answer, 1e-4, end))
+    assert not answer.split
+    assert policy.propose(request).split
