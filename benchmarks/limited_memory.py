@@ -1,5 +1,4 @@
-"""A simulated memory with a limit, and a backend on which wrappers run in it: what `sizing` measures, without
-a device.
+"""A simulated memory with a limit, and a backend on which wrappers run in it: what `sizing` measures.
 
 A call with n rows needs `fixed + slope * n` bytes, with relative noise of its own, and raises MemoryError
 above the limit. Invariant: recovery, planner and policy are the real ones; only the memory is simulated. It

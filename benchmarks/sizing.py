@@ -1,5 +1,4 @@
-"""The sizing table: wrapped functions against the searches of other projects, on the same drawn limits and
-traces.
+"""The sizing table: wrapped functions and the searches of other projects on the same limits and traces.
 
 Ours are steps of real wrappers: planner, policy and recovery are those that users get. Memory and time are
 simulated, so the figures are the same on every machine, except for what a call costs.
@@ -97,8 +96,7 @@ def false_bounds() -> Row:
 
 
 def throughput() -> list[Row]:
-    """Sizes measured until the choice, and its speed against the best of the curve; the worst of all
-    starts."""
+    """Sizes measured until the choice, and its speed against the best; the worst of all starts."""
     rows = []
     for name, curve in curves.CURVES.items():
         tries = [curves.settle(curve, row_bytes=1 << bits) for bits in STARTS]

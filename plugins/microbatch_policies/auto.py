@@ -1,5 +1,4 @@
-"""`auto`: the policy when none is named. Memory first, then the fastest size below it, pressure and graph
-sizes on top.
+"""`auto`, the policy when none is named: memory, the fastest size below it, pressure and graph sizes on top.
 
 Invariant: it answers what the chain `memory-model,throughput,pressure,buckets` would. While nothing bounds
 the step (the whole batch is known to fit, no pressure, no graphs) it asks only the one that learns speed.
@@ -23,8 +22,7 @@ from microbatch_policies.speed.throughput import Throughput
 __all__ = ["Auto"]
 
 NEAR = 0.02
-"""How much slower than the fastest the size may be: memory is bounded already, so less than `throughput`
-alone."""
+"""How much slower than the fastest the size may be: memory is bounded already, so less than `throughput`."""
 
 
 class Auto:
@@ -88,8 +86,7 @@ class Auto:
 def _alike(report: StepReport, known: StepReport) -> bool:
     """Whether a clean step ran as `known` did: then its time may be news, and nothing else.
 
-    The memory model knows the size already, and learns a peak that the next reading shows from the earlier
-    report.
+    The memory model knows the size, and learns a peak that the next reading shows from the earlier report.
     """
     return (
         report.memory_before is known.memory_before

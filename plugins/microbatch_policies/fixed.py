@@ -17,8 +17,7 @@ class Fixed:
         self._last: tuple[int, int, Proposal] = (0, 0, Proposal())
 
     def propose(self, request: SizingRequest) -> Proposal:
-        """The size that gives the count; the same object for the same numbers, which spares the check of
-        it."""
+        """The size that gives the count; the same object for the same numbers, which spares its check."""
         count = self._num_ubatches or request.num_ubatches
         tokens, last_count, answer = self._last
         if tokens != request.num_tokens or last_count != count:

@@ -1,5 +1,4 @@
-"""Are the options of a policy what they must be; ArgumentValueError names the policy, the option and what to
-give."""
+"""Are the options of a policy what they must be; ArgumentValueError names policy, option and remedy."""
 
 from __future__ import annotations
 

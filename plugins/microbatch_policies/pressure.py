@@ -28,8 +28,7 @@ MOST_DOWN, MOST_UP = math.log(0.5), math.log(1.25)
 DEAD = 0.02
 """Distance from the aim within which nothing changes."""
 LEAST = math.log(2.0**-40)
-"""Smallest logarithm that is kept: below every batch, and from there growing back takes a bounded number of
-steps."""
+"""Smallest logarithm that is kept: below every batch, and growing back from it takes 125 steps."""
 
 
 class Pressure:
@@ -52,8 +51,7 @@ class Pressure:
         return not self.engaged and self._log == 0.0 and (memory is None or memory.pressure < self._high)
 
     def propose(self, request: SizingRequest) -> Proposal:
-        """The share of the limit so far (or of the batch) that the pressure leaves: all of it when there is
-        none."""
+        """The share of the limit so far (or of the batch) that the pressure leaves: all without any."""
         pressure = self._last if request.memory is None else request.memory.pressure
         if pressure is not None:
             self._turn(pressure)

@@ -144,8 +144,7 @@ class SizingRequest:
     decode: bool = False
     """Whether every request has exactly one token (decode rather than prefill)."""
     step: int = 0
-    """Number of the call of the wrapper, from 0; later calls with the same numbers may show the same
-    request."""
+    """Number of the call of the wrapper, from 0; later calls like it may show the same request."""
     probe: bool = False
     """Whether a part that does not fit raises, and can be tried again smaller (a device); where it kills the
     process (host memory) a policy must not try what it does not know to fit."""
@@ -216,8 +215,7 @@ class StepReport:
     graph_hits: int = 0
     """Ubatches replayed from a captured graph."""
     graph_misses: int = 0
-    """Ubatches that ran as they are although graphs were asked for; `reason` says why where that will not
-    change."""
+    """Ubatches that ran as they are although graphs were asked for; `reason` says why if that stays so."""
     graph_captures: int = 0
     """Graphs captured in this step."""
     calibration: bool = False

@@ -37,8 +37,7 @@ class GivenBackends(Plugins):
 
 
 class GivenPolicy(GivenBackends):
-    """`wrap(f, plugins=GivenPolicy(policy))` asks `policy`, whatever its name, on the given backends if there
-    are any.
+    """`wrap(f, plugins=GivenPolicy(policy))` asks `policy`, whatever its name; backends may be given too.
 
     Backends that are not given are those of the process: looking one up anew takes 5 ms, longer than a step.
     """

@@ -62,8 +62,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "12 nothing of a failed attempt is alive": ("nothing_of_a_failed_attempt_is_alive",),
     }
 )  # fmt: skip
-"""The twelve properties of a sizing policy and of what runs it, each with the checks (without `check_`) that
-show it."""
+"""The twelve properties of a sizing policy and of what runs it, each with the checks that show it."""
 
 FOREIGN: tuple[Any, ...] = (
     {},
@@ -104,8 +103,7 @@ class PolicySuite(PolicySteps, PolicyEvidence):
 
     @prop(outcomes=st.lists(step_outcomes(), max_size=6), request=requests())
     def check_any_report_may_be_observed(self, outcomes: list[StepReport], request: SizingRequest) -> None:
-        """Reports of steps it was never asked about (a cut the caller gave) raise nothing and leave it
-        usable."""
+        """Reports of steps it was never asked about (a cut the caller gave) raise nothing, and it goes on."""
         policy = self.make()
         for outcome in outcomes:
             policy.observe(outcome)
@@ -116,8 +114,7 @@ class PolicySuite(PolicySteps, PolicyEvidence):
     def check_shrinks_below_a_failure(
         self, history: list[SimulatedStep], request: SizingRequest, recovered: bool
     ) -> None:
-        """Told that a step ran out of memory, it makes the next step of that kind smaller: its parts, or what
-        runs at a time.
+        """Told that a step ran out of memory, it makes the next smaller: its parts, or what runs at a time.
 
         It is told by `oom_sizes` in the report, whether the step then finished in smaller parts or failed.
         """

@@ -1,5 +1,4 @@
-"""What a policy may conclude from what it saw: no growth without evidence, nothing known good that did not
-run."""
+"""What a policy may conclude from what it saw: no growth without evidence, nothing good that did not run."""
 
 from __future__ import annotations
 

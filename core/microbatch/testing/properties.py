@@ -24,8 +24,7 @@ Check = TypeVar("Check", bound=Callable[..., None])
 
 
 def prop(*, examples: int | None = None, **strategies: SearchStrategy[Any]) -> Callable[[Check], Check]:
-    """Draw the arguments of `check_*(self, ...)`; `examples` replaces the profile's number of them, and lifts
-    its deadline."""
+    """Draw the arguments of `check_*(self, ...)`; `examples` replaces the profile's number and deadline."""
 
     def mark(check: Check) -> Check:
         check.property_of_suite = (strategies, examples)  # type: ignore[attr-defined]
@@ -35,12 +34,10 @@ def prop(*, examples: int | None = None, **strategies: SearchStrategy[Any]) -> C
 
 
 class PropertySuite:
-    """Base of the conformance suites; names end in `Suite`, so pytest does not collect the bases
-    themselves."""
+    """Base of the conformance suites; names end in `Suite`, so pytest does not collect the bases."""
 
     not_promised: ClassVar[Mapping[str, str]] = {}
-    """Names of checks (without `check_`) that do not apply here, each with the reason; they are skipped with
-    it."""
+    """Names of checks (without `check_`) that do not apply here, each with the reason for skipping it."""
     expected_failures: ClassVar[Mapping[str, str]] = {}
     """Names of checks (without `check_`) that are known to fail, each with the reason; strict, so that a
     failure that was repaired is noticed."""

@@ -22,11 +22,9 @@ EARLY_RISK = 0.1
 SETTLED = 16
 """Peaks from which the model is solved anew (25 us) for every fourth one only, unless one surprises it."""
 SPREAD = 2
-"""Factor between the largest and the smallest size seen, below which the fit says nothing of sizes far below
-both."""
+"""Factor between the largest and the smallest size seen, below which a fit says nothing of far smaller ones."""
 SPARE = 1.1
-"""Factor of its own peak that the budget must have for a size that ran to be taken again, whatever the fit
-says."""
+"""Factor of its own peak that the budget must have for a size that ran to be taken whatever the fit says."""
 SPARE_TRIED = 1.02
 """The same where a failure can be tried again. Three of eight traces of `benchmarks sizing` had two peaks,
 both near the limit, and no later one rose above their mark: they stayed at 0.89 of what fits, and reach 0.94

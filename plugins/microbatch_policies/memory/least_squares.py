@@ -67,14 +67,12 @@ class Fit:
     def largest(self, budget: float, total: float, most: int) -> int:
         """The largest x up to `most` whose bound is within `budget`; 0 if not even 1 is.
 
-        The prediction never falls with x, and the bound only where it is within the data, so bisection finds
-        it.
+        The prediction never falls with x, the bound only where it is within the data: bisection finds it.
         """
         return largest_within(budget, most, lambda x: self.bound(x, total))
 
     def _line(self, total: float) -> tuple[float, float, float, float, float, float]:
-        """Coefficients in x of the prediction, and of its own variance where that has no x^2: worked out
-        once."""
+        """Coefficients in x of the prediction, and of its own variance where that has no x^2; kept."""
         if total == self._known[0]:
             return self._known[1]
         # with u(x) = base + slope x (no x^2) the quadratic form is c0 + c1 x + c2 x^2: no matrix for each

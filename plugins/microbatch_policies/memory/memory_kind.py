@@ -133,8 +133,7 @@ class MemoryKind:
         return min(least // 2, int(most * budget / self._peak))
 
     def need(self, total: int, bytes_per_unit: int) -> float:
-        """Bytes from which on the whole batch is known to fit: what `largest` answers, solved for the
-        budget."""
+        """Bytes from which on the whole batch is known to fit: `largest`, solved for the budget."""
         if not self.model.count:
             return float(total * bytes_per_unit * (UNMEASURED if self.ran else UNSEEN))
         ratio = total / max(1, self.model.xs[1])

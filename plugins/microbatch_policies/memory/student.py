@@ -13,8 +13,7 @@ __all__ = ["t_quantile"]
 
 
 def t_quantile(risk: float, freedom: int) -> float:
-    """The value that t exceeds with probability `risk` (0 < risk < 0.5) at `freedom` >= 1 degrees of
-    freedom."""
+    """The value that t exceeds with probability 0 < `risk` < 0.5 at `freedom` >= 1 degrees of freedom."""
     both = 2 * risk
     if freedom == 1:
         return 1 / math.tan(both * math.pi / 2)
@@ -24,8 +23,7 @@ def t_quantile(risk: float, freedom: int) -> float:
 
 
 def _hill(both: float, n: float) -> float:
-    """Hill's approximation for the two-sided risk `both` at n >= 3 degrees of freedom; his names and
-    constants.
+    """Hill's approximation for the two-sided risk `both` at n >= 3 degrees of freedom, in his names.
 
     t^2 / n is a series in 1 / (n - 1/2). Near the middle of the distribution its terms are powers of the
     normal quantile x, and the sum is the exponent of exp(y) - 1; far out in the tail they are powers of y =

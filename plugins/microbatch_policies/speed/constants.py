@@ -8,8 +8,7 @@ from __future__ import annotations
 
 # The first size of a batch (first_size.py)
 TARGET_BYTES = 1 << 20
-"""Bytes of the largest input array of a part. Parts of 0.5 to 2 MiB are best on cores with 1 MiB of L2
-cache."""
+"""Bytes of the largest input array of a part. 0.5 to 2 MiB are best on cores with 1 MiB of L2 cache."""
 FIRST_PARTS = 256
 """Parts of a first step. Nearest neighbours of 8192 x 64 floats among 16384 points need 25 MiB then, 97 MiB
 in 64 parts, 1031 MiB in one."""
@@ -63,8 +62,7 @@ COLDEST = 4.0
 
 # Fewer workers (fewer_workers.py)
 PROMISING = 1.1
-"""Factor of the best up to which a number of workers is still looked at, with another size or for a second
-time."""
+"""Factor of the best up to which a number of workers is still looked at, with another size or once more."""
 MOST_SIZES = 4
 """Sizes measured with each number of workers."""
 CLEAR = 1.15

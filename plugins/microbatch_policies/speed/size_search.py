@@ -35,8 +35,7 @@ __all__ = ["SizeSearch"]
 
 
 class SizeSearch:
-    """What is known of one kind of batch. Arms are exponents of two, or WHOLE; values are seconds per
-    unit."""
+    """What is known of one kind of batch. Arms are exponents of two, or WHOLE; values, seconds per unit."""
 
     __slots__ = ("_bad", "_hopes", "arms", "start")
 

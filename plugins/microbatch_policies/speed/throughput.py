@@ -77,8 +77,7 @@ class Throughput:
             self._learn(kind, arm, report)
 
     def rest(self, kind: SpeedKind, report: StepReport) -> bool:
-        """Learn the time of one more step with the settled size; False where the times must be looked at
-        again."""
+        """Learn the time of one more settled step; False where all times must be looked at again."""
         state = kind.look(report.seconds / max(1, report.num_tokens))
         if state == "settled":
             return True
