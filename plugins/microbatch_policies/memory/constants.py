@@ -22,7 +22,7 @@ EARLY_RISK = 0.1
 SETTLED = 16
 """Peaks from which the model is solved anew (25 us) for every fourth one only, unless one surprises it."""
 SPREAD = 2
-"""Factor between the largest and the smallest size seen, below which a fit says nothing of far smaller ones."""
+"""Factor between largest and smallest size seen, below which a fit says nothing of far smaller ones."""
 SPARE = 1.1
 """Factor of its own peak that the budget must have for a size that ran to be taken whatever the fit says."""
 SPARE_TRIED = 1.02
