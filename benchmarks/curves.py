@@ -1,22 +1,35 @@
-"""Speed against size as others recorded it, and how our search does on it."""
+"""Speed against size as others recorded it, and how our search does on it.
+
+The wrapper is real, its clock is not: a call with n rows lasts as long as the curve says.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from microbatch.extend.records import SizingRequest, StepReport
+import microbatch
+from microbatch.extend.chain import Chain
+from microbatch.testing.given_plugins import GivenPolicy
+from microbatch.turns.runtime import ThreadRuntime
 from microbatch_policies.speed.throughput import Throughput
+from microbatch_policies.tokens import Tokens
 
 Curve = Callable[[float], float]
 """Size to units per second."""
 LARGEST = 4096
+"""Most rows of a part."""
+ROWS = 8192
+"""Rows of the batch."""
+ALIKE = 10
+"""Steps in a row with the same size after which the search has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SettledSize:
     """Where the search ended."""
 
     size: int
@@ -31,6 +44,16 @@ class Found:
     """Steps until settled."""
 
 
+class SimulatedClock(ThreadRuntime):
+    """Threads are real; time passes only where somebody moves `now`, in seconds."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        """The simulated time."""
+        return self.now
+
+
 def _between(points: dict[float, float]) -> Curve:
     """Straight lines between recorded points over the logarithm of the size."""
     sizes, speeds = np.log2(np.array(sorted(points))), np.array([points[size] for size in sorted(points)])
@@ -38,48 +61,42 @@ def _between(points: dict[float, float]) -> Curve:
 
 
 CURVES: dict[str, Curve] = {
-    "sockeye#940 (peaks at 48)": _between({1: 12, 8: 80, 16: 118, 32: 152, 48: 165, 64: 158, 128: 110, 496: 34, 4096: 5}),
-    "llama.cpp#4712 (flat from 1024)": _between({1: 2, 32: 33, 128: 66, 512: 90, 1024: 96, 2048: 100, 4096: 99.5}),
+    "sockeye#940 (peaks at 48)": _between(
+        {1: 12, 8: 80, 16: 118, 32: 152, 48: 165, 64: 158, 128: 110, 496: 34, 4096: 5}
+    ),
+    "llama.cpp#4712 (flat from 1024)": _between(
+        {1: 2, 32: 33, 128: 66, 512: 90, 1024: 96, 2048: 100, 4096: 99.5}
+    ),
     "fixed cost, t = 64 + n": lambda size: size / (64 + size),
     "cache at 256": lambda size: size / (8 + size) / (1 + max(0.0, np.log2(size / 256)) * 0.4),
     "small is best": lambda size: 1 / (1 + 0.1 * np.log2(size)),
 }  # fmt: skip
 
 
-def settle(curve: Curve, *, steps: int = 40, start_bytes: int = 1 << 14) -> Found:
-    """Run `throughput` on the curve until it proposes the same size for good."""
-    policy, units = Throughput(), 8192
+def settle(curve: Curve, *, most_steps: int = 40, row_bytes: int = 1 << 14) -> SettledSize:
+    """Run a function of this speed until `throughput` stays with one size."""
+    clock = SimulatedClock()
+
+    def function(x: Any) -> Any:
+        clock.now += len(x) / curve(len(x))
+        return x[:, 0]
+
+    policy = Chain([("tokens", Tokens(LARGEST)), ("throughput", Throughput())])
+    x = np.broadcast_to(np.uint8(0), (ROWS, row_bytes))
     sizes: list[int] = []
-    for step in range(steps):
-        asked = SizingRequest(
-            num_tokens=units,
-            num_requests=units,
-            bytes_per_unit=start_bytes,
-            largest_bytes_per_unit=start_bytes,
-            signature="curve",
-            limit=LARGEST,
-            step=step,
-        )
-        size = policy.propose(asked).limit or units
-        sizes.append(size)
-        policy.observe(
-            StepReport(
-                step=step,
-                num_tokens=units,
-                num_requests=units,
-                sizes=(size,) * -(-units // size),
-                seconds=units / curve(size),
-                signature="curve",
-                limit=size,
-            )
-        )
-    grid = [1 << exponent for exponent in range(LARGEST.bit_length())]
-    best = max(grid, key=curve)
-    settled = next(at for at in range(len(sizes)) if len(set(sizes[at:])) == 1)
-    return Found(
+    with microbatch.wrap(
+        function, plugins=GivenPolicy(policy), policy="given", schedule="sequential", runtime=clock
+    ) as step:
+        while len(sizes) < most_steps and not (len(sizes) > ALIKE and len(set(sizes[-ALIKE:])) == 1):
+            step(x)
+            report = step.last_report
+            assert report is not None
+            sizes.append(max(report.sizes))
+    best = max((1 << exponent for exponent in range(LARGEST.bit_length())), key=curve)
+    return SettledSize(
         size=sizes[-1],
         best_size=best,
         share=curve(sizes[-1]) / curve(best),
         measured=len(set(sizes)),
-        steps=settled,
+        steps=next(at for at in range(len(sizes)) if len(set(sizes[at:])) == 1),
     )

@@ -1,7 +1,7 @@
 """How others find a batch size, each written from its description, and ours, behind one interface.
 
-A search is a generator: it yields a size to try, is sent whether that size ran, and returns the size it ends with.
-So each search sees the same trials and nothing else.
+A search is a generator: it yields a size to try, is sent whether that size ran, and returns the size it ends
+with. So each search sees the same trials and nothing else.
 """
 
 from __future__ import annotations
@@ -152,7 +152,8 @@ class Doubling(Sizer):
 
 
 class Aimd(Sizer):
-    """Add `rise` when it ran, times `fall` when not; below 0.95 of a ceiling that is forgotten after `life` steps."""
+    """Add `rise` when it ran, times `fall` when not; below 0.95 of a ceiling that is forgotten after `life`
+    steps."""
 
     def __init__(self, rise: float, fall: float, life: int = 0) -> None:
         super().__init__(32)

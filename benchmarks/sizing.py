@@ -1,33 +1,23 @@
-"""The sizing table: our policies against the searches of other projects, on the same drawn limits and traces.
+"""The sizing table: wrapped functions and the searches of other projects on the same limits and traces.
 
-Simulated, so the figures are the same on every machine, except for what a call costs.
+Ours are steps of real wrappers: planner, policy and recovery are those that users get. Memory and time are
+simulated, so the figures are the same on every machine, except for what a call costs.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
 from benchmarks import curves
-from benchmarks.replay import (
-    Device,
-    Outcome,
-    capacities,
-    changing,
-    report,
-    request,
-    run_policy,
-    run_search,
-    run_sizer,
-    run_trace,
-)
-from benchmarks.searches import CAP, SEARCHES, SIZERS
+from benchmarks.limited_memory import LimitedDevice, LimitedMemory, capacities, changing
+from benchmarks.searches import SEARCHES, SIZERS
+from benchmarks.sizing_runs import Outcome, batch, follow, run_search, run_sizer, search, wrapped
 from benchmarks.table import Row, show
-from microbatch.extend.records import MemoryReading
+from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch_policies.auto import Auto
 from microbatch_policies.memory.least_squares import LeastSquares
 from microbatch_policies.memory.memory_model import MemoryModel
@@ -48,38 +38,36 @@ def table() -> list[Row]:
 
 
 def static() -> list[Row]:
-    """Limits from 1 to 1024 rows: attempts that fail, and how much of the limit the search ends with."""
-    rows = [_searched(name, search) for name, search in SEARCHES.items()]
-    for noise in (0.0, 0.02):
-        outcomes = [
-            run_policy(MemoryModel(), Device(np.random.default_rng(seed), capacity, noise))
-            for seed, capacity in enumerate(capacities(np.random.default_rng(1), LIMITS))
-        ]
-        name = f"ours: memory-model, {noise:.0%} noise"
-        rows.append(_row("find the size, limit 1..1024", name, outcomes, failures=0.5, least=0.93))
+    """Limits from 1 to 1024 rows: attempts that fail, and how much of the limit the search ends with.
+
+    With noise every call draws its own need, and a step has hundreds of calls: whoever knew slope, noise and
+    limit would reach 0.93 with 0.4 failures in four steps, and 0.91 with 0.1.
+    """
+    work = "find the size, limit 1..1024"
+    rows = [
+        _row(work, name, [run_search(one(), memory) for memory in _memories()])
+        for name, one in SEARCHES.items()
+    ]
+    for noise, least in ((0.0, 0.95), (0.02, 0.88)):
+        outcomes = [search(MemoryModel(), memory) for memory in _memories(noise)]
+        rows.append(_row(work, f"ours: memory-model, {noise:.0%} noise", outcomes, failures=0.5, least=least))
     return rows
 
 
-def _searched(name: str, search: Callable[[], Any]) -> Row:
-    outcomes = [
-        run_search(search(), Device(np.random.default_rng(seed), capacity))
-        for seed, capacity in enumerate(capacities(np.random.default_rng(1), LIMITS))
-    ]
-    return _row("find the size, limit 1..1024", name, outcomes)
+def _memories(noise: float = 0.0) -> Iterator[LimitedMemory]:
+    for seed, capacity in enumerate(capacities(np.random.default_rng(1), LIMITS)):
+        yield LimitedMemory(np.random.default_rng(seed), capacity, noise)
 
 
 def dynamic() -> list[Row]:
     """A limit that changes over 400 steps."""
     work = "400 steps, limit 512, 300, 512, jitter"
-    rows = []
-    for name, sizer in SIZERS.items():
-        traces = [changing(np.random.default_rng(seed)) for seed in range(SEEDS)]
-        rows.append(_row(work, name, [run_sizer(sizer(), trace) for trace in traces]))
-    outcomes = []
-    for seed in range(SEEDS):
-        rng = np.random.default_rng(seed)
-        trace = changing(np.random.default_rng(seed))
-        outcomes.append(run_trace(MemoryModel(), Device(rng, trace[0]), trace, rng))
+    traces = [changing(np.random.default_rng(seed)) for seed in range(SEEDS)]
+    rows = [_row(work, name, [run_sizer(one(), trace) for trace in traces]) for name, one in SIZERS.items()]
+    outcomes = [
+        follow(MemoryModel(), LimitedMemory(np.random.default_rng(seed), trace[0]), trace)
+        for seed, trace in enumerate(traces)
+    ]
     return [*rows, _row(work, "ours: memory-model, reading with 2 % noise", outcomes, failures=2, least=0.92)]
 
 
@@ -89,13 +77,13 @@ def false_bounds() -> Row:
     exceeded = 0
     used = []
     for _ in range(DRAWS):
-        device = Device(rng, float(2 ** rng.uniform(6, 10)), noise=0.02)
+        memory = LimitedMemory(rng, float(2 ** rng.uniform(6, 10)), noise=0.02)
         model = LeastSquares(forgetting=1.0)
         for size in (1, 4, 16, 64):
-            model.add(size, 1024, device.peak(size))
-        size = model.fit(0.01).largest(device.limit, 1024, 1024)
-        exceeded += size > 0 and device.peak(size) > device.limit
-        used.append(size / device.capacity)
+            model.add(size, 1024, memory.need(size))
+        size = model.fit(0.01).largest(memory.limit, 1024, 1024)
+        exceeded += size > 0 and memory.need(size) > memory.limit
+        used.append(size / memory.capacity)
     rate = exceeded / DRAWS
     return Row(
         work="peaks above the 1 % bound, 4 probes, 2 % noise",
@@ -108,11 +96,11 @@ def false_bounds() -> Row:
 
 
 def throughput() -> list[Row]:
-    """Sizes measured until the choice, and its speed against the best of the curve; the worst of all starts."""
+    """Sizes measured until the choice, and its speed against the best; the worst of all starts."""
     rows = []
     for name, curve in curves.CURVES.items():
-        tries = [curves.settle(curve, start_bytes=1 << bits) for bits in STARTS]
-        found = min(tries, key=lambda found: found.share)
+        tries = [curves.settle(curve, row_bytes=1 << bits) for bits in STARTS]
+        found = min(tries, key=lambda one: one.share)
         rows.append(
             Row(
                 work=f"fastest size: {name}",
@@ -134,23 +122,32 @@ def cost() -> list[Row]:
     ]
 
 
+class _Asked(Auto):
+    """Keeps the last request and report of real steps."""
+
+    request: SizingRequest
+    report: StepReport
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        self.request = request
+        return super().propose(request)
+
+    def observe(self, report: StepReport) -> None:
+        self.report = report
+        super().observe(report)
+
+
 def _cost(how: str, capacity: float, aim: int) -> Row:
-    policy, device = Auto(), Device(np.random.default_rng(2), capacity, noise=0.01)
-    limit = int(device.limit)
-    asked = request(
-        device, 0, memory=MemoryReading(capacity=limit, in_use=0, usable=limit, peak=0, pressure=0.0)
-    )
-    proposal = policy.propose(asked)
-    for _ in range(200):
-        size = min(proposal.limit or CAP, CAP)
-        policy.observe(report(0, size, device.peak(size), failed=False))
-        proposal = policy.propose(asked)
-    reports = [report(0, size, device.peak(size), failed=False) for _ in range(400)]
-    spent = []
-    for done in reports:
+    policy, memory = _Asked(), LimitedMemory(np.random.default_rng(2), capacity, noise=0.01)
+    x = batch(memory, 1024)
+    with wrapped(policy, memory, LimitedDevice(memory)) as step:
+        for _ in range(200):
+            step(x)
+    asked, done, spent = policy.request, policy.report, []
+    for _ in range(400):
         started = perf_counter()
-        policy.propose(asked)
-        policy.observe(done)
+        Auto.propose(policy, asked)
+        Auto.observe(policy, done)
         spent.append(perf_counter() - started)
     microseconds = statistics.median(spent) * 1e6
     return Row(
@@ -159,7 +156,7 @@ def _cost(how: str, capacity: float, aim: int) -> Row:
         aim=f"<= {aim} us",
         measured=f"{microseconds:.0f} us",
         reached=microseconds <= aim,
-        details={"least": f"{min(spent) * 1e6:.0f} us"},
+        details={"least": f"{min(spent) * 1e6:.1f} us"},
     )
 
 

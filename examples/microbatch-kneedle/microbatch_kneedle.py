@@ -1,8 +1,9 @@
 """A sizing policy that measures doubling sizes, one a step, and stays at the knee of their throughput.
 
-Invariant: answers depend on what was observed and nothing else; there is no clock and no random number. A step that
-failed or ran out of memory teaches no throughput. Memory is not looked at: put `memory-model` before it in a chain.
-Source: Satopaa, Albrecht, Irwin, Raghavan, "Finding a Kneedle in a Haystack", ICDCSW 2011, over log2 of the size.
+Invariant: answers depend on what was observed and nothing else; there is no clock and no random number. A
+step that failed or ran out of memory teaches no throughput. Memory is not looked at: put `memory-model`
+before it in a chain. Source: Satopaa, Albrecht, Irwin, Raghavan, "Finding a Kneedle in a Haystack", ICDCSW
+2011, over log2 of the size.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ Curve = dict[int, list[float]]
 
 
 def knee(rates: Sequence[float], sensitivity: float = 1.0) -> int:
-    """Index of the knee of an increasing, concave curve with equally spaced x; of its best rate where it has none."""
+    """Index of the knee of an increasing, concave curve with equally spaced x; of its best rate where it has
+    none."""
     highest = [max(rates[: index + 1]) for index in range(len(rates))]
     low, high = highest[0], highest[-1]
     if len(rates) < 3 or high <= low:
@@ -56,14 +58,12 @@ class Kneedle:
         self._curves: dict[Key, Curve] = {}
 
     def propose(self, request: SizingRequest) -> Proposal:
-        """The next size to measure, or the knee; after a failure in this step, half of what failed."""
+        """The next size to measure, or the knee."""
         units = request.num_tokens
         arms = _arms(request)
         curve = self._curves.get(_key(request.signature, units), {})
         arm, reason = self._arm(curve, arms)
         limit = max(request.longest_request, min(units, 1 << arm))
-        if request.failed_at is not None and limit >= request.failed_at:
-            limit, reason = max(1, request.failed_at // 2), "half of what ran out of memory"
         return Proposal(limit=min(units, limit), reason=reason)
 
     def observe(self, report: StepReport) -> None:

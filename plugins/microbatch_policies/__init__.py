@@ -1,7 +1,7 @@
 """The sizing policies that come with microbatch, announced by hook.
 
-Invariant: importing this loads no policy. Policies see numbers only, keep no clock and draw no random number: the
-same requests and reports in the same order give the same answers.
+Invariant: importing this loads no policy. Policies see numbers only, keep no clock and draw no random number:
+the same requests and reports in the same order give the same answers.
 """
 
 from __future__ import annotations

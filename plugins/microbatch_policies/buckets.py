@@ -1,7 +1,7 @@
 """`buckets`: round the size down to one that has a captured graph, or to a fixed ladder.
 
-Invariant: never above the limit it was given; what is below the smallest bucket stays as it is. Rounding up would
-need padding that still fits, which is the backend's to know.
+Invariant: never above the limit it was given; what is below the smallest bucket stays as it is. Rounding up
+would need padding that still fits, which is the backend's to know.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
+from microbatch_policies.option_checks import whole
 
 __all__ = ["LADDER", "Buckets"]
 
@@ -21,14 +22,14 @@ LADDER = (1, 2, 4, *range(8, 257, 8), *range(272, 1025, 16))
 class Buckets:
     """Rounds the limit of the policies before it (or the batch) down to one of `sizes`.
 
-    Without `sizes` these are the captured sizes, and where there are none, vLLM's ladder. Batches that are one
-    bucket already run whole.
+    Without `sizes` these are the captured sizes, and where there are none, vLLM's ladder. Batches that are
+    one bucket already run whole.
     """
 
     def __init__(self, sizes: Sequence[int] | None = None) -> None:
-        if sizes is not None and (not sizes or any(type(size) is not int or size < 1 for size in sizes)):
-            raise ArgumentValueError(f"sizes={sizes!r} of policy 'buckets' must be ints of at least 1")
-        self._sizes = None if sizes is None else tuple(sorted(set(sizes)))
+        if sizes is not None and not sizes:
+            raise ArgumentValueError("sizes of policy 'buckets' is empty; give at least one size, or None")
+        self._sizes = tuple(sorted({whole("buckets", "sizes", size) for size in sizes or ()}))
 
     def propose(self, request: SizingRequest) -> Proposal:
         """The largest bucket within the limit."""
@@ -44,8 +45,8 @@ class Buckets:
 
 
 def round_down(size: int, sizes: Sequence[int], beyond: int | None = None) -> int:
-    """The largest of `sizes` (increasing) within `size`, or `size` below all of them; above all of them a multiple
-    of `beyond`."""
+    """The largest of `sizes` (increasing) within `size`, or `size` below all of them; above all of them a
+    multiple of `beyond`."""
     at = bisect_right(sizes, size)
     if not at:
         return size

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
+from microbatch_policies.option_checks import whole
 
 __all__ = ["Fixed", "parts"]
 
@@ -12,15 +12,18 @@ class Fixed:
     """Cut every batch into `num_ubatches` parts of equal size; None takes the configured count."""
 
     def __init__(self, num_ubatches: int | None = None) -> None:
-        if num_ubatches is not None and (type(num_ubatches) is not int or num_ubatches < 1):
-            raise ArgumentValueError(
-                f"num_ubatches={num_ubatches!r} of policy 'fixed' must be an int of at least 1, or None"
-            )
-        self._num_ubatches = num_ubatches
+        asked = num_ubatches is not None
+        self._num_ubatches = whole("fixed", "num_ubatches", num_ubatches) if asked else None
+        self._last: tuple[int, int, Proposal] = (0, 0, Proposal())
 
     def propose(self, request: SizingRequest) -> Proposal:
-        """The size that gives the count."""
-        return parts(request, self._num_ubatches or request.num_ubatches)
+        """The size that gives the count; the same object for the same numbers, which spares its check."""
+        count = self._num_ubatches or request.num_ubatches
+        tokens, last_count, answer = self._last
+        if tokens != request.num_tokens or last_count != count:
+            answer = parts(request, count)
+            self._last = (request.num_tokens, count, answer)
+        return answer
 
     def observe(self, report: StepReport) -> None:
         """Nothing to learn."""

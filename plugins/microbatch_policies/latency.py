@@ -1,8 +1,8 @@
 """`latency`: the largest size whose ubatches finish within a deadline.
 
-Fits t = t0 + t1 n to the seconds of single ubatches and keeps 8 % of the deadline free, as Clipper does, plus what
-recent ubatches took beyond the fit. Invariant: two different sizes were measured before a slope is believed
-(with one, BentoML's fit puts all time on it); a tighter deadline never gives a larger size.
+Fits t = t0 + t1 n to the seconds of single ubatches and keeps 8 % of the deadline free, as Clipper does, plus
+what recent ubatches took beyond the fit. Invariant: two different sizes were measured before a slope is
+believed (with one, BentoML's fit puts all time on it); a tighter deadline never gives a larger size.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
-from microbatch_policies.memory.least_squares import LeastSquares
+from microbatch_policies.kept import KINDS, own_state, remember, state_of
+from microbatch_policies.memory.least_squares import LeastSquares, largest_within, quantile
+from microbatch_policies.option_checks import number
 
 __all__ = ["Latency"]
 
@@ -25,16 +26,23 @@ GROWTH = 4
 """Largest factor by which a size may exceed all that were measured."""
 EXCESSES = 64
 """Excesses over the fit kept for the quantile."""
-KINDS = 256
-"""Signatures remembered; the oldest is forgotten first."""
+LONGEST = 1e9
+"""Largest deadline in seconds."""
 RISK = 0.05
+"""Chance that the time of a ubatch exceeds the bound of the fit; only its value is used."""
+FORGETTING = 0.98
+"""How fast older times fade per new one."""
+HIGH = 0.95
+"""Quantile of the excesses that is added to the fit."""
 
 
 class _Kind:
+    """The times of one signature: their fit, how far they went beyond it, and the slowest."""
+
     __slots__ = ("excesses", "model", "slowest")
 
     def __init__(self) -> None:
-        self.model = LeastSquares(forgetting=0.98)
+        self.model = LeastSquares(forgetting=FORGETTING)
         self.excesses: list[float] = []
         self.slowest = 0.0
 
@@ -43,13 +51,7 @@ class Latency:
     """Keeps each ubatch within `deadline` seconds."""
 
     def __init__(self, deadline: float = 0.1) -> None:
-        if (
-            isinstance(deadline, bool)
-            or not isinstance(deadline, (int, float))
-            or not 0 < deadline < math.inf
-        ):
-            raise ArgumentValueError(f"deadline={deadline!r} of policy 'latency' must be seconds above 0")
-        self._deadline = float(deadline)
+        self._deadline = number("latency", "deadline", deadline, LONGEST)
         self._kinds: dict[str, _Kind] = {}
 
     def propose(self, request: SizingRequest) -> Proposal:
@@ -72,9 +74,7 @@ class Latency:
                 slowest[size] = max(slowest.get(size, 0.0), seconds)
         if not slowest:
             return
-        kind = self._kinds.setdefault(report.signature, _Kind())
-        while len(self._kinds) > KINDS:
-            del self._kinds[next(iter(self._kinds))]
+        kind = self._kinds.get(report.signature) or remember(self._kinds, report.signature, _Kind())
         for size, seconds in slowest.items():
             _learn(kind, size, seconds)
 
@@ -84,33 +84,21 @@ class Latency:
             key: {"model": k.model.as_json(), "excesses": list(k.excesses), "slowest": k.slowest}
             for key, k in self._kinds.items()
         }
-        return {"policy": "latency", "version": 1, "kinds": kinds}
+        return state_of("latency", kinds=kinds)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take them back, four times as unsure. Raises ValueError, nothing changed, for foreign state."""
-        try:
-            if state["policy"] != "latency" or state["version"] != 1:
-                raise ValueError("it was written by another policy or version")
-            kinds = {str(key): _loaded(data) for key, data in list(state["kinds"].items())[-KINDS:]}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"not the state of policy 'latency': {error}") from error
-        self._kinds = kinds
+        with own_state("latency", state):
+            self._kinds = {str(key): _loaded(data) for key, data in list(state["kinds"].items())[-KINDS:]}
 
     def _largest(self, kind: _Kind, total: int) -> int:
         budget, seen = self._deadline * USED, kind.model.xs[1]
         if not kind.model.ready:
             grown = int(seen * min(float(GROWTH), budget / kind.slowest))
             return max(1, seen // 2) if grown == seen < total else grown
-        excess = sorted(kind.excesses)[int(0.95 * (len(kind.excesses) - 1))] if kind.excesses else 0.0
+        excess = quantile(kind.excesses, HIGH) if kind.excesses else 0.0
         fit = kind.model.fit(RISK)
-        most = min(total, seen * GROWTH)
-        if fit.value(most, 0) + excess <= budget:
-            return most
-        low, high = 0, most
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if fit.value(middle, 0) + excess <= budget else (low, middle)
-        return low
+        return largest_within(budget - excess, min(total, seen * GROWTH), lambda size: fit.value(size, 0))
 
 
 def _learn(kind: _Kind, size: int, seconds: float) -> None:
@@ -123,7 +111,7 @@ def _learn(kind: _Kind, size: int, seconds: float) -> None:
 
 def _loaded(data: Mapping[str, Any]) -> _Kind:
     kind = _Kind()
-    kind.model = LeastSquares.from_json(data["model"], 0.98)
+    kind.model = LeastSquares.from_json(data["model"], FORGETTING)
     kind.model.widen()
     kind.excesses = [float(value) for value in data["excesses"]][-EXCESSES:]
     kind.slowest = float(data["slowest"])

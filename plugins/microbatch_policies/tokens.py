@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
+from microbatch_policies.option_checks import whole
 
 __all__ = ["Tokens"]
 
@@ -11,16 +11,12 @@ __all__ = ["Tokens"]
 class Tokens:
     """At most `max_tokens` units in one ubatch; None takes the configured budget.
 
-    The bound is hard: another policy of the chain cannot ask to run a larger batch whole. A request that is longer
-    than the budget runs alone (the planner sees to it).
+    The bound is hard: another policy of the chain cannot ask to run a larger batch whole. A request that is
+    longer than the budget runs alone (the planner sees to it).
     """
 
     def __init__(self, max_tokens: int | None = None) -> None:
-        if max_tokens is not None and (type(max_tokens) is not int or max_tokens < 1):
-            raise ArgumentValueError(
-                f"max_tokens={max_tokens!r} of policy 'tokens' must be an int of at least 1, or None"
-            )
-        self._max_tokens = max_tokens
+        self._max_tokens = None if max_tokens is None else whole("tokens", "max_tokens", max_tokens)
 
     def propose(self, request: SizingRequest) -> Proposal:
         """The budget, or the whole batch where it is smaller."""

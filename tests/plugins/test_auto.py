@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.extend.records import Proposal, SizingRequest
-from microbatch.testing.scenes import Scene, report, sizes_of
+from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
+from microbatch.testing.simulated_steps import SimulatedStep, report, sizes_of
 from microbatch_policies.auto import Auto
 
 NEVER_BELOW = 0.97
@@ -92,7 +92,7 @@ def run(policy: Auto, work: Work, number: int) -> tuple[Proposal, float]:
     )
     answer = policy.propose(request)
     seconds = work.step(sizes_of(request, answer), answer.workers or work.workers)
-    made = report(Scene(request=request, outcome="ran, peak unknown"), answer, number)
+    made = report(SimulatedStep(request=request, outcome="ran, peak unknown"), answer, number)
     policy.observe(replace(made, seconds=seconds * (work.cold if number == 0 else 1.0)))
     return answer, seconds
 
@@ -107,7 +107,8 @@ def test_a_settled_step_is_never_slower_than_the_plain_call(work: Work) -> None:
 
 
 SMALL = Work(
-    units=1024, workers=2, overhead=1e-3, pace=1e-7, cache=1024, penalty=0.0, own_threads=1.0, contention=1.2, cold=1.0
+    units=1024, workers=2, overhead=1e-3, pace=1e-7, cache=1024, penalty=0.0, own_threads=1.0,
+    contention=1.2, cold=1.0,
 )  # fmt: skip
 
 
@@ -125,3 +126,61 @@ def test_work_that_gains_is_cut() -> None:
     policy, work = Auto(), replace(SMALL, units=1 << 16, pace=1e-5, penalty=0.4)
     seconds = [run(policy, work, number)[1] for number in range(SETTLED)]
     assert seconds[-1] < work.whole() / 1.5
+
+
+READINGS = [
+    MemoryReading(capacity=1 << 34, in_use=0, usable=1 << 34, peak=peak, pressure=pressure)
+    for peak, pressure in ((0, 0.1), (1 << 20, 0.1), (1 << 22, 0.1), (1 << 22, 0.95))
+]
+REQUESTS = [
+    SizingRequest(
+        num_tokens=units, num_requests=units, bytes_per_unit=64, largest_bytes_per_unit=64,
+        signature="f4[16]", memory=memory, workers=2, in_flight=2,
+    )
+    for units in (8, 4096)
+    for memory in READINGS
+]  # fmt: skip
+ONE_STEP = st.tuples(
+    st.sampled_from(REQUESTS),
+    st.integers(1, 12),
+    st.sampled_from([1e-4, 1e-4, 5e-4, 1e-2]),
+    st.sampled_from(["ran", "ran", "ran", "peak", "peak beyond", "recovered", "failed", "not asked"]),
+)
+"""What is asked, how often in a row, the seconds of each step, and what becomes of the last of them."""
+
+
+def ended(request: SizingRequest, answer: Proposal, seconds: float, end: str) -> StepReport:
+    """The report of one step; of one that was not asked for, the caller had given the cut."""
+    made = report(SimulatedStep(request=request, outcome="ran, peak unknown"), answer, 0)
+    made = replace(made, seconds=seconds)
+    if end in ("peak", "peak beyond"):
+        return replace(made, peak_bytes=1 << 21 if end == "peak" else 1 << 35)
+    if end == "recovered":
+        return replace(made, oom_sizes=(max(made.sizes),))
+    return replace(made, failure=FailureKind.OTHER) if end == "failed" else made
+
+
+@given(steps=st.lists(ONE_STEP, max_size=12))
+def test_the_short_cut_for_a_settled_step_answers_and_learns_as_the_long_way(
+    steps: list[tuple[SizingRequest, int, float, str]],
+) -> None:
+    short, long = Auto(), Auto()
+    for request, times, seconds, end in [(REQUESTS[0], 12, 1e-4, "ran"), *steps]:
+        for number in range(times):
+            answer = short.propose(request)
+            assert answer == long.propose(replace(request))
+            made = ended(request, answer, seconds, end if number == times - 1 else "ran")
+            for policy in (short, long):
+                policy.observe(made)
+                if end == "not asked":
+                    policy.observe(replace(made, sizes=(request.num_tokens,), limit=None, ubatch_seconds=()))
+        assert short.state() == long.state()
+
+
+def test_a_peak_beyond_the_memory_ends_the_short_cut() -> None:
+    policy, request = Auto(), REQUESTS[0]
+    for end in ["ran"] * 12 + ["peak beyond"]:
+        answer = policy.propose(request)
+        policy.observe(ended(request, answer, 1e-4, end))
+    assert not answer.split
+    assert policy.propose(request).split

@@ -33,6 +33,14 @@ def test_fixed_follows_the_configuration() -> None:
     assert not Fixed(1).propose(request(9)).split
 
 
+def test_fixed_answers_the_same_numbers_with_the_same_object() -> None:
+    policy = Fixed()
+    first = policy.propose(request(9, num_ubatches=3))
+    assert policy.propose(request(9, num_ubatches=3, step=1)) is first
+    assert policy.propose(request(8, num_ubatches=2)).limit == 4
+    assert policy.propose(request(8, num_ubatches=4)).limit == 2
+
+
 def test_threshold_splits_from_the_threshold_on() -> None:
     policy = Threshold()
     assert not policy.propose(request(31, decode=True)).split

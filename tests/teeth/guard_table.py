@@ -44,7 +44,7 @@ INPUTS = "core/microbatch/binding/infer.py"
 PLANNING = "core/microbatch/sizing/planning.py"
 CAPTURES = "backends/microbatch_backends/torch_device/graphs.py"
 REFUSALS = "backends/microbatch_backends/device/capture.py"
-SEARCH = "plugins/microbatch_policies/speed/search.py"
+SEARCH = "plugins/microbatch_policies/speed/size_search.py"
 
 FAULTS = "tests/core/schedules/test_pingpong_faults.py"
 ON_DEVICES = "tests/core/schedules/test_on_devices.py"
@@ -374,7 +374,7 @@ GUARDS: tuple[Guard, ...] = (
         what="cutting must gain more than 3 % over the whole batch",
         path=SEARCH,
         text=(
-            "        if whole and WHOLE in self.arms and self.value(WHOLE) <= rival * GAIN:\n"
+            "        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= rival * GAIN:\n"
             "            return WHOLE\n"
         ),
         instead="",

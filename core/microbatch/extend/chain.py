@@ -1,8 +1,9 @@
 """Several policies as one, and the check of every answer a policy gives.
 
-Invariant: what `checked` lets through is a `Proposal` whose limit is None or an int from 1 to the batch. In a chain
-each policy may only lower the limit: the order of the members never raises it. Rejected: repairing rubbish (clamping
-a NaN, rounding a float), because a policy that answers it is broken in ways the repair would hide.
+Invariant: what `checked` lets through is a `Proposal` whose limit is None or an int from 1 to the batch. In a
+chain each policy may only lower the limit: the order of the members never raises it. Rejected: repairing
+rubbish (clamping a NaN, rounding a float), because a policy that answers it is broken in ways the repair
+would hide.
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ class Checked:
         if not isinstance(proposal, Proposal):
             raise PolicyError(f"{self._who} answered {shown(proposal)} where a Proposal is due; {_REPORT}")
         if type(proposal.split) is not bool or type(proposal.hard) is not bool:
-            raise PolicyError(f"{self._who} answered split={shown(proposal.split)}, hard={shown(proposal.hard)}"
-                              f" where bools are due; {_REPORT}")  # fmt: skip
+            found = f"split={shown(proposal.split)}, hard={shown(proposal.hard)}"
+            raise PolicyError(f"{self._who} answered {found} where bools are due; {_REPORT}")
         if not isinstance(proposal.reason, str):
             raise PolicyError(f"{self._who} answered reason={shown(proposal.reason)}, not a str; {_REPORT}")
         limit = self._count("limit", proposal.limit, max(1, request.num_tokens))
@@ -101,8 +102,9 @@ class Checked:
 class Chain:
     """Policies asked one after another; each may only lower the limit.
 
-    "Do not split" of one holds unless another's bound is `hard` and below the batch. A member sees the lowest limit
-    so far as `request.limit`. Members are `(name, policy)` or policies that `checked` made.
+    It is a policy itself, and public: third parties may build a policy out of others with it, as `auto` does.
+    "Do not split" of one holds unless another's bound is `hard` and below the batch. A member sees the lowest
+    limit so far as `request.limit`. Members are `(name, policy)` or policies that `checked` made.
     """
 
     __slots__ = ("members",)

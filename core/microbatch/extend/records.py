@@ -125,8 +125,8 @@ class SizingRequest:
     largest_bytes_per_unit: int = 0
     """Bytes per unit of the largest leaf that is cut; the size of one live array."""
     signature: str = ""
-    """Row shapes and dtypes as text, and the unit where it is not rows: what was learned for one signature holds for that
-    signature."""
+    """Row shapes and dtypes as text, and the unit where it is not rows: what was learned for one signature
+    holds for that signature."""
     memory: MemoryReading | None = None
     """Reading of the device the step runs on; None when no reading can be had."""
     memory_limit: int | None = None
@@ -144,12 +144,10 @@ class SizingRequest:
     decode: bool = False
     """Whether every request has exactly one token (decode rather than prefill)."""
     step: int = 0
-    """Number of the call of the wrapper, from 0; later calls with the same numbers may show the same request."""
-    failed_at: int | None = None
-    """Units of the smallest part that ran out of memory in this very step, else None."""
+    """Number of the call of the wrapper, from 0; later calls like it may show the same request."""
     probe: bool = False
-    """Whether a part that does not fit raises, and can be tried again smaller (a device); where it kills the process
-    (host memory) a policy must not try what it does not know to fit."""
+    """Whether a part that does not fit raises, and can be tried again smaller (a device); where it kills the
+    process (host memory) a policy must not try what it does not know to fit."""
     limit: int | None = None
     """Lowest limit of the policies before this one in a chain; None where they allow the whole batch."""
 
@@ -167,8 +165,8 @@ class Proposal:
     workers: int | None = None
     """Fewer workers than allowed, when that is known to be faster."""
     hard: bool = False
-    """True for a bound that holds even where another policy of the chain asks not to split: memory, or a budget
-    that the user set."""
+    """True for a bound that holds even where another policy of the chain asks not to split: memory, or a
+    budget that the user set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,13 +208,14 @@ class StepReport:
     padding_avoided: int = 0
     """Padded units that trimming saved against the whole padded batch."""
     oom_sizes: tuple[int, ...] = ()
-    """Units of the attempts that ran out of memory, in order."""
+    """Units of the attempts that ran out of memory, in order. The step may have succeeded with smaller parts:
+    then `failure` is None, and the parts that ran had at most half of the smallest of these."""
     failure: FailureKind | None = None
     """How the step failed, None when it succeeded."""
     graph_hits: int = 0
     """Ubatches replayed from a captured graph."""
     graph_misses: int = 0
-    """Ubatches that ran as they are although graphs were asked for; `reason` says why where that will not change."""
+    """Ubatches that ran as they are although graphs were asked for; `reason` says why if that stays so."""
     graph_captures: int = 0
     """Graphs captured in this step."""
     calibration: bool = False

@@ -17,7 +17,6 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from hypothesis import assume
 from hypothesis import strategies as st
 
 from microbatch.extend.abilities import SupportsState
@@ -25,15 +24,16 @@ from microbatch.extend.records import MemoryReading, Proposal, SizingRequest, St
 from microbatch.testing.policy_evidence import PolicyEvidence
 from microbatch.testing.policy_steps import PolicySteps
 from microbatch.testing.properties import prop
-from microbatch.testing.scenes import (
+from microbatch.testing.simulated_steps import (
     MemoryDevice,
-    Scene,
+    SimulatedStep,
     flight,
     histories,
     perform,
     requests,
-    scenes,
+    simulated_steps,
     sizes_of,
+    units_in_flight,
 )
 from microbatch.testing.strategies.numbers import step_outcomes
 
@@ -52,7 +52,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "5 bounded oscillation": ("settles",),
         "6 recovery": ("recovers_when_memory_returns",),
-        "7 no growth without evidence": ("part_full_batches_never_raise_the_size", "a_failed_step_teaches_nothing"),
+        "7 no growth without evidence": (
+            "part_full_batches_never_raise_the_size", "a_failed_step_teaches_nothing",
+        ),
         "8 only tested sizes are known good": ("what_it_settles_on_has_run",),
         "9 determinism": ("deterministic",),
         "10 round trip": ("state_survives_json", "foreign_state_is_refused"),
@@ -60,7 +62,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "12 nothing of a failed attempt is alive": ("nothing_of_a_failed_attempt_is_alive",),
     }
 )  # fmt: skip
-"""The twelve properties of a sizing policy and of what runs it, each with the checks (without `check_`) that show it."""
+"""The twelve properties of a sizing policy and of what runs it, each with the checks that show it."""
 
 FOREIGN: tuple[Any, ...] = (
     {},
@@ -74,77 +76,83 @@ class PolicySuite(PolicySteps, PolicyEvidence):
     """Conformance of one sizing policy."""
 
     @prop(history=histories(), request=requests())
-    def check_answers_are_valid(self, history: list[Scene], request: SizingRequest) -> None:
+    def check_answers_are_valid(self, history: list[SimulatedStep], request: SizingRequest) -> None:
         """After any history, to any request, the answer is a proposal within the batch."""
         policy = self.make()
-        answers = perform(policy, [*history, Scene(request=request)])
+        answers = perform(policy, [*history, SimulatedStep(request=request)])
         assert all(isinstance(answer, Proposal) for answer in answers)
         assert 1 <= max(sizes_of(request, answers[-1])) <= request.num_tokens
 
     @prop(history=histories(), request=requests())
-    def check_deterministic(self, history: list[Scene], request: SizingRequest) -> None:
+    def check_deterministic(self, history: list[SimulatedStep], request: SizingRequest) -> None:
         """The same history gives the same answer: no clock, no random number, no shared state."""
-        play = [*history, Scene(request=request)]
+        play = [*history, SimulatedStep(request=request)]
         assert perform(self.make(), play) == perform(self.make(), play)
 
-    @prop(history=histories(), scene=scenes())
-    def check_a_failed_step_teaches_nothing(self, history: list[Scene], scene: Scene) -> None:
+    @prop(history=histories(), step=simulated_steps())
+    def check_a_failed_step_teaches_nothing(self, history: list[SimulatedStep], step: SimulatedStep) -> None:
         """An error of the function says nothing about sizes."""
-        scene = replace(scene, outcome="error")
+        step = replace(step, outcome="error")
         policy = self.make()
         perform(policy, history)
         other = deepcopy(policy)
-        perform(policy, [scene], first=len(history))
-        other.propose(replace(scene.request, step=len(history)))
-        probe = [Scene(request=scene.request)]
+        perform(policy, [step], first=len(history))
+        other.propose(replace(step.request, step=len(history)))
+        probe = [SimulatedStep(request=step.request)]
         assert perform(policy, probe, first=len(history) + 1) == perform(other, probe, first=len(history) + 1)
 
     @prop(outcomes=st.lists(step_outcomes(), max_size=6), request=requests())
     def check_any_report_may_be_observed(self, outcomes: list[StepReport], request: SizingRequest) -> None:
-        """Reports of steps it was never asked about (a cut the caller gave) raise nothing and leave it usable."""
+        """Reports of steps it was never asked about (a cut the caller gave) raise nothing, and it goes on."""
         policy = self.make()
         for outcome in outcomes:
             policy.observe(outcome)
-        (answer,) = perform(policy, [Scene(request=request)])
+        (answer,) = perform(policy, [SimulatedStep(request=request)])
         assert 1 <= max(sizes_of(request, answer)) <= request.num_tokens
 
-    @prop(history=histories(), request=requests())
-    def check_shrinks_below_a_failure(self, history: list[Scene], request: SizingRequest) -> None:
-        """Asked again in a step that ran out of memory, it proposes less than what failed."""
-        assume(request.num_tokens > 1)
+    @prop(history=histories(), request=requests(), recovered=st.booleans())
+    def check_shrinks_below_a_failure(
+        self, history: list[SimulatedStep], request: SizingRequest, recovered: bool
+    ) -> None:
+        """Told that a step ran out of memory, it makes the next smaller: its parts, or what runs at a time.
+
+        It is told by `oom_sizes` in the report, whether the step then finished in smaller parts or failed.
+        """
         policy = self.make()
         perform(policy, history)
-        size = max(sizes_of(request, policy.propose(request)))
-        for _ in range(request.num_tokens.bit_length()):
-            if size <= request.longest_request:
+        step = SimulatedStep(request=request, outcome="recovered" if recovered else "out of memory")
+        least = max(request.longest_request, -(-request.num_tokens // 256))
+        for number in range(len(history), len(history) + 3 * request.num_tokens.bit_length()):
+            (failed,) = perform(policy, [step], first=number)
+            size = max(sizes_of(request, failed))
+            if size <= least:
                 return
-            answer = policy.propose(replace(request, failed_at=size))
-            assert answer.limit is not None and answer.limit < size
-            size = max(sizes_of(request, answer))
-        assert size <= max(request.longest_request, -(-request.num_tokens // 256))
+            answer = deepcopy(policy).propose(request)
+            in_flight = units_in_flight(request, answer)
+            assert max(sizes_of(request, answer)) < size or in_flight < units_in_flight(request, failed)
+        raise AssertionError(f"after many failures parts are still of {size} units, and {least} would do")
 
     @prop(history=histories(), request=requests(), smaller=st.floats(0, 1))
     def check_less_memory_never_gives_more(
-        self, history: list[Scene], request: SizingRequest, smaller: float
+        self, history: list[SimulatedStep], request: SizingRequest, smaller: float
     ) -> None:
         """With the same history, a smaller limit or a smaller reading gives no larger size."""
         policy = self.make()
         perform(policy, history)
-        roomy = replace(request, memory=_reading(1 << 34), memory_limit=1 << 34, failed_at=None)
+        roomy = replace(request, memory=_reading(1 << 34), memory_limit=1 << 34)
         usable = int((1 << 34) * smaller)
         tight = replace(roomy, memory=_reading(usable), memory_limit=usable)
         assert flight(deepcopy(policy), tight) <= flight(policy, roomy)
 
     @prop(history=histories(), request=requests(), pressures=st.tuples(st.floats(0, 1), st.floats(0, 1)))
     def check_more_pressure_never_gives_more(
-        self, history: list[Scene], request: SizingRequest, pressures: tuple[float, float]
+        self, history: list[SimulatedStep], request: SizingRequest, pressures: tuple[float, float]
     ) -> None:
         """With the same history, more pressure gives no larger size."""
         policy = self.make()
         perform(policy, history)
         low, high = (
-            replace(request, memory=_reading(1 << 34, pressure=pressure), failed_at=None)
-            for pressure in sorted(pressures)
+            replace(request, memory=_reading(1 << 34, pressure=pressure)) for pressure in sorted(pressures)
         )
         assert flight(deepcopy(policy), high) <= flight(policy, low)
 
@@ -157,8 +165,8 @@ class PolicySuite(PolicySteps, PolicyEvidence):
     def check_settled_less_memory_never_gives_more(
         self, slope: int, fits: int, shares: tuple[float, float]
     ) -> None:
-        """Come to rest with less memory, it takes no more than come to rest with more; a search for speed that is still
-        going on may try another side of its curve first."""
+        """Come to rest with less memory, it takes no more than come to rest with more; a search for speed
+        that is still going on may try another side of its curve first."""
         device = _device(slope, slope, fits, 1)
         policy = self.make()
         for _ in range(40):
@@ -212,7 +220,7 @@ class PolicySuite(PolicySteps, PolicyEvidence):
         assert after >= 0.9 * before
 
     @prop(history=histories(), request=requests())
-    def check_state_survives_json(self, history: list[Scene], request: SizingRequest) -> None:
+    def check_state_survives_json(self, history: list[SimulatedStep], request: SizingRequest) -> None:
         """What is kept is JSON, and two policies that take it back answer the same."""
         policy = self._stateful()
         perform(policy, history)
@@ -222,12 +230,12 @@ class PolicySuite(PolicySteps, PolicyEvidence):
             fresh = self._stateful()
             fresh.restore(json.loads(text))
             assert json.loads(json.dumps(fresh.state())).keys() == json.loads(text).keys()
-            loaded.append(perform(fresh, [*history, Scene(request=request)]))
+            loaded.append(perform(fresh, [*history, SimulatedStep(request=request)]))
         assert loaded[0] == loaded[1]
 
     @prop(history=histories(4), foreign=st.sampled_from(FOREIGN), request=requests())
     def check_foreign_state_is_refused(
-        self, history: list[Scene], foreign: Any, request: SizingRequest
+        self, history: list[SimulatedStep], foreign: Any, request: SizingRequest
     ) -> None:
         """State of another policy raises ValueError and changes nothing."""
         policy = self._stateful()
@@ -235,7 +243,7 @@ class PolicySuite(PolicySteps, PolicyEvidence):
         other = deepcopy(policy)
         with pytest.raises(ValueError):
             policy.restore(foreign)
-        probe = [Scene(request=request)]
+        probe = [SimulatedStep(request=request)]
         assert perform(policy, probe) == perform(other, probe)
 
     def _stateful(self) -> Any:

@@ -1,4 +1,4 @@
-"""What a policy may conclude from what it saw: no growth without evidence, nothing known good that did not run."""
+"""What a policy may conclude from what it saw: no growth without evidence, nothing good that did not run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import SizingRequest
 from microbatch.testing.properties import PropertySuite, prop
-from microbatch.testing.scenes import MemoryDevice, Scene, flight, histories, perform, requests
+from microbatch.testing.simulated_steps import (
+    MemoryDevice,
+    SimulatedStep,
+    flight,
+    histories,
+    perform,
+    requests,
+)
 
 __all__ = ["PolicyEvidence"]
 
@@ -31,31 +38,34 @@ class PolicyEvidence(PropertySuite):
         steps=st.integers(1, 20),
     )
     def check_part_full_batches_never_raise_the_size(
-        self, history: list[Scene], request: SizingRequest, share: int, steps: int
+        self, history: list[SimulatedStep], request: SizingRequest, share: int, steps: int
     ) -> None:
-        """Batches far below the size, whose peaks are unknown, say nothing of larger ones: nothing that the passing of
-        as many steps would not say."""
-        assume(request.num_tokens >= share and request.failed_at is None)
+        """Batches far below the size, whose peaks are unknown, say nothing of larger ones: nothing that the
+        passing of as many steps would not say."""
+        assume(request.num_tokens >= share)
         policy = self.make()
         request = replace(request, memory=None)
-        perform(policy, [*history, Scene(request=request, outcome="ran, peak unknown")])
+        perform(policy, [*history, SimulatedStep(request=request, outcome="ran, peak unknown")])
         before = flight(deepcopy(policy), request)
         tokens = max(1, min(request.num_tokens, before) // share)
         small = replace(request, num_tokens=tokens, num_requests=1, longest_request=1, limit=None)
         untaught = deepcopy(policy)
         for step in range(steps):
             untaught.propose(replace(small, step=len(history) + 1 + step))
-        perform(policy, [Scene(request=small, outcome="ran, peak unknown")] * steps, first=len(history) + 1)
+        perform(
+            policy,
+            [SimulatedStep(request=small, outcome="ran, peak unknown")] * steps,
+            first=len(history) + 1,
+        )
         assert flight(policy, request) <= max(before, flight(untaught, request))
 
     @prop(examples=30, history=histories(4), request=requests(), factor=st.integers(1, 64))
     def check_longer_items_never_give_more(
-        self, history: list[Scene], request: SizingRequest, factor: int
+        self, history: list[SimulatedStep], request: SizingRequest, factor: int
     ) -> None:
         """With the same history, units of more bytes give no larger size."""
         policy = self.make()
         perform(policy, history)
-        request = replace(request, failed_at=None)
         longer = replace(
             request,
             bytes_per_unit=request.bytes_per_unit * factor,

@@ -1,7 +1,7 @@
-"""What real steps must be like whatever the policy answers: every row once, an end, errors at once, nothing kept.
+"""What real steps must be like whatever the policy answers: every row once, an end, errors at once.
 
-These are the runner's promises, shown with the policy under test at the place where it is asked: a policy that breaks
-one shows a defect of core, or answers what no proposal may be.
+These are the runner's promises, shown with the policy under test at the place where it is asked: a policy
+that breaks one shows a defect of core, or answers what no proposal may be.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import microbatch
 from microbatch.errors import StepOutOfMemoryError
 from microbatch.extend.protocols import SizingPolicy
-from microbatch.testing.given import GivenPolicy
+from microbatch.testing.given_plugins import GivenPolicy
 from microbatch.testing.properties import PropertySuite, prop
 
 __all__ = ["PolicySteps"]
@@ -50,8 +50,8 @@ class PolicySteps(PropertySuite):
 
     @prop(examples=EXAMPLES, rows=st.integers(1, 300), fits=st.integers(0, 300), steps=st.integers(1, 2))
     def check_ends_whatever_fits(self, rows: int, fits: int, steps: int) -> None:
-        """Where more than `fits` rows run out of memory, a step ends after halving, having repeated nothing that was
-        finished; where not even one fits, with the original error as its cause."""
+        """Where more than `fits` rows run out of memory, a step ends after halving, having repeated nothing
+        that was finished; where not even one fits, with the original error as its cause."""
         device = _Device(fits)
         with self._wrapped(device) as wrapped:
             for _ in range(steps):
@@ -71,7 +71,7 @@ class PolicySteps(PropertySuite):
         kind=st.sampled_from([ValueError, RuntimeError, KeyboardInterrupt, SystemExit]),
     )
     def check_other_errors_are_never_retried(self, rows: int, kind: type[BaseException]) -> None:
-        """An error that is not of memory, and an interrupt, reach the caller from the first call that raises."""
+        """An error that is not of memory, and an interrupt, reach the caller from the first call."""
         calls: list[int] = []
 
         def broken(x: Any) -> Any:
@@ -84,7 +84,7 @@ class PolicySteps(PropertySuite):
 
     @prop(examples=EXAMPLES, rows=st.integers(2, 60), fits=st.integers(1, 20), chained=st.booleans())
     def check_nothing_of_a_failed_attempt_is_alive(self, rows: int, fits: int, chained: bool) -> None:
-        """When the next attempt starts, no array of one that failed is referenced, not by a chained cause either."""
+        """When the next attempt starts, no array of one that failed is referenced, nor by a chained cause."""
         alive: list[weakref.ref[Any]] = []
         seen: list[int] = []
 

@@ -1,8 +1,9 @@
 """The base of conformance suites: properties that subclasses inherit as tests of their own.
 
-Invariant: every subclass gets a fresh function for each `check_*`, since hypothesis keeps its state on the function
-and calls one shared by two classes a health problem (`differing_executors`). The `test_*` name belongs to the
-subclass, so a failure is reported under the name of whoever ran the suite. A `test_*` that somebody wrote stays.
+Invariant: every subclass gets a fresh function for each `check_*`, since hypothesis keeps its state on the
+function and calls one shared by two classes a health problem (`differing_executors`). The `test_*` name
+belongs to the subclass, so a failure is reported under the name of whoever ran the suite. A `test_*` that
+somebody wrote stays.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Check = TypeVar("Check", bound=Callable[..., None])
 
 
 def prop(*, examples: int | None = None, **strategies: SearchStrategy[Any]) -> Callable[[Check], Check]:
-    """Draw the arguments of `check_*(self, ...)`; `examples` replaces the profile's number of them, and lifts its deadline."""
+    """Draw the arguments of `check_*(self, ...)`; `examples` replaces the profile's number and deadline."""
 
     def mark(check: Check) -> Check:
         check.property_of_suite = (strategies, examples)  # type: ignore[attr-defined]
@@ -33,13 +34,13 @@ def prop(*, examples: int | None = None, **strategies: SearchStrategy[Any]) -> C
 
 
 class PropertySuite:
-    """Base of the conformance suites; names end in `Suite`, so pytest does not collect the bases themselves."""
+    """Base of the conformance suites; names end in `Suite`, so pytest does not collect the bases."""
 
     not_promised: ClassVar[Mapping[str, str]] = {}
-    """Names of checks (without `check_`) that do not apply here, each with the reason; they are skipped with it."""
+    """Names of checks (without `check_`) that do not apply here, each with the reason for skipping it."""
     expected_failures: ClassVar[Mapping[str, str]] = {}
-    """Names of checks (without `check_`) that are known to fail, each with the reason; strict, so that a failure
-    that was repaired is noticed."""
+    """Names of checks (without `check_`) that are known to fail, each with the reason; strict, so that a
+    failure that was repaired is noticed."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Make the tests; ArgumentTypeError for an exception to a check that does not exist."""
@@ -48,7 +49,8 @@ class PropertySuite:
         for field in ("not_promised", "expected_failures"):
             for name in sorted(set(getattr(cls, field)) - known):
                 raise ArgumentTypeError(
-                    f"{cls.__name__}.{field} names a check {name!r} that does not exist;{near_match(name, known)}"
+                    f"{cls.__name__}.{field} names a check {name!r} that does not exist;"
+                    f"{near_match(name, known)}"
                 )
         for name in sorted(known):
             written = getattr(cls, f"test_{name}", None)

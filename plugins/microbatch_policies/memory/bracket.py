@@ -1,22 +1,15 @@
 """What was tried and what ran out of memory: the largest size that fits and the smallest that does not.
 
-Invariant: a failure expires. A size that failed during a squeeze would otherwise hold the steps at half of what
-fits for ever (deepmd-kit does so). Each failure that comes back doubles the time it is believed, so a bound that
-keeps proving true costs ever less.
+Invariant: a failure expires. A size that failed during a squeeze would otherwise hold the steps at half of
+what fits for ever (deepmd-kit does so). Each failure that comes back doubles the time it is believed, so a
+bound that keeps proving true costs ever less.
 """
 
 from __future__ import annotations
 
-__all__ = ["Bracket"]
+from microbatch_policies.memory.constants import GAP, GROWN, LIFE, LONGEST
 
-LIFE = 64
-"""Steps for which a failed size is believed."""
-LONGEST = 1024
-"""Most steps for which it is believed."""
-GAP = 1.05
-"""A failed size this close above one that fits is close enough: nothing between is tried."""
-GROWN = 1.125
-"""A budget larger by this factor than at the failure ends the belief."""
+__all__ = ["Bracket"]
 
 
 class Bracket:
@@ -39,18 +32,20 @@ class Bracket:
 
     def fail(self, x: int, step: int, budget: float | None) -> None:
         """Size `x` ran out of memory at `step`, when `budget` bytes were thought to be there."""
+        # one that fails again within its life after it was forgiven is believed for twice as long
         soon = step <= self._until + self._life
         self._life = min(LONGEST, self._life * 2) if soon or self._until < 0 else LIFE
         self.fails = min(x, self.fails) if self.fails else x
-        self.fits = min(self.fits, x - 1)
+        if self.fits >= x:
+            self.fits = 0  # it ran when there was more memory, and says nothing of now
         self._until = step + self._life
         self._budget = budget or 0.0
 
     def limit(self, step: int, budget: float | None) -> int | None:
         """The largest size to try now; None when no failure is known (any more).
 
-        Halfway between what fits and what fails until they are within 5 %; half of what fails where nothing is
-        known to fit.
+        Halfway between what fits and what fails until they are within 5 %; half of what fails where nothing
+        is known to fit.
         """
         if not self.fails:
             return None

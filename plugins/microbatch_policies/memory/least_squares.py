@@ -1,35 +1,30 @@
 """Weighted recursive least squares in information form, with a one-sided bound on the next observation.
 
-y = a + b x + o N + c x^2: a fixed cost, x units in flight of N in the batch (its result). Noise grows with size, so
-an observation weighs 1/y^2: with 2 % noise and a nominal 1 % bound, unweighted fits were exceeded 5.4 % of the time.
-(The study weighs 1/x^2; where the fixed cost dominates that trusts the smallest sizes far too much, and the bound
-reached 64 % of the limit after four probes instead of 81 %.) Keeping sums (matrix, vector, total) rather than a
-covariance makes the state additive, lets a column be left out at solving time, and needs no start value. Plain
-floats: for two to four columns NumPy's calls cost ten times the arithmetic.
+y = a + b x + o N + c x^2: a fixed cost, x units in flight of N in the batch (its result). Noise grows with
+size, so an observation weighs 1/y^2: with 2 % noise and a nominal 1 % bound, unweighted fits were exceeded
+5.4 % of the time. (The study weighs 1/x^2; where the fixed cost dominates that trusts the smallest sizes far
+too much, and the bound reached 64 % of the limit after four probes instead of 81 %.) Keeping sums (matrix,
+vector, total) rather than a covariance makes the state additive, lets a column be left out at solving time,
+and needs no start value. Plain floats: for two to four columns NumPy's calls cost ten times the arithmetic.
 
-Invariant: every coefficient is at least 0 (more units never need less). N joins only where batches differed in size,
-x^2 only where its interval excludes 0.
+Invariant: every coefficient is at least 0 (more units never need less). N joins only where batches differed
+in size, x^2 only where its interval excludes 0.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from microbatch_policies.memory.constants import LEAST_NOISE, NOISE, RIDGE
 from microbatch_policies.memory.student import t_quantile
 
-__all__ = ["Fit", "LeastSquares"]
+__all__ = ["Fit", "LeastSquares", "largest_within", "quantile"]
 
 COLUMNS = 4
 """1, x, N, x^2."""
-NOISE = 0.05
-"""Relative noise assumed while there are no more observations than coefficients."""
-LEAST_NOISE = 1e-3
-"""Relative noise below which no fit is believed to be: allocators round."""
-RIDGE = 1e-10
-"""Relative weight that keeps columns apart that were always proportional (whole batches: x = N)."""
 
 Floats = list[float]
 Matrix = list[list[float]]
@@ -59,6 +54,8 @@ class Fit:
 
     def bound(self, x: float, total: float) -> float:
         """What y exceeds with the given risk only."""
+        # y + t s sqrt(y^2 + u' A^-1 u): noise grows with y (weights are 1 / y^2), and the fit has its own
+        # variance
         at, rise, curve, c0, c1, c2 = self._line(total)
         y = at + (rise + curve * x) * x
         if self._curved:
@@ -70,21 +67,16 @@ class Fit:
     def largest(self, budget: float, total: float, most: int) -> int:
         """The largest x up to `most` whose bound is within `budget`; 0 if not even 1 is.
 
-        The prediction never falls with x, and the bound only where it is within the data, so bisection finds it.
+        The prediction never falls with x, the bound only where it is within the data: bisection finds it.
         """
-        bound = self.bound
-        if bound(most, total) <= budget:
-            return most
-        low, high = 0, most
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if bound(middle, total) <= budget else (low, middle)
-        return low
+        return largest_within(budget, most, lambda x: self.bound(x, total))
 
     def _line(self, total: float) -> tuple[float, float, float, float, float, float]:
-        """Coefficients in x of the prediction, and of its own variance where that has no x^2: worked out once."""
+        """Coefficients in x of the prediction, and of its own variance where that has no x^2; kept."""
         if total == self._known[0]:
             return self._known[1]
+        # with u(x) = base + slope x (no x^2) the quadratic form is c0 + c1 x + c2 x^2: no matrix for each
+        # size asked
         base = self._at(0, total)
         slope = [1 / self._scale if column == 1 else 0.0 for column in self.columns]
         rise = _dot(slope, self.theta)
@@ -125,6 +117,8 @@ class LeastSquares:
         if not self.scale:
             self.scale = float(x)
             self.xs, self.totals = (x, x), (total, total)
+        # weighted normal equations: A = sum of w u u', b = sum of w u y, each older term times `keep` once
+        # more
         row, weight, keep = _row(x / self.scale, total / self.scale), 1 / (y * y), self._forgetting
         for i, u in enumerate(row):
             line, share = self.matrix[i], u * weight
@@ -143,6 +137,7 @@ class LeastSquares:
 
     def fit(self, risk: float) -> Fit:
         """Solve; call only when `ready`."""
+        # N is told apart from x only where batches differed; x^2 needs five peaks over a factor of four
         columns = [0, 1] if self.totals[1] <= 1.05 * self.totals[0] else [0, 1, 2]
         if self.count >= 5 and self.xs[1] >= 4 * self.xs[0]:
             curved = self._guarded([*columns, 3], risk)
@@ -174,6 +169,7 @@ class LeastSquares:
         freedom = int(self.count - len(theta) + 1e-9)
         if freedom < 1:
             return t_quantile(risk, 30) * NOISE
+        # the sum of w (y - prediction)^2: at the solution that is sum of w y^2 minus theta' b
         rest = max(0.0, self.square - _dot(theta, vector))
         return t_quantile(risk, freedom) * max(math.sqrt(rest / freedom), LEAST_NOISE)
 
@@ -202,6 +198,23 @@ class LeastSquares:
         if not shaped or not all(map(math.isfinite, numbers)) or made.count < 0 or made.scale < 0:
             raise ValueError("the sums are not four columns of finite numbers")
         return made
+
+
+def largest_within(budget: float, most: int, cost: Callable[[int], float]) -> int:
+    """The largest size up to `most` whose cost, which never falls, is within `budget`; 0 if not even that of
+    1 is."""
+    if cost(most) <= budget:
+        return most
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if cost(middle) <= budget else (low, middle)
+    return low
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value that `share` of the values do not exceed."""
+    return sorted(values)[int(share * (len(values) - 1))]
 
 
 def _row(u: float, v: float) -> tuple[float, float, float, float]:

@@ -1,8 +1,8 @@
 """What the memory model knows of one signature: the fit, how it missed, what ran and what failed.
 
-Invariant: no answer exceeds what the fit's own bound allows, nor 8 times what ever ran (unless even quadratic growth
-from there would fit). Before two sizes were seen a slope means nothing: peaks are then taken to grow in proportion,
-which is too much for every function that has a fixed cost, and so is safe.
+Invariant: no answer exceeds what the fit's own bound allows, nor 8 times what ever ran (unless even quadratic
+growth from there would fit). Before two sizes were seen a slope means nothing: peaks are then taken to grow
+in proportion, which is too much for every function that has a fixed cost, and so is safe.
 """
 
 from __future__ import annotations
@@ -12,47 +12,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from microbatch_policies.memory.bracket import Bracket
-from microbatch_policies.memory.least_squares import Fit, LeastSquares
+from microbatch_policies.memory.constants import (
+    EARLY,
+    EARLY_RISK,
+    MISSES,
+    SETTLED,
+    SPARE,
+    SPARE_TRIED,
+    SPREAD,
+    TRUST,
+    UNMEASURED,
+    UNSEEN,
+)
+from microbatch_policies.memory.least_squares import Fit, LeastSquares, quantile
 
 __all__ = ["MemoryKind"]
-
-UNSEEN = 64
-"""Bytes of peak assumed per byte of input before anything ran."""
-UNMEASURED = 16
-"""The same once a step ran and its peak could not be measured."""
-TRUST = 8
-"""Largest factor by which a size may exceed all that ran."""
-EARLY = 8
-"""Peaks up to which a bound of 10 % risk is enough where a failure can be tried again: a bound from few peaks is wide,
-and each size it allows makes the next one tighter."""
-EARLY_RISK = 0.1
-SETTLED = 16
-"""Peaks from which the model is solved again for every fourth only (25 us), unless one surprises it."""
-SPREAD = 2
-"""Factor between the largest and the smallest size seen, below which the fit says nothing of sizes far below both."""
-SPARE = 1.1
-"""Factor of its peak from which on a size that ran is known to fit again, whatever the fit is unsure of."""
-MISSES = 32
-"""Prediction errors kept for the margin."""
 
 
 class MemoryKind:
     """One signature. Sizes `x` are units in flight at the same time; `total` are units of the whole batch."""
 
     __slots__ = (
-        "_fit",
-        "_forgetting",
-        "_misses",
-        "_peak",
-        "_risk",
-        "_seen",
-        "_silent",
-        "_since",
-        "bracket",
-        "model",
-        "ran",
-        "version",
-    )
+        "_fit", "_forgetting", "_misses", "_peak", "_risk", "_seen", "_silent", "_since",
+        "bracket", "mark", "model", "ran", "version",
+    )  # fmt: skip
 
     def __init__(self, risk: float, forgetting: float) -> None:
         self._risk = risk
@@ -60,13 +43,17 @@ class MemoryKind:
         self.model = LeastSquares(forgetting)
         self.bracket = Bracket()
         self.ran = 0
+        """The largest size that ran."""
+        self.mark: tuple[int, int, int] = (0, 0, 0)
+        """Size, batch and highest mark of the step that last raised the mark of a device."""
         self.version = 0
+        """Goes up when `need` may answer otherwise than before."""
         self._fit: Fit | None = None
         self._misses: list[float] = []
-        self._peak = 0.0
-        self._seen = (0, 0, 0.0)
-        self._silent = 0
-        self._since = 0
+        self._peak = 0.0  # the highest peak, fading
+        self._seen = (0, 0, 0.0)  # the largest size whose peak was seen, its batch, and that peak
+        self._silent = 0  # steps since a peak was seen
+        self._since = 0  # peaks since the model was solved
 
     def note(self, x: int) -> None:
         """Size `x` ran."""
@@ -87,11 +74,8 @@ class MemoryKind:
         self.model.add(x, total, peak)
         self._silent = 0
         if x >= self._seen[0]:
-            self._seen = (
-                x,
-                total,
-                max(peak, self._forgetting * self._seen[2]) if x == self._seen[0] else peak,
-            )
+            faded = self._forgetting * self._seen[2] if x == self._seen[0] else 0.0
+            self._seen = (x, total, max(peak, faded))
         self._peak = max(self._peak * self._forgetting, peak)
         self._since += 1
         if not expected or self._since > 3 or self.model.count < SETTLED:
@@ -108,7 +92,7 @@ class MemoryKind:
     def largest(self, budget: float, total: int, bytes_per_unit: int, *, probe: bool = False) -> int:
         """The largest size up to `total` that fits `budget` bytes; at least 1.
 
-        With `probe` a size that is not known to fit may be tried where nothing else would teach the slope.
+        With `probe` a failure can be tried again, so a size may be tried that is not known to fit.
         """
         if not self.model.count:
             per_unit = bytes_per_unit * (UNMEASURED if self.ran else UNSEEN)
@@ -122,21 +106,26 @@ class MemoryKind:
         size = fit.largest(budget, total, most)
         margin = self._margin(fit, size, total)
         size = fit.largest(budget - margin, total, size) if margin and size else size
-        return max(1, size, min(total, max(self._ran_with_room(budget, total), self._one_size_down(budget))))
+        spare = SPARE_TRIED if probe else SPARE
+        return max(
+            1, size, min(total, max(self._ran_with_room(budget / spare, total), self._one_size_down(budget)))
+        )
 
     def _ran_with_room(self, budget: float, total: int) -> int:
-        """The largest size seen, if its own peak leaves room; 0 if not.
+        """The largest size seen, if its own peak is within `budget`; 0 if not.
 
-        The whole batch is not gathered, so its peak is off the line of all others, and makes the fit unsure of everything.
+        A batch that runs whole is not gathered, so its peak is below the line of all others, and the fit is
+        unsure of everything because of it.
         """
         x, seen_total, peak = self._seen
-        return x if peak > 0 and total <= seen_total and peak * SPARE <= budget else 0
+        return x if peak > 0 and total <= seen_total and peak <= budget else 0
 
     def _one_size_down(self, budget: float) -> int:
-        """Half of all that was seen, or less where so much less memory is left, if what was seen is of one size.
+        """A smaller size to try where all sizes seen are close together; 0 where they are not.
 
-        A fit through sizes 28 and 29 is so unsure of its slope that not even one row fits. A smaller size often shows no
-        peak (a mark of the highest memory does not rise again), so steps of one row would go on for ever.
+        A fit through sizes 28 and 29 is so unsure of its slope that not even one row fits. Steps of one row
+        would then go on for ever: a smaller size often shows no peak, since a mark of the highest memory does
+        not rise again. So half of the smallest size is taken, or less where so much less memory is left.
         """
         least, most = self.model.xs
         if most >= SPREAD * least or self._peak <= 0:
@@ -144,10 +133,12 @@ class MemoryKind:
         return min(least // 2, int(most * budget / self._peak))
 
     def need(self, total: int, bytes_per_unit: int) -> float:
-        """Bytes from which the whole batch is known to fit: as `largest`, solved the other way round."""
+        """Bytes from which on the whole batch is known to fit: `largest`, solved for the budget."""
         if not self.model.count:
             return float(total * bytes_per_unit * (UNMEASURED if self.ran else UNSEEN))
         ratio = total / max(1, self.model.xs[1])
+        # Beyond what was seen, peaks are taken to grow in proportion; beyond TRUST times that, with the
+        # square.
         beyond = self._peak * max(1.0, ratio if ratio <= TRUST else ratio * ratio)
         fit = self.fit
         if fit is None:
@@ -156,32 +147,36 @@ class MemoryKind:
         return bound if ratio <= TRUST else max(bound, beyond)
 
     def _from_one(self, budget: float, total: int, probe: bool) -> int:
-        """Proportional growth. Where that goes nowhere, one size down, or up if it may fail, shows the slope.
+        """The next size where peaks of one size only were seen, so that the slope is not known.
 
-        Up is what is left where a smaller size ran and showed no peak: a device has only a mark of the highest memory.
+        Peaks are taken to grow in proportion to the size. If that allows no larger size, a second size must
+        be run to show the slope. A smaller one cannot fail. A larger one is tried instead where a failure can
+        be tried again, and a smaller size is no help: there is hardly one, or the last steps showed no peak,
+        as on a device whose reading has only a mark of the highest memory.
         """
         x = self.model.xs[1]
         if self._peak > budget:
             return max(1, min(total, x // 2))
         grown = budget / self._peak
-        size = min(total, int(x * grown)) if grown <= TRUST else min(total, self._trusted(budget))
+        size = min(total, int(x * grown) if grown <= TRUST else self._trusted(budget))
         if size > x or x >= total:
             return size
         up = probe and (x < 4 or self._silent)
         return min(total, x + max(1, x // 8)) if up else max(1, x // 2)
 
     def _trusted(self, budget: float) -> int:
-        x = self.model.xs[1]
+        """The largest size for which a prediction is believed: `TRUST` times what was seen, or more where
+        even peaks that grow with the square of the size would be within the budget."""
         square = math.sqrt(max(budget, 0.0) / max(self._peak, 1.0)) * (
             1 + 1e-12
         )  # the root may be rounded down
-        return int(x * max(float(TRUST), square))
+        return int(self.model.xs[1] * max(float(TRUST), square))
 
     def _margin(self, fit: Fit, x: int, total: int) -> float:
         """Bytes by which recent peaks went beyond the prediction, where that is more than the bound has."""
         if len(self._misses) < 4:
             return 0.0
-        worst = sorted(self._misses)[int(0.95 * (len(self._misses) - 1))]
+        worst = quantile(self._misses, 0.95)
         if worst <= 0:
             return 0.0
         value = fit.value(x, total)

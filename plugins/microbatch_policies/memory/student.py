@@ -1,7 +1,7 @@
 """Quantiles of Student's t distribution, without SciPy.
 
-Source: G. W. Hill, Algorithm 396, Communications of the ACM 13(10), 1970; six digits for three degrees of freedom
-and more, exact for one and two.
+Source: G. W. Hill, Algorithm 396, Communications of the ACM 13(10), 1970; six digits for three degrees of
+freedom and more, exact for one and two.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["t_quantile"]
 
 
 def t_quantile(risk: float, freedom: int) -> float:
-    """The value that t exceeds with probability `risk` (0 < risk < 0.5) at `freedom` >= 1 degrees of freedom."""
+    """The value that t exceeds with probability 0 < `risk` < 0.5 at `freedom` >= 1 degrees of freedom."""
     both = 2 * risk
     if freedom == 1:
         return 1 / math.tan(both * math.pi / 2)
@@ -23,6 +23,13 @@ def t_quantile(risk: float, freedom: int) -> float:
 
 
 def _hill(both: float, n: float) -> float:
+    """Hill's approximation for the two-sided risk `both` at n >= 3 degrees of freedom, in his names.
+
+    t^2 / n is a series in 1 / (n - 1/2). Near the middle of the distribution its terms are powers of the
+    normal quantile x, and the sum is the exponent of exp(y) - 1; far out in the tail they are powers of y =
+    (d both)^(2/n), the limit of t^2 / n for a small risk. Where y > 0.05 + a the first form is the more exact
+    one.
+    """
     a = 1 / (n - 0.5)
     b = 48 / (a * a)
     c = ((20700 * a / b - 98) * a - 16) * a + 96.36

@@ -1,1 +1,1 @@
-"""Sizes from speed: the smallest part within a few percent of the best rate, learned from the steps of a program."""
+"""Sizes from speed: the smallest part within a few percent of the best rate, learned step by step."""

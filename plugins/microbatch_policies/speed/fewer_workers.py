@@ -1,26 +1,26 @@
-"""Whether fewer workers are faster than all of them: one has all threads of the framework, and none waits for another.
+"""Whether fewer workers are faster than all of them.
 
-Chains of short operations hold the interpreter's lock for most of their time. One worker is tried first, then by
-halves from the fastest number so far. Invariant: a number that is slower costs one step (more than 10 % above the best;
-two where that time was doubtful, see `steady`), one that is as fast at most six. Neighbouring sizes are tried too, since
-a part that all cores share may be larger than one that a core has for itself. Rejected: every number of workers at
-every size (a grid of 8 by 4 slow steps).
+A single worker has all threads of the framework, and waits for no other. Chains of short operations hold the
+interpreter's lock for most of their time: on 2 cores a chain of 8 torch operations takes 33 to 40 ms on two
+workers and 21 to 30 ms on one. One worker is tried first, then the numbers next to the fastest one so far, by
+halves. Sizes next to the fastest are tried too, since a part that all cores share may be larger than one that
+a core has for itself.
+
+Invariant: a number of workers that is more than 10 % slower costs one step, or two where its first time is
+doubted (`steady_seconds`); one that is about as fast costs six at most. Rejected: every number of workers at
+every size, a grid of 8 by 4 slow steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from microbatch_policies.speed.search import SECOND_CHANCE, WHOLE, SizeSearch
+from microbatch_policies.speed.arms import WHOLE, Allowed
+from microbatch_policies.speed.constants import CLEAR, MOST_SIZES, PROMISING, SECOND_CHANCE
+from microbatch_policies.speed.size_search import SizeSearch
 
 __all__ = ["fewer_choice", "fewer_win", "ladder", "next_fewer"]
 
-PROMISING = 1.1
-"""Factor of the best time up to which another size, or another time, may make a number of workers the best."""
-MOST_SIZES = 4
-"""Sizes measured with one number of workers."""
-CLEAR = 1.15
-"""Factor by which fewer workers are faster when the others need not be measured again to say so."""
 
 Searches = Mapping[int, SizeSearch]
 """What was measured with fewer workers, by their number."""
@@ -35,9 +35,7 @@ def ladder(workers: int) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def next_fewer(
-    search: SizeSearch, fewer: Searches, workers: int, low: int, high: int, *, whole: bool
-) -> tuple[int, int] | None:
+def next_fewer(search: SizeSearch, fewer: Searches, workers: int, allowed: Allowed) -> tuple[int, int] | None:
     """(workers, exponent) to measure next, None when enough is known; `search` is that of all workers.
 
     `fewer` has a search for each number of the ladder.
@@ -45,61 +43,65 @@ def next_fewer(
     counts = ladder(workers)
     if not counts:
         return None
-    alone = _next_arm(search, fewer[1], low, high, whole=whole)
+    alone = _next_arm(search, fewer[1], allowed)
     if alone is not None:
         return 1, alone
     known = {workers: search, **{count: fewer[count] for count in counts}}
-    values = {count: _least(known[count], low, high) for count in known}
+    values = {count: _least(known[count], allowed) for count in known}
     best = min(values, key=values.__getitem__)
     for count in (best, *_beside((workers, *counts), best)):
         rival = search if count == best else known[best]
-        arm = None if count == workers else _next_arm(rival, known[count], low, high, whole=whole)
+        arm = None if count == workers else _next_arm(rival, known[count], allowed)
         if arm is not None:
             return count, arm
     return None
 
 
-def fewer_choice(fewer: Searches, low: int, high: int, near: float) -> tuple[int, int] | None:
-    """(workers, exponent) of the fastest number: the smallest size within `near` of its fastest; None where no number
-    was measured twice."""
-    sure = [count for count, search in fewer.items() if _twice(search, low, high)]
+def fewer_choice(fewer: Searches, allowed: Allowed, near: float) -> tuple[int, int] | None:
+    """(workers, exponent) of the fastest number: the smallest size within `near` of its fastest; None where
+    no number was measured twice."""
+    sure = [count for count, search in fewer.items() if _twice(search, allowed)]
     if not sure:
         return None
-    count = min(sure, key=lambda count: _least(fewer[count], low, high))
+    count = min(sure, key=lambda count: _least(fewer[count], allowed))
     search = fewer[count]
-    least = _least(search, low, high) * (1 + near)
-    return count, min(arm for arm in _within(search, low, high) if search.value(arm) <= least)
+    least = _least(search, allowed) * (1 + near)
+    return count, min(arm for arm in allowed.sizes(search.arms) if search.value(arm) <= least)
 
 
-def fewer_win(search: SizeSearch, fewer: Searches, low: int, high: int) -> bool:
+def fewer_win(search: SizeSearch, fewer: Searches, allowed: Allowed) -> bool:
     """Whether fewer workers are so much faster that no second time of the others would change it."""
-    known = [one.value(arm) for one in fewer.values() for arm in _twice(one, low, high)]
-    others = [search.value(arm) for arm in search.arms if low <= arm <= high or arm == WHOLE]
+    known = [one.value(arm) for one in fewer.values() for arm in _twice(one, allowed)]
+    others = [search.value(arm) for arm in search.arms if arm == WHOLE or allowed.sizes((arm,))]
     return bool(known and others) and min(known) * CLEAR < min(others)
 
 
-def _next_arm(search: SizeSearch, fewer: SizeSearch, low: int, high: int, *, whole: bool) -> int | None:
+def _next_arm(search: SizeSearch, fewer: SizeSearch, allowed: Allowed) -> int | None:
     """The exponent to measure next with one number of workers against the best of `search`."""
-    parts = _within(search, low, high)
+    parts = allowed.sizes(search.arms)
     if not parts:
         return None
+    # 1. the fastest size of `search`
     fastest = min(parts, key=search.value)
-    known = _within(fewer, low, high)
+    known = allowed.sizes(fewer.arms)
     if not known:
         return None if fewer.refused(fastest) else fastest
     best = min(known, key=fewer.value)
     limit = search.value(fastest)
-    if whole and WHOLE in search.arms:
+    if allowed.whole and WHOLE in search.arms:
         limit = min(limit, search.value(WHOLE))
+    # 2. if that was clearly slower, a second time only where the first one may have been cold
     if fewer.value(best) > PROMISING * limit:
         cold = WHOLE not in search.arms and len(known) == len(fewer.arms[best]) == 1
         again = fewer.doubtful(best, limit) or (cold and fewer.value(best) <= SECOND_CHANCE * limit)
         return best if again and not fewer.refused(best) else None
-    cold_one = fewer.second_chance(low, high)
+    # 3. otherwise neighbours that may have been cold, then neighbours not yet measured, then the best a
+    # second time
+    cold_one = fewer.second_chance(allowed)
     if cold_one is not None:
         return cold_one
     for beside in (best + 1, best - 1) if len(known) < MOST_SIZES else ():
-        if low <= beside <= high and beside not in fewer.arms and not fewer.refused(beside):
+        if allowed.sizes((beside,)) and beside not in fewer.arms and not fewer.refused(beside):
             return beside
     return best if len(fewer.arms[best]) < 2 and not fewer.refused(best) else None
 
@@ -110,14 +112,10 @@ def _beside(counts: tuple[int, ...], best: int) -> tuple[int, ...]:
     return counts[at + 1 : at + 2] + counts[max(0, at - 1) : at]
 
 
-def _within(search: SizeSearch, low: int, high: int) -> list[int]:
-    return [arm for arm in search.arms if low <= arm <= high]
-
-
-def _twice(search: SizeSearch, low: int, high: int) -> list[int]:
+def _twice(search: SizeSearch, allowed: Allowed) -> list[int]:
     """The sizes that were measured more than once."""
-    return [arm for arm in _within(search, low, high) if len(search.arms[arm]) > 1]
+    return [arm for arm in allowed.sizes(search.arms) if len(search.arms[arm]) > 1]
 
 
-def _least(search: SizeSearch, low: int, high: int) -> float:
-    return min(map(search.value, _within(search, low, high)), default=float("inf"))
+def _least(search: SizeSearch, allowed: Allowed) -> float:
+    return min(map(search.value, allowed.sizes(search.arms)), default=float("inf"))

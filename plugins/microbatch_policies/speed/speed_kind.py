@@ -1,7 +1,7 @@
-"""What the search for speed knows of one kind of batch, and how its time develops once it has settled.
+"""What the search for speed knows of one kind of batch, and whether its time changes once it has settled.
 
-Invariant: a settled size is looked at again after fixed numbers of steps, and at once when its time has moved for good;
-noise of one step moves nothing.
+Invariant: the times of a settled size are measured again after fixed numbers of steps, and at once when they
+have moved for good. The noise of one step moves nothing.
 """
 
 from __future__ import annotations
@@ -9,18 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from microbatch_policies.speed.constants import COLD, DRIFT, PATIENCE, RECENT, RECHECK
 from microbatch_policies.speed.fewer_workers import ladder
-from microbatch_policies.speed.search import COLD, SizeSearch
+from microbatch_policies.speed.size_search import SizeSearch
 
-__all__ = ["PATIENCE", "RECHECK", "SpeedKind"]
-
-RECHECK = 64
-"""Settled steps after which the contenders are measured once more; then after four times as many."""
-DRIFT = 2.0
-"""Factor by which the settled time may move before the search starts again."""
-PATIENCE = 8
-"""Settled steps before that is looked at; twice as many after each new start, since on a shared machine the times move
-by themselves."""
+__all__ = ["SpeedKind"]
 
 
 class SpeedKind:
@@ -49,7 +42,8 @@ class SpeedKind:
     def look(self, seconds_per_unit: float) -> Literal["settled", "due", "moved"]:
         """Take note of a settled step: whether all is as it was, or the times must be looked at again."""
         self.age += 1
-        self.recent += 0.2 * (seconds_per_unit - self.recent)
+        self.recent += RECENT * (seconds_per_unit - self.recent)
+        # outside 1 / DRIFT to DRIFT times the settled time
         moved = not self.expected <= self.recent * DRIFT <= self.expected * DRIFT * DRIFT
         if moved and self.age >= self.patience:
             return "moved"
@@ -65,8 +59,9 @@ class SpeedKind:
     def recheck_contenders(self) -> None:
         """Have the close sizes measured once more.
 
-        From the second time on also each number of workers that was slower than all of them, though by less than
-        four times: its only time may have been a bad one, and one such step in 256 costs at most 1.6 %.
+        From the second time on this holds also for each number of workers that was slower than all of them,
+        though by less than four times. Its only time may have been a bad one, and one such step in 256 costs
+        at most 1.6 %.
         """
         again = self.recheck > RECHECK
         self.age = 0

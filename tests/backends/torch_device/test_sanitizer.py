@@ -11,7 +11,7 @@ import pytest
 import microbatch
 from microbatch import dbo
 from microbatch.testing import RecordingBackend
-from microbatch.testing.given import GivenBackends
+from microbatch.testing.given_plugins import GivenBackends
 from microbatch.testing.recording.checker import Race, check
 from microbatch.testing.recording.trace import TraceEntry
 

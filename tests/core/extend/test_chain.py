@@ -109,7 +109,8 @@ def test_reasons_are_joined_once_each() -> None:
 def test_every_member_observes() -> None:
     made = chain(Proposal(), Proposal())
     made.observe(REPORT)
-    assert [member.policy.reports for member in made.members] == [[REPORT], [REPORT]]  # type: ignore[attr-defined]
+    seen = [member.policy.reports for member in made.members]  # type: ignore[attr-defined]
+    assert seen == [[REPORT], [REPORT]]
 
 
 def test_an_empty_chain_is_refused() -> None:

@@ -21,7 +21,7 @@ from microbatch.errors import OutputMismatchError
 from microbatch.gathering.gather import Gather, Outputs
 from microbatch.testing import AdversarialBackend
 from microbatch.testing.adversarial.order import WORST_ORDERS
-from microbatch.testing.given import GivenBackends
+from microbatch.testing.given_plugins import GivenBackends
 from microbatch_backends.host.backend import CpuBackend
 
 Run = Callable[..., Any]

@@ -15,7 +15,7 @@ import microbatch
 from microbatch.arrays.trees import NAMESPACE
 from microbatch.errors import ArgumentTypeError, ArgumentValueError
 from microbatch.testing import AdversarialBackend, RecordingBackend
-from microbatch.testing.given import GivenBackends
+from microbatch.testing.given_plugins import GivenBackends
 from microbatch.testing.strategies import work_orders
 
 ROWS = np.arange(8.0).reshape(4, 2)

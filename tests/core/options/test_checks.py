@@ -14,7 +14,19 @@ from microbatch.options.checks import as_whole, count, position, whole
 from microbatch.options.messages import given as shown_with_type
 from microbatch.options.messages import shorten, shown
 
-NO_NUMBERS = [True, False, np.True_, 2.0, np.float32(2), "2", b"2", None, [2], np.arange(2), pytest.param(object(), id="object")]
+NO_NUMBERS = [
+    True,
+    False,
+    np.True_,
+    2.0,
+    np.float32(2),
+    "2",
+    b"2",
+    None,
+    [2],
+    np.arange(2),
+    pytest.param(object(), id="object"),
+]
 
 
 @given(st.integers(-(2**62), 2**62))

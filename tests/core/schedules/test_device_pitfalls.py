@@ -15,7 +15,7 @@ import pytest
 import microbatch
 from microbatch.testing import AdversarialBackend, RecordingBackend
 from microbatch.testing.adversarial.order import WORST_ORDERS
-from microbatch.testing.given import GivenBackends
+from microbatch.testing.given_plugins import GivenBackends
 from microbatch.testing.simulated.backend import SimulatedBackend
 
 ROWS = np.arange(24.0).reshape(12, 2)

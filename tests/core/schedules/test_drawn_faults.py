@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import microbatch
 from microbatch import dbo
 from microbatch.testing import AdversarialBackend, DeviceOutOfMemoryError
-from microbatch.testing.given import GivenBackends
+from microbatch.testing.given_plugins import GivenBackends
 from microbatch.testing.strategies import Fault, faults, work_orders
 
 UBATCHES = 4

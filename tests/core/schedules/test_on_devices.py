@@ -15,7 +15,7 @@ import microbatch
 from microbatch import dbo
 from microbatch.testing import AdversarialBackend, MemoryModel, RecordingBackend
 from microbatch.testing.adversarial.order import WORST_ORDERS
-from microbatch.testing.given import GivenBackends
+from microbatch.testing.given_plugins import GivenBackends
 from microbatch.testing.recording.clocks import Clocks
 from microbatch.testing.simulated.backend import SimulatedBackend
 from microbatch.testing.strategies import work_orders

@@ -23,7 +23,7 @@ from microbatch.schedules.staging import Mover
 from microbatch.schedules.step import Step
 from microbatch.step.ubatches import make_ubatch_contexts
 from microbatch.testing import AdversarialBackend, DeviceOutOfMemoryError, MemoryModel
-from microbatch.testing.given import GivenBackends
+from microbatch.testing.given_plugins import GivenBackends
 from microbatch.turns.runtime import default_runtime
 from microbatch.turns.workers import WorkerPool
 from microbatch_backends.host.backend import CpuBackend

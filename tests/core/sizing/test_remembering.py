@@ -19,7 +19,7 @@ from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch.sizing.history import History
 from microbatch.testing import AdversarialBackend
 from microbatch.testing.adversarial.order import WORST_ORDERS
-from microbatch.testing.given import GivenBackends, GivenPolicy
+from microbatch.testing.given_plugins import GivenBackends, GivenPolicy
 from microbatch_policies.memory.memory_model import MemoryModel
 from microbatch_policies.speed.throughput import Throughput
 

@@ -16,7 +16,7 @@ from microbatch import dbo
 from microbatch.binding.rules import Layout, query_start_loc, tokens
 from microbatch.testing import AdversarialBackend, MemoryModel, RecordingBackend
 from microbatch.testing.adversarial.order import WORST_ORDERS
-from microbatch.testing.given import GivenBackends
+from microbatch.testing.given_plugins import GivenBackends
 from microbatch.testing.recording.clocks import Clocks
 from microbatch.testing.strategies import work_orders
 from tests.core.programs import plain, yielding

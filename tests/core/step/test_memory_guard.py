@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import microbatch
 from microbatch.binding.rules import Layout, collect, tokens
 from microbatch.extend.records import MemoryReading, StepReport
-from microbatch.testing.given import GivenBackends
+from microbatch.testing.given_plugins import GivenBackends
 from microbatch_backends.host.backend import CpuBackend
 
 CAPACITY = 1 << 40

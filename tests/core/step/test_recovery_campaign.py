@@ -23,7 +23,7 @@ from microbatch.step.report import ONE_AT_A_TIME
 from microbatch.step.ubatches import Ubatches
 from microbatch.testing import AdversarialBackend, MemoryModel
 from microbatch.testing.adversarial.order import WORST_ORDERS
-from microbatch.testing.given import GivenBackends
+from microbatch.testing.given_plugins import GivenBackends
 from microbatch.turns.context import UBatchContext
 
 CASES = 5000

@@ -18,7 +18,7 @@ from microbatch.binding.rules import Layout, per_ubatch, tokens
 from microbatch.errors import PolicyError, StepOutOfMemoryError
 from microbatch.extend.chain import checked
 from microbatch.testing import AdversarialBackend, MemoryModel
-from microbatch.testing.given import GivenBackends
+from microbatch.testing.given_plugins import GivenBackends
 from microbatch_backends.host.backend import CpuBackend
 from tests.support.threads import no_thread_left
 

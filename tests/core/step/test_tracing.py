@@ -11,7 +11,7 @@ import pytest
 
 import microbatch
 from microbatch.testing import RecordingBackend
-from microbatch.testing.given import GivenBackends
+from microbatch.testing.given_plugins import GivenBackends
 
 
 class Ranged(RecordingBackend):

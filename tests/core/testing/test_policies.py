@@ -17,14 +17,17 @@ COUNTER = itertools.count(1)
 
 
 class Good:
-    """Half of the batch."""
+    """Half of the batch, and half of the smallest part that ran out of memory."""
+
+    failed: int | None = None
 
     def propose(self, request: SizingRequest) -> Proposal:
-        most = request.num_tokens if request.failed_at is None else request.failed_at
+        most = request.num_tokens if self.failed is None else min(self.failed, request.num_tokens)
         return Proposal(limit=max(1, most // 2))
 
     def observe(self, report: StepReport) -> None:
-        pass
+        if report.oom_sizes:
+            self.failed = min(report.oom_sizes)
 
 
 class TooLarge(Good):
@@ -133,7 +136,8 @@ class Upside(Good):
     """Takes long items for cheap ones."""
 
     def propose(self, request: SizingRequest) -> Proposal:
-        return Proposal(limit=max(1, min(request.num_tokens, request.largest_bytes_per_unit)))
+        size = request.largest_bytes_per_unit
+        return Proposal(limit=max(1, request.num_tokens * size // (size + 256)))
 
 
 class Promising(Good):

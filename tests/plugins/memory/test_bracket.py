@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch_policies.memory.bracket import GAP, LIFE, LONGEST, Bracket
+from microbatch_policies.memory.bracket import Bracket
+from microbatch_policies.memory.constants import GAP, LIFE, LONGEST
 
 
 @given(st.integers(1, 100_000), st.integers(1, 100_000))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from microbatch.extend.records import FailureKind, MemoryReading, SizingRequest, StepReport
 from microbatch_policies.auto import Auto
-from microbatch_policies.memory.bracket import LIFE
-from microbatch_policies.memory.memory_kind import TRUST, UNMEASURED, UNSEEN, MemoryKind
+from microbatch_policies.memory.constants import LIFE, TRUST, UNMEASURED, UNSEEN
+from microbatch_policies.memory.memory_kind import MemoryKind
 from microbatch_policies.memory.memory_model import MemoryModel
 
 UNITS = 4096
@@ -141,6 +141,17 @@ def test_a_peak_that_shows_in_the_next_reading_is_learned() -> None:
     assert policy.state()["kinds"]["s"]["peak"] == 50_000
 
 
+def test_a_mark_that_stands_where_this_size_set_it_is_learned_again_and_no_other() -> None:
+    policy = MemoryModel()
+    before, after = reading(1000, 1000), reading(1000, 51_000)
+    for size, expected in ((8, 1.0), (8, 1.99), (4, 1.99)):
+        policy.propose(request(None, memory=before))
+        policy.observe(replace(ran(size, None), memory_before=before))
+        policy.propose(request(None, memory=after))
+        assert policy.state()["kinds"]["s"]["model"]["count"] == pytest.approx(expected)
+        before = after
+
+
 def test_memory_that_stayed_in_use_is_not_a_peak() -> None:
     policy = MemoryModel()
     before = reading(1000, 1000)
@@ -205,7 +216,8 @@ def test_close_sizes_are_not_taken_for_a_slope() -> None:
 
 
 def test_what_ran_with_room_to_spare_may_run_again() -> None:
-    """The whole batch is not gathered: 627 rows need no more than the line through 35, 105 and 314 says of 314."""
+    """The whole batch is not gathered: 627 rows need no more than the line through 35, 105 and 314 says of
+    314."""
     kind = kind_of((35, 697.0), (105, 837.0), (314, 1253.0), (627, 1254.0), total=627)
     assert kind.largest(2360.0, 627, 0) == 627
     assert kind.largest(1260.0, 627, 0) < 627

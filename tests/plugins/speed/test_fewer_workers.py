@@ -1,4 +1,5 @@
-"""Fewer workers instead of all: found where they are faster, cheap to rule out where they are not, cold or warm."""
+"""Fewer workers instead of all: found where they are faster, cheap to rule out where they are not, cold or
+warm."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.extend.records import SizingRequest, StepReport
+from microbatch_policies.speed.constants import RECHECK
 from microbatch_policies.speed.fewer_workers import ladder
-from microbatch_policies.speed.speed_kind import RECHECK
 from microbatch_policies.speed.throughput import Throughput
 
 UNITS = 16384
@@ -60,7 +61,8 @@ def step(
 
 
 def part_seconds(count: int, warm: float, seconds: float) -> tuple[float, ...]:
-    """Times of `count` parts: all the same but for the first eighth, which takes what the step does beyond warm."""
+    """Times of `count` parts: all the same but for the first eighth, which takes what the step does beyond
+    warm."""
     slow = max(1, count // 8)
     return (warm / count + (seconds - warm) / slow,) * slow + (warm / count,) * (count - slow)
 
@@ -113,7 +115,8 @@ def test_work_that_two_threads_share_stays_on_two_and_costs_one_step_to_see() ->
 
 
 def test_a_cold_first_time_gets_a_second_chance() -> None:
-    """The first step on one worker starts the framework's threads, where the whole batch was not run before."""
+    """The first step on one worker starts the framework's threads, where the whole batch was not run
+    before."""
     policy, alone = Throughput(), []
 
     def speed(part: int, workers: int) -> float:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.extend.records import SizingRequest, StepReport
-from microbatch_policies.speed.speed_kind import PATIENCE, RECHECK
-from microbatch_policies.speed.start import COST_START, TARGET_BYTES, start_size
+from microbatch_policies.speed.constants import COST_START, PATIENCE, RECHECK, TARGET_BYTES
+from microbatch_policies.speed.first_size import start_size
 from microbatch_policies.speed.throughput import Throughput
 
 Speed = Callable[[int, int], float]

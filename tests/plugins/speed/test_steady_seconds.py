@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.extend.records import StepReport
-from microbatch_policies.speed.steady import COLDEST, steady_seconds
+from microbatch_policies.speed.constants import COLDEST
+from microbatch_policies.speed.steady_seconds import steady_seconds
 
 
 def report(

@@ -1,4 +1,5 @@
-"""The promises of the sizing table on fewer draws, so that a change that loses one is seen before the benchmark."""
+"""The promises of the sizing table on fewer draws, so that a change that loses one is seen before the
+benchmark."""
 
 from __future__ import annotations
 
@@ -8,26 +9,28 @@ import numpy as np
 import pytest
 
 from benchmarks import curves
-from benchmarks.replay import Device, capacities, changing, run_policy, run_search, run_sizer, run_trace
+from benchmarks.limited_memory import LimitedMemory, capacities, changing
 from benchmarks.searches import SEARCHES, SIZERS
+from benchmarks.sizing_runs import follow, run_search, run_sizer, search
 from microbatch_policies.memory.memory_model import MemoryModel
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.02])
-def test_finding_a_size_costs_half_a_failure_and_uses_the_memory(noise: float) -> None:
+@pytest.mark.parametrize(("noise", "least"), [(0.0, 0.95), (0.02, 0.88)])
+def test_finding_a_size_costs_half_a_failure_and_uses_the_memory(noise: float, least: float) -> None:
     outcomes = [
-        run_policy(MemoryModel(), Device(np.random.default_rng(seed), capacity, noise))
-        for seed, capacity in enumerate(capacities(np.random.default_rng(1), 150))
+        search(MemoryModel(), LimitedMemory(np.random.default_rng(seed), capacity, noise))
+        for seed, capacity in enumerate(capacities(np.random.default_rng(1), 60))
     ]
     assert statistics.fmean(outcome.failures for outcome in outcomes) <= 0.5
-    assert statistics.fmean(outcome.utilisation for outcome in outcomes) >= 0.93
+    assert statistics.fmean(outcome.utilisation for outcome in outcomes) >= least
 
 
 def test_a_changing_limit_is_followed() -> None:
     outcomes = []
     for seed in range(8):
-        rng, trace = np.random.default_rng(seed), changing(np.random.default_rng(seed))
-        outcomes.append(run_trace(MemoryModel(), Device(rng, trace[0]), trace, rng))
+        trace = changing(np.random.default_rng(seed))
+        memory = LimitedMemory(np.random.default_rng(seed), trace[0])
+        outcomes.append(follow(MemoryModel(), memory, trace))
     assert statistics.fmean(outcome.failures for outcome in outcomes) <= 2
     assert statistics.fmean(outcome.utilisation for outcome in outcomes) >= 0.92
 
@@ -41,14 +44,14 @@ def test_the_fastest_size_is_found_in_eight(name: str) -> None:
 @pytest.mark.parametrize("name", SEARCHES)
 def test_the_searches_of_others_end_with_a_size_that_fits(name: str) -> None:
     for seed, capacity in enumerate(capacities(np.random.default_rng(2), 60)):
-        outcome = run_search(SEARCHES[name](), Device(np.random.default_rng(seed), capacity))
+        outcome = run_search(SEARCHES[name](), LimitedMemory(np.random.default_rng(seed), capacity))
         assert 0 < outcome.utilisation <= 1
         assert outcome.failures < outcome.trials or capacity < 2  # Lightning then answers 1, untried
 
 
 def test_halving_needs_the_trials_that_the_study_counted() -> None:
     outcomes = [
-        run_search(SEARCHES["halving (toma, Composer)"](), Device(np.random.default_rng(0), capacity))
+        run_search(SEARCHES["halving (toma, Composer)"](), LimitedMemory(np.random.default_rng(0), capacity))
         for capacity in capacities(np.random.default_rng(3), 400)
     ]
     assert statistics.fmean(outcome.trials for outcome in outcomes) == pytest.approx(6.4, abs=0.5)

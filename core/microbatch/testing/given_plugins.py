@@ -29,19 +29,23 @@ class GivenBackends(Plugins):
 
     def backend_for(self, leaves: Sequence[object]) -> Backend:
         """The first given backend that owns one of `leaves`, else as usual."""
-        for backend in self._given.values():
-            if any(backend.owns(leaf) for leaf in leaves):
-                return backend
-        return super().backend_for(leaves)
+        return self._owner(leaves) or super().backend_for(leaves)
+
+    def _owner(self, leaves: Sequence[object]) -> Backend | None:
+        owns = (backend for backend in self._given.values() if any(map(backend.owns, leaves)))
+        return next(owns, None)
 
 
-class GivenPolicy(Plugins):
-    """`wrap(f, plugins=GivenPolicy(policy))` asks `policy`, whatever its name; backends are those of the process."""
+class GivenPolicy(GivenBackends):
+    """`wrap(f, plugins=GivenPolicy(policy))` asks `policy`, whatever its name; backends may be given too.
+
+    Backends that are not given are those of the process: looking one up anew takes 5 ms, longer than a step.
+    """
 
     __slots__ = ("_policy",)
 
-    def __init__(self, policy: SizingPolicy) -> None:
-        super().__init__()
+    def __init__(self, policy: SizingPolicy, *backends: Backend) -> None:
+        super().__init__(*backends)
         self._policy = policy
 
     def policy(self, name: str, **options: Any) -> SizingPolicy:
@@ -49,12 +53,12 @@ class GivenPolicy(Plugins):
         return self._policy
 
     def backend(self, name: str) -> Backend:
-        """The installed backend; looking it up anew takes 5 ms, longer than a step."""
-        return default_plugins().backend(name)
+        """The given backend of that name, else the process's."""
+        return self._given[name] if name in self._given else default_plugins().backend(name)
 
     def backend_for(self, leaves: Sequence[object]) -> Backend:
-        """The installed backend for these arrays."""
-        return default_plugins().backend_for(leaves)
+        """The first given backend that owns one of `leaves`, else the process's."""
+        return self._owner(leaves) or default_plugins().backend_for(leaves)
 
     def listeners(self) -> bool:
         """Nobody hears of steps under test."""

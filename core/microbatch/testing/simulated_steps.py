@@ -1,11 +1,12 @@
 """Steps as a sizing policy sees them: drawn requests, and what became of them, without running anything.
 
-Invariant: a report says what the planner would have run after the policy's answer: at least the longest request, at
-most the batch, cut evenly.
+Invariant: a report says what the planner would have run after the policy's answer: at least the longest
+request, at most the batch, cut evenly.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,13 +16,24 @@ from microbatch.extend.chain import checked
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
 
-__all__ = ["MemoryDevice", "Scene", "flight", "histories", "perform", "requests", "scenes"]
+__all__ = [
+    "MemoryDevice",
+    "SimulatedStep",
+    "flight",
+    "histories",
+    "perform",
+    "requests",
+    "simulated_steps",
+    "sizes_of",
+    "units_in_flight",
+]
 
-Outcome = Literal["ran", "ran, peak unknown", "out of memory", "error"]
+Outcome = Literal["ran", "ran, peak unknown", "recovered", "out of memory", "error"]
+"""Recovered: a part ran out of memory, and its rows then ran in parts of half its size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class SimulatedStep:
     """One step: what is asked, and what will become of it."""
 
     request: SizingRequest
@@ -61,7 +73,6 @@ def requests(draw: st.DrawFn) -> SizingRequest:
         num_ubatches=draw(st.integers(1, 8)),
         max_tokens=draw(st.integers(1, 4096)),
         decode=draw(st.booleans()),
-        failed_at=draw(st.none() | st.integers(1, num_tokens)),
         probe=draw(st.booleans()),
     )
 
@@ -81,10 +92,10 @@ def readings(draw: st.DrawFn) -> MemoryReading:
 
 
 @st.composite
-def scenes(draw: st.DrawFn) -> Scene:
+def simulated_steps(draw: st.DrawFn) -> SimulatedStep:
     """One drawn step."""
-    outcomes: list[Outcome] = ["ran", "ran", "ran, peak unknown", "out of memory", "error"]
-    return Scene(
+    outcomes: list[Outcome] = ["ran", "ran", "ran, peak unknown", "recovered", "out of memory", "error"]
+    return SimulatedStep(
         request=draw(requests()),
         outcome=draw(st.sampled_from(outcomes)),
         fixed=draw(st.integers(0, 1 << 30)),
@@ -94,46 +105,46 @@ def scenes(draw: st.DrawFn) -> Scene:
     )
 
 
-def histories(most: int = 8) -> st.SearchStrategy[list[Scene]]:
+def histories(most: int = 8) -> st.SearchStrategy[list[SimulatedStep]]:
     """Several steps in a row."""
-    return st.lists(scenes(), max_size=most)
+    return st.lists(simulated_steps(), max_size=most)
 
 
-def perform(policy: SizingPolicy, history: list[Scene], first: int = 0) -> list[Proposal]:
+def perform(policy: SizingPolicy, history: list[SimulatedStep], first: int = 0) -> list[Proposal]:
     """Ask and teach `policy` step by step; returns its answers. Raises PolicyError for one that is none."""
     watched = checked(policy, type(policy).__name__)
     answers = []
-    for step, scene in enumerate(history, first):
-        answer = watched.propose(replace(scene.request, step=step))
-        watched.observe(report(scene, answer, step))
+    for number, step in enumerate(history, first):
+        answer = watched.propose(replace(step.request, step=number))
+        watched.observe(report(step, answer, number))
         answers.append(answer)
     return answers
 
 
-def report(scene: Scene, answer: Proposal, step: int) -> StepReport:
+def report(step: SimulatedStep, answer: Proposal, number: int) -> StepReport:
     """The report of a step that was cut as `answer` says."""
-    request = scene.request
+    request = step.request
     sizes = sizes_of(request, answer)
     side = min(len(sizes), answer.workers or request.workers, request.workers)
     flight = sum(sorted(sizes)[-side:])
-    ran = scene.outcome in ("ran", "ran, peak unknown")
+    out_of_memory = step.outcome in ("recovered", "out of memory")
     cut = len(sizes) > 1
-    seconds = len(sizes) * scene.overhead / side + request.num_tokens * scene.pace
+    seconds = len(sizes) * step.overhead / side + request.num_tokens * step.pace
     return StepReport(
-        step=step,
+        step=number,
         num_tokens=request.num_tokens,
         num_requests=request.num_requests,
         sizes=sizes,
         seconds=seconds,
-        ubatch_seconds=tuple(scene.overhead + size * scene.pace for size in sizes) if cut else (),
+        ubatch_seconds=tuple(step.overhead + size * step.pace for size in sizes) if cut else (),
         unit=request.unit,
         signature=request.signature,
         limit=max(answer.limit, request.longest_request) if cut and answer.limit else None,
         workers=side,
-        peak_bytes=scene.fixed + scene.slope * flight if scene.outcome == "ran" else None,
+        peak_bytes=step.fixed + step.slope * flight if step.outcome == "ran" else None,
         memory_before=request.memory,
-        oom_sizes=(max(sizes),) if scene.outcome == "out of memory" else (),
-        failure=None if ran else FailureKind.OOM if scene.outcome == "out of memory" else FailureKind.OTHER,
+        oom_sizes=(max(sizes),) if out_of_memory else (),
+        failure={"out of memory": FailureKind.OOM, "error": FailureKind.OTHER}.get(step.outcome),
     )
 
 
@@ -150,7 +161,11 @@ def sizes_of(request: SizingRequest, answer: Proposal) -> tuple[int, ...]:
 
 def flight(policy: SizingPolicy, request: SizingRequest) -> int:
     """Units in flight of the policy's answer."""
-    answer = policy.propose(request)
+    return units_in_flight(request, policy.propose(request))
+
+
+def units_in_flight(request: SizingRequest, answer: Proposal) -> int:
+    """The most units that run at the same time when the batch is cut as `answer` says."""
     sizes = sizes_of(request, answer)
     return sum(sorted(sizes)[-min(request.workers, answer.workers or request.workers) :])
 
@@ -159,13 +174,8 @@ class MemoryDevice:
     """A memory of `capacity` bytes in which x units in flight need `fixed + slope * x`."""
 
     def __init__(self, *, capacity: int, fixed: int, slope: int, units: int, workers: int = 1) -> None:
-        self.capacity, self.fixed, self.slope, self.units, self.workers = (
-            capacity,
-            fixed,
-            slope,
-            units,
-            workers,
-        )
+        self.capacity, self.fixed, self.slope = capacity, fixed, slope
+        self.units, self.workers = units, workers
         self.failures = 0
         self.step = 0
 
@@ -188,14 +198,21 @@ class MemoryDevice:
             in_flight=self.workers,
             step=self.step,
         )
-        scene = Scene(request=request, fixed=self.fixed, slope=self.slope, overhead=1e-3)
+        step = SimulatedStep(request=request, fixed=self.fixed, slope=self.slope, overhead=1e-3)
         watched = checked(policy, type(policy).__name__)
         answer = watched.propose(request)
-        made = report(scene, answer, self.step)
+        made = report(step, answer, self.step)
         flight = sum(sorted(made.sizes)[-made.workers :])
         if flight > self.fits:
             self.failures += 1
-            made = report(replace(scene, outcome="out of memory"), answer, self.step)
+            made = report(replace(step, outcome="recovered"), answer, self.step)
+            made = replace(made, oom_sizes=tuple(self._halves(max(made.sizes), made.workers)))
         watched.observe(made)
         self.step += 1
         return flight
+
+    def _halves(self, size: int, workers: int) -> Iterator[int]:
+        """The sizes that fail one after another until one fits, as a step halves what failed."""
+        while size and size * workers > self.fits:
+            yield size
+            size //= 2

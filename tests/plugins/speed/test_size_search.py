@@ -8,21 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch_policies.speed.search import WHOLE, SizeSearch
+from microbatch_policies.speed.arms import WHOLE, Allowed
+from microbatch_policies.speed.size_search import SizeSearch
 
 TOP = 12
+
+
+def allowed(whole: bool) -> Allowed:
+    return Allowed(low=0, high=TOP, whole=whole)
 
 
 def settle(search: SizeSearch, seconds: list[float], whole: float | None = None) -> int:
     """Measure until enough is known; `seconds` per unit by exponent."""
     for _ in range(40):
-        arm = search.next_arm(0, TOP, whole=whole is not None, units=1_000_000)
+        arm = search.next_arm(allowed(whole is not None), 1_000_000)
         if arm is None:
             break
         search.record(arm, whole if arm == WHOLE and whole is not None else seconds[arm])
     else:
         raise AssertionError("the search does not end")
-    chosen = search.choice(0, TOP, whole=whole is not None)
+    chosen = search.choice(allowed(whole is not None))
     assert chosen is not None and chosen in search.arms
     return chosen
 
@@ -55,7 +60,7 @@ def test_the_whole_batch_wins_unless_cutting_gains(seconds: list[float], start: 
 def test_the_smallest_of_equals_is_taken() -> None:
     search = SizeSearch(6)
     settle(search, [1.0] * (TOP + 1))
-    assert search.choice(0, TOP, whole=False) == min(search.arms)
+    assert search.choice(allowed(False)) == min(search.arms)
 
 
 def test_a_hopeless_whole_batch_is_not_measured() -> None:
@@ -67,20 +72,20 @@ def test_a_hopeless_whole_batch_is_not_measured() -> None:
 def test_what_was_refused_twice_is_not_asked_again() -> None:
     search = SizeSearch(5)
     search.record(5, 1.0)
-    arm = search.next_arm(0, TOP, whole=False, units=1_000_000)
+    arm = search.next_arm(allowed(False), 1_000_000)
     assert arm is not None
     search.refuse(arm)
-    assert search.next_arm(0, TOP, whole=False, units=1_000_000) == arm
+    assert search.next_arm(allowed(False), 1_000_000) == arm
     search.refuse(arm)
-    assert search.next_arm(0, TOP, whole=False, units=1_000_000) != arm
+    assert search.next_arm(allowed(False), 1_000_000) != arm
 
 
 def test_a_short_step_is_not_explored() -> None:
     search = SizeSearch(5)
     search.record(5, 1e-9)
-    assert search.next_arm(0, TOP, whole=True, units=1000) == WHOLE
+    assert search.next_arm(allowed(True), 1000) == WHOLE
     search.record(WHOLE, 5e-10)
-    assert search.choice(0, TOP, whole=True) == WHOLE
+    assert search.choice(allowed(True)) == WHOLE
 
 
 def test_one_disturbed_measurement_does_not_decide() -> None:
@@ -96,10 +101,10 @@ def test_a_larger_part_is_tried_before_a_whole_batch_far_above_all_parts() -> No
     for arm in (2, 3, 4):
         search.record(arm, 1.0 + abs(arm - 3) / 20)
     search.record(1, 1.2)
-    arm = search.next_arm(0, TOP, whole=True, units=1_000_000)
+    arm = search.next_arm(allowed(True), 1_000_000)
     assert arm == 8
     search.record(arm, 3.0)
-    while (arm := search.next_arm(0, TOP, whole=True, units=1_000_000)) is not None:
+    while (arm := search.next_arm(allowed(True), 1_000_000)) is not None:
         assert arm != WHOLE
         search.record(arm, 1.1)
 
@@ -108,20 +113,20 @@ def test_a_cold_neighbour_of_the_best_is_measured_again_and_the_climb_goes_on() 
     seconds = [1 + 0.2 * abs(at - 9) for at in range(TOP + 1)]
     search, seen = SizeSearch(5), set[int]()
     for _ in range(20):
-        arm = search.next_arm(0, TOP, whole=False, units=1_000_000)
+        arm = search.next_arm(allowed(False), 1_000_000)
         if arm is None:
             break
         cold = 1.0 if arm in seen else 2.5
         seen.add(arm)
         search.record(arm, seconds[arm] * cold, steady=seconds[arm])
-    assert search.choice(0, TOP, whole=False) == 9
+    assert search.choice(allowed(False)) == 9
 
 
 def test_a_neighbour_that_is_slower_even_when_steady_is_not_measured_again() -> None:
     search = SizeSearch(5)
     for arm, value in ((5, 1.0), (7, 2.0), (6, 1.5), (3, 2.0), (4, 1.5)):
         search.record(arm, value, steady=1.2)
-    assert search.next_arm(0, TOP, whole=False, units=1_000_000, repeat=False) is None
+    assert search.next_arm(allowed(False), 1_000_000, repeat=False) is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch_policies.speed.climb import MOST, next_exponent
+from microbatch_policies.speed.constants import MOST
+from microbatch_policies.speed.unimodal_search import next_exponent
 
 
 def measured(seconds: list[float], start: int, refused: frozenset[int] = frozenset()) -> dict[int, float]:
@@ -22,7 +23,8 @@ def measured(seconds: list[float], start: int, refused: frozenset[int] = frozens
 
 @st.composite
 def unimodal(draw: st.DrawFn, top: int) -> list[float]:
-    """Seconds that fall to one least value and rise from there, by steps as small as 1 % and as large as threefold."""
+    """Seconds that fall to one least value and rise from there, by steps as small as 1 % and as large as
+    threefold."""
     steps = st.floats(1.01, 3.0)
     best = draw(st.integers(0, top))
     falling = list(accumulate([1.0] + [draw(steps) for _ in range(best)], lambda a, b: a * b))

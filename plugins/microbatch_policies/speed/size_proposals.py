@@ -1,34 +1,35 @@
 """From a size of the search to a proposal, and which sizes a step allows.
 
-Invariant: the number of parts is a multiple of the workers where there are more parts than one, so that none of them
-idles at the end, unless sizes are those of captured graphs; no part is smaller than the longest request. A size is
-rounded to a graph here already: were it done by `buckets` alone, what was asked for would not be what ran.
+Invariant: where there are several parts, their number is a multiple of the workers, so that no worker idles
+at the end, unless sizes are those of captured graphs. No part is smaller than the longest request. A size is
+rounded to that of a graph here, before it is proposed. If only `buckets` rounded it, the step would run
+another size than the search asked for, and the search would take that for a refusal.
 """
 
 from __future__ import annotations
 
 from microbatch.extend.records import Proposal, SizingRequest
 from microbatch_policies.buckets import round_down
-from microbatch_policies.speed.search import WHOLE
+from microbatch_policies.speed.arms import WHOLE, Allowed
 
-__all__ = ["allowed_sizes", "crew_name", "size_name", "trial"]
+__all__ = ["allowed_sizes", "proposal_for", "size_name", "workers_name"]
 
 
-def allowed_sizes(request: SizingRequest) -> tuple[int, int, bool]:
-    """Least and largest exponent that may be tried, and whether the whole batch may."""
+def allowed_sizes(request: SizingRequest) -> Allowed:
+    """What may be tried for this batch, below the limit of the policies before."""
     units = max(1, request.num_tokens)
+    # least: room for the longest request, and at most 2^14 parts; largest: one part for each worker, at least
+    # two
     low = max((request.longest_request - 1).bit_length(), (units >> 14).bit_length())
     high = max(low, (-(-units // max(2, request.workers)) - 1).bit_length())
     bound = units if request.limit is None else request.limit
-    if request.failed_at is not None:
-        bound = min(bound, max(1, request.failed_at // 2))
     if bound < units:
         high = min(high, max(0, bound.bit_length() - 1))
         low = min(low, high)
-    return low, high, bound >= units
+    return Allowed(low=low, high=high, whole=bound >= units)
 
 
-def trial(arm: int, request: SizingRequest, reason: str, workers: int | None = None) -> Proposal:
+def proposal_for(arm: int, request: SizingRequest, reason: str, workers: int | None = None) -> Proposal:
     """The proposal for a size, on `workers` where these are fewer than allowed."""
     if arm == WHOLE:
         return Proposal(split=False, reason=reason)
@@ -41,7 +42,7 @@ def size_name(arm: int, unit: str) -> str:
     return "the whole batch" if arm == WHOLE else f"about {1 << arm} {what}"
 
 
-def crew_name(workers: int) -> str:
+def workers_name(workers: int) -> str:
     """A number of workers in words."""
     return "one worker" if workers == 1 else f"{workers} workers"
 

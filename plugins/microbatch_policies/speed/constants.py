@@ -1,0 +1,86 @@
+"""Every tuned number of the speed policies in one table: what it is, and what was measured.
+
+Invariant: no other file of this package has a tuned number. Times are seconds; "best" is the least seconds
+per unit.
+"""
+
+from __future__ import annotations
+
+# The first size of a batch (first_size.py)
+TARGET_BYTES = 1 << 20
+"""Bytes of the largest input array of a part. 0.5 to 2 MiB are best on cores with 1 MiB of L2 cache."""
+FIRST_PARTS = 256
+"""Parts of a first step. Nearest neighbours of 8192 x 64 floats among 16384 points need 25 MiB then, 97 MiB
+in 64 parts, 1031 MiB in one."""
+LEAST_ROWS = 32
+"""Rows below which a part is not made smaller for that: a matrix product reads its weights once per part."""
+LEAST_BYTES = 8 << 10
+"""Bytes of input below which a part is not made smaller for that."""
+TINY_BYTES = 256 << 10
+"""Batches with less input than this are run whole first."""
+COST_START = 8192
+"""First size in cost units (characters of text), about 1,600 tokens of English. MiniLM over the prose of the
+Python topics on two workers: 1,000 units 1.78 s, 2,000 1.76 s, 4,000 1.64 s, 8,000 1.61 s, 16,000 1.72 s."""
+
+# The search over sizes (unimodal_search.py, size_search.py)
+MOST = 8
+"""Sizes that are measured at most."""
+STRIDE = 2
+"""Doublings of a stride, where eight sizes suffice with that."""
+NEAR = 0.05
+"""Part of the best time by which a size may be slower and still be taken; the smallest of these is."""
+MOST_NEAR = 0.99
+"""Largest value of that option."""
+GAIN = 1.03
+"""Factor by which cutting must be faster than the whole batch, and fewer workers faster than all."""
+CLOSE = 1.15
+"""Sizes within this factor of the best are measured twice."""
+SECOND_CHANCE = 2.5
+"""The same for the whole batch, and for fewer workers: their first run starts the framework's own threads."""
+HOPE = 1.6
+"""Factor by which the largest part may be slower than the best, and the whole batch is still measured. The
+whole batch has the framework's own threads, a part has one, so parts do not tell: for a matrix product the
+largest part took 44 ms, the best part 29 ms, and the whole batch 29 ms."""
+FAR = 4
+"""Doublings between the largest measured part and the largest possible one, from which a part between them is
+measured before the whole batch."""
+KEPT = 5
+"""Times kept of each size."""
+SHORT = 3e-4
+"""A step that takes less than this is not searched: handing it to threads costs a tenth of it."""
+
+# First times that may say too little (size_search.py, steady_seconds.py)
+UNEVEN = 1.15
+"""Factor by which a first time must exceed the time without its slow parts to be doubted."""
+COLD = 4.0
+"""Factor of the best up to which a doubted first time is measured again. A chain of 8 torch operations took
+57 ms on two workers; on one it took 119 ms the first time and 31 ms from then on."""
+FEW = 4
+"""Fewer parts than this do not tell which of them were slow."""
+COLDEST = 4.0
+"""Factor by which a step with so few parts may be slower than the next one."""
+
+# Fewer workers (fewer_workers.py)
+PROMISING = 1.1
+"""Factor of the best up to which a number of workers is still looked at, with another size or once more."""
+MOST_SIZES = 4
+"""Sizes measured with each number of workers."""
+CLEAR = 1.15
+"""Factor by which fewer workers are so much faster that all workers are not measured again."""
+
+# Settled steps (speed_kind.py, throughput.py)
+RECHECK = 64
+"""Settled steps after which close sizes are measured again; then after four times as many, and so on."""
+DRIFT = 2.0
+"""Factor by which the settled time may move before the search starts again."""
+PATIENCE = 8
+"""Settled steps before that is looked at; twice as many after each new start, since times move by themselves
+on a machine that is shared."""
+RECENT = 0.2
+"""Weight of a new time in the mean that follows the settled time."""
+TINY_STEP = 1e-3
+"""A tiny batch that takes less than this whole is never cut."""
+WARM = 0.5
+"""A first call that takes this long counts, although it is cold."""
+ANSWERS = 1024
+"""Settled answers remembered."""
