@@ -29,18 +29,6 @@ from microbatch.errors import SliceError
 if TYPE_CHECKING:
     from microbatch.turns.context import UBatchContext
 
-__all__ = [
-    "UbatchMetadata",
-    "longest",
-    "make_ubatch_metadata",
-    "query_start_loc_from",
-    "slice_computed_tokens",
-    "slice_positions",
-    "slice_query_start_loc",
-    "slice_seq_lens",
-    "slice_tensors",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class UbatchMetadata:

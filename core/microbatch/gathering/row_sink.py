@@ -47,11 +47,9 @@ class Sink(Protocol):
 
     def write(self, index: int, part: Any) -> None:
         """Take what ubatch `index` returned."""
-        ...
 
     def finish(self) -> Any:
         """The leaf of the whole batch."""
-        ...
 
 
 class RowsSink:

@@ -21,8 +21,6 @@ from microbatch.errors import LayoutError
 from microbatch.extend.abilities import SupportsTransfer
 from microbatch.extend.device import Device
 
-__all__ = ["Buffers", "Mover"]
-
 Buffers = dict[int, Any]
 """Staging buffers of one ring slot, by the number of the leaf."""
 

@@ -34,8 +34,6 @@ from microbatch.schedules.step import Step
 from microbatch.turns.context import UBatchContext, enter, leave
 from microbatch.turns.failure import Failures
 
-__all__ = ["SLOTS", "run"]
-
 SLOTS = 3
 """Ubatches in flight: one is copied in, one computed, one copied out."""
 

@@ -18,8 +18,6 @@ from microbatch.options.checks import count
 from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime, default_runtime
 
-__all__ = ["UBatchBarrier"]
-
 TRIPPED = ""
 """The fate of a round that all parties reached; any other text is why it broke."""
 

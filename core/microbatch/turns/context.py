@@ -21,8 +21,6 @@ from microbatch.turns.state import TRANSITIONS, UBatchState, failed, illegal
 if TYPE_CHECKING:
     from microbatch.cutting.slices import UBatchSlice
 
-__all__ = ["CURRENT", "Entry", "UBatchContext", "current_ubatch", "enter", "entered", "leave"]
-
 
 class UBatchContext:
     """A ubatch of a running step; made by the wrapper, read by schedules and model code."""

@@ -16,8 +16,6 @@ from microbatch.errors import BarrierBrokenError
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.state import UBatchCancelled
 
-__all__ = ["Failures"]
-
 Record = tuple[UBatchContext | None, BaseException]
 """Which ubatch raised what; None where the error is not of a ubatch."""
 

@@ -25,8 +25,6 @@ except ImportError as missing:
         " pip install microbatch[greenlet], or use driver='threads'"
     ) from missing
 
-__all__ = ["GreenletRing"]
-
 
 class GreenletRing(Ring):
     """The ring between greenlets of one thread."""

@@ -23,9 +23,6 @@ from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchCancelled
 
-__all__ = ["Ring", "ThreadRing"]
-
-
 NOBODY = -1
 """Who comes after a party that has left."""
 

@@ -14,15 +14,12 @@ from typing import Final, Protocol
 
 from microbatch.turns.runtime import Runtime, Task
 
-__all__ = ["Claim", "Roster", "Worker"]
-
 
 class Claim(Protocol):
     """Who may have a worker."""
 
     def work(self, worker: Worker) -> bool:
         """In the thread of `worker`: do what there is to do, if anything; True if the thread must end."""
-        ...
 
 
 class Closing:

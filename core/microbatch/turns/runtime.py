@@ -17,15 +17,12 @@ from typing import Protocol
 
 from microbatch.turns.gates import EventGate, Gate, LockGate, current_core
 
-__all__ = ["Runtime", "Task", "ThreadRuntime", "default_runtime"]
-
 
 class Task(Protocol):
     """Something that was spawned."""
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end; False if `timeout` seconds passed first, True at once in the task itself."""
-        ...
 
 
 class Runtime(Protocol):
@@ -33,31 +30,24 @@ class Runtime(Protocol):
 
     def spawn(self, function: Callable[[], None], *, name: str) -> Task:
         """Run `function` concurrently. Raises RuntimeError or MemoryError where no thread can be started."""
-        ...
 
     def gate(self) -> Gate:
         """A new gate without a permit."""
-        ...
 
     def monotonic(self) -> float:
         """Seconds of a clock that never runs backwards."""
-        ...
 
     def current(self) -> Hashable:
         """Who is running: equal for equal threads."""
-        ...
 
     def point(self, label: str) -> None:
         """Nothing in production; in tests a place where the schedule may turn and a fault may strike."""
-        ...
 
     def gather(self, gates: Sequence[Gate]) -> None:
         """Say that who waits in `gates` takes turns with the caller, so that they may well share a core."""
-        ...
 
     def dump(self) -> str:
         """Where each thread stands, one block of text a thread."""
-        ...
 
 
 class ThreadTask:

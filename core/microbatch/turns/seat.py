@@ -15,8 +15,6 @@ from microbatch.turns.handoff import Ring
 from microbatch.turns.step_lanes import OTHER, Lane, StepLanes
 from microbatch.turns.streams import Activation, StreamSide
 
-__all__ = ["Seat", "end_seats", "make_seats"]
-
 
 class Marked(Protocol):
     """What a seat uses of a `UBatchContext`; contexts know of seats, so seats do not import contexts."""

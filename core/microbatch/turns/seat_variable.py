@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from microbatch.turns.seat import Seat
 
-__all__ = ["NO_SEAT", "SEAT", "SeatHolder"]
-
 
 class SeatHolder:
     """The seat of one ubatch until it ends, then None; filled when it is made, never later."""

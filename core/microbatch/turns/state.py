@@ -13,8 +13,6 @@ from types import MappingProxyType
 
 from microbatch.errors import StateTransitionError
 
-__all__ = ["TRANSITIONS", "UBatchCancelled", "UBatchState", "failed", "illegal"]
-
 
 class UBatchState(enum.Enum):
     """Where one ubatch stands in its step."""

@@ -26,8 +26,6 @@ from typing import Literal
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend, Event, Stream
 
-__all__ = ["OTHER", "Lane", "StepLanes", "lanes_of"]
-
 Lane = Literal["compute", "communication"]
 """What a stream is for."""
 

@@ -15,8 +15,6 @@ from microbatch.errors import ThreadStateError
 from microbatch.extend.protocols import Backend, Event, Stream
 from microbatch.turns.step_lanes import Lane, StepLanes
 
-__all__ = ["Activation", "StreamSide"]
-
 
 class Activation:
     """Which of our streams is current in one thread; ubatches that share a thread share this."""

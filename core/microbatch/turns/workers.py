@@ -19,8 +19,6 @@ from microbatch.errors import ClosedError, WaitTimeoutError
 from microbatch.turns.roster import Roster, Worker
 from microbatch.turns.runtime import Runtime
 
-__all__ = ["WorkerPool"]
-
 
 class AbandonedError(WaitTimeoutError):
     """The threads of a failed step did not end; they are no longer waited for."""
