@@ -15,8 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from microbatch.turns.context import CURRENT
-from microbatch.turns.seat_variable import SEAT
+from microbatch.turns.context import CURRENT, SEAT
 
 __all__ = [
     "dbo_current_ubatch_id",
@@ -60,14 +59,14 @@ def dbo_switch_to_comm() -> None:
     """Make the communication stream current; orders nothing."""
     seat = _holder().seat
     if seat is not None:
-        seat.switch("communication")
+        seat.streams.switch("communication")
 
 
 def dbo_switch_to_compute() -> None:
     """Make the compute stream current; orders nothing."""
     seat = _holder().seat
     if seat is not None:
-        seat.switch("compute")
+        seat.streams.switch("compute")
 
 
 def dbo_switch_to_comm_sync() -> None:

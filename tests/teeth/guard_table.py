@@ -167,8 +167,8 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=10,
         what="pingpong: each ubatch has streams, and so memory, of its own",
         path=STREAMS,
-        text="    if device.lanes is not None:\n",
-        instead="    if False:\n",
+        text="    backend, lender = device.backend, device.lanes\n",
+        instead="    backend, lender = device.backend, None\n",
         test=f"{ON_DEVICES}::test_nothing_is_unordered_where_a_ubatch_drops_what_another_lane_reads",
     ),
     Guard(

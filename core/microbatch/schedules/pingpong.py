@@ -20,11 +20,10 @@ from microbatch.extend.device import Device
 from microbatch.extend.protocols import ThreadState
 from microbatch.schedules import sequential
 from microbatch.schedules.step import Step
-from microbatch.turns.context import enter
+from microbatch.turns.context import SeatHolder, enter
 from microbatch.turns.failure import Failures
 from microbatch.turns.handoff import Ring, ThreadRing
 from microbatch.turns.seat import Seat, end_seats, make_seats
-from microbatch.turns.seat_variable import SeatHolder
 from microbatch.turns.step_lanes import StepLanes, lanes_of
 
 
@@ -112,7 +111,7 @@ def _run_ubatch(
                 step.store(context, outputs)
                 seat.run_hooks()
             finally:
-                holder.empty()
+                holder.seat = None  # in all copies of the variable
                 seat.streams.end()
     except BaseException as error:  # noqa: BLE001 - recorded, and raised in the caller
         failures.record(context, error)

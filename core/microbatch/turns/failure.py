@@ -32,16 +32,12 @@ class Failures:
         """Keep `error`, and note that its ubatch failed. Pass None for an error outside any ubatch."""
         if context is not None:
             context.fail()
-        if not self.holds(error):
+        if not any(known is error for _, known in tuple(self._records)):
             self._records.append((context, error))
 
     def any(self) -> bool:
         """Whether anything was recorded."""
         return bool(self._records)
-
-    def holds(self, error: BaseException) -> bool:
-        """Whether this very error was recorded."""
-        return any(known is error for _, known in tuple(self._records))
 
     def raise_first(self) -> None:
         """Raise what came first, if anything did; later errors are in its notes and its `ubatch_errors`."""

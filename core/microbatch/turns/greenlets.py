@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import copy_context
 
-from microbatch.errors import BackendUnavailableError, ThreadStateError
+from microbatch.errors import BackendUnavailableError
 from microbatch.turns.handoff import Ring
 from microbatch.turns.state import UBatchCancelled
 
@@ -63,10 +63,7 @@ class GreenletRing(Ring):
     def hand_over(self, index: int, label: str = "") -> None:
         """As in `Ring`."""
         if getcurrent() is not self._greenlets[index]:
-            raise ThreadStateError(
-                f"a yield point of ubatch {index} was called from a greenlet or thread that does not carry it"
-                "; call it from the code that the wrapper calls, not from a thread or greenlet started there"
-            )
+            raise self._not_carried(index)
         if self.failed:
             raise UBatchCancelled
         self.yields[index] += 1

@@ -87,6 +87,12 @@ class Ring(ABC):
             self.after[self.after.index(index)] = following
         return following
 
+    def _not_carried(self, index: int) -> ThreadStateError:
+        return ThreadStateError(
+            f"a yield point of ubatch {index} was called from a thread or greenlet that does not carry it;"
+            " call it from the code that the wrapper calls, not from a thread or greenlet started there"
+        )
+
     def _standing(self, index: int) -> str:
         """Where `index` is, as text."""
         place = f"yield {self.yields[index]}" if self.yields[index] else "the start"
@@ -131,7 +137,7 @@ class ThreadRing(Ring):
     def hand_over(self, index: int, label: str = "") -> None:
         """As in `Ring`; also raises WaitTimeoutError if the limit passes before the turn is back."""
         if self._owners[index] != self._runtime.current():
-            raise ThreadStateError(_foreign(index))
+            raise self._not_carried(index)
         self._runtime.point(label)
         if self.failed or self.scattered:
             raise UBatchCancelled
@@ -194,10 +200,3 @@ class ThreadRing(Ring):
             " raise barrier_timeout if the work between two yields may take that long"
             f"\n{self._runtime.dump()}"
         )
-
-
-def _foreign(index: int) -> str:
-    return (
-        f"a yield point of ubatch {index} was called from a thread that does not carry it;"
-        " call it from the code that the wrapper calls, not from a thread or greenlet started there"
-    )

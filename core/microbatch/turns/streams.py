@@ -57,7 +57,7 @@ class StreamSide:
         """Which of its streams the ubatch is on."""
         self._backend = backend
         self._lanes = lanes
-        self._streams: Mapping[Lane, Stream] = {} if lanes is None else lanes.pair_of(ubatch)
+        self._streams: Mapping[Lane, Stream] = {} if lanes is None else lanes.pairs[ubatch]
         self._activation = activation
         self._events: dict[Lane, Event] = {}
 

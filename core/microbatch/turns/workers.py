@@ -14,8 +14,10 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from microbatch.errors import ClosedError, WaitTimeoutError
+from microbatch.turns.gates import Gate
 from microbatch.turns.roster import Roster, Worker
 from microbatch.turns.runtime import Runtime
 
@@ -24,44 +26,36 @@ class AbandonedError(WaitTimeoutError):
     """The threads of a failed step did not end; they are no longer waited for."""
 
 
+@dataclass(slots=True, eq=False)
 class Run:
     """One call of `WorkerPool.run`."""
 
-    __slots__ = ("bodies", "errors", "finished", "gate", "give_up", "jobs", "limit", "roster")
-
-    def __init__(
-        self,
-        roster: Roster,
-        bodies: Sequence[Callable[[], None]],
-        limit: float | None = None,
-        give_up: Callable[[], bool] | None = None,
-    ) -> None:
-        self.roster = roster
-        """Whose workers it claims."""
-        self.bodies = bodies
-        """What to run; the caller runs the first."""
-        self.limit = None if give_up is None else limit
-        """Seconds between two questions whether to give up; None where nobody would answer."""
-        self.give_up = give_up
-        """Whether those that still run cannot be needed any more."""
-        self.gate = roster.runtime.gate()
-        """Where the caller waits for the last worker."""
-        self.jobs: dict[Worker, Callable[[], None]] = {}
-        """Worker -> the body it was given."""
-        self.finished: deque[Worker] = deque()
-        """Workers whose body has ended."""
-        self.errors: deque[BaseException] = deque()
-        """What bodies let through, in the order of their ends."""
+    roster: Roster
+    """Whose workers it claims."""
+    bodies: Sequence[Callable[[], None]]
+    """What to run; the caller runs the first."""
+    limit: float | None
+    """Seconds between two questions whether to give up; None where nobody would answer."""
+    give_up: Callable[[], bool] | None
+    """Whether those that still run cannot be needed any more."""
+    gate: Gate
+    """Where the caller waits for the last worker."""
+    jobs: dict[Worker, Callable[[], None]] = field(default_factory=dict)
+    """Worker -> the body it was given."""
+    finished: deque[Worker] = field(default_factory=deque)
+    """Workers whose body has ended."""
+    errors: deque[BaseException] = field(default_factory=deque)
+    """What bodies let through, in the order of their ends."""
 
     def start(self) -> None:
         """Claim all workers, then give out bodies: where a thread cannot be started, no body has begun."""
-        workers = [self.roster.claim(self) for _ in self.bodies[1:]]
+        workers = [self.roster.claim(self.work) for _ in self.bodies[1:]]
         for worker, body in zip(workers, self.bodies[1:], strict=True):
             self.jobs[worker] = body
             worker.gate.open()
 
     def work(self, worker: Worker) -> bool:
-        """As in `Claim`: run the body that the worker was given."""
+        """The claim of this run: run the body that the worker was given."""
         if worker not in self.jobs:
             return False
         try:
@@ -111,7 +105,7 @@ class Run:
         if on_interrupt is not None:
             on_interrupt(error)
         for worker in list(self.roster.workers):
-            if self.roster.claims.get(worker) is not self:
+            if self.roster.claims.get(worker) != self.work:
                 continue
             if worker.task is None:
                 self.roster.dismiss(worker)
@@ -148,7 +142,8 @@ class WorkerPool:
         and WaitTimeoutError where the caller has waited `limit` seconds for the others and `give_up()` says
         that they cannot be needed any more.
         """
-        run = Run(self._roster(), bodies, limit, give_up)
+        gate = self._runtime.gate()
+        run = Run(self._roster(), bodies, None if give_up is None else limit, give_up, gate)
         try:
             run.start()
             bodies[0]()
