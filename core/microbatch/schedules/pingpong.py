@@ -61,7 +61,7 @@ def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring
 
     applied = [nullcontext, *[state.apply] * (len(seats) - 1)]  # the caller's thread has its state already
     bodies = [
-        _isolated(partial(_run_ubatch, step, seat, failures, apply))
+        partial(copy_context().run, _run_ubatch, step, seat, failures, apply)
         for seat, apply in zip(seats, applied, strict=True)
     ]
     try:
@@ -69,12 +69,6 @@ def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring
     finally:
         end_seats(seats)
     return ring
-
-
-def _isolated(body: Callable[[], None]) -> Callable[[], None]:
-    """`body` in a copy of the caller's context variables."""
-    variables = copy_context()
-    return lambda: variables.run(body)
 
 
 def _on_greenlets(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring:

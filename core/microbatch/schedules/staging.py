@@ -28,8 +28,6 @@ Buffers = dict[int, Any]
 class Mover:
     """Moves the arrays of ubatches for one backend."""
 
-    __slots__ = ("_backend", "_host_is_home", "_transfer")
-
     def __init__(self, device: Device) -> None:
         self._backend = backend = device.backend
         self._transfer = device.transfer

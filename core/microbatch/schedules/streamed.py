@@ -19,6 +19,7 @@ launched (the allocator would have to know of the other stream, and no protocol 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from microbatch.arrays.looks import is_array
@@ -26,7 +27,7 @@ from microbatch.arrays.memory import start_of
 from microbatch.arrays.overwritten import overwritten
 from microbatch.arrays.trees import leaves_of
 from microbatch.errors import WaitTimeoutError
-from microbatch.extend.protocols import Backend, Event
+from microbatch.extend.protocols import Event, Stream
 from microbatch.extend.records import FailureKind
 from microbatch.schedules import sequential
 from microbatch.schedules.staging import Buffers, Mover
@@ -45,63 +46,48 @@ def run(step: Step) -> None:
     stage that waited for work behind it in the same queue would wait for ever.
     """
     backend = step.backend
-    streams = [backend.stream("copy_in"), backend.stream("compute"), backend.stream("copy_out")]
+    streams = backend.stream("copy_in"), backend.stream("compute"), backend.stream("copy_out")
     if any(backend.current_stream() is stream for stream in streams):
         sequential.run(step)
-        return
-    Pipeline(step).run_all()
+    else:
+        Pipeline(step, streams).run_all()
 
 
+@dataclass(slots=True, eq=False)
 class Slot:
     """A place in the ring: one ubatch, its data, its events, and the staging buffers that stay."""
 
-    __slots__ = (
-        "buffers",
-        "computed",
-        "context",
-        "fetched",
-        "host",
-        "inputs",
-        "loaded",
-        "moved",
-        "outputs",
-        "returned",
-        "sent",
-    )
-
-    def __init__(self, backend: Backend) -> None:
-        self.fetched = backend.event()
-        """Its inputs are there."""
-        self.computed = backend.event()
-        """The function has run on it."""
-        self.sent = backend.event()
-        """Its outputs are in the result, or on the host."""
-        self.buffers: Buffers = {}
-        """Staging buffers for its inputs."""
-        self.clear()
+    fetched: Event
+    """Its inputs are there."""
+    computed: Event
+    """The function has run on it."""
+    sent: Event
+    """Its outputs are in the result, or on the host."""
+    buffers: Buffers = field(default_factory=dict)
+    """Staging buffers for its inputs."""
+    context: UBatchContext | None = None
+    """Who is here, None for nobody."""
+    loaded: Any = None
+    """Its part of the batch, where the caller has it."""
+    inputs: Any = None
+    """The same on the device."""
+    outputs: Any = None
+    """What the function returned."""
+    returned: Returned | None = None
+    """Where that is."""
+    host: Any = None
+    """The outputs on the host, where they are moved."""
+    moved: bool = False
+    """Whether inputs were moved to the device, so that outputs are moved back."""
 
     def clear(self) -> None:
         """Let the ubatch and its arrays go."""
-        self.context: UBatchContext | None = None
-        """Who is here, None for nobody."""
-        self.loaded: Any = None
-        """Its part of the batch, where the caller has it."""
-        self.inputs: Any = None
-        """The same on the device."""
-        self.outputs: Any = None
-        """What the function returned."""
-        self.returned: Returned | None = None
-        """Where that is."""
-        self.host: Any = None
-        """The outputs on the host, where they are moved."""
+        self.context = self.loaded = self.inputs = self.outputs = self.returned = self.host = None
         self.moved = False
-        """Whether inputs were moved to the device, so that outputs are moved back."""
 
 
 class Returned:
     """Where the rows of a ubatch's outputs are; keeps them alive, so an equal address is the same memory."""
-
-    __slots__ = ("_leaves", "starts", "ubatch")
 
     def __init__(self, outputs: Any, context: UBatchContext) -> None:
         self.ubatch = context.ubatch_id
@@ -120,18 +106,16 @@ class Returned:
 class Pipeline:
     """One step on its way through the three streams."""
 
-    def __init__(self, step: Step) -> None:
-        backend = step.backend
+    def __init__(self, step: Step, streams: tuple[Stream, Stream, Stream]) -> None:
+        event = step.backend.event
         self._step = step
         self._thread = step.runtime.current()
         self._failures = Failures()
         self._mover = Mover(step.device)
-        self._copy_in = backend.stream("copy_in")
-        self._compute = backend.stream("compute")
-        self._copy_out = backend.stream("copy_out")
+        self._copy_in, self._compute, self._copy_out = streams
         self._last: Returned | None = None
-        slots = max(SLOTS, step.parallelism + 1)
-        self._ring = [Slot(backend) for _ in range(min(slots, max(1, len(step.contexts))))]
+        slots = min(max(SLOTS, step.parallelism + 1), max(1, len(step.contexts)))
+        self._ring = [Slot(event(), event(), event()) for _ in range(slots)]
 
     def run_all(self) -> None:
         """Launch all ubatches, each as soon as a slot is free; raises the first error when all have ended."""
@@ -250,7 +234,11 @@ class Pipeline:
         try:
             while not event.synchronize(limit):
                 if self._failures.any():
-                    raise WaitTimeoutError(_stuck(context, limit))
+                    raise WaitTimeoutError(
+                        f"the step has failed and ubatch {context.ubatch_id} of {context.num_ubatches} is"
+                        f" still in the pipeline {limit} s later, so it is no longer waited for; make the"
+                        " function return when a stage fails"
+                    )
         except WaitTimeoutError:
             raise
         except Exception as error:  # noqa: BLE001 - the device's own work has failed; raised in the caller
@@ -264,11 +252,3 @@ class Pipeline:
             except WaitTimeoutError as error:
                 self._failures.record(None, error)
                 slot.clear()
-
-
-def _stuck(context: UBatchContext, limit: float | None) -> str:
-    return (
-        f"the step has failed and ubatch {context.ubatch_id} of {context.num_ubatches} is still in the "
-        f"pipeline {limit} s later, so it is no longer waited for; make the function return when a stage "
-        "fails"
-    )
