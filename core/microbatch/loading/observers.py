@@ -7,8 +7,8 @@ complained of once, so that one that fails in every step does not fill a log.
 from __future__ import annotations
 
 import contextlib
-import warnings
 
+from microbatch.errors import warn
 from microbatch.extend.records import StepReport
 from microbatch.loading.discovery import DiscoveredPlugin
 from microbatch.loading.registry import Registry
@@ -31,4 +31,4 @@ def _complain(registry: Registry, source: DiscoveredPlugin, problem: str) -> Non
     registry.complained.add(source)
     registry.report(source, problem)
     with contextlib.suppress(RuntimeWarning):
-        warnings.warn(f"plugin {source.name!r} ({source.origin}): {problem}", RuntimeWarning, stacklevel=4)
+        warn(f"plugin {source.name!r} ({source.origin}): {problem}", RuntimeWarning)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import platform
 import sys
-import warnings
 from collections.abc import Callable
 from typing import Any
 
+from microbatch.errors import warn
 from microbatch.extend.abilities import SupportsState
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import SizingPolicy
@@ -29,13 +29,11 @@ class Remembering:
     def __init__(
         self, policy: SizingPolicy, name: str, config: UBatchConfig, function: Callable[..., Any]
     ) -> None:
-        self._policy = policy
+        self._learner = policy if config.history and isinstance(policy, SupportsState) else None
+        self._history = History(config.history or "")  # opened only where there is a learner
         self._name = name
         self._config = config
         self._model = model_name(function)
-        self._history = (
-            History(config.history) if config.history and isinstance(policy, SupportsState) else None
-        )
         self._key: HistoryKey | None = None
         self._next = 16
         self._closed = False
@@ -43,26 +41,26 @@ class Remembering:
     @property
     def active(self) -> bool:
         """Whether there is a history to read and write."""
-        return self._history is not None
+        return self._learner is not None
 
     def before(self, device: Device, capacity: int) -> None:
         """Called before each step; reads the history before the first one."""
-        if self._history is None or self._key is not None:
+        if self._learner is None or self._key is not None:
             return
         self._key = self._make_key(device, capacity)
         state = self._history.load(self._key)
-        if not state or not isinstance(self._policy, SupportsState):
+        if not state:
             return
         try:
-            self._policy.restore(state)
+            self._learner.restore(state)
         except ValueError as error:
             path = self._config.history
             text = f"history {path!r} holds state that this policy cannot use ({error}); it is ignored"
-            warnings.warn(text, RuntimeWarning, stacklevel=4)
+            warn(text, RuntimeWarning)
 
     def after(self, step: int) -> None:
         """Called after each step."""
-        if self._history is not None and step >= self._next:
+        if step >= self._next:
             self._next *= 4
             self.keep()
 
@@ -77,9 +75,9 @@ class Remembering:
 
     def keep(self) -> None:
         """Write what the policy has learned; nothing before the first step."""
-        if self._history is None or self._key is None or not isinstance(self._policy, SupportsState):
+        if self._learner is None or self._key is None:
             return
-        state = dict(self._policy.state())
+        state = dict(self._learner.state())
         if state:
             self._history.save(self._key, state)
 
