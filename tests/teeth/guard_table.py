@@ -175,7 +175,7 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=10,
         what="a result comes from the stream of the caller who will free it",
         path=HOME,
-        text="        if here == self._stream:\n",
+        text="        if here == callers:\n",
         instead="        if True:\n",
         test=f"{ON_DEVICES}::test_nothing_is_unordered_between_callers_on_streams_of_their_own",
     ),

@@ -15,15 +15,13 @@ from microbatch.cutting.slices import Cut
 from microbatch.errors import OutputMismatchError
 from microbatch.extend.protocols import Backend
 from microbatch.gathering.kept_sinks import ConstantSink, DoubtfulSink, KeptSink, ListSink, PaddedSink
-from microbatch.gathering.result_memory import CallersStream
+from microbatch.gathering.result_memory import Allocate, from_caller
 from microbatch.gathering.row_places import RowPlaces, request_places, token_places
-from microbatch.gathering.row_sink import Allocate, OutputLeaf, RowsSink, Sink, no_row_each
+from microbatch.gathering.row_sink import OutputLeaf, RowsSink, Sink, no_row_each
 
 
 class Sinks:
     """Makes the sinks of one step; made in the thread and on the stream of the caller."""
-
-    __slots__ = ("_axis", "_backend", "_cut", "_empty", "_nested", "_shape", "_width")
 
     def __init__(self, batch: Batch, cut: Cut, backend: Backend, *, nested: bool = False) -> None:
         self._shape = batch.shape
@@ -31,41 +29,40 @@ class Sinks:
         self._axis = batch.other_axis
         self._cut = cut
         self._backend = backend
-        self._empty = CallersStream(backend).empty if backend.asynchronous else backend.empty
+        self._empty = from_caller(backend) if backend.asynchronous else backend.empty
         self._nested = nested
 
-    def leaf(self, name: str, given: Allocate | None) -> OutputLeaf:
-        """The leaf that messages call `name`; `given` is the caller's own place for it."""
-        if given is None:
-            return OutputLeaf(name, self._backend, self._empty)
-        return OutputLeaf(name, self._backend, given, True)
+    def make(
+        self, value: Any, index: int, declared: tuple[Rule | None, bool], name: str, given: Allocate | None
+    ) -> Sink:
+        """The sink for a leaf as ubatch `index` returned it; raises OutputMismatchError if it fits nothing.
 
-    def make(self, value: Any, index: int, declared: tuple[Rule | None, bool], leaf: OutputLeaf) -> Sink:
-        """The sink for a leaf as ubatch `index` returned it; raises OutputMismatchError if it fits
-        nothing."""
+        Messages call the leaf `name`; `given` is the caller's own place for it.
+        """
         rule, own = declared
         parts = len(self._cut.slices)
+        leaf = OutputLeaf(name, self._backend, given or self._empty, given is not None)
         if rule is None:
             if not is_array(value) or len(value.shape) == 0:
-                return ConstantSink(leaf.name, parts)
-            return self.rows(value, index, leaf)
+                return ConstantSink(name, parts)
+            return self._rows(value, index, leaf)
         if rule.kind in ("reduce", "collect"):
             weights = [piece.num_tokens for piece in self._cut.slices]
-            return KeptSink(leaf.name, rule, weights, nested=self._nested)
+            return KeptSink(name, rule, weights, nested=self._nested)
         if rule.kind == "replicate":
-            return ConstantSink(leaf.name, parts)
+            return ConstantSink(name, parts)
         if isinstance(value, list):
-            return ListSink(leaf.name, self._places(rule.kind))
+            return ListSink(name, self._places(rule.kind))
         if not is_array(value) or len(value.shape) == 0:
             if own and value is not None:
                 raise OutputMismatchError(
-                    f"{leaf.name} is {kind_of(value)} in ubatch {index} and has no rows to be {rule}; "
+                    f"{name} is {kind_of(value)} in ubatch {index} and has no rows to be {rule}; "
                     "declare it replicate(), reduce(fn) or collect()"
                 )
-            return ConstantSink(leaf.name, parts)
+            return ConstantSink(name, parts)
         return self._declared(value, index, rule, leaf)
 
-    def rows(self, value: Any, index: int, leaf: OutputLeaf) -> Sink:
+    def _rows(self, value: Any, index: int, leaf: OutputLeaf) -> Sink:
         """The sink for an array that no rule names: its leading size says what its rows are."""
         if self._axis:
             raise OutputMismatchError(

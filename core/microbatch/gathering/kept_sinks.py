@@ -24,8 +24,6 @@ from microbatch.gathering.row_sink import OutputLeaf, RowsSink, mismatch
 class Keep:
     """Keeps what each ubatch returned, in row order."""
 
-    __slots__ = ("name", "values", "versions")
-
     def __init__(self, name: str, count: int) -> None:
         self.name = name
         self.values: list[Any] = [None] * count
@@ -53,8 +51,6 @@ class KeptParts:
 class KeptSink(Keep):
     """`collect()` and `reduce(fn)`; a `nested` one leaves the combining to the sink it is stored into."""
 
-    __slots__ = ("nested", "rule", "weights")
-
     def __init__(self, name: str, rule: Rule, weights: Sequence[int], *, nested: bool = False) -> None:
         super().__init__(name, len(weights))
         self.rule = rule
@@ -80,8 +76,6 @@ class KeptSink(Keep):
 class ConstantSink(Keep):
     """A leaf without rows: all ubatches must return the same."""
 
-    __slots__ = ()
-
     def finish(self) -> Any:
         """The value; raises OutputMismatchError where two ubatches disagree."""
         check_apart(self.name, self.values, self.versions, constant=True)
@@ -102,8 +96,6 @@ class ConstantSink(Keep):
 
 class ListSink(Keep):
     """A Python list with one entry per row."""
-
-    __slots__ = ("places",)
 
     def __init__(self, name: str, places: RowPlaces) -> None:
         super().__init__(name, len(places.counts))
@@ -135,8 +127,6 @@ class ListSink(Keep):
 class DoubtfulSink(Keep):
     """Rows of which the sizes seen first do not say whether they are tokens or requests."""
 
-    __slots__ = ("choices",)
-
     def __init__(
         self, name: str, choices: Sequence[tuple[RowPlaces, Callable[[Any, int], RowsSink]]]
     ) -> None:
@@ -163,8 +153,6 @@ class DoubtfulSink(Keep):
 
 class PaddedSink(Keep):
     """Rows of which a padded axis was trimmed: brought to one width with zeros, then put in their place."""
-
-    __slots__ = ("backend", "make", "trim", "width")
 
     def __init__(
         self,

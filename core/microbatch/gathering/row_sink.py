@@ -9,7 +9,6 @@ the join is not done by the workers).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,11 +20,8 @@ from microbatch.arrays.overwritten import check_apart
 from microbatch.errors import ArgumentValueError, OutputMismatchError
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind
-from microbatch.gathering.result_memory import allocate_again
+from microbatch.gathering.result_memory import Allocate, allocate_again
 from microbatch.gathering.row_places import RowPlaces
-
-Allocate = Callable[[tuple[int, ...], Any], Any]
-"""allocate(shape, like) -> array: where the result of a leaf comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +50,6 @@ class Sink(Protocol):
 
 class RowsSink:
     """Rows of an array, each written to its place in one result."""
-
-    __slots__ = (
-        "_axis", "_class", "_device", "_dtype", "_first", "_kept", "_leaf", "_places", "_tail", "_target",
-        "_token", "_versions", "shape",
-    )  # fmt: skip
 
     def __init__(self, part: Any, index: int, axis: int, places: RowPlaces, leaf: OutputLeaf) -> None:
         shape = tuple(part.shape)
@@ -104,9 +95,10 @@ class RowsSink:
 
     def finish(self) -> Any:
         """The whole result."""
-        if self._target is not None:
-            self._place_copies(self._target)
-        return self._target if not self._kept and self._target is not None else self._joined()
+        target = self._target
+        if target is not None and self._kept:
+            self._place_copies(target)
+        return self._joined() if target is None or self._kept else target
 
     def _keep(self, index: int, part: Any, *, recorded: bool) -> None:
         """Keep it until the end: as it is where autograd records, else a copy, since the function may use
