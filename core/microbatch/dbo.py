@@ -121,6 +121,4 @@ def dbo_maybe_run_recv_hook() -> None:
 def dbo_get_previous_event(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call `func` with the compute stream current and return what it returns; None outside a step."""
     seat = _holder().seat
-    if seat is not None:
-        return seat.streams.on_compute(func, *args, **kwargs)
-    return None
+    return None if seat is None else seat.streams.on_compute(func, *args, **kwargs)

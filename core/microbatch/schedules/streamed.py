@@ -177,20 +177,14 @@ class Pipeline:
         try:
             slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
         except Exception as error:
-            if not self._may_make_room(error):
+            # Only the caller's thread may free slots. It runs the stages itself where `submit` calls at once.
+            here = self._step.runtime.current() == self._thread
+            if not here or self._step.backend.classify(error) is not FailureKind.OOM:
                 raise
         else:
             return
         self._make_room(slot)  # outside of `except`: the error holds what the failed attempt had allocated
         slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
-
-    def _may_make_room(self, error: Exception) -> bool:
-        """Whether memory ran out, and this thread may free slots.
-
-        Only the caller's thread may. It runs the stages itself on a backend whose `submit` calls at once.
-        """
-        here = self._step.runtime.current() == self._thread
-        return here and self._step.backend.classify(error) is FailureKind.OOM
 
     def _make_room(self, slot: Slot) -> None:
         """Finish the ubatches before that of `slot`, oldest first, and give cached memory back."""
@@ -222,11 +216,8 @@ class Pipeline:
             return
         self._await(slot.sent, context)
         if slot.moved:
-            self._stage(slot, context, self._store_host)()
+            self._stage(slot, context, lambda slot, context: self._step.store(context, slot.host))()
         slot.clear()
-
-    def _store_host(self, slot: Slot, context: UBatchContext) -> None:
-        self._step.store(context, slot.host)
 
     def _await(self, event: Event, context: UBatchContext) -> None:
         """Wait for `event`; raises WaitTimeoutError `barrier_timeout` seconds after the step has failed."""

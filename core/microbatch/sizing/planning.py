@@ -184,15 +184,12 @@ class Planner:
         )
         if len(made.slices) < 2 and made.permutation is None:
             return _whole(request, proposal.reason)
-        return Plan(
+        return replace(
+            _whole(request, proposal.reason),
             cut=made,
-            reason=proposal.reason,
             limit=limit,
             workers=max(1, min(request.workers, proposal.workers or request.workers)),
-            num_units=request.num_tokens,
-            unit=request.unit,
             sizes=part_units(made, request.unit),
-            signature=request.signature,
         )
 
     def _memory_limit(self, memory: MemoryReading | None) -> int | None:

@@ -15,9 +15,10 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from microbatch.errors import StateTransitionError
 from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime, default_runtime
-from microbatch.turns.state import TRANSITIONS, UBatchState, failed, illegal
+from microbatch.turns.state import TRANSITIONS, UBatchState
 
 if TYPE_CHECKING:
     from microbatch.cutting.slices import UBatchSlice
@@ -67,12 +68,20 @@ class UBatchContext:
     def advance(self, new: UBatchState) -> None:
         """Change the state; raises StateTransitionError, and changes nothing, if `new` may not follow."""
         if new not in TRANSITIONS[self._state]:
-            raise illegal(self._state, new)
+            allowed = ", ".join(sorted(follower.name for follower in TRANSITIONS[self._state]))
+            raise StateTransitionError(
+                f"a ubatch in state {self._state.name} cannot become {new.name}; it can become {allowed}"
+            )
         self._state = new
 
     def fail(self) -> None:
-        """Note that it raised: FAILED, unless it had failed or completed before. Never raises."""
-        self._state = failed(self._state)
+        """Note that it raised: FAILED, unless it had ended before. Never raises: an error is being recorded.
+
+        One that completed stays COMPLETED: its rows are in the result, and what it raised afterwards (a
+        receive hook, the caller's progress function) is an error of the step, not of its rows.
+        """
+        if UBatchState.FAILED in TRANSITIONS[self._state]:
+            self._state = UBatchState.FAILED
 
     def reset(self) -> None:
         """Back to IDLE, without signal, event or thread; raises StateTransitionError while it is running."""

@@ -11,8 +11,6 @@ import enum
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from microbatch.errors import StateTransitionError
-
 
 class UBatchState(enum.Enum):
     """Where one ubatch stands in its step."""
@@ -43,24 +41,6 @@ TRANSITIONS: Mapping[UBatchState, frozenset[UBatchState]] = MappingProxyType(
     }
 )
 """State -> the states that may follow it."""
-
-
-def illegal(state: UBatchState, new: UBatchState) -> StateTransitionError:
-    """The error for a `new` that may not follow `state`: it names both, and what may follow."""
-    allowed = ", ".join(sorted(follower.name for follower in TRANSITIONS[state]))
-    return StateTransitionError(
-        f"a ubatch in state {state.name} cannot become {new.name}; it can become {allowed}"
-    )
-
-
-def failed(state: UBatchState) -> UBatchState:
-    """What a ubatch in `state` becomes when it raises: FAILED, unless it has ended already.
-
-    A ubatch that failed before stays FAILED. One that completed stays COMPLETED: its rows are in the result,
-    and what it raised afterwards (a receive hook, the caller's progress function) is an error of the step,
-    not of its rows. Nothing is raised here, since this is called while an error is being recorded.
-    """
-    return UBatchState.FAILED if UBatchState.FAILED in TRANSITIONS[state] else state
 
 
 class UBatchCancelled(BaseException):
