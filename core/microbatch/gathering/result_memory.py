@@ -1,5 +1,4 @@
-"""Where a result is allocated on a device: on the stream of whoever called the step, who will use it and drop
-it.
+"""Where a result is allocated: on the stream of whoever called the step, who will use it and drop it.
 
 Invariant: an allocator hands freed memory to later work of the stream it came from. A result that came from a
 stream of the step would, when the caller drops it, go to the next step while the caller's work still reads
@@ -9,9 +8,11 @@ it. So it comes from the caller's stream, and who writes it waits for that strea
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from microbatch.extend.protocols import Backend
+from microbatch.extend.records import FailureKind
 
 Allocate = Callable[[tuple[int, ...], Any], Any]
 """allocate(shape, like) -> array: where the result of a leaf comes from."""
@@ -35,14 +36,35 @@ def from_caller(backend: Backend) -> Allocate:
     return allocate
 
 
-def allocate_again(backend: Backend, allocate: Allocate, shape: tuple[int, ...], like: Any) -> Any:
-    """A result for which memory ran out: give cached memory back and try once more.
+@dataclass(frozen=True, slots=True)
+class OutputLeaf:
+    """One leaf of the outputs, before anything of it was seen."""
 
-    The parts before it filled the cache with blocks of their own size, which no result fits into.
-    """
-    backend.reclaim()
-    try:
-        return allocate(shape, like)
-    except Exception as error:
-        error.add_note(f"while room was made for a result of shape {shape}, before any row of it was written")
-        raise
+    name: str
+    """What messages call it: `output['h']`."""
+    backend: Backend
+    """What copies its rows."""
+    allocate: Allocate
+    """Makes the result."""
+    given: bool = False
+    """Whether the result is the caller's own array."""
+
+    def result(self, shape: tuple[int, ...], like: Any) -> Any:
+        """A result of `shape` with the dtype of `like`. Where memory runs out it is tried once more.
+
+        Cached memory is given back before that: the parts filled the cache with blocks of their own size,
+        which no result fits into.
+        """
+        try:
+            return self.allocate(shape, like)
+        except Exception as error:
+            if self.given or self.backend.classify(error) is not FailureKind.OOM:
+                raise
+        self.backend.reclaim()
+        try:
+            return self.allocate(shape, like)
+        except Exception as error:
+            error.add_note(
+                f"while room was made for a result of shape {shape}, before any row of it was written"
+            )
+            raise

@@ -9,7 +9,6 @@ the join is not done by the workers).
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,24 +17,8 @@ from microbatch.arrays.looks import along, class_of, kind_of
 from microbatch.arrays.memory import on_host, version_of
 from microbatch.arrays.overwritten import check_apart
 from microbatch.errors import ArgumentValueError, OutputMismatchError
-from microbatch.extend.protocols import Backend
-from microbatch.extend.records import FailureKind
-from microbatch.gathering.result_memory import Allocate, allocate_again
+from microbatch.gathering.result_memory import OutputLeaf
 from microbatch.gathering.row_places import RowPlaces
-
-
-@dataclass(frozen=True, slots=True)
-class OutputLeaf:
-    """One leaf of the outputs, before anything of it was seen."""
-
-    name: str
-    """What messages call it: `output['h']`."""
-    backend: Backend
-    """What copies its rows."""
-    allocate: Allocate
-    """Makes the result."""
-    given: bool = False
-    """Whether the result is the caller's own array."""
 
 
 class Sink(Protocol):
@@ -132,20 +115,11 @@ class RowsSink:
         except IndexError:
             return self._target
         try:
-            self._target = target = self._allocated(part)
+            self._target = target = self._leaf.result(self.shape, part)
         except BaseException:
             self._token.append(None)
             raise
         return target
-
-    def _allocated(self, part: Any) -> Any:
-        leaf = self._leaf
-        try:
-            return leaf.allocate(self.shape, part)
-        except Exception as error:
-            if leaf.given or leaf.backend.classify(error) is not FailureKind.OOM:
-                raise
-        return allocate_again(leaf.backend, leaf.allocate, self.shape, part)
 
     def _place(self, target: Any, index: int, part: Any) -> None:
         places, axis = self._places, self._axis

@@ -27,7 +27,7 @@ from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind
 from microbatch.graphs.cache import CapturedGraph, GraphCache
 from microbatch.graphs.captured_work import CapturedWork, Replays
-from microbatch.graphs.key import GraphKey, Refused, describe
+from microbatch.graphs.key import GraphKey, describe
 from microbatch.graphs.padding import bucket_of, fill, outputs_of, resized
 
 BUDGET_SHARE = 4
@@ -106,8 +106,8 @@ class Graphs:
         self, step: Replays, work: CapturedWork, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         asked = self._asked(work, step.device, *flatten((args, dict(kwargs))))
-        if isinstance(asked, Refused):
-            return step.plain(work, args, kwargs, asked.reason)
+        if isinstance(asked, str):
+            return step.plain(work, args, kwargs, asked)
         key = asked.key
         family = key.of_rows(None)
         if self._padded(work, key) and family not in self._families:
@@ -127,17 +127,18 @@ class Graphs:
             self._check(step, graph, asked, plain)
         return plain
 
-    def _asked(self, work: CapturedWork, device: Device, leaves: list[Any], spec: Any) -> Asked | Refused:
+    def _asked(self, work: CapturedWork, device: Device, leaves: list[Any], spec: Any) -> Asked | str:
+        """The call as it is looked up, or why it is not replayed."""
         key = describe(spec, leaves, device, uniform=self.uniform, modes=self._modes())
-        if isinstance(key, Refused):
+        if isinstance(key, str):
             return key
         if key.rows == 0:
-            return Refused("there are no rows")
+            return "there are no rows"
         if key.rows is None or not self._padded(work, key):
             return Asked(replace(key, cut=work.cut), leaves, key.rows)
         bucket = bucket_of(key.rows, work.sizes)
         if bucket is None:
-            return Refused(f"{key.rows} rows are above the largest captured size of {work.sizes[-1]}")
+            return f"{key.rows} rows are above the largest captured size of {work.sizes[-1]}"
         return Asked(replace(key, rows=bucket, cut=work.padded_cut), leaves, key.rows)
 
     def _padded(self, work: CapturedWork, key: GraphKey) -> bool:

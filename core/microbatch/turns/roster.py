@@ -46,8 +46,6 @@ class Roster:
 
     runtime: Runtime
     """Starts the threads and makes the gates."""
-    name: str
-    """How the names of the threads begin."""
     process: int = field(default_factory=os.getpid)
     """Where the threads are; a forked child has none of them."""
     closed: bool = False
@@ -65,7 +63,7 @@ class Roster:
             if worker not in self.claims and self.claims.setdefault(worker, owner) is owner:
                 return worker
         self.hired += 1
-        worker = Worker(self.runtime.gate(), f"{self.name}-{self.hired}")
+        worker = Worker(self.runtime.gate(), f"microbatch-{self.hired}")
         self.claims[worker] = owner
         self.workers.append(worker)
         worker.task = self.runtime.spawn(partial(_serve, worker, self), name=worker.name)

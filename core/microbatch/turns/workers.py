@@ -73,14 +73,12 @@ class Run:
         """Wait for every body that a worker was given; raises AbandonedError once it is time to give up."""
         while len(self.finished) < len(self.jobs):
             if not self.gate.wait(self.limit) and self.give_up is not None and self.give_up():
-                raise AbandonedError(self._stuck())
-
-    def _stuck(self) -> str:
-        names = ", ".join(sorted(worker.name for worker in self.jobs if worker not in self.finished))
-        return (
-            f"the step has failed and {names} still runs {self.limit} s later, so it is no longer waited for;"
-            f" make the function return when its siblings fail\n{self.roster.runtime.dump()}"
-        )
+                names = sorted(worker.name for worker in self.jobs if worker not in self.finished)
+                raise AbandonedError(
+                    f"the step has failed and {', '.join(names)} still runs {self.limit} s later, so it is no"
+                    " longer waited for; make the function return when its siblings fail\n"
+                    f"{self.roster.runtime.dump()}"
+                )
 
     def forget(self) -> None:
         """Drop the bodies and their arguments: workers going back to sleep hold this run a moment longer."""
@@ -119,10 +117,8 @@ class Run:
 class WorkerPool:
     """Runs bodies side by side, the caller taking the first; keeps the threads for the next time."""
 
-    def __init__(self, runtime: Runtime, *, name: str = "microbatch") -> None:
-        self._runtime = runtime
-        self._name = name
-        self._held: list[Roster] = [Roster(runtime, name)]
+    def __init__(self, runtime: Runtime) -> None:
+        self._held = [Roster(runtime)]
         self._finalizer = weakref.finalize(self, _close_all, self._held)
 
     def run(
@@ -142,8 +138,8 @@ class WorkerPool:
         and WaitTimeoutError where the caller has waited `limit` seconds for the others and `give_up()` says
         that they cannot be needed any more.
         """
-        gate = self._runtime.gate()
-        run = Run(self._roster(), bodies, None if give_up is None else limit, give_up, gate)
+        roster = self._roster()
+        run = Run(roster, bodies, None if give_up is None else limit, give_up, roster.runtime.gate())
         try:
             run.start()
             bodies[0]()
@@ -173,7 +169,7 @@ class WorkerPool:
             if worker.task is not None and not worker.task.join(timeout):
                 raise WaitTimeoutError(
                     f"thread {worker.name!r} did not end within {timeout} s of shutdown;"
-                    f" make the function it runs return\n{self._runtime.dump()}"
+                    f" make the function it runs return\n{roster.runtime.dump()}"
                 )
 
     @property
@@ -187,7 +183,7 @@ class WorkerPool:
         if roster.closed:
             raise ClosedError("the workers were shut down; make a new wrapper")
         if roster.process != os.getpid():
-            roster = self._held[0] = Roster(self._runtime, self._name)
+            roster = self._held[0] = Roster(roster.runtime)
         return roster
 
 

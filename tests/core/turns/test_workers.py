@@ -431,7 +431,7 @@ def test_a_worker_claimed_in_the_moment_it_is_given_back_does_not_end() -> None:
             self.setdefault(worker, "the other run")
             return former
 
-    roster = Roster(RUNTIME, "workers")
+    roster = Roster(RUNTIME)
     worker = Worker(RUNTIME.gate(), "worker")
     roster.workers.append(worker)
     roster.claims = Busy({worker: "this run"})
