@@ -22,9 +22,9 @@ from microbatch.gathering.kept_sinks import (
     MakeRows,
     PaddedSink,
 )
-from microbatch.gathering.result_memory import Allocate, OutputLeaf, from_caller
+from microbatch.gathering.result_memory import Allocate, from_caller
 from microbatch.gathering.row_places import RowPlaces, request_places, token_places
-from microbatch.gathering.row_sink import RowsSink, Sink, no_row_each
+from microbatch.gathering.row_sink import OutputLeaf, RowsSink, Sink, no_row_each
 
 
 class Sinks:

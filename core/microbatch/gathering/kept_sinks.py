@@ -16,9 +16,8 @@ from microbatch.arrays.memory import version_of
 from microbatch.arrays.overwritten import check_apart
 from microbatch.binding.rules import Rule
 from microbatch.errors import OutputMismatchError
-from microbatch.gathering.result_memory import OutputLeaf
 from microbatch.gathering.row_places import RowPlaces
-from microbatch.gathering.row_sink import RowsSink, mismatch
+from microbatch.gathering.row_sink import OutputLeaf, RowsSink, mismatch
 
 MakeRows = Callable[[Any, int], RowsSink]
 """make(part, index) -> sink for rows like those of `part`, which ubatch `index` returned."""

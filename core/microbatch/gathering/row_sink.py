@@ -9,6 +9,7 @@ the join is not done by the workers).
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,8 +18,44 @@ from microbatch.arrays.looks import along, class_of, kind_of
 from microbatch.arrays.memory import on_host, version_of
 from microbatch.arrays.overwritten import check_apart
 from microbatch.errors import ArgumentValueError, OutputMismatchError
-from microbatch.gathering.result_memory import OutputLeaf
+from microbatch.extend.protocols import Backend
+from microbatch.extend.records import FailureKind
+from microbatch.gathering.result_memory import Allocate
 from microbatch.gathering.row_places import RowPlaces
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLeaf:
+    """One leaf of the outputs, before anything of it was seen."""
+
+    name: str
+    """What messages call it: `output['h']`."""
+    backend: Backend
+    """What copies its rows."""
+    allocate: Allocate
+    """Makes the result."""
+    given: bool = False
+    """Whether the result is the caller's own array."""
+
+    def result(self, shape: tuple[int, ...], like: Any) -> Any:
+        """A result of `shape` with the dtype of `like`. Where memory runs out it is tried once more.
+
+        Cached memory is given back before that: the parts filled the cache with blocks of their own size,
+        which no result fits into.
+        """
+        try:
+            return self.allocate(shape, like)
+        except Exception as error:
+            if self.given or self.backend.classify(error) is not FailureKind.OOM:
+                raise
+        self.backend.reclaim()
+        try:
+            return self.allocate(shape, like)
+        except Exception as error:
+            error.add_note(
+                f"while room was made for a result of shape {shape}, before any row of it was written"
+            )
+            raise
 
 
 class Sink(Protocol):
