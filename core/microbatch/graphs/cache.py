@@ -40,8 +40,6 @@ class CapturedGraph:
 class GraphCache:
     """Graphs by key; `drain` waits until the last replay has finished."""
 
-    __slots__ = ("_drain", "_entries", "_refused")
-
     def __init__(self, drain: Callable[[], object]) -> None:
         self._drain = drain
         self._entries: OrderedDict[GraphKey, CapturedGraph] = OrderedDict()

@@ -34,8 +34,6 @@ ALONE = Conditions()
 class ConditionsOf:
     """The conditions of each kind of step of one wrapper."""
 
-    __slots__ = ("_graph_sizes", "_known", "_workers")
-
     def __init__(self, workers: int, graph_sizes: tuple[int, ...] | None) -> None:
         """`workers` are those of a parallel step; `graph_sizes` is None where graphs are off."""
         self._workers = workers

@@ -32,8 +32,6 @@ class Round:
     entry, since `setdefault` on a dict lets exactly one thread decide.
     """
 
-    __slots__ = ("fate", "following", "gates", "number", "parties", "tickets")
-
     def __init__(self, number: int, parties: int) -> None:
         self.number = number
         self.parties = parties

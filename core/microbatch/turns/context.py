@@ -9,8 +9,7 @@ thousands: its gate is made when somebody first signals or waits.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -141,13 +140,3 @@ def leave(entry: Entry) -> None:
     former, former_seat = entry
     SEAT.reset(former_seat)
     CURRENT.reset(former)
-
-
-@contextmanager
-def entered(context: UBatchContext) -> Iterator[UBatchContext]:
-    """`enter` and `leave` around a block."""
-    entry = enter(context)
-    try:
-        yield context
-    finally:
-        leave(entry)

@@ -23,8 +23,6 @@ Record = tuple[UBatchContext | None, BaseException]
 class Failures:
     """Collects what the ubatches of one step raise, from any thread; appending to a deque needs no lock."""
 
-    __slots__ = ("_records",)
-
     def __init__(self) -> None:
         self._records: deque[Record] = deque()
 

@@ -36,8 +36,6 @@ OTHER: Mapping[Lane, Lane] = MappingProxyType({"compute": "communication", "comm
 class StepLanes:
     """The streams of one step, and which of each lane was used last; only who has the turn may touch it."""
 
-    __slots__ = ("_backend", "_caller", "_last", "_lent", "_used", "pairs")
-
     def __init__(self, backend: Backend, pairs: Sequence[tuple[Stream, Stream]], *, lent: bool) -> None:
         """One pair (compute, communication) a ubatch; `lent` pairs go to another step when this one ends."""
         self._backend = backend
