@@ -6,8 +6,7 @@ step with `schedule="pingpong"` has a seat at a ring, and there they work.
 
 What differs from vLLM, on purpose: a second receive hook does not overwrite the first. A hook registered when
 no sibling is left runs at once. The yields take an optional label, which is shown where a wait passes its
-limit. A yield called in a thread that the function started itself is an error that says so, instead of a
-KeyError.
+limit. A yield in a thread that the function started itself is an error that says so, and no KeyError.
 """
 
 from __future__ import annotations

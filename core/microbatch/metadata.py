@@ -1,8 +1,7 @@
 """The fields of a step as one ubatch sees them: rebased offsets, lengths, computed tokens, and model inputs.
 
 Invariant: the numbers are those that attention would see if the ubatches were steps of their own, one after
-the other (vLLM's rules). A field whose numbers change is copied first. Every other part is a view, and
-nothing of the caller's is written to.
+the other (vLLM's rules). A field whose numbers change is copied; every other part is a view, never written.
 
 Rejected: shortening the sequences of all requests by what is left of them in the batch, which subtracts twice
 for a request that began in an earlier ubatch; and keeping the computed tokens of a request that goes on from

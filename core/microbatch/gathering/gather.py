@@ -2,8 +2,7 @@
 
 Invariant: each row of the result is written exactly once, by the ubatch that owns it, straight into one
 result allocated at the first store; nothing of an output is guessed, and no dtype changes. `store` may run in
-any thread. What the threads must agree on (the structure of the output) is published by one atomic
-`setdefault`; who loses drops its own.
+any thread. What the threads must agree on (the output's structure) is published by an atomic `setdefault`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The caller's own place for the result: arrays, a tree of them, or a function that makes them.
 
-Invariant: everything that can be known is checked before the first row is written, and the caller's arrays
-are written in place, never replaced.
+Invariant: all that can be known is checked before a row is written; the caller's arrays are filled in place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Output leaves that are not simply rows: constants, reductions, lists, padded rows, doubtful rows.
 
-Invariant: as in `row_sink.py`; here every part is kept until the end, so these are for what is small or
-declared.
+Invariant: as in `row_sink.py`. Every part is kept until the end, so these are for the small or declared.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Invariant: `write` may be called from any thread, once per ubatch; `finish` once, after all of them. Nothing
 is locked: the one thread that gets the token allocates the result, the others keep their part until it is
-there. Rejected: a lock (core/batch knows no threads), and joining all parts at the end (twice the memory, and
-the join is not done by the workers).
+there. Rejected: a lock (nothing here knows threads); joining at the end (twice the memory, not by workers).
 """
 
 from __future__ import annotations
@@ -40,8 +39,7 @@ class OutputLeaf:
     def result(self, shape: tuple[int, ...], like: Any) -> Any:
         """A result of `shape` with the dtype of `like`. Where memory runs out it is tried once more.
 
-        Cached memory is given back before that: the parts filled the cache with blocks of their own size,
-        which no result fits into.
+        Cached memory is given back before: it is in blocks of the size of parts, which no result fits into.
         """
         try:
             return self.allocate(shape, like)

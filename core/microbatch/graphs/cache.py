@@ -1,8 +1,7 @@
 """The graphs of one wrapper, least recently used ones dropped first.
 
 Invariant: the bytes of all kept graphs never exceed the budget of the last `keep`; a graph is dropped only
-after its last replay has finished. What cannot be captured is remembered with its reason, so it is tried
-once.
+after its last replay has finished. What cannot be captured is tried once, and its reason remembered.
 """
 
 from __future__ import annotations

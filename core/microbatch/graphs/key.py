@@ -1,8 +1,7 @@
 """What a captured call or step depends on, as a value that can be looked up.
 
 Invariant: two calls with one key launch the same work on arrays of the same shapes, dtypes and device, under
-the same modes of the framework. A call with an argument that has no such value has no key and is run as it
-is.
+the same modes of the framework. A call with an argument without such a value has no key and runs as it is.
 """
 
 from __future__ import annotations
@@ -42,8 +41,7 @@ def describe(
 ) -> GraphKey | str:
     """The key of a call, or why it is not replayed.
 
-    `uniform` says that all arrays are cut along axis 0, as without a layout. `modes` of the function count
-    like those of the framework.
+    `uniform`: all arrays are cut along axis 0, as without a layout; `modes` are those of the function.
     """
     backend = device.backend
     arrays = [leaf for leaf in leaves if is_array(leaf)]

@@ -33,8 +33,7 @@ def resized(leaves: Sequence[Any], rows: int | None, backend: Backend) -> list[A
 
 
 def fill(static: Sequence[Any], leaves: Sequence[Any], backend: Backend) -> None:
-    """Write the arrays of `leaves` into those of `static`; rows beyond theirs repeat the last, surplus is
-    left out."""
+    """Write the arrays of `leaves` to those of `static`; missing rows repeat the last, more are left out."""
     for target, leaf in zip(static, leaves, strict=True):
         if not is_array(leaf):
             continue

@@ -4,8 +4,7 @@ Invariant: the result is that of the plain call. A graph is used for a number of
 for those rows equalled the plain call's, compared once: that refuses functions that mix rows (padding would
 change them), draw random numbers, or branch on the host. Whatever goes wrong in a capture, the plain result
 is returned and the reason kept. Graphs share one pool where the backend has one, so replays follow each
-other: an event after each replay is waited for, on the device, by the next; a call that comes while another
-one is at it runs as it is.
+other: each waits, on the device, for the event after the one before; a call during another runs as it is.
 
 What is captured is a `CapturedWork`: a call of the function where ubatches follow each other (one graph
 serves all ubatches of one size), the whole step where they overlap (the graph is the overlap, and its key

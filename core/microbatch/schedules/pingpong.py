@@ -4,8 +4,7 @@ Invariant: nobody starts before all are set up. A ubatch that ends leaves the ri
 different numbers of yield points. The first error reaches the caller after every sibling has unwound. Each
 ubatch runs in its own copy of the caller's context variables: what it sets there is gone after the step.
 
-What two ubatches overlap is device work and communication. On a device that finishes work before it returns,
-taking turns gains nothing.
+What overlaps is device work and communication: a device that finishes work before it returns gains nothing.
 """
 
 from __future__ import annotations
@@ -30,8 +29,7 @@ from microbatch.turns.step_lanes import StepLanes, lanes_of
 def run(step: Step) -> None:
     """Run the ubatches of `step` in turns; raises the first error.
 
-    With `strict_yields` that is UnequalYieldsError where all went well, but not all passed as many yield
-    points.
+    With `strict_yields` that is UnequalYieldsError where all went well but not all yielded equally often.
     """
     if len(step.contexts) < 2:
         sequential.run(step)
@@ -117,8 +115,7 @@ def _run_ubatch(
 def _parking(device: Device, state: ThreadState) -> Callable[[], AbstractContextManager[None]] | None:
     """What a greenlet enters while others run, to put away what it set in the thread; None for nothing.
 
-    A greenlet has context variables of its own. So where `state` holds nothing else, there is nothing to put
-    away.
+    A greenlet has context variables of its own: where `state` holds nothing else, nothing is put away.
     """
     checks = device.yield_check
     if checks is None:

@@ -36,8 +36,7 @@ class Mover:
     def fetch(self, inputs: Any, buffers: Buffers) -> tuple[Any, bool]:
         """`inputs` on the device, and whether they were moved there.
 
-        The caller keeps `inputs` until the copies are done. Raises LayoutError where autograd records one of
-        them.
+        The caller keeps `inputs` until the copies are done. Raises LayoutError where autograd records one.
         """
         transfer = self._transfer
         if transfer is None:

@@ -1,8 +1,7 @@
 """Gives a policy what it learned in earlier runs, and keeps what it learns in this one.
 
 Invariant: the history is read once, before the first step on a backend, and written at steps 16, 64, 256 and
-so on and when the wrapper ends: never on the path of most steps. State that the policy refuses is ignored
-with a warning.
+so on and when the wrapper ends: never in most steps. State that the policy refuses is ignored with a warning.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ Invariant: each round has one fate, tripped or broken, decided by a single `dict
 interrupted, or ran out of time, breaks the round for the others, and so does `abort`. Rounds are separate
 objects, so a fast party that comes round again cannot be counted in the old round. No lock is held by anyone.
 
-Rejected: `threading.Barrier`, where Ctrl-C in one waiter leaves the others parked, and a crossing costs 22-75
-us.
+Rejected: `threading.Barrier`: Ctrl-C in one waiter leaves the others parked, a crossing costs 22-75 us.
 """
 
 from __future__ import annotations
@@ -75,8 +74,7 @@ class UBatchBarrier:
     ) -> None:
         """`timeout` (seconds) is for waits that name none; `action` runs once a round, before anyone passes.
 
-        Raises ArgumentTypeError where `num_parties` is no whole number, ArgumentValueError below 1 or above
-        65,536.
+        Raises ArgumentTypeError where `num_parties` is not whole, ArgumentValueError outside 1 to 65,536.
         """
         self.num_parties = count("num_parties", num_parties, MOST_PARTIES)
         self._runtime = runtime or default_runtime()

@@ -51,10 +51,8 @@ class UBatchContext:
     @property
     def cpu_wait_event(self) -> Gate:
         """The gate that this ubatch waits in; made on first use, the same one for every thread that asks."""
-        gate = self._gates.get("cpu")
-        if gate is None:
-            gate = self._gates.setdefault("cpu", (self.runtime or default_runtime()).gate())
-        return gate
+        made = self._gates.get("cpu")
+        return made or self._gates.setdefault("cpu", (self.runtime or default_runtime()).gate())
 
     def signal_ready(self) -> None:
         """Let one `wait_ready` of this context pass; signalling twice is signalling once."""

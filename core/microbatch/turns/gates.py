@@ -38,8 +38,7 @@ class Gate(Protocol):
 class EventGate:
     """A gate on a Linux eventfd, whose counter is reset by the read that takes it.
 
-    The kernel shares the counter with forked children, so a child must not touch it: there `open` does
-    nothing and `wait` is an error.
+    The kernel shares the counter with forked children: there `open` does nothing and `wait` is an error.
     """
 
     __slots__ = ("_core", "_descriptor", "_poll", "_process")

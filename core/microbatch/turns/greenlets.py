@@ -105,10 +105,5 @@ class GreenletRing(Ring):
 
     def _unfinished(self) -> greenlet | None:
         """Who has the turn; where nobody has it, after an interrupt, anybody who has not ended; else None."""
-        carrier = self._greenlets[self.holder]
-        if not carrier.dead:
-            return carrier
-        for carrier in self._greenlets:
-            if not carrier.dead:
-                return carrier
-        return None
+        carriers = (self._greenlets[self.holder], *self._greenlets)
+        return next((carrier for carrier in carriers if not carrier.dead), None)

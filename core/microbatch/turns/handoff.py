@@ -52,8 +52,7 @@ class Ring(ABC):
     def hand_over(self, index: int, label: str = "") -> None:
         """Pass the turn and come back when it returns; nothing when nobody else is left.
 
-        Raises UBatchCancelled if a sibling failed, and ThreadStateError where the caller does not carry
-        `index`.
+        Raises UBatchCancelled if a sibling failed, ThreadStateError where the caller does not carry `index`.
         """
 
     @abstractmethod
@@ -63,11 +62,6 @@ class Ring(ABC):
     def fail(self, index: int) -> None:
         """`index` raised: make its siblings unwind."""
         self.failed = True
-
-    def sibling(self, index: int) -> int | None:
-        """Who gets the turn after `index`, None when it is alone."""
-        following = self.after[index]
-        return None if following == index else following
 
     def check_equal(self) -> None:
         """Raise UnequalYieldsError, with each count, unless all parties passed as many yield points."""

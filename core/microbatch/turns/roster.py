@@ -2,8 +2,7 @@
 
 Invariant: a worker is idle, or claimed once. A claim is one `dict.setdefault` under a key made before, and a
 worker gives itself back. So a caller that is interrupted at any bytecode loses no worker, and there is no
-lock that it could keep. Workers know the roster, never the pool: a pool that is dropped is collected, and its
-threads end.
+lock that it could keep. Workers know the roster, never the pool: the threads of a dropped pool end.
 """
 
 from __future__ import annotations

@@ -102,8 +102,7 @@ class ThreadRuntime:
         """Let them sleep on the caller's core.
 
         Waking a thread on another core costs 30 to 90 us on a virtual machine, on the same core 2. Only the
-        sleep is placed: a running thread may go anywhere, so threads that the function starts are not
-        confined.
+        sleep is placed: a running thread, and threads that the function starts, may go anywhere.
         """
         core = current_core()
         for gate in gates:
@@ -113,11 +112,10 @@ class ThreadRuntime:
     def dump(self) -> str:
         """The last frames of every Python thread."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}
-        blocks = []
-        for ident, frame in sys._current_frames().items():
-            stack = "".join(traceback.format_stack(frame, limit=-6))
-            blocks.append(f"thread {names.get(ident, ident)!r}:\n{stack}")
-        return "".join(blocks)
+        return "".join(
+            f"thread {names.get(ident, ident)!r}:\n{''.join(traceback.format_stack(frame, limit=-6))}"
+            for ident, frame in sys._current_frames().items()
+        )
 
 
 def default_runtime() -> Runtime:

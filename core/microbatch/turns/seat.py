@@ -71,11 +71,11 @@ class Seat:
 
     def register_hook(self, hook: Callable[[], Any]) -> None:
         """Leave `hook` for the ubatch that gets the turn next; run it here and now if there is none left."""
-        sibling = self.ring.sibling(self.index)
-        if sibling is None:
+        following = self.ring.after[self.index]
+        if following == self.index:
             hook()
         else:
-            self.seats[sibling].hooks.append(hook)
+            self.seats[following].hooks.append(hook)
 
     def run_hooks(self) -> None:
         """Run what siblings left here, oldest first."""

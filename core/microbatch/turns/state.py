@@ -1,8 +1,7 @@
 """The states of a ubatch and which may follow which.
 
 Invariant: the state of a ubatch changes by the table only. A ubatch that was never prepared cannot complete,
-and one that failed starts again only from IDLE. One whose part is run again in smaller parts stays EXECUTING
-meanwhile.
+and one that failed starts again only from IDLE. While a part runs again in smaller ones it stays EXECUTING.
 """
 
 from __future__ import annotations

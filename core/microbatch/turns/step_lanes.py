@@ -1,8 +1,7 @@
 """The streams that a step uses, and the order of its work on each lane: compute, or communication.
 
 Invariant: work of one lane keeps the order in which it was issued, over all ubatches of the step, as in vLLM.
-The step begins after what the caller's stream was given before, and the caller's stream goes on after the
-step.
+The step begins after what the caller's stream was given, and the caller's stream goes on after the step.
 
 Where the backend has `lanes`, each ubatch has a compute and a communication stream of its own. Allocators
 give freed memory to later work of the stream that it was allocated on. On a compute stream shared by all

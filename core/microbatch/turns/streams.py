@@ -81,8 +81,7 @@ class StreamSide:
     def record(self) -> Event | None:
         """Mark the work on the current stream so far; one event a lane, recorded again each time.
 
-        Whoever calls this passes the turn or leaves the lane next, so a sibling may go on after this mark
-        too.
+        Whoever calls this passes the turn or leaves the lane next, so a sibling may go on after it too.
         """
         if self._lanes is None:
             return None

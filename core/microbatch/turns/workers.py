@@ -4,8 +4,7 @@ Invariant: a run returns when all that it started has ended, or cannot be needed
 a worker to become idle but hires one, so nested runs cannot starve each other.
 
 Rejected: a queue in front of a fixed number of threads (a nested step would never end once all of them wait
-for it), and threads started for each step (80-270 us each, and what a framework does when a thread first uses
-it).
+for it), and threads started for each step (80-270 us each, and what a framework does in each new thread).
 """
 
 from __future__ import annotations
@@ -135,8 +134,7 @@ class WorkerPool:
         is raised here when all have finished, with the others in its notes. Where the caller's part ends with
         an error (an interrupt, its own body, a thread that cannot be started), `on_interrupt` is called with
         it, and must make the others end; they are waited for after that. Raises ClosedError after `shutdown`,
-        and WaitTimeoutError where the caller has waited `limit` seconds for the others and `give_up()` says
-        that they cannot be needed any more.
+        WaitTimeoutError after `limit` seconds if `give_up()` says that the others cannot be needed any more.
         """
         roster = self._roster()
         run = Run(roster, bodies, None if give_up is None else limit, give_up, roster.runtime.gate())
