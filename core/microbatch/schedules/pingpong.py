@@ -59,7 +59,7 @@ def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring
 
     applied = [nullcontext, *[state.apply] * (len(seats) - 1)]  # the caller's thread has its state already
     bodies = [
-        partial(copy_context().run, _run_ubatch, step, seat, failures, apply)
+        _isolated(partial(_run_ubatch, step, seat, failures, apply))
         for seat, apply in zip(seats, applied, strict=True)
     ]
     try:
@@ -67,6 +67,12 @@ def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring
     finally:
         end_seats(seats)
     return ring
+
+
+def _isolated(body: Callable[[], None]) -> Callable[[], None]:
+    """`body` in a copy of the caller's context variables."""
+    variables = copy_context()
+    return lambda: variables.run(body)
 
 
 def _on_greenlets(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring:

@@ -33,6 +33,7 @@ class Gate(Protocol):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Take the permit, waiting up to `timeout` seconds for it (None: for ever); whether it was there."""
+        ...
 
 
 class EventGate:

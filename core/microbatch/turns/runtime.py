@@ -23,6 +23,7 @@ class Task(Protocol):
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end; False if `timeout` seconds passed first, True at once in the task itself."""
+        ...
 
 
 class Runtime(Protocol):
@@ -30,12 +31,15 @@ class Runtime(Protocol):
 
     def spawn(self, function: Callable[[], None], *, name: str) -> Task:
         """Run `function` concurrently. Raises RuntimeError or MemoryError where no thread can be started."""
+        ...
 
     def gate(self) -> Gate:
         """A new gate without a permit."""
+        ...
 
     def monotonic(self) -> float:
         """Seconds of a clock that never runs backwards."""
+        ...
 
     def current(self) -> Hashable:
         """Who is running: equal for equal threads."""
@@ -48,6 +52,7 @@ class Runtime(Protocol):
 
     def dump(self) -> str:
         """Where each thread stands, one block of text a thread."""
+        ...
 
 
 class ThreadTask:
