@@ -79,49 +79,7 @@ _WHERE = {
 """Module -> the public names that it has."""
 _MODULES = ("dbo", "errors", "testing")
 
-__all__ = [
-    "BackendInfo",
-    "CheckReport",
-    "ContainerInfo",
-    "DynamicUBatchWrapper",
-    "FailureKind",
-    "Layout",
-    "MemoryReading",
-    "MicrobatchError",
-    "PolicyInfo",
-    "Proposal",
-    "SizingRequest",
-    "StepReport",
-    "TuneReport",
-    "UBatchBarrier",
-    "UBatchConfig",
-    "UBatchContext",
-    "UBatchSlice",
-    "UBatchState",
-    "UBatchWrapper",
-    "UbatchMetadata",
-    "backends",
-    "check",
-    "collect",
-    "config",
-    "current_ubatch",
-    "dbo",
-    "errors",
-    "hookimpl",
-    "make_ubatch_contexts",
-    "per_ubatch",
-    "plugins",
-    "policies",
-    "query_start_loc",
-    "reduce",
-    "replicate",
-    "requests",
-    "seq_lens",
-    "testing",
-    "tokens",
-    "tune",
-    "wrap",
-]
+__all__ = sorted([*_MODULES, *(name for names in _WHERE.values() for name in names.split())])
 
 
 def __getattr__(name: str) -> Any:
