@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from microbatch.cli.failures import told
+from microbatch.cli.failures import users_code
 from microbatch.cli.output import print_json, print_text
 from microbatch.cli.parameters import AsJson, Backend, Column, RowsFile, TargetName
 from microbatch.cli.target import load_call
@@ -32,7 +32,7 @@ def check(
     loaded, inputs = load_call(target, input, column)
     sample = inputs.sample(rows)
     failed = f"{target} failed on {sample.rows} rows of {input} before anything was cut"
-    with told(failed, interrupted="there is no answer"):
+    with users_code(failed, interrupted="there is no answer"):
         report = check_call(loaded.call(sample), backend or "auto")
     if json:
         print_json(report)

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from microbatch.errors import OutputFileError
-from microbatch.files.places import check_place, told
+from microbatch.files.places import check_place, writing
 from microbatch.options import file as config_file
 from microbatch.options.sources import FIELDS
 
@@ -44,7 +44,7 @@ def write_config(path: Path, values: Mapping[str, str | int]) -> None:
     if _parsed(after) != {**tomllib.loads(before), **values}:
         wanted = ", ".join(lines.values())
         raise OutputFileError(f"{path} is written in a way that cannot be edited; set {wanted} by hand")
-    with told(path, remedy="name a file in a folder of yours"):
+    with writing(path, remedy="name a file in a folder of yours"):
         _replace(place, after)
 
 

@@ -19,7 +19,7 @@ from microbatch.errors import PACKAGE, MicrobatchError
 
 
 @contextmanager
-def told(failed: str, interrupted: str) -> Iterator[None]:
+def users_code(failed: str, interrupted: str) -> Iterator[None]:
     """End the command where the function called in the block raises (2, with `failed`) or Ctrl-C comes (130).
 
     Errors of microbatch go through.

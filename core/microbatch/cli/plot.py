@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from microbatch.errors import OutputFileError
-from microbatch.files.places import check_place, told
+from microbatch.files.places import check_place, writing
 from microbatch.tuning.report import MIB, TuneReport, unit_label
 
 KINDS = (".png", ".svg")
@@ -48,7 +48,7 @@ def draw(report: TuneReport, title: str, path: Path) -> None:
         axes.legend(frameon=False)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(_number)
-    with told(path, remedy="name a file in a folder of yours"):
+    with writing(path, remedy="name a file in a folder of yours"):
         figure.savefig(path, dpi=150)
 
 

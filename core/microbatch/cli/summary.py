@@ -67,20 +67,16 @@ class Summary:
         split = self.ubatches > 1
         sizes = f"{self.size_min:,} / {self.size_median:,.0f} / {self.size_max:,} {unit_label(self.unit)}"
         shape = " x ".join(f"{size:,}" for size in self.output_shape)
+        threads = f"{self.workers} thread{'s' * (self.workers > 1)}"
+        avoided = f"{self.padding_avoided:.0%} of the padded batch avoided"
         retries = f"{self.out_of_memory} parts ran out of memory and were repeated in smaller ones"
         return [
             ("rows", f"{self.rows:,} in {self.seconds:.2f} s, {self.rows_per_second:,.0f} rows/s"),
             ("cut", f"{self.ubatches:,} micro-batches" if split else "not cut, one call"),
             ("why", f"{self.reason} (policy {self.policy})" if self.reason else f"policy {self.policy}"),
             ("sizes", f"{sizes} (min / median / max)" if split else ""),
-            (
-                "ran",
-                f"{self.schedule} on {self.workers} thread{'s' * (self.workers > 1)}, backend {self.backend}",
-            ),
-            (
-                "padding",
-                f"{self.padding_avoided:.0%} of the padded batch avoided" if self.padding_avoided else "",
-            ),
+            ("ran", f"{self.schedule} on {threads}, backend {self.backend}"),
+            ("padding", avoided if self.padding_avoided else ""),
             ("retries", retries if self.out_of_memory else ""),
             ("memory", f"{self.peak_memory_bytes / 2**20:,.0f} MiB at peak above the start of the step"),
             ("output", f"{self.output}: {shape} {self.output_dtype}, {self.output_bytes:,} bytes"),

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from microbatch.cli.config_writer import check_config, write_config
-from microbatch.cli.failures import told
+from microbatch.cli.failures import users_code
 from microbatch.cli.output import print_json, print_text
 from microbatch.cli.parameters import AsJson, Backend, Column, RowsFile, TargetName
 from microbatch.cli.plot import check_plot, draw
@@ -43,7 +43,7 @@ def tune(
     if not inputs.rows:
         raise InputFileError(f"{input} has no rows, so nothing can be measured; name a file with some")
     failed = f"{target} failed at a size it should run at; nothing was written"
-    with told(failed, interrupted="nothing was written"):
+    with users_code(failed, interrupted="nothing was written"):
         report = tune_call(loaded.call(inputs), backend=backend, sizes=wanted, memory_limit=memory_limit)
     if plot is not None:
         draw(report, target, plot)
