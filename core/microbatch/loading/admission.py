@@ -24,12 +24,12 @@ def admit(manager: pluggy.PluginManager, source: DiscoveredPlugin) -> str:
         return _register(manager, source)
     if source.error is None:
         return "" if source.blocked else "it is None"
-    return f"importing {source.target} raised {type(source.error).__name__}: {source.error}"
+    return f"importing {source.entry.target} raised {type(source.error).__name__}: {source.error}"
 
 
 def manager_name(source: DiscoveredPlugin) -> str:
     """What pluggy calls the plugin; unlike the module's name it says which distribution a fault is of."""
-    return f"{source.name} = {source.target} ({source.origin})"
+    return f"{source.entry.name} = {source.entry.target} ({source.entry.origin})"
 
 
 def unmarked_hooks(plugin: object) -> list[str]:
@@ -47,9 +47,9 @@ def unmarked_hooks(plugin: object) -> list[str]:
 
 def _register(manager: pluggy.PluginManager, source: DiscoveredPlugin) -> str:
     if inspect.isclass(source.plugin):
-        return f"{source.target} is a class; name a module or an instance"
+        return f"{source.entry.target} is a class; name a module or an instance"
     if manager.is_registered(source.plugin):
-        return f"{source.target} is registered already by another entry point"
+        return f"{source.entry.target} is registered already by another entry point"
     name = manager_name(source)
     try:
         manager.register(source.plugin, name=name)

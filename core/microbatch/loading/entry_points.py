@@ -26,14 +26,24 @@ if TYPE_CHECKING:
 class PluginEntry:
     """One entry point of the group, as text."""
 
-    distribution: str
-    """Distribution that has it; empty where that is not known."""
     name: str
     """Left of the equals sign."""
     target: str
     """Right of it: `module` or `module:attribute`."""
-    version: str
+    distribution: str = ""
+    """Distribution that has it; empty where that is not known, and for a plugin given in code."""
+    version: str = ""
     """Version of the distribution."""
+
+    @property
+    def builtin(self) -> bool:
+        """Whether it comes with microbatch itself."""
+        return self.distribution.lower() == PROJECT
+
+    @property
+    def origin(self) -> str:
+        """Distribution and version as users know them, such as `acme-backend 1.2`."""
+        return f"{self.distribution} {self.version}".strip() or f"{self.target} (given in code)"
 
 
 def installed() -> tuple[PluginEntry, ...]:
