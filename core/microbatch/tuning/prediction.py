@@ -34,8 +34,8 @@ def predicted(points: Sequence[TunePoint], size: int) -> int | None:
     if len(peaks) >= ENOUGH_PEAKS:
         fixed, slope = _line(peaks)
         value = max(fixed + slope * size, peak + slope * (size - last))
-    judged = [point for point in points if point.peak_bytes and point.predicted_bytes]
-    misses = [point.peak_bytes / point.predicted_bytes - 1 for point in judged]
+    judged = [(point.peak_bytes, point.predicted_bytes) for point in points]
+    misses = [bytes_ / bound - 1 for bytes_, bound in judged if bytes_ and bound]
     return int((1 + max([MARGIN, *misses])) * max(value, peak) + ALLOWANCE)
 
 
