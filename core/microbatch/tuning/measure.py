@@ -47,15 +47,19 @@ class Workbench(Protocol):
     @property
     def unit(self) -> str:
         """What sizes are counted in."""
+        ...
 
     def part(self, size: int) -> Part:
         """A part of at most `size` units."""
+        ...
 
     def mark(self) -> PeakMark | None:
         """Start measuring memory; None where it cannot be."""
+        ...
 
     def out_of_memory(self, error: Exception) -> bool:
         """Whether `error` says that a part does not fit."""
+        ...
 
 
 def doubling(first: int, last: int) -> tuple[int, ...]:
