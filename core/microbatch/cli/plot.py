@@ -47,14 +47,9 @@ def draw(report: TuneReport, title: str, path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(_number)
+            axis.set_major_formatter("{x:,.10g}")  # as people write it: neither 2^14 nor 10^3
     with writing(path, remedy="name a file in a folder of yours"):
         figure.savefig(path, dpi=150)
-
-
-def _number(value: float, position: int | None = None) -> str:
-    """A number of a scale as people write it: neither 2^14 nor 10^3."""
-    return f"{value:,.0f}" if value >= 1 else f"{value:.3g}"
 
 
 def _throughput(axes: Any, report: TuneReport, sizes: list[int]) -> None:

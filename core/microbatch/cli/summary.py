@@ -13,6 +13,9 @@ from microbatch.extend.records import StepReport
 from microbatch.files.outputs import OutputFile
 from microbatch.tuning.report import unit_label
 
+OF_REPORT = ("unit", "policy", "reason", "schedule", "workers", "backend", "seconds", "rows_per_second")
+"""What the summary has from the report under the same name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
@@ -89,17 +92,9 @@ def summarise(report: StepReport, output: OutputFile, *, peak_memory: int) -> Su
     return Summary(
         rows=report.num_requests,
         ubatches=len(report.sizes),
-        unit=report.unit,
         size_min=min(report.sizes, default=0),
         size_median=statistics.median(report.sizes) if report.sizes else 0,
         size_max=max(report.sizes, default=0),
-        policy=report.policy,
-        reason=report.reason,
-        schedule=report.schedule,
-        workers=report.workers,
-        backend=report.backend,
-        seconds=report.seconds,
-        rows_per_second=report.rows_per_second,
         padding_avoided=report.padding_avoided / padded if padded else 0.0,
         out_of_memory=len(report.oom_sizes),
         peak_memory_bytes=peak_memory,
@@ -107,4 +102,5 @@ def summarise(report: StepReport, output: OutputFile, *, peak_memory: int) -> Su
         output_shape=output.shape or (),
         output_dtype=output.dtype,
         output_bytes=output.path.stat().st_size,
+        **{name: getattr(report, name) for name in OF_REPORT},
     )

@@ -65,21 +65,16 @@ def _register(manager: pluggy.PluginManager, source: DiscoveredPlugin) -> str:
 
 def _accepted_by_pluggy(manager: pluggy.PluginManager, plugin: str) -> str:
     """What pluggy lets through: hooks that do not exist, and wrappers around other plugins' answers."""
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError:
-        unknown = sorted(
-            impl.function.__name__
-            for hook in vars(manager.hook).values()
-            if isinstance(hook, pluggy.HookCaller) and not hook.has_spec()
-            for impl in hook.get_hookimpls()
-            if impl.plugin_name == plugin and not impl.optionalhook
-        )
+    callers = [hook for hook in vars(manager.hook).values() if isinstance(hook, pluggy.HookCaller)]
+    impls = [
+        (hook.name, impl) for hook in callers for impl in hook.get_hookimpls() if impl.plugin_name == plugin
+    ]
+    unknown = sorted(name for name, impl in impls if name not in HOOKS and not impl.optionalhook)
+    if unknown:
         return "; ".join(f"there is no hook {name!r};{near_match(name, HOOKS)}" for name in unknown)
-    for hook in HOOKS:
-        for impl in getattr(manager.hook, hook).get_hookimpls():
-            if impl.plugin_name == plugin and (impl.wrapper or impl.hookwrapper):
-                return f"{hook} is a hook wrapper; microbatch takes plain implementations only"
+    for name, impl in impls:
+        if name in HOOKS and (impl.wrapper or impl.hookwrapper):
+            return f"{name} is a hook wrapper; microbatch takes plain implementations only"
     return ""
 
 

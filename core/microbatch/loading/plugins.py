@@ -81,7 +81,7 @@ class Plugins:
         Backends whose `modules` have no type among the leaves are neither probed nor loaded. One that fails
         to load is passed over when another owns the leaves; if none does, its error is raised.
         """
-        modules = {_top(kind) for leaf in leaves for kind in type(leaf).__mro__}
+        modules = {kind.__module__.partition(".")[0] for leaf in leaves for kind in type(leaf).__mro__}
         failure: MicrobatchError | None = None
         for offer in self._candidates(modules):
             try:
@@ -192,10 +192,6 @@ def plugins() -> tuple[Listing, ...]:
 def register_containers(plugins: Plugins | None = None) -> None:
     """Register the announced containers whose modules are imported by now; may be repeated."""
     (plugins or default_plugins()).register_containers()
-
-
-def _top(kind: type) -> str:
-    return kind.__module__.partition(".")[0]
 
 
 def _entry(plugin: object) -> PluginEntry:

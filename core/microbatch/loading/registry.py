@@ -120,7 +120,8 @@ class Registry:
         for impl, source in self._implementations(manager, hook):
             try:
                 answer: Any = impl.function()
-                records = list(answer) if _is_several(answer) else None
+                several = isinstance(answer, Iterable) and not isinstance(answer, (str, bytes, Mapping))
+                records = list(answer) if several else None
             except Exception as error:  # noqa: BLE001 - a hook is a third party's code
                 self.report(source, f"{hook} raised {type(error).__name__}: {error}")
                 continue
@@ -155,10 +156,6 @@ def clash_remedy(offers: Sequence[Offer[Any]]) -> str:
         sorted({offer.source.entry.distribution or offer.source.entry.name for offer in offers})
     )
     return f"uninstall one of them, or set MICROBATCH_DISABLE_PLUGINS to {names}"
-
-
-def _is_several(answer: object) -> bool:
-    return isinstance(answer, Iterable) and not isinstance(answer, (str, bytes, Mapping))
 
 
 def _wrong_answer(hook: str, answer: object, kind: type) -> str:
