@@ -17,7 +17,8 @@ from microbatch.cli.output import print_json, print_text
 from microbatch.cli.parameters import AsJson, Backend, Column, RowsFile, TargetName
 from microbatch.cli.plot import check_plot, draw
 from microbatch.cli.target import load_call
-from microbatch.errors import ArgumentValueError, InputFileError
+from microbatch.errors import InputFileError
+from microbatch.options.checks import increasing_in_text
 from microbatch.tuning.report import TuneReport
 from microbatch.tuning.tune import tune_call
 
@@ -34,7 +35,7 @@ def tune(
     json: AsJson = False,
 ) -> None:
     """Measure TARGET at growing sizes and say which one to use."""
-    wanted = None if sizes is None else parse_sizes(sizes)
+    wanted = None if sizes is None else increasing_in_text("--sizes", sizes)
     if plot is not None:
         check_plot(plot)
     if write is not None:
@@ -53,14 +54,6 @@ def tune(
         print_json(report)
     else:
         print_text("\n".join(_lines(report, written=write, drawn=plot)))
-
-
-def parse_sizes(text: str) -> tuple[int, ...]:
-    """Sizes as on the command line, in increasing order; raises ArgumentValueError."""
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
-        raise ArgumentValueError(f"--sizes is {text!r}; give counts from 1 on, such as 64,256,1024")
-    return tuple(sorted({int(word) for word in words}))
 
 
 def _lines(report: TuneReport, *, written: Path | None, drawn: Path | None) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, SliceError, UnknownNameError, near_match
@@ -115,18 +115,27 @@ def size(name: str, value: Any) -> int:
 
 
 def increasing(name: str, value: Any) -> tuple[int, ...]:
-    """Whole numbers from 1, sorted, each once, of a sequence or a text such as `8,16,32`."""
+    """Whole numbers from 1, sorted, each once."""
+    try:
+        numbers = None if isinstance(value, (str, bytes, Mapping)) else list(value)
+    except TypeError:
+        numbers = None
+    if numbers is None:
+        raise ArgumentTypeError(f"{name} is {given(value)}; give whole numbers, such as [8, 16, 32]")
+    if not numbers:
+        raise ArgumentValueError(f"{name} is empty; give at least one, or None")
+    return tuple(sorted({count(name, number) for number in numbers}))
+
+
+def increasing_in_text(name: str, value: Any) -> tuple[int, ...]:
+    """As `increasing`, also of a text such as `8,16,32`."""
     if isinstance(value, str):
         try:
             value = [int(part) for part in value.split(",")]
         except ValueError:
             text = f"{name} is {shorten(value)!r}; give numbers, such as '8,16,32'"
             raise ArgumentValueError(text) from None
-    if isinstance(value, (bytes, bool, int, float)) or not isinstance(value, Sequence):
-        raise ArgumentTypeError(f"{name} is {given(value)}; give a sequence of whole numbers, or None")
-    if not value:
-        raise ArgumentValueError(f"{name} is empty; give at least one size, or None")
-    return tuple(sorted({count(name, number) for number in value}))
+    return increasing(name, value)
 
 
 def _text(name: str, value: Any) -> str:

@@ -68,7 +68,7 @@ class UBatchConfig:
     can and the results are those without. A replay reads weights where they were at the capture (updates in
     place are seen, other arrays in their place are not) and repeats no host code; wrap again after replacing
     weights."""
-    graph_sizes: tuple[int, ...] | None = _option(None, checks.increasing)
+    graph_sizes: tuple[int, ...] | None = _option(None, checks.increasing_in_text)
     """Rows to capture; calls are padded up to the next larger number. None captures sizes as they come."""
     max_ubatches: int = _option(65536, checks.count, highest=2**31 - 1)
     """Most ubatches in one step; a guard against a wrong count."""
