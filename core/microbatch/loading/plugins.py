@@ -142,14 +142,10 @@ class Plugins:
         return Registry(discover(entries, environment) + given)
 
     def _candidates(self, modules: set[str]) -> list[Offer[BackendInfo]]:
-        """Offers that may own types of `modules` and can run here, highest priority first, without
-        clashes."""
-        offers = [
-            several[0]
-            for several in self.registry.backends.values()
-            if len(several) == 1 and not modules.isdisjoint(several[0].info.modules)
-        ]
-        able = [offer for offer in offers if not self._why_not(offer)[0]]
+        """Offers without a clash that may own types of `modules` and can run here, highest priority first."""
+        single = [several[0] for several in self.registry.backends.values() if len(several) == 1]
+        fitting = [offer for offer in single if not modules.isdisjoint(offer.info.modules)]
+        able = [offer for offer in fitting if not self._why_not(offer)[0]]
         return sorted(able, key=lambda offer: (-offer.info.priority, offer.info.name))
 
     def _why_not(self, offer: Offer[BackendInfo]) -> tuple[str, str]:

@@ -26,7 +26,6 @@ from microbatch.errors import (
 )
 from microbatch.options import file as config_file
 from microbatch.options.fields import OPTIONAL, UBatchConfig, checked
-from microbatch.options.file import ConfigFile
 
 DEFAULTS: Mapping[str, Any] = MappingProxyType({field.name: field.default for field in fields(UBatchConfig)})
 FIELDS = tuple(DEFAULTS)
@@ -70,9 +69,8 @@ def resolve(explicit: UBatchConfig | None = None, **options: Any) -> Resolved:
     other sources, with file and line or the variable.
     """
     if explicit is not None and not isinstance(explicit, UBatchConfig):
-        raise ArgumentTypeError(
-            f"config is {type(explicit).__name__}; pass a UBatchConfig, or the options themselves"
-        )
+        kind = type(explicit).__name__
+        raise ArgumentTypeError(f"config is {kind}; pass a UBatchConfig, or the options themselves")
     merged: dict[str, tuple[Any, str]] = {name: (value, "default") for name, value in DEFAULTS.items()}
     merged |= _file_layer()
     merged |= _environment_layer()
@@ -148,7 +146,7 @@ def _file_layer() -> Layer:
     return layer
 
 
-def _file() -> ConfigFile | None:
+def _file() -> config_file.ConfigFile | None:
     path = os.environ.get(config_file.VARIABLE, "").strip()
     if path:
         return config_file.named(Path(path))
@@ -159,17 +157,15 @@ def _file() -> ConfigFile | None:
     return config_file.find(start)
 
 
-def _history(file: ConfigFile, value: str | None, source: str) -> str | None:
+def _history(file: config_file.ConfigFile, value: str | None, source: str) -> str | None:
     """A path in a file is relative to it; in a file that was found, it may not leave the file's folder."""
     if value is None:
         return None
     folder = os.path.realpath(file.path.parent)
     target = os.path.realpath(os.path.join(folder, value))
     if file.found and not Path(target).is_relative_to(folder):
-        raise ConfigError(
-            f"{source}: history {value!r} is outside the folder of this file; "
-            f"set {variable('history')} or pass history= for a place elsewhere"
-        )
+        remedy = f"set {variable('history')} or pass history= for a place elsewhere"
+        raise ConfigError(f"{source}: history {value!r} is outside the folder of this file; {remedy}")
     return target
 
 
