@@ -153,8 +153,8 @@ def _work(job: Job, output: OutputFile, interrupts: Interrupts) -> Summary:
         report = wrapper.last_report
     assert report is not None, "a step that returned has a report"
     output.flush()
-    with interrupts.shielded():
-        output.commit()
+    interrupts.shield()
+    output.commit()
     peak = max(0, peak_bytes() - start, report.peak_bytes or 0)
     return summarise(report, output, peak_memory=peak)
 
