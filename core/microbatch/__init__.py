@@ -82,7 +82,7 @@ _WHERE = {
 """Module -> the public names that it has."""
 _MODULES = ("dbo", "errors", "testing")
 
-__all__ = [*_MODULES, *" ".join(_WHERE.values()).split()]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = list(_MODULES + tuple(" ".join(_WHERE.values()).split()))  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

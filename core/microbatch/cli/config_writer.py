@@ -35,7 +35,7 @@ def check_config(path: Path) -> None:
 
 
 def write_config(path: Path, values: Mapping[str, str | int]) -> None:
-    """Set the options `values` in `path`, atomically; raises as `check_config`, or what the system refuses."""
+    """Set the options `values` in `path`, atomically. Raises as `check_config`, and OutputFileError."""
     check_config(path)
     place = path.resolve()
     before = place.read_text("utf-8") if place.exists() else ""

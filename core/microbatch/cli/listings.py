@@ -7,6 +7,7 @@ Invariant: listing imports no array framework and ends with 0, whatever is wrong
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 import microbatch.loading.plugins as known
 from microbatch.cli.output import print_json, print_table
 from microbatch.cli.parameters import AsJson

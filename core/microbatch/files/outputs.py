@@ -52,7 +52,7 @@ class OutputFile:
         return self.path.suffix.lower() == ".npz"
 
     def allocate(self, shape: tuple[int, ...], like: Any) -> np.ndarray[Any, Any]:
-        """For `out=` of a wrapper: the array to write rows into, mapped from the file, of the dtype of `like`."""
+        """For `out=` of a wrapper: the array to write rows into, a map of the file; `like` has its dtype."""
         if self.shape is not None:
             raise OutputFileError(f"the function returns several arrays and {self.path} holds one; use .npz")
         dtype = _host(self.path, "the output", like[:0]).dtype

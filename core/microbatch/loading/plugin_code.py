@@ -1,7 +1,7 @@
 """Code of plugins that is called after they were asked what they announce: probes, containers, observers.
 
-Invariant: never raises. What plugin code raises, or answers wrongly, becomes a text about that plugin, and costs
-neither the step nor another plugin anything. No framework and no module of a container is imported here.
+Invariant: never raises. What plugin code raises, or answers wrongly, becomes a text about that plugin. It
+costs neither the step nor another plugin anything. No framework and no container's module is imported here.
 """
 
 from __future__ import annotations

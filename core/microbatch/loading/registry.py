@@ -121,7 +121,7 @@ class Registry:
             try:
                 answer: Any = impl.function()
                 several = isinstance(answer, Iterable) and not isinstance(answer, (str, bytes, Mapping))
-                records = list(answer) if several else None
+                records: list[Any] | None = list(answer) if several else None
             except Exception as error:  # noqa: BLE001 - a hook is a third party's code
                 self.report(source, f"{hook} raised {type(error).__name__}: {error}")
                 continue

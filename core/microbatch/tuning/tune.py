@@ -74,8 +74,8 @@ def tune_call(
     )
     workers = min(config.thread_pool_size, usable_cores()) if chosen.parallel else 1
     budget = _budget(chosen, config.memory_limit)
-    # With all threads of the framework a part is faster than it will run or, on a busy machine, a hundred times
-    # slower, so the calling thread gets what one of `workers` has.
+    # The calling thread gets what one of `workers` has. With all threads of the framework a part is faster
+    # than it will run or, on a busy machine, a hundred times slower.
     with chosen.parallel_limits(workers), chosen.worker_limits(workers):
         report = measure_sizes(bench, sorted(tried), time.perf_counter, budget=budget)
     return replace(report, workers=workers)
