@@ -44,7 +44,7 @@ def write_config(path: Path, values: Mapping[str, str | int]) -> None:
     if _parsed(after) != {**tomllib.loads(before), **values}:
         wanted = ", ".join(lines.values())
         raise OutputFileError(f"{path} is written in a way that cannot be edited; set {wanted} by hand")
-    with writing(path, remedy="name a file in a folder of yours"):
+    with writing(path, "name a file in a folder of yours"):
         _replace(place, after)
 
 

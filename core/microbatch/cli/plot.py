@@ -48,7 +48,7 @@ def draw(report: TuneReport, title: str, path: Path) -> None:
         axes.legend(frameon=False)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter("{x:,.10g}")  # as people write it: neither 2^14 nor 10^3
-    with writing(path, remedy="name a file in a folder of yours"):
+    with writing(path, "name a file in a folder of yours"):
         figure.savefig(path, dpi=150)
 
 

@@ -41,7 +41,7 @@ class OutputFile:
         if source is not None and source.exists() and path.exists() and source.samefile(path):
             raise OutputFileError(f"{path} is the input file itself; choose another name")
         remove_abandoned(self._final)
-        with writing(path, remedy="choose a folder that this user may write to"):
+        with writing(path, "choose a folder that this user may write to"):
             self._descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         lock(self._descriptor)
         self._map: np.memmap[Any, Any] | None = None
@@ -58,7 +58,7 @@ class OutputFile:
         dtype = _host(self.path, "the output", like[:0]).dtype
         self.shape, self.dtype = tuple(shape), str(dtype)
         size = math.prod(shape) * dtype.itemsize
-        with writing(self.path, f"needs {size:,} bytes and cannot have them", FULL):
+        with writing(self.path, FULL, f"needs {size:,} bytes and cannot have them"):
             if size:
                 self._map = self._reserved(self.shape, dtype, size)
                 return np.asarray(self._map)
@@ -71,7 +71,7 @@ class OutputFile:
         named = {name: _host(self.path, name, value) for name, value in arrays.items()}
         self.shape = next((value.shape for value in named.values()), ())
         self.dtype = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in named.items())
-        with writing(self.path, remedy=FULL), self._opened() as file:
+        with writing(self.path, FULL), self._opened() as file:
             np.savez(file, allow_pickle=False, **named)
 
     def flush(self) -> None:

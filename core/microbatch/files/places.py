@@ -23,9 +23,7 @@ def check_place(path: Path, kinds: Sequence[str], done: str) -> None:
 
 
 @contextmanager
-def writing(
-    path: Path, problem: str = "cannot be written", remedy: str = "choose another folder"
-) -> Iterator[None]:
+def writing(path: Path, remedy: str, problem: str = "cannot be written") -> Iterator[None]:
     """Make an OutputFileError of what the system refuses in the block."""
     try:
         yield
