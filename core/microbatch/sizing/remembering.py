@@ -11,13 +11,15 @@ import platform
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microbatch.extend.abilities import SupportsState
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.options.fields import UBatchConfig
-from microbatch.sizing.history import History, HistoryKey
+
+if TYPE_CHECKING:
+    from microbatch.sizing.history import History, HistoryKey
 
 FRAMEWORKS = ("numpy", "torch", "cupy")
 """Libraries whose version is part of the key, where they are loaded."""
@@ -33,9 +35,7 @@ class Remembering:
         self._name = name
         self._config = config
         self._model = model_name(function)
-        self._history = (
-            History(config.history) if config.history and isinstance(policy, SupportsState) else None
-        )
+        self._history = _history(config.history) if isinstance(policy, SupportsState) else None
         self._key: HistoryKey | None = None
         self._next = 16
         self._closed = False
@@ -84,6 +84,8 @@ class Remembering:
             self._history.save(self._key, state)
 
     def _make_key(self, device: Device, capacity: int) -> HistoryKey:
+        from microbatch.sizing.history import HistoryKey
+
         return HistoryKey(
             model=self._config.model or self._model,
             policy=self._name,
@@ -100,6 +102,15 @@ def model_name(function: Callable[..., Any]) -> str:
     """Module and qualified name of the function, or of the class of a callable object."""
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def _history(path: str | None) -> History | None:
+    """The history at `path`; its module, and json with it, is loaded only where one is asked for."""
+    if path is None:
+        return None
+    from microbatch.sizing.history import History
+
+    return History(path)
 
 
 def _versions() -> str:
