@@ -16,6 +16,7 @@ import optree
 from numpy.typing import NDArray
 
 from microbatch.arrays.looks import is_array
+from microbatch.arrays.shared_memory import SharedRows, shared_rows
 from microbatch.arrays.trees import leaf_paths
 from microbatch.binding.infer import TOKENS, measure_batch
 from microbatch.binding.leaf_parts import (
@@ -32,7 +33,6 @@ from microbatch.binding.rules import (
     Layout,
     Rule,
 )
-from microbatch.binding.shared_rows import SharedRows, shared_rows
 from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.extend.device import Device, device_of
 from microbatch.extend.protocols import Backend
