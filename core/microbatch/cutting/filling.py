@@ -11,6 +11,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
+from microbatch.cutting.slices import PartsWanted
+from microbatch.errors import SliceError
+
 Reach = Callable[[int, int], int]
 """reach(start, budget) -> end of the longest range from `start` within the budget.
 
@@ -37,21 +40,33 @@ def padded_reach(lengths: Sequence[int]) -> Reach:
     return reach
 
 
+def check_ubatches(count: int, max_ubatches: int, why: str) -> None:
+    """Raise SliceError if `count` ubatches, which `why` asks for, are above the cap."""
+    if count > max_ubatches:
+        raise SliceError(
+            f"{why} makes {count} ubatches, above the cap of {max_ubatches}; "
+            "make them larger, or raise max_ubatches"
+        )
+
+
+def check_fillable(count: int, num_items: int, item: str) -> None:
+    """Raise SliceError if `count` ubatches cannot each have one of `num_items` items."""
+    if count > num_items:
+        items = f"{num_items} {item}{'s' * (num_items != 1)}"
+        raise SliceError(
+            f"ubatch {num_items} would be empty: {items} cannot fill {count} ubatches; "
+            f"use at most {num_items}"
+        )
+
+
 def fill(reach: Reach, num_items: int, budget: int, most: int | None = None) -> list[int]:
-    """Ends of the fewest ranges within `budget`; one end more than `most` when these are not enough."""
+    """Ends of the fewest ranges of at least one item; one end more than `most` when these are not enough."""
     ends: list[int] = []
     start = 0
-    while start < num_items:
+    while start < num_items and len(ends) != most:
         start = reach(start, budget)
         ends.append(start)
-        if len(ends) == most:
-            break
-    if not ends:
-        return ends
-    if start < num_items:
-        return [*ends, num_items]
-    ends[-1] = num_items
-    return ends
+    return [*(ends if start < num_items else ends[:-1]), num_items]
 
 
 def smallest_budget(reach: Reach, num_items: int, count: int, low: int, high: int) -> int:
@@ -65,11 +80,18 @@ def smallest_budget(reach: Reach, num_items: int, count: int, low: int, high: in
     return low
 
 
-def balanced(reach: Reach, num_items: int, count: int, low: int, high: int) -> list[int]:
-    """Ends of exactly `count` ranges, the costliest as cheap as can be; needs `count` <= `num_items`.
+def filled(reach: Reach, num_items: int, wanted: PartsWanted, budgets: tuple[int, int]) -> list[int]:
+    """Ends of the parts that are wanted; `budgets` are the costs of the costliest item and of all in one."""
+    if wanted.limit is not None:
+        ends = fill(reach, num_items, wanted.limit)
+        check_ubatches(len(ends), wanted.max_ubatches, f"limit {wanted.limit}")
+        return ends
+    check_fillable(wanted.parts, num_items, "request")
+    return _balanced(reach, num_items, wanted.parts, *budgets)
 
-    `low` is the cost of the costliest item, `high` that of all in one range.
-    """
+
+def _balanced(reach: Reach, num_items: int, count: int, low: int, high: int) -> list[int]:
+    """Ends of exactly `count` ranges, the costliest as cheap as can be; needs `count` <= `num_items`."""
     budget = smallest_budget(reach, num_items, count, low, high)
     ends: list[int] = []
     start = 0

@@ -197,7 +197,7 @@ def test_sequence_lengths_without_starts(backend: Any) -> None:
     [
         ("nothing", "lengths='nothing' names no argument"),
         (lambda args, kwargs: [1, 2], "lengths of shape (2,) for 3 requests"),
-        (lambda args, kwargs: [1, -2, 3], "the length -2"),
+        (lambda args, kwargs: [1, -2, 3], "lengths[1] is -2; a length is 0 or more"),
         (lambda args, kwargs: [0.5, 1, 2], "lengths holds float64 and must hold integers"),
     ],
 )
