@@ -1,8 +1,8 @@
 """Every error microbatch raises on purpose, and the one way it warns.
 
-Invariant: each concrete class is a `MicrobatchError` and also the builtin a caller would already catch.
-Texts are one lower-case sentence with the facts, then the remedy. An error raised by the wrapped function is
-never replaced by one of these: it reaches the caller as it is, with a note that names the ubatch.
+Invariant: each concrete class is a `MicrobatchError` and also the builtin a caller would already catch. Texts
+are one lower-case sentence with the facts, then the remedy. An error raised by the wrapped function is never
+replaced by one of these: it reaches the caller as it is, with a note that names the ubatch.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ silently.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from microbatch.arrays.looks import is_array
@@ -18,7 +18,7 @@ from microbatch.binding.leaf_checks import check_arrays, check_constant, count_a
 from microbatch.binding.leaf_parts import LeafCut
 from microbatch.binding.leaves import CallLeaves
 from microbatch.binding.paths import Declared
-from microbatch.binding.rules import Layout, Rule, requests, tokens
+from microbatch.binding.rules import ROW_KINDS, Layout, Rule, requests, tokens
 from microbatch.cutting.slices import BatchShape
 from microbatch.errors import LayoutError, UncoveredArrayError
 from microbatch.extend.protocols import Backend
@@ -29,22 +29,13 @@ REQUESTS = requests()
 _REQUEST_KINDS = frozenset({"requests", "seq_lens", "computed_tokens"})
 
 
-@dataclass(frozen=True, slots=True)
-class MeasuredBatch:
-    """The batch that the leaves of a call hold."""
-
-    shape: BatchShape
-    """Its counts."""
-    cuts: tuple[LeafCut, ...]
-    """The leaves that are cut; every ubatch gets the others whole."""
-    width: int | None
-    """Size of the padded axis that may be trimmed, None when no leaf has one."""
-
-
 def measure_batch(
     leaves: CallLeaves, declared: Declared | None, layout: Layout | None, backend: Backend
-) -> MeasuredBatch:
-    """Measure the batch; raises LayoutError for leaves that cannot be cut or do not fit together."""
+) -> tuple[BatchShape, tuple[LeafCut, ...]]:
+    """The counts of the batch and the leaves that are cut, in order; every ubatch gets the others whole.
+
+    Raises LayoutError for leaves that cannot be cut or do not fit together.
+    """
     cuts, undeclared = _sorted_out(leaves, declared, backend)
     counts = _declared_counts(leaves, cuts)
     cuts += _inferred(leaves, undeclared, counts)
@@ -52,7 +43,7 @@ def measure_batch(
     shape = counts.shape()
     if layout is not None and layout.lengths is not None:
         shape = replace(shape, lengths=read_lengths(layout.lengths, leaves, shape))
-    return MeasuredBatch(shape, tuple(sorted(cuts, key=lambda cut: cut.index)), _width(leaves, cuts))
+    return shape, tuple(sorted(cuts, key=lambda cut: cut.index))
 
 
 def _sorted_out(
@@ -88,7 +79,7 @@ def _settled(leaves: CallLeaves, index: int, rule: Rule, *, own: bool) -> Rule |
         return rule
     axes = 1 if isinstance(leaf, list) else len(leaf.shape) if is_array(leaf) else 0
     if axes == 0:
-        if not own and rule.kind in ("tokens", "requests"):
+        if not own and rule.kind in ROW_KINDS:
             return None
         kind = "0-dimensional" if is_array(leaf) else f"a {type(leaf).__name__}"
         raise LayoutError(
@@ -142,8 +133,3 @@ def _inferred(leaves: CallLeaves, undeclared: Sequence[int], counts: BatchCounts
 
 def _size(leaf: Any, axis: int) -> int:
     return len(leaf) if isinstance(leaf, list) else int(leaf.shape[axis])
-
-
-def _width(leaves: CallLeaves, cuts: Sequence[LeafCut]) -> int | None:
-    widths = [leaves.values[cut.index].shape[cut.rule.trim] for cut in cuts if cut.rule.trim is not None]
-    return max(widths) if widths else None

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from microbatch.arrays.trees import TreeSpec, leaf_paths
-from microbatch.binding.paths import flatten_by_layout, input_name, matches
-from microbatch.binding.patterns import spellings
-from microbatch.binding.rules import Layout
+from microbatch.binding.paths import input_name
+from microbatch.binding.patterns import match, spellings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +40,6 @@ class CallLeaves:
     def find(self, pattern: str) -> int | None:
         """The number of the first leaf that `pattern` names."""
         for index, path in enumerate(leaf_paths(self.spec)):
-            if matches(pattern, path, self.names):
+            if match(pattern, spellings(path, "inputs", self.names)):
                 return index
         return None
-
-
-def call_leaves(
-    args: tuple[Any, ...], kwargs: dict[str, Any], layout: Layout | None, names: Sequence[str]
-) -> CallLeaves:
-    """The leaves of a call; raises LayoutError for arguments that `flatten_by_layout` refuses."""
-    values, spec = flatten_by_layout((args, kwargs), layout, "inputs", names)
-    return CallLeaves(args=args, kwargs=kwargs, values=values, spec=spec, names=names)

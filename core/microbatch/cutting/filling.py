@@ -60,7 +60,7 @@ def check_fillable(count: int, num_items: int, item: str) -> None:
 
 
 def fill(reach: Reach, num_items: int, budget: int, most: int | None = None) -> list[int]:
-    """Ends of the fewest ranges of at least one item; one end more than `most` when these are not enough."""
+    """Ends of the fewest ranges within `budget`; one end more than `most` when these are not enough."""
     ends: list[int] = []
     start = 0
     while start < num_items and len(ends) != most:

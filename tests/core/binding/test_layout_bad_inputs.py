@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from microbatch.binding.batch import bind
 from microbatch.binding.rules import (
     Layout,
     collect,
@@ -22,6 +21,7 @@ from microbatch.binding.rules import (
     tokens,
 )
 from microbatch.errors import ArgumentTypeError, LayoutError, UncoveredArrayError
+from tests.support.binding import bind
 
 NAMES = ("ids", "mask")
 

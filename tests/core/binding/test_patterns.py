@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import microbatch
-from microbatch.binding.batch import bind
 from microbatch.binding.rules import Layout, collect, per_ubatch, query_start_loc, replicate, tokens
+from tests.support.binding import bind
 
 NAMES = ("ids", "weights")
 X = np.zeros(4)
