@@ -14,35 +14,6 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = [
-    "ArgumentTypeError",
-    "ArgumentValueError",
-    "BackendUnavailableError",
-    "BarrierBrokenError",
-    "ClosedError",
-    "ConfigError",
-    "InputFileError",
-    "LayoutError",
-    "MicrobatchError",
-    "OutputFileError",
-    "OutputMismatchError",
-    "PluginConflictError",
-    "PluginError",
-    "PluginLoadError",
-    "PolicyError",
-    "SliceError",
-    "StateTransitionError",
-    "StepOutOfMemoryError",
-    "StreamsExhaustedError",
-    "ThreadStateError",
-    "UncoveredArrayError",
-    "UnequalYieldsError",
-    "UnknownNameError",
-    "WaitTimeoutError",
-    "near_match",
-    "warn",
-]
-
 
 class MicrobatchError(Exception):
     """Base of all errors below; catching it catches nothing that the wrapped function raised."""
@@ -117,8 +88,7 @@ class UnequalYieldsError(MicrobatchError, RuntimeError):
 
 
 class ThreadStateError(MicrobatchError, RuntimeError):
-    """What a framework keeps per thread (a device, a mode) was changed and not put back, such as across a
-    yield."""
+    """What a framework keeps per thread (a device, a mode) was not put back, such as across a yield."""
 
 
 class StepOutOfMemoryError(MicrobatchError, MemoryError):

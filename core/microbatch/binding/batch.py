@@ -19,16 +19,8 @@ from microbatch.arrays.looks import is_array
 from microbatch.arrays.shared_memory import SharedRows, shared_rows
 from microbatch.arrays.trees import leaf_paths
 from microbatch.binding.infer import TOKENS, measure_batch
-from microbatch.binding.leaf_parts import (
-    LeafCut,
-    Piece,
-    part_of,
-    permuted_leaf,
-    permuted_shape,
-    token_permutation,
-)
-from microbatch.binding.leaves import CallLeaves
-from microbatch.binding.paths import declared_rules, flatten_by_layout, input_name
+from microbatch.binding.leaf_parts import LeafCut, part_of, permuted_leaf, permuted_shape, token_permutation
+from microbatch.binding.paths import CallLeaves, declared_rules, flatten_by_layout, input_name
 from microbatch.binding.rules import ROW_KINDS, Layout, Rule
 from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.extend.device import Device
@@ -78,7 +70,7 @@ class Batch:
 
     @property
     def by_shape(self) -> bool:
-        """Whether shapes alone say what each part is given: no offsets, lengths or function of the caller's."""
+        """Whether shapes alone say what each part is given: no offsets, lengths or caller's function."""
         counted = self.shape.query_start_loc is not None or self.shape.lengths is not None
         return not counted and all(cut.rule.kind in ROW_KINDS for cut in self._cuts)
 
@@ -114,19 +106,21 @@ class Batch:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of the ubatch `slice`, as views where the framework gives views.
 
-        `trim` cuts padded axes down to that width. `slice` is trusted: `validate_slices` checks it before.
+        `trim` cuts padded axes down to that width, that of the longest row; None leaves them as they are.
+        `slice` is trusted: `validate_slices` checks it before.
         """
         spec = self._spec
         if spec is None:
             return (self._leaves[0][slice.token_slice],), {}
         leaves = list(self._leaves)
-        where = slice.token_slice
         for index in self._rows:
-            leaves[index] = leaves[index][where]
-        if self._others:
-            wanted = Piece(slice=slice, number=ubatch_id, trim=trim, batch=self.shape)
-            for cut in self._others:
-                leaves[cut.index] = part_of(leaves[cut.index], cut.rule, wanted)
+            leaves[index] = leaves[index][slice.token_slice]
+        for cut in self._others:
+            index, rule = cut.index, cut.rule
+            if rule.function is None:
+                leaves[index] = part_of(leaves[index], rule, slice, trim, self.shape)
+            else:
+                leaves[index] = rule.function(leaves[index], slice, ubatch_id)  # per_ubatch
         made: Any = spec.unflatten(leaves)
         return made  # type: ignore[no-any-return]
 

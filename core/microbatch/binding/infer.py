@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from microbatch.arrays.looks import is_array
 from microbatch.binding.counts import BatchCounts, LeafCount
 from microbatch.binding.integer_leaves import read_lengths, read_starts
 from microbatch.binding.leaf_checks import check_arrays, check_constant, count_axes
 from microbatch.binding.leaf_parts import LeafCut
-from microbatch.binding.leaves import CallLeaves
-from microbatch.binding.paths import Declared
+from microbatch.binding.paths import CallLeaves, Declared
 from microbatch.binding.rules import ROW_KINDS, Layout, Rule, requests, tokens
 from microbatch.cutting.slices import BatchShape
 from microbatch.errors import LayoutError, UncoveredArrayError
@@ -107,13 +105,13 @@ def _declared_counts(leaves: CallLeaves, cuts: Sequence[LeafCut]) -> BatchCounts
         if cut.rule.kind == "query_start_loc":
             counts.take_starts(cut.index, read_starts(leaves.values[cut.index], leaves.name(cut.index)))
     for cut in cuts:
-        kind, axis = cut.rule.kind, cut.rule.axis
-        if kind == "tokens":
-            counts.take_tokens(LeafCount(_size(leaves.values[cut.index], axis), cut.index, axis))
-        elif kind in _REQUEST_KINDS:
-            counts.take_requests(LeafCount(_size(leaves.values[cut.index], axis), cut.index, axis))
+        kind, leaf = cut.rule.kind, leaves.values[cut.index]
         if kind in ("seq_lens", "computed_tokens"):
             counts.needs_starts = cut.index
+        if kind == "tokens" or kind in _REQUEST_KINDS:
+            take = counts.take_tokens if kind == "tokens" else counts.take_requests
+            size = len(leaf) if isinstance(leaf, list) else int(leaf.shape[cut.rule.axis])
+            take(LeafCount(size, cut.index, cut.rule.axis))
     return counts
 
 
@@ -122,14 +120,10 @@ def _inferred(leaves: CallLeaves, undeclared: Sequence[int], counts: BatchCounts
     cuts = []
     for index in undeclared:
         count = LeafCount(leaves.values[index].shape[0], index)
-        if counts.empty:
+        if counts.tokens is None and counts.requests is None:
             counts.take_tokens(count)
         unit = counts.unit_of(count.size)
         if unit is None:
             raise UncoveredArrayError(counts.misfit(count))
         cuts.append(LeafCut(index, TOKENS if unit == "tokens" else REQUESTS))
     return cuts
-
-
-def _size(leaf: Any, axis: int) -> int:
-    return len(leaf) if isinstance(leaf, list) else int(leaf.shape[axis])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from microbatch.binding.leaves import CallLeaves
+from microbatch.binding.paths import CallLeaves
 from microbatch.binding.rules import LengthSource
 from microbatch.cutting.shape_checks import check_lengths, check_starts
 from microbatch.cutting.slices import BatchShape

@@ -1,16 +1,18 @@
-"""Which declared rule is for which leaf, and how messages name leaves.
+"""The leaves of a call, which declared rule is for which of them, and how a message or a pattern names each.
 
 Invariant: a leaf takes the first rule whose pattern names it, else the rule of its nearest container that one
-names. What was found for a structure is kept with the layout, since it depends on nothing else.
+names. What was found for a structure is kept with the layout, since it depends on nothing else. Nothing of
+the arrays is read here; a name is made only when a message needs it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from microbatch.arrays.trees import LeafPath, TreeSpec, children_of, flatten, leaf_paths
-from microbatch.binding.patterns import Side, SideName, is_wild, match
+from microbatch.binding.patterns import Side, SideName, is_wild, match, spellings
 from microbatch.binding.rules import Layout, Rule
 from microbatch.errors import LayoutError
 
@@ -70,6 +72,37 @@ def input_name(path: LeafPath, names: Sequence[str]) -> str:
     if place == 0:
         head = str(names[key]) if key < len(names) else f"args[{key}]"
     return head + "".join(f"[{part!r}]" for part in rest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLeaves:
+    """The arguments of one call, flat."""
+
+    args: tuple[Any, ...]
+    """Positional arguments."""
+    kwargs: dict[str, Any]
+    """Arguments by name."""
+    values: Sequence[Any]
+    """The leaves of both, in order."""
+    spec: TreeSpec
+    """The structure of `(args, kwargs)`."""
+    names: Sequence[str]
+    """Names of the positional parameters."""
+
+    def name(self, index: int) -> str:
+        """How a message calls the leaf: `batch['mask'][0]`."""
+        return input_name(leaf_paths(self.spec)[index], self.names)
+
+    def pattern(self, index: int) -> str:
+        """The pattern of a layout that names the leaf and no other: `batch.mask.0`."""
+        return spellings(leaf_paths(self.spec)[index], "inputs", self.names)[-1]
+
+    def find(self, pattern: str) -> int | None:
+        """The number of the first leaf that `pattern` names."""
+        for index, path in enumerate(leaf_paths(self.spec)):
+            if match(pattern, spellings(path, "inputs", self.names)):
+                return index
+        return None
 
 
 def _declaring(layout: Layout | None, name: SideName, names: Sequence[str]) -> Side | None:
