@@ -159,10 +159,8 @@ def _wide(array: Any) -> HostArray:
     if not isinstance(array, np.ndarray):
         # bfloat16 and the like have no dtype in NumPy, and Python's float holds them
         return np.asarray(array.tolist())
-    wide = {"f": np.float64, "c": np.complex128}.get(array.dtype.kind)
-    if wide is None or array.dtype.itemsize >= np.dtype(wide).itemsize:
-        return array
-    return array.astype(wide)
+    wide = {"f": "f8", "c": "c16"}.get(array.dtype.kind)
+    return array if wide is None else array.astype(np.promote_types(array.dtype, wide), copy=False)
 
 
 def _shown(value: Any) -> str:

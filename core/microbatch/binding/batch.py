@@ -121,13 +121,13 @@ class Batch:
                 leaves[index] = part_of(leaves[index], rule, slice, trim, self.shape)
             else:
                 leaves[index] = rule.function(leaves[index], slice, ubatch_id)  # per_ubatch
-        made: Any = spec.unflatten(leaves)
-        return made  # type: ignore[no-any-return]
+        return spec.unflatten(leaves)  # type: ignore[return-value]  # the structure of (args, kwargs)
 
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of the call, as they were given."""
-        made: Any = (tuple(self._leaves), {}) if self._spec is None else self._spec.unflatten(self._leaves)
-        return made  # type: ignore[no-any-return]
+        if self._spec is None:
+            return tuple(self._leaves), {}
+        return self._spec.unflatten(self._leaves)  # type: ignore[return-value]
 
     def permuted(self, permutation: Sequence[int] | NDArray[np.int64], backend: Backend) -> Batch:
         """The batch with its requests in the order `permutation` (new position -> old), as a copy."""
@@ -172,8 +172,7 @@ class Binder:
             known = type(leaf) is np.ndarray or (is_array(leaf) and backend.owns(leaf))
             if known and not backend.unsupported(leaf) and len(leaf.shape):
                 rows = leaf.shape[0]
-                shape = BatchShape(num_tokens=rows, num_requests=rows, query_start_loc=None, lengths=None)
-                return Batch(shape, args, SINGLE, None)
+                return Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None)
         return self._bind_tree(args, dict(kwargs))
 
     def _bind_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Batch:

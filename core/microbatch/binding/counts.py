@@ -6,6 +6,7 @@ Invariant: two leaves that disagree about a count are named together, with both 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -52,13 +53,16 @@ class BatchCounts:
         self.starts = starts
         self.tokens, self.requests = LeafCount(int(starts[-1]), index), LeafCount(len(starts) - 1, index)
 
-    def take_tokens(self, count: LeafCount) -> None:
-        """Take the number of tokens; raises LayoutError where another leaf has said another."""
-        self.tokens = self._agreed("tokens", self.tokens, count)
-
-    def take_requests(self, count: LeafCount) -> None:
-        """Take the number of requests; raises LayoutError where another leaf has said another."""
-        self.requests = self._agreed("requests", self.requests, count)
+    def take(self, unit: Literal["tokens", "requests"], count: LeafCount) -> None:
+        """Take the number of tokens or requests; raises LayoutError where another leaf has said another."""
+        known = (self.tokens if unit == "tokens" else self.requests) or count
+        if known.size != count.size:
+            raise LayoutError(
+                f"{self.leaves.name(count.index)} has {count.size} {unit} (axis {count.axis}) but "
+                f"{self.leaves.name(known.index)} says {known.size}; correct the rule of one of them, or "
+                "declare it replicate()"
+            )
+        setattr(self, unit, known)
 
     def unit_of(self, size: int) -> str | None:
         """What an undeclared first axis of `size` has entries for; None where that is not certain."""
@@ -112,12 +116,3 @@ class BatchCounts:
             raise LayoutError(
                 f"{tokens.size} tokens cannot cover {requests.size} requests; each needs at least one"
             )
-
-    def _agreed(self, unit: str, known: LeafCount | None, count: LeafCount) -> LeafCount:
-        if known is None or known.size == count.size:
-            return known or count
-        raise LayoutError(
-            f"{self.leaves.name(count.index)} has {count.size} {unit} (axis {count.axis}) but "
-            f"{self.leaves.name(known.index)} says {known.size}; correct the rule of one of them, or "
-            "declare it replicate()"
-        )

@@ -24,7 +24,6 @@ from microbatch.extend.protocols import Backend
 TOKENS = tokens()
 """The rule of rows along axis 0; always this very object, so `is` recognises it."""
 REQUESTS = requests()
-_REQUEST_KINDS = frozenset({"requests", "seq_lens", "computed_tokens"})
 
 
 def measure_batch(
@@ -53,9 +52,7 @@ def _sorted_out(
     for index, leaf in enumerate(leaves.values):
         rule, own = declared[index] if declared else (None, False)
         if rule is not None:
-            if is_array(leaf) and rule.kind not in ("replicate", "per_ubatch"):
-                count_axes(leaves, index, backend)
-            settled = _settled(leaves, index, rule, own=own)
+            settled = _settled(leaves, index, rule, backend, own=own)
             if settled is not None:
                 cuts.append(LeafCut(index, settled))
         elif not is_array(leaf):
@@ -65,7 +62,7 @@ def _sorted_out(
     return cuts, undeclared
 
 
-def _settled(leaves: CallLeaves, index: int, rule: Rule, *, own: bool) -> Rule | None:
+def _settled(leaves: CallLeaves, index: int, rule: Rule, backend: Backend, *, own: bool) -> Rule | None:
     """`rule` with its axes counted from the first; None where every ubatch gets the leaf as it is.
 
     `own` says that the rule names this very leaf, and not a container of it.
@@ -75,7 +72,7 @@ def _settled(leaves: CallLeaves, index: int, rule: Rule, *, own: bool) -> Rule |
         return None
     if rule.kind == "per_ubatch":
         return rule
-    axes = 1 if isinstance(leaf, list) else len(leaf.shape) if is_array(leaf) else 0
+    axes = 1 if isinstance(leaf, list) else count_axes(leaves, index, backend) if is_array(leaf) else 0
     if axes == 0:
         if not own and rule.kind in ROW_KINDS:
             return None
@@ -108,10 +105,11 @@ def _declared_counts(leaves: CallLeaves, cuts: Sequence[LeafCut]) -> BatchCounts
         kind, leaf = cut.rule.kind, leaves.values[cut.index]
         if kind in ("seq_lens", "computed_tokens"):
             counts.needs_starts = cut.index
-        if kind == "tokens" or kind in _REQUEST_KINDS:
-            take = counts.take_tokens if kind == "tokens" else counts.take_requests
+        if kind not in ("query_start_loc", "per_ubatch"):
             size = len(leaf) if isinstance(leaf, list) else int(leaf.shape[cut.rule.axis])
-            take(LeafCount(size, cut.index, cut.rule.axis))
+            counts.take(
+                "tokens" if kind == "tokens" else "requests", LeafCount(size, cut.index, cut.rule.axis)
+            )
     return counts
 
 
@@ -121,7 +119,7 @@ def _inferred(leaves: CallLeaves, undeclared: Sequence[int], counts: BatchCounts
     for index in undeclared:
         count = LeafCount(leaves.values[index].shape[0], index)
         if counts.tokens is None and counts.requests is None:
-            counts.take_tokens(count)
+            counts.take("tokens", count)
         unit = counts.unit_of(count.size)
         if unit is None:
             raise UncoveredArrayError(counts.misfit(count))

@@ -120,7 +120,7 @@ def request_aligned(offsets: NDArray[np.int64], wanted: PartsWanted, balance: fl
     tokens = int(edges[-1])
     if wanted.limit is not None:
         return _aligned_by_limit(edges, wanted.limit)
-    count = wanted.parts
+    count = wanted.count
     if count < len(edges):
         bounds = _nearest(edges, tokens, count)
         # two equal shares hold 2 * tokens / count; all is multiplied by count, to compare whole numbers

@@ -141,7 +141,7 @@ def _token_bounds(
             f"num_tokens_padded is {padded}, below the {tokens} tokens there are; padding only adds"
         )
     if wanted.limit is None:
-        count = wanted.parts
+        count = wanted.count
     else:
         limit = wanted.limit
         count = floor_count(padded, limit) if splitter == "floor" else even_count(tokens, limit)

@@ -22,22 +22,14 @@ It is above `start`, and it may be beyond the last item."""
 
 def sum_reach(edges: Sequence[int]) -> Reach:
     """The cost of a range is the sum of its items; `edges` are their cumulative sums, from 0."""
-
-    def reach(start: int, budget: int) -> int:
-        # the last edge that is not beyond the budget; at least one item, also where it alone is above it
-        return max(start + 1, bisect_right(edges, edges[start] + budget, start) - 1)
-
-    return reach
+    # the last edge that is not beyond the budget; at least one item, also where it alone is above it
+    return lambda start, budget: max(start + 1, bisect_right(edges, edges[start] + budget, start) - 1)
 
 
 def padded_reach(lengths: Sequence[int]) -> Reach:
     """The cost of a range is its longest item times their number; `lengths` fall and are at least 1."""
-
-    def reach(start: int, budget: int) -> int:
-        # lengths fall, so the first row of a range is its longest
-        return start + (budget // lengths[start] or 1)
-
-    return reach
+    # lengths fall, so the first row of a range is its longest
+    return lambda start, budget: start + (budget // lengths[start] or 1)
 
 
 def check_ubatches(count: int, max_ubatches: int, why: str) -> None:
@@ -86,8 +78,8 @@ def filled(reach: Reach, num_items: int, wanted: PartsWanted, budgets: tuple[int
         ends = fill(reach, num_items, wanted.limit)
         check_ubatches(len(ends), wanted.max_ubatches, f"limit {wanted.limit}")
         return ends
-    check_fillable(wanted.parts, num_items, "request")
-    return _balanced(reach, num_items, wanted.parts, *budgets)
+    check_fillable(wanted.count, num_items, "request")
+    return _balanced(reach, num_items, wanted.count, *budgets)
 
 
 def _balanced(reach: Reach, num_items: int, count: int, low: int, high: int) -> list[int]:

@@ -48,14 +48,12 @@ class UBatchSlice:
     @property
     def num_tokens(self) -> int:
         """Number of tokens."""
-        tokens = self.token_slice
-        return int(tokens.stop - tokens.start)
+        return int(self.token_slice.stop - self.token_slice.start)
 
     @property
     def num_reqs(self) -> int:
         """Number of requests."""
-        requests = self.req_slice
-        return int(requests.stop - requests.start)
+        return int(self.req_slice.stop - self.req_slice.start)
 
     @property
     def is_empty(self) -> bool:
@@ -97,18 +95,12 @@ class BatchShape:
 class PartsWanted:
     """How many parts, or how large; exactly one of `count` and `limit` is given."""
 
-    count: int | None = None
-    """Number of parts."""
+    count: int = 0
+    """Number of parts; 0 where a limit is given."""
     limit: int | None = None
     """Most units in a part."""
     max_ubatches: int
     """Most parts, whatever was asked for."""
-
-    @property
-    def parts(self) -> int:
-        """The count, where no limit is given."""
-        assert self.count is not None
-        return self.count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,8 +63,8 @@ def _places(shape: BatchShape, draw: random.Random, drawn: int) -> list[tuple[st
     starts = shape.query_start_loc
     if starts is not None:
         inner = sorted({int(start) for start in starts if 0 < start < rows})
-        wanted.append(("between requests", inner[:SINGLE_ROWS]))
-        wanted.append(("between requests", inner[len(inner) // 2 :][:1]))
+        middle = inner[len(inner) // 2 :][:1]
+        wanted += [("between requests", inner[:SINGLE_ROWS]), ("between requests", middle)]
     return wanted
 
 
