@@ -148,7 +148,7 @@ class Comparison:
             far = np.asarray(~np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=True))
             gap = np.abs(expected - found)
         if gap.size and not far.any():
-            largest = float(np.where(np.isnan(gap), 0.0, gap).max())  # NaN: both are NaN, or one infinity
+            largest = float(np.where(np.isfinite(gap), gap, 0.0).max())  # else both are NaN, or one infinity
             self.absolute = max(self.absolute, largest)
             self.relative = max(self.relative, largest / float(size.max() or 1.0))
         return far

@@ -1,4 +1,4 @@
-"""A layout's pattern that names nothing is told once, with what was meant; one for a field that may be missing is not."""
+"""A layout's pattern that names nothing is told once, with what was meant; one with a wildcard is not."""
 
 from __future__ import annotations
 
