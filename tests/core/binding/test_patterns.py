@@ -1,4 +1,7 @@
-"""A layout's pattern that names nothing is told once, with what was meant; one with a wildcard is not."""
+"""A layout's pattern that names nothing is told once, with what was meant.
+
+One for a field that may be missing is not told.
+"""
 
 from __future__ import annotations
 
