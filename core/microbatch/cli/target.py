@@ -18,9 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from microbatch.binding.call import Call
+from microbatch.binding.call import Call, check_runnable, parameter_names
 from microbatch.binding.rules import Layout
-from microbatch.binding.runnable import check_runnable, parameter_names
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
 from microbatch.files.inputs import Inputs, read_inputs
 from microbatch.options.fields import UBatchConfig

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch import UBatchConfig
-from microbatch.binding.batch import bind
 from microbatch.loading.plugins import Plugins
 from microbatch.sizing.planning import Plan, Planner
 from microbatch.step.engine import Engine, Wrapping
@@ -18,6 +17,7 @@ from microbatch.testing.strategies import batches, layouts, plans, row_functions
 from microbatch.turns.runtime import default_runtime
 from microbatch_backends.host.backend import CpuBackend
 from microbatch_policies.fixed import Fixed
+from tests.support.binding import bind
 
 
 class Given(Planner):
