@@ -79,7 +79,7 @@ class HostBackend:
         Needs threadpoolctl, else BLAS keeps its threads.
         """
         torch_threads = _torch_threads()
-        with self._blas.hold(workers), torch_threads.hold() if torch_threads else nullcontext():
+        with self._blas.hold(workers), torch_threads.hold(workers) if torch_threads else nullcontext():
             yield
 
     def worker_limits(self, workers: int) -> AbstractContextManager[None]:

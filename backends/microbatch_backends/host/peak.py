@@ -35,7 +35,7 @@ class HostPeak:
 
     def peak(self) -> int:
         """The highest bytes in use since the start."""
-        self._meter.update()
+        self._meter.status()
         return self.highest
 
 
@@ -46,32 +46,30 @@ class PeakMeter:
         self._status = root / "proc/self/status"
         self._restart = root / "proc/self/clear_refs"
         self._open: weakref.WeakSet[HostPeak] = weakref.WeakSet()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.highest = 0
         """The highest bytes in use ever read, which the kernel may have forgotten since."""
 
     def mark(self) -> HostPeak | None:
         """Start a stretch (0.3 ms); None where there is no `/proc`, or where it may not be written."""
         with self._lock:
-            self._update()
+            in_use = self.status().get("VmRSS", 0)
             try:
                 self._restart.write_text(RESTART)
             except OSError:
                 return None
-            in_use = kibibytes(self._status).get("VmRSS", 0)
             if not in_use:
                 return None
             mark = HostPeak(self, in_use)
             self._open.add(mark)
             return mark
 
-    def update(self) -> None:
-        """Tell all open marks what the kernel's high-water mark shows."""
+    def status(self) -> dict[str, int]:
+        """The bytes in `/proc/self/status`, after all open marks were told its high-water mark."""
         with self._lock:
-            self._update()
-
-    def _update(self) -> None:
-        highest = kibibytes(self._status).get("VmHWM", 0)
-        self.highest = max(self.highest, highest)
-        for mark in self._open:
-            mark.highest = max(mark.highest, highest)
+            status = kibibytes(self._status)
+            highest = max(status.get("VmHWM", 0), status.get("VmRSS", 0))
+            self.highest = max(self.highest, highest)
+            for mark in self._open:
+                mark.highest = max(mark.highest, highest)
+            return status

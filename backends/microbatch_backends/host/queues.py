@@ -51,19 +51,15 @@ class WorkQueue:
         self._put(follow)
 
     def mark(self) -> Mark:
-        """A mark behind all items put so far; finished at once where no item is left."""
+        """A mark behind all items put so far; finished at once where no item is left, and for an item itself."""
         self._renew_after_fork()
         mark = Mark(self._forgive)
         with self._lock:
-            if self._thread is not None:
+            if self._thread is not None and not self._inside():
                 self._items.put(lambda: mark.finish(self.failure))
                 return mark
         mark.finish(self.failure)
         return mark
-
-    def inside(self) -> bool:
-        """Whether the calling thread is the one that runs the items."""
-        return self._thread is threading.current_thread()
 
     def stop(self, timeout: float | None = 5.0) -> bool:
         """Run the items put so far and end the thread; False if that took longer than `timeout` seconds.
@@ -71,11 +67,15 @@ class WorkQueue:
         A later item starts a new thread.
         """
         thread = self._thread
-        if thread is None or self._process != os.getpid() or self.inside():
+        if thread is None or self._process != os.getpid() or self._inside():
             return True
         self._items.put(None)
         thread.join(timeout)
         return not thread.is_alive()
+
+    def _inside(self) -> bool:
+        """Whether the calling thread is the one that runs the items."""
+        return self._thread is threading.current_thread()
 
     def _put(self, item: Callable[[], object]) -> None:
         self._renew_after_fork()
