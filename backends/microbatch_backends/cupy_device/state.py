@@ -7,23 +7,22 @@ from the same pool. After it the thread is as before. CuPy's random generators a
 
 from __future__ import annotations
 
-import contextvars
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from microbatch_backends.cupy_device.namespace import CupyNamespace
-from microbatch_backends.host.state import EnteredContext
+from microbatch_backends.host.state import HostState
 
 
 class CupyState:
     """A snapshot of the calling thread."""
 
-    __slots__ = ("_allocator", "_context", "_index", "_namespace", "_stream")
+    __slots__ = ("_allocator", "_host", "_index", "_namespace", "_stream")
 
     def __init__(self, namespace: CupyNamespace) -> None:
         self._namespace = namespace
-        self._context = contextvars.copy_context()
+        self._host = HostState()
         self._index = namespace.index()
         self._stream = namespace.current_stream()
         self._allocator = namespace.allocator()
@@ -31,11 +30,7 @@ class CupyState:
     @contextmanager
     def apply(self) -> Iterator[None]:
         """Set it in the thread that enters, undo on exit."""
-        with (
-            EnteredContext(self._context),
-            self._namespace.activate(self._stream, self._index),
-            self._pool(),
-        ):
+        with self._host.apply(), self._namespace.activate(self._stream, self._index), self._pool():
             yield
 
     def _pool(self) -> AbstractContextManager[Any]:

@@ -60,15 +60,12 @@ class DeviceBackend(ABC):
         inside = capture_of(self._driver)
         if inside is not None:
             return inside.of(purpose, _priority(purpose))
-        index = self._driver.index()
-        found = self._streams.get((index, purpose))
-        if found is None:
-            with self._lock:  # two threads that ask first get the same stream
-                found = self._streams.get((index, purpose))
-                if found is None:
-                    raw = self._driver.new_stream(_priority(purpose))
-                    found = self._streams[index, purpose] = DeviceStream(self._driver, raw, index, purpose)
-        return found
+        key = self._driver.index(), purpose
+        with self._lock:  # two threads that ask first get the same stream
+            if key not in self._streams:
+                raw = self._driver.new_stream(_priority(purpose))
+                self._streams[key] = DeviceStream(self._driver, raw, *key)
+            return self._streams[key]
 
     def lanes(self, count: int) -> AbstractContextManager[Sequence[Pair]]:
         """Pairs of streams for the ubatches of one step; inside a capture, those of the capture."""
@@ -112,9 +109,7 @@ class DeviceBackend(ABC):
         """Nothing: the device computes."""
         return nullcontext()
 
-    def worker_limits(self, workers: int) -> AbstractContextManager[None]:
-        """Nothing: the device computes."""
-        return nullcontext()
+    worker_limits = parallel_limits
 
     def _lane(self, purpose: StreamPurpose) -> DeviceStream:
         """A stream for one lane of a step, which nobody else has."""

@@ -36,21 +36,18 @@ class DeviceModule:
         """Whether the work that `event` marks has finished."""
         return bool(event.query())
 
-    def current_stream(self, index: int | None = None) -> Any:
-        """The calling thread's stream on device `index`, or on its current device."""
-        return self._module.current_stream() if index is None else self._module.current_stream(index)
+    def current_stream(self) -> Any:
+        """The calling thread's stream on its current device."""
+        return self._module.current_stream()
 
     def activate(self, stream: Any, index: int | None = None) -> AbstractContextManager[Any]:
-        """Make `stream` and its device current in the calling thread, and put both back on exit.
+        """Make `stream` and its device current in the calling thread; put both back on exit, as values.
 
+        torch has a current stream for each device and thread: that of the device entered is put back too.
         torch's streams know their device, so `index` is not needed.
         """
         context: AbstractContextManager[Any] = self._module.stream(stream)
         return context
-
-    def set_stream(self, stream: Any) -> None:
-        """Make `stream` and its device current in the calling thread."""
-        self._module.set_stream(stream)
 
     def index(self) -> int:
         """The calling thread's device."""

@@ -81,11 +81,7 @@ def read_settings() -> tuple[Any, ...]:
 
 
 def _read_autocast(types: tuple[str, ...]) -> tuple[tuple[bool, torch.dtype], ...]:
-    """(enabled, dtype) of each type."""
-    enabled, dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
-    if len(types) == 1:
-        return ((enabled(types[0]), dtype(types[0])),)
-    return tuple([(enabled(kind), dtype(kind)) for kind in types])
+    return tuple([(torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in types])
 
 
 def _write_autocast(values: tuple[tuple[bool, torch.dtype], ...], types: tuple[str, ...]) -> None:
