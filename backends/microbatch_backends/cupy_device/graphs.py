@@ -49,7 +49,7 @@ def capture(namespace: CupyNamespace, work: Callable[[], Any], draw: Draw) -> tu
         before = namespace.new_event()
         before.record(namespace.current_stream())
         lanes.first.wait_event(before)
-        with namespace.activate(lanes.first, index), namespace.using_allocator(pool.malloc):
+        with namespace.activate(lanes.first, index), namespace.cuda.using_allocator(pool.malloc):
             work()
             lanes.first.synchronize()
             graph, result = _captured(namespace, lanes.first, work)

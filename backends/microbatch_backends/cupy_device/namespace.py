@@ -8,7 +8,7 @@ can be imported without a driver, so CuPy is asked whether there is a device.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -26,6 +26,12 @@ def load_cupy() -> Any:
     return cupy
 
 
+INTEGRATED = 18
+"""cudaDevAttrIntegrated."""
+HOST_MEMORY = 1
+"""cudaMemoryTypeHost: page-locked, or registered."""
+
+
 class CupyNamespace:
     """`cupy`, or what stands in for it."""
 
@@ -35,7 +41,7 @@ class CupyNamespace:
         self.cupy = cupy
         self.cuda = cupy.cuda
         self.runtime = cupy.cuda.runtime
-        self.ndarray: type = cupy.ndarray
+        self.ndarray: Any = cupy.ndarray
 
     def index(self) -> int:
         """The calling thread's device."""
@@ -111,17 +117,6 @@ class CupyNamespace:
         """What the calling thread allocates device memory with."""
         return self.cuda.get_allocator()
 
-    def using_allocator(self, allocator: Any) -> AbstractContextManager[None]:
-        """Allocate with `allocator` in the calling thread."""
-        context: AbstractContextManager[None] = self.cuda.using_allocator(allocator)
-        return context
-
     def pinned(self, address: int) -> bool:
         """Whether the driver knows the host memory at `address`, and so copies it while the host goes on."""
         return int(self.runtime.pointerGetAttributes(address).type) == HOST_MEMORY
-
-
-INTEGRATED = 18
-"""cudaDevAttrIntegrated."""
-HOST_MEMORY = 1
-"""cudaMemoryTypeHost: page-locked, or registered."""

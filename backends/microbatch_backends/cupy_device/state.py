@@ -8,8 +8,7 @@ from the same pool. After it the thread is as before. CuPy's random generators a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from contextlib import contextmanager, nullcontext
 
 from microbatch_backends.cupy_device.namespace import CupyNamespace
 from microbatch_backends.host.state import HostState
@@ -30,10 +29,7 @@ class CupyState:
     @contextmanager
     def apply(self) -> Iterator[None]:
         """Set it in the thread that enters, undo on exit."""
-        with self._host.apply(), self._namespace.activate(self._stream, self._index), self._pool():
+        same = self._namespace.allocator() == self._allocator
+        pool = nullcontext() if same else self._namespace.cuda.using_allocator(self._allocator)
+        with self._host.apply(), self._namespace.activate(self._stream, self._index), pool:
             yield
-
-    def _pool(self) -> AbstractContextManager[Any]:
-        if self._namespace.allocator() == self._allocator:
-            return nullcontext()
-        return self._namespace.using_allocator(self._allocator)

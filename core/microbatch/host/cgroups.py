@@ -21,9 +21,9 @@ def control_groups(controller: str, root: Path = Path("/")) -> list[Path]:
     found: list[Path] = []
     for kind, mounted, mount_point in _mounts(read_text(root / "proc/self/mountinfo"), controller):
         if kind in paths:
-            top = root / mount_point.lstrip("/")
-            found.extend(_upwards(top, _below(paths[kind], mounted)))
-    return found
+            top, below = root / mount_point.lstrip("/"), _below(paths[kind], mounted)
+            found.extend(dict.fromkeys(top / part for part in (below, *below.parents)))
+    return [directory for directory in found if directory.is_dir()]
 
 
 def read_text(path: Path) -> str:
@@ -77,11 +77,7 @@ def _unescape(field: str) -> str:
 def _below(path: str, mounted: str) -> PurePosixPath:
     """`path` seen from the mount; the mount itself when the path lies outside (another namespace)."""
     own, top = PurePosixPath(path), PurePosixPath(mounted)
-    if ".." in own.parts or not own.is_relative_to(top):
-        return PurePosixPath(".")
-    return own.relative_to(top)
+    inside = ".." not in own.parts and own.is_relative_to(top)
+    return own.relative_to(top) if inside else PurePosixPath(".")
 
 
-def _upwards(top: Path, below: PurePosixPath) -> list[Path]:
-    directories = [top / below, *(top / parent for parent in below.parents)]
-    return [directory for directory in dict.fromkeys(directories) if directory.is_dir()]
