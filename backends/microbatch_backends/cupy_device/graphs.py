@@ -16,22 +16,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from microbatch_backends.cupy_device.namespace import CupyNamespace
 from microbatch_backends.device.capture import CaptureLanes, Draw, one_capture
 
 
+@dataclass(slots=True)
 class CupyGraph:
     """A captured step, with its streams and the pool of its arrays."""
 
-    __slots__ = ("_graph", "_lanes", "_namespace", "_pool")
-
-    def __init__(self, namespace: CupyNamespace, graph: Any, lanes: CaptureLanes, pool: Any) -> None:
-        self._namespace = namespace
-        self._graph = graph
-        self._lanes = lanes
-        self._pool = pool
+    _namespace: CupyNamespace
+    _graph: Any
+    _lanes: CaptureLanes
+    _pool: Any
 
     def replay(self) -> None:
         """Launch the captured work on the current stream."""

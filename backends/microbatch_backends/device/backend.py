@@ -41,7 +41,7 @@ class DeviceBackend(ABC):
     asynchronous: bool = True
     parallel: bool = False
 
-    def __init__(self, driver: Driver, readings: DeviceReadings) -> None:
+    def __init__(self, driver: Driver, readings: DeviceReadings[Any]) -> None:
         self._driver = driver
         self._readings = readings
         self._streams: dict[tuple[int, str], DeviceStream] = {}

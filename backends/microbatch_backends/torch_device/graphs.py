@@ -17,6 +17,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from microbatch_backends.device.capture import CaptureLanes, Draw, one_capture
@@ -38,15 +39,13 @@ class GraphPool:
         """What torch calls the memory pool."""
 
 
+@dataclass(slots=True)
 class DeviceGraph:
     """A captured step; holds its streams and pool as long as it lives."""
 
-    __slots__ = ("_bytes", "_graph", "_lanes")
-
-    def __init__(self, graph: Any, lanes: CaptureLanes, held: int) -> None:
-        self._graph = graph
-        self._lanes = lanes
-        self._bytes = held
+    _graph: Any
+    _lanes: CaptureLanes
+    _bytes: int
 
     def replay(self) -> None:
         """Launch the captured work on the current stream."""

@@ -8,7 +8,11 @@ Rejected: the fixed path `/sys/fs/cgroup`, which misses a limit on a parent, and
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
+
+MOUNT = r"^\S+ \S+ \S+ (\S+) (\S+) .* - (cgroup2?) \S+ (\S+)$"
+"""A line of the mount table: numbers, what is mounted, where, options, then kind, source and options of it."""
 
 
 def control_groups(controller: str, root: Path = Path("/")) -> list[Path]:
@@ -58,20 +62,16 @@ def _own_paths(text: str, controller: str) -> dict[str, str]:
 
 def _mounts(text: str, controller: str) -> list[tuple[str, str, str]]:
     """(kind, what is mounted, where) of the control-group file systems that carry `controller`."""
-    mounts = []
-    for line in text.splitlines():
-        left, separator, right = line.partition(" - ")
-        fields, kinds = left.split(" "), right.split(" ")
-        if not separator or len(fields) < 5 or kinds[0] not in ("cgroup", "cgroup2"):
-            continue
-        if kinds[0] == "cgroup2" or controller in kinds[-1].split(","):
-            mounts.append((kinds[0], _unescape(fields[3]), _unescape(fields[4])))
-    return mounts
+    return [
+        (kind, _unescape(mounted), _unescape(where))
+        for mounted, where, kind, options in re.findall(MOUNT, text, re.MULTILINE)
+        if kind == "cgroup2" or controller in options.split(",")
+    ]
 
 
 def _unescape(field: str) -> str:
-    """The mount table writes blanks as octal."""
-    return field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+    """The mount table writes blanks and backslashes as octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
 
 
 def _below(path: str, mounted: str) -> PurePosixPath:
