@@ -57,24 +57,23 @@ class TorchState:
         before = read_modes(self._types)
         inference: Any = torch._C._InferenceMode(self._modes.inference)  # nothing else sets inference mode
         place = nullcontext() if self._module is None else self._module.activate(*self._place)
+        weights = _kept_weights() if any(on for on, _ in self._modes.autocast) else nullcontext()
         try:
-            with self._host.apply(), inference, self._nested(), place:
+            with self._host.apply(), inference, weights, place:
                 write_modes(self._modes, self._types)
                 yield
         finally:
             write_modes(before, self._types)
 
-    @contextmanager
-    def _nested(self) -> Iterator[None]:
-        """Else leaving an autocast block inside would empty the caller's cache of cast weights."""
-        if not any(enabled for enabled, _ in self._modes.autocast):
-            yield
-            return
-        torch.autocast_increment_nesting()
-        try:
-            yield
-        finally:
-            torch.autocast_decrement_nesting()
+
+@contextmanager
+def _kept_weights() -> Iterator[None]:
+    """Else leaving an autocast block inside would empty the caller's cache of cast weights."""
+    torch.autocast_increment_nesting()
+    try:
+        yield
+    finally:
+        torch.autocast_decrement_nesting()
 
 
 def mode_depth() -> tuple[int, int, int]:
