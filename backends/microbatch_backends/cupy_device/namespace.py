@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from microbatch.errors import BackendUnavailableError
+from microbatch_backends.device.driver import Driver
 
 
 def load_cupy() -> Any:
@@ -32,10 +33,8 @@ HOST_MEMORY = 1
 """cudaMemoryTypeHost: page-locked, or registered."""
 
 
-class CupyNamespace:
+class CupyNamespace(Driver):
     """`cupy`, or what stands in for it."""
-
-    __slots__ = ("cuda", "cupy", "ndarray", "runtime")
 
     def __init__(self, cupy: Any) -> None:
         self.cupy = cupy
@@ -44,7 +43,6 @@ class CupyNamespace:
         self.ndarray: Any = cupy.ndarray
 
     def index(self) -> int:
-        """The calling thread's device."""
         return int(self.runtime.getDevice())
 
     def use_device(self, index: int) -> None:
@@ -52,19 +50,15 @@ class CupyNamespace:
         self.cuda.Device(index).use()
 
     def new_stream(self, priority: int) -> Any:
-        """A new stream of the current device that the legacy default stream does not order."""
         return self.cuda.Stream(non_blocking=True, priority=priority)
 
     def new_event(self) -> Any:
-        """An event without timing, which would make waits slower."""
         return self.cuda.Event(disable_timing=True)
 
     def finished(self, event: Any) -> bool:
-        """Whether the work that `event` marks has finished."""
         return bool(event.done)
 
     def current_stream(self) -> Any:
-        """The stream the calling thread launches on, on its current device."""
         return self.cuda.get_current_stream()
 
     @contextmanager
@@ -94,12 +88,10 @@ class CupyNamespace:
         return int(free), int(total)
 
     def name(self, index: int) -> str:
-        """What the vendor calls device `index`."""
         name = self.runtime.getDeviceProperties(index)["name"]
         return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
     def integrated(self, index: int) -> bool:
-        """Whether device `index` shares its memory with the host."""
         return bool(self.runtime.deviceGetAttribute(INTEGRATED, index))
 
     def pool(self) -> Any | None:
@@ -108,9 +100,7 @@ class CupyNamespace:
         return owner if hasattr(owner, "used_bytes") else None
 
     def empty_cache(self) -> None:
-        """Give unused blocks of the pool back to the driver."""
-        pool = self.pool()
-        if pool is not None:
+        if pool := self.pool():
             pool.free_all_blocks()
 
     def allocator(self) -> Any:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from microbatch.errors import ArgumentTypeError
-from microbatch.extend.protocols import Event, Stream, StreamPurpose, ThreadState
+from microbatch.extend.protocols import Event, Stream, ThreadState
 from microbatch_backends.host.events import HostEvent, Mark
 from microbatch_backends.host.queues import WorkQueue
 
@@ -102,30 +102,3 @@ class CallerStream(HostStream):
     def wait(self, event: Event) -> None:
         """Block until `event` is done; raises the error of failed work."""
         event.synchronize()
-
-
-class HostStreams:
-    """The streams of one backend: one for each purpose, and the caller's."""
-
-    def __init__(self, capture: Callable[[], ThreadState], idle: float = 1.0) -> None:
-        self._capture = capture
-        self._idle = idle
-        self._current = Current()
-        self._caller = CallerStream("compute", self._current, capture)
-        self._streams: dict[str, HostStream] = {}
-
-    def of(self, purpose: StreamPurpose) -> HostStream:
-        """The stream for `purpose`; the same object each time."""
-        stream = self._streams.get(purpose)
-        if stream is None:  # of two threads that ask first, the later one gets the other's stream
-            made = HostStream(purpose, self._current, self._capture, self._idle)
-            stream = self._streams.setdefault(purpose, made)
-        return stream
-
-    def current(self) -> Stream:
-        """The stream that is active in the calling thread, else the caller's own."""
-        return self._current.stream or self._caller
-
-    def close(self, timeout: float | None = 5.0) -> list[str]:
-        """Let submitted work finish and end all threads; the purposes of those that took longer."""
-        return [purpose for purpose, stream in self._streams.items() if not stream.stop(timeout)]
