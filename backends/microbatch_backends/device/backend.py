@@ -46,7 +46,6 @@ class DeviceBackend(ABC):
         self._readings = readings
         self._streams: dict[tuple[int, str], DeviceStream] = {}
         self._lanes = LanePool(self._lane)
-        self._integrated: dict[int, bool] = {}
         self._lock = threading.Lock()
 
     classify = staticmethod(classify)
@@ -57,8 +56,7 @@ class DeviceBackend(ABC):
 
     def stream(self, purpose: StreamPurpose) -> DeviceStream:
         """The stream for `purpose` on the current device; inside a capture, one of the capture's own."""
-        inside = capture_of(self._driver)
-        if inside is not None:
+        if inside := capture_of(self._driver):
             return inside.of(purpose, _priority(purpose))
         key = self._driver.index(), purpose
         with self._lock:  # two threads that ask first get the same stream
@@ -69,8 +67,7 @@ class DeviceBackend(ABC):
 
     def lanes(self, count: int) -> AbstractContextManager[Sequence[Pair]]:
         """Pairs of streams for the ubatches of one step; inside a capture, those of the capture."""
-        inside = capture_of(self._driver)
-        if inside is not None:
+        if inside := capture_of(self._driver):
             return nullcontext(inside.pairs(count))
         return self._lanes.lend(count, self._driver.index())
 
@@ -93,10 +90,7 @@ class DeviceBackend(ABC):
 
     def may_probe(self) -> bool:
         """Whether running out of memory raises and harms nothing: on devices with memory of their own."""
-        index = self._driver.index()
-        if index not in self._integrated:
-            self._integrated[index] = self._driver.integrated(index)
-        return not self._integrated[index]
+        return not self._driver.integrated(self._driver.index())
 
     def reclaim(self) -> None:
         """Wait for the streams of all purposes and the current one, collect garbage, empty the cache."""

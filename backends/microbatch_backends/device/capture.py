@@ -58,8 +58,6 @@ REFUSAL_CODES = range(900, 909)
 class CaptureLanes:
     """The streams of one capture."""
 
-    __slots__ = ("_draw", "_streams", "driver", "first")
-
     def __init__(self, driver: Driver, draw: Draw) -> None:
         self.driver = driver
         self._draw = draw

@@ -45,18 +45,13 @@ class Mark:
             )
         return self._finished.wait(timeout)
 
-    def reached(self, timeout: float | None) -> bool:
-        """Block until done, or False after `timeout` seconds; raises the error of the work before the mark."""
-        if not self.wait(timeout):
-            return False
-        self.raise_error()
-        return True
-
-    def raise_error(self) -> None:
-        """Raise the error of the work before the mark, if there is one, and let the queue run again."""
-        if self.error is not None:
+    def reached(self, timeout: float | None = None) -> bool:
+        """As `wait`; where the work before the mark failed, raise its error and let the queue run again."""
+        done = self.wait(timeout)
+        if done and self.error is not None:
             self._on_raise(self.error)
             raise self.error
+        return done
 
 
 class HostEvent:

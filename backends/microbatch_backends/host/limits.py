@@ -31,7 +31,7 @@ class SharedLimit(ABC):
 
     @contextmanager
     def hold(self, workers: int) -> Iterator[None]:
-        """For the caller, around a step of `workers` threads: what this limits is put back by the last step."""
+        """For the caller, around a step of `workers` threads; the last step to leave puts back what was."""
         with self._lock:
             self._enter(workers)
             self._holders += 1

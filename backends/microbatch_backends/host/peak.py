@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 
 from microbatch.host.proc import kibibytes
@@ -21,17 +22,15 @@ RESTART = "5"
 """Written to `clear_refs`, this sets the high-water mark back and changes nothing else."""
 
 
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class HostPeak:
     """A stretch of work, which begins when this is made."""
 
-    __slots__ = ("__weakref__", "_meter", "highest", "in_use")
-
-    def __init__(self, meter: PeakMeter, in_use: int) -> None:
-        self._meter = meter
-        self.in_use = in_use
-        """Bytes in use at the start."""
-        self.highest = in_use
-        """The highest bytes in use that the meter has told so far."""
+    _meter: PeakMeter
+    in_use: int
+    """Bytes in use at the start."""
+    highest: int
+    """The highest bytes in use that the meter has told so far."""
 
     def peak(self) -> int:
         """The highest bytes in use since the start."""
@@ -60,7 +59,7 @@ class PeakMeter:
                 return None
             if not in_use:
                 return None
-            mark = HostPeak(self, in_use)
+            mark = HostPeak(self, in_use, in_use)
             self._open.add(mark)
             return mark
 

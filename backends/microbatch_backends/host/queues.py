@@ -15,14 +15,13 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from microbatch_backends.host.events import Mark
 
 
 class WorkQueue:
     """An ordered queue with at most one thread, which is a daemon: it never delays the end of the process."""
-
-    __slots__ = ("__weakref__", "_idle", "_items", "_lock", "_name", "_process", "_thread", "failure")
 
     def __init__(self, name: str, idle: float = 1.0) -> None:
         self._name = name
@@ -51,7 +50,7 @@ class WorkQueue:
         self._put(follow)
 
     def mark(self) -> Mark:
-        """A mark behind all items put so far; finished at once where no item is left, and for an item itself."""
+        """A mark behind all items put so far; already finished where none is left, and inside an item."""
         self._renew_after_fork()
         mark = Mark(self._forgive)
         with self._lock:
@@ -93,10 +92,9 @@ class WorkQueue:
 
     def _serve(self) -> None:
         while True:
-            try:
+            item = None
+            with suppress(queue.Empty):
                 item = self._items.get(timeout=self._idle)
-            except queue.Empty:
-                item = None
             if item is not None:
                 item()
                 del item  # else its arrays would live until the next item comes
@@ -108,14 +106,12 @@ class WorkQueue:
         with self._lock:
             if self._items.empty():
                 self._thread = None
-                return True
-            return False
+            return self._thread is None
 
     def _attempt(self, work: Callable[[], object]) -> None:
-        if self.failure is not None:
-            return
         try:
-            work()
+            if self.failure is None:
+                work()
         except BaseException as error:  # noqa: BLE001 - kept, and raised where the host next waits
             self.failure = error
 

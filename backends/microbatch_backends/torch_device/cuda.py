@@ -69,7 +69,7 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
         return TorchState(self._types, self._module)
 
     def staging(self, shape: Sequence[int], like: Any) -> Any:
-        """A pinned host buffer with the dtype of `like`. Pinning costs milliseconds, so use one many times."""
+        """A pinned host buffer with the dtype of `like`; pinning costs milliseconds, so use it many times."""
         return torch.empty(tuple(shape), dtype=like.dtype, device="cpu", pin_memory=True)
 
     def to_device(self, destination: Any, source: Any) -> None:

@@ -76,7 +76,7 @@ class SupportsThreadedCapture(Protocol):
     """Backends that say which threads a capture is of."""
 
     captures_threads: bool
-    """Whether a capture holds what other threads launch on its streams: ubatches on threads may be captured, too."""
+    """Whether a capture holds what other threads launch on its streams, as ubatches on threads do."""
 
 
 @runtime_checkable
@@ -103,7 +103,7 @@ class SupportsLanes(Protocol):
     """Backends whose freed memory goes to later work of the stream it was allocated on, waited for or not."""
 
     def lanes(self, count: int) -> AbstractContextManager[Sequence[tuple[Stream, Stream]]]:
-        """`count` pairs of a compute and a communication stream on the current device, lent to nobody else.
+        """`count` pairs of a compute and a communication stream of the current device, lent to nobody else.
 
         Pairs may be lent again afterwards; whoever has them joins both streams at the end. `LanePool` of
         `microbatch.extend.lanes` does this for a function that makes streams.

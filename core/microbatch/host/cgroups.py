@@ -79,5 +79,3 @@ def _below(path: str, mounted: str) -> PurePosixPath:
     own, top = PurePosixPath(path), PurePosixPath(mounted)
     inside = ".." not in own.parts and own.is_relative_to(top)
     return own.relative_to(top) if inside else PurePosixPath(".")
-
-

@@ -241,7 +241,7 @@ def test_what_was_submitted_before_the_error_was_told_stays_skipped() -> None:
     queue.run(lambda: log.append(1))
     assert mark.wait(LIMIT)
     with pytest.raises(KeyError):
-        mark.raise_error()
+        mark.reached()
     gate.set()
     queue.run(lambda: log.append(2))
     assert queue.stop(LIMIT) and log == [2]
