@@ -19,7 +19,7 @@ class CupyMemory(DeviceReadings[CupyNamespace]):
     """Readings of the devices."""
 
     def _take(self, index: int, peak: int) -> MemoryReading:
-        free, total = self._driver.free_and_total()
+        free, total = map(int, self._driver.runtime.memGetInfo())  # of the whole device, all processes
         pool = self._driver.pool()
         if pool is None:  # another allocator, which counts nothing: only the driver can be asked
             used = total - free

@@ -29,8 +29,6 @@ def load_cupy() -> Any:
 
 INTEGRATED = 18
 """cudaDevAttrIntegrated."""
-HOST_MEMORY = 1
-"""cudaMemoryTypeHost: page-locked, or registered."""
 
 
 class CupyNamespace(Driver):
@@ -82,11 +80,6 @@ class CupyNamespace(Driver):
             if own != index:
                 self.use_device(own)
 
-    def free_and_total(self) -> tuple[int, int]:
-        """Bytes the driver has free on the current device, all processes, and its size."""
-        free, total = self.runtime.memGetInfo()
-        return int(free), int(total)
-
     def name(self, index: int) -> str:
         name = self.runtime.getDeviceProperties(index)["name"]
         return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
@@ -96,17 +89,9 @@ class CupyNamespace(Driver):
 
     def pool(self) -> Any | None:
         """The memory pool behind the calling thread's allocator; None where that keeps no counters."""
-        owner = getattr(self.allocator(), "__self__", None)
+        owner = getattr(self.cuda.get_allocator(), "__self__", None)
         return owner if hasattr(owner, "used_bytes") else None
 
     def empty_cache(self) -> None:
         if pool := self.pool():
             pool.free_all_blocks()
-
-    def allocator(self) -> Any:
-        """What the calling thread allocates device memory with."""
-        return self.cuda.get_allocator()
-
-    def pinned(self, address: int) -> bool:
-        """Whether the driver knows the host memory at `address`, and so copies it while the host goes on."""
-        return int(self.runtime.pointerGetAttributes(address).type) == HOST_MEMORY

@@ -24,12 +24,12 @@ class CupyState:
         self._host = HostState()
         self._index = namespace.index()
         self._stream = namespace.current_stream()
-        self._allocator = namespace.allocator()
+        self._allocator = namespace.cuda.get_allocator()
 
     @contextmanager
     def apply(self) -> Iterator[None]:
         """Set it in the thread that enters, undo on exit."""
-        same = self._namespace.allocator() == self._allocator
+        same = self._namespace.cuda.get_allocator() == self._allocator
         pool = nullcontext() if same else self._namespace.cuda.using_allocator(self._allocator)
         with self._host.apply(), self._namespace.activate(self._stream, self._index), pool:
             yield

@@ -15,6 +15,9 @@ import numpy as np
 
 from microbatch_backends.cupy_device.namespace import CupyNamespace
 
+HOST_MEMORY = 1
+"""cudaMemoryTypeHost: page-locked, or registered."""
+
 
 class CupyTransfer:
     """The methods of a backend that copy between the host and the devices of its namespace."""
@@ -64,5 +67,7 @@ class CupyTransfer:
 
 
 def is_pinned(namespace: CupyNamespace, array: np.ndarray) -> bool:
-    """Whether the memory of a host array is page-locked."""
-    return array.size > 0 and namespace.pinned(int(array.ctypes.data))
+    """Whether the driver knows the memory of a host array, and so copies it while the host goes on."""
+    if array.size == 0:
+        return False
+    return int(namespace.runtime.pointerGetAttributes(array.ctypes.data).type) == HOST_MEMORY

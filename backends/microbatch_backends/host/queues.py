@@ -15,7 +15,6 @@ import os
 import queue
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 from microbatch_backends.host.events import Mark
 
@@ -92,9 +91,10 @@ class WorkQueue:
 
     def _serve(self) -> None:
         while True:
-            item = None
-            with suppress(queue.Empty):
+            try:
                 item = self._items.get(timeout=self._idle)
+            except queue.Empty:
+                item = None
             if item is not None:
                 item()
                 del item  # else its arrays would live until the next item comes

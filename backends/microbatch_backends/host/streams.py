@@ -88,8 +88,12 @@ class HostStream:
 
     def _carry_out(self, work: Callable[[], object], state: ThreadState) -> None:
         """Run one item in the queue's thread, with this stream as the current one."""
-        with self.activate(), state.apply():
-            work()
+        self._current.stream = self  # not `activate`, which waits for what was submitted: 3 us against 12
+        try:
+            with state.apply():
+                work()
+        finally:
+            self._current.stream = None
 
 
 class CallerStream(HostStream):
