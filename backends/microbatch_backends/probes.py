@@ -27,7 +27,7 @@ def probe_cuda(root: Path = Path("/")) -> str | None:
     """Why PyTorch cannot reach an NVIDIA device (or, built for ROCm, an AMD one) here, or None.
 
     A driver library or a device node is enough: a Jetson has no `/dev/nvidiactl`, and WSL has the library
-    only. Whether PyTorch was built with CUDA is read in its `version.py`, without an import.
+    only.
     """
     if missing := probe_torch():
         return missing

@@ -1,9 +1,6 @@
-"""Reading and writing rows of CuPy arrays.
+"""Reading and writing rows of CuPy arrays, and of host arrays too, since a function of CuPy may return NumPy.
 
-Rows of host arrays are served too, since a function of CuPy arrays may return NumPy.
-
-Invariant: a copy never converts values, and every operation is launched on the calling thread's current
-stream.
+Invariant: a copy never converts values, and every operation is launched on the calling thread's stream.
 """
 
 from __future__ import annotations
@@ -69,9 +66,7 @@ class CupyArrays:
     def unsupported(self, array: Any) -> str | None:
         """Why rows of `array` cannot be cut, or None."""
         if type(array).__module__.startswith("cupyx.scipy.sparse"):
-            return (
-                f"a {type(array).__name__} is sparse and has no rows to slice as views; pass its .toarray()"
-            )
+            return host.sparse(array)
         return None if isinstance(array, self._namespace.ndarray) else host.unsupported(array)
 
     def _positions(self, indices: Sequence[int]) -> Any:

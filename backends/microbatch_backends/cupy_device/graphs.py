@@ -9,7 +9,6 @@ The pool is set for the capturing thread alone, so what other threads allocate w
 is why ubatches on threads are not captured; ubatches on greenlets are.
 
 CuPy refuses cuBLAS, cuSOLVER, cuRAND and cuSPARSE inside a capture, so a matrix product cannot be captured.
-The text of its error tells that case from an error of the function.
 """
 
 from __future__ import annotations
@@ -58,8 +57,7 @@ def capture(namespace: CupyNamespace, work: Callable[[], Any], draw: Draw) -> tu
 def _captured(namespace: CupyNamespace, stream: Any, work: Callable[[], Any]) -> tuple[Any, Any]:
     """Begin a capture, work, end it; returns the graph and what `work` returned.
 
-    After an error of the work, ending the capture fails too. That second error says less than the first, so
-    it is dropped.
+    After an error of the work, ending the capture fails too; that error says less and is dropped.
     """
     stream.begin_capture(mode=namespace.runtime.streamCaptureModeThreadLocal)
     try:

@@ -111,10 +111,8 @@ class DeviceBackend(ABC):
         return DeviceStream(self._driver, raw, self._driver.index(), purpose)
 
     def _draw(self, priority: int, taken: Sequence[Any]) -> Any:
-        """A raw stream of the current device that nobody uses, nor any capture that has `taken`.
-
-        A framework that hands out the same streams again must override this.
-        """
+        """A raw stream of the current device that nobody uses, nor any capture that has `taken`; to be
+        overridden where the framework hands out the same streams again."""
         return self._driver.new_stream(priority)
 
 

@@ -1,8 +1,7 @@
 """Streams and events of a device.
 
 Invariant: nothing here waits for the whole device, only for one stream or one event, and ordering one stream
-after another costs the host no wait. Work that is submitted runs on the host at once with its stream current,
-so what it launches is in order. A wait with a time limit polls, because the driver's own wait cannot be
+after another costs the host no wait. A wait with a time limit polls, because the driver's own wait cannot be
 limited or interrupted.
 
 A stream is used with its own device current only. That is why it knows its device: CuPy needs that, and there
@@ -112,7 +111,7 @@ def _raw(given: object, kind: type[DeviceEvent | DeviceStream], driver: Driver) 
 
 
 def _poll(done: Callable[[], bool], timeout: float) -> bool:
-    """Ask until done or until `timeout` seconds have passed; the pauses grow from 20 us to 1 ms."""
+    """Ask until done or until `timeout` seconds have passed."""
     deadline = time.monotonic() + timeout
     nap = SHORTEST_NAP
     while not done():

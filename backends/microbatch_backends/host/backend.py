@@ -28,9 +28,7 @@ from microbatch_backends.host.streams import CallerStream, Current, HostStream
 
 
 class HostBackend:
-    """Queues, memory, threads and failures of the host.
-
-    A subclass adds its name and the functions on its arrays.
+    """Queues, memory, threads and failures of the host; a subclass adds its name and its arrays.
 
     `capture_state` takes a snapshot of what the subclass's framework keeps for the calling thread. The thread
     of a stream ends after `idle` seconds without work.
@@ -84,10 +82,7 @@ class HostBackend:
 
     @contextmanager
     def parallel_limits(self, workers: int) -> Iterator[None]:
-        """BLAS threads shared out among `workers`, and torch's own number kept for afterwards.
-
-        Needs threadpoolctl, else BLAS keeps its threads.
-        """
+        """BLAS threads shared out among `workers`, and torch's own number kept for afterwards."""
         torch_threads = _torch_threads()
         with self._blas.hold(workers), torch_threads.hold(workers) if torch_threads else nullcontext():
             yield
@@ -115,7 +110,7 @@ class CpuBackend(HostBackend):
     """The `cpu` backend; `memory` is there for tests.
 
     The functions on arrays are members as they are: a step calls them often, and a method would add a frame
-    to each call. Copies that are submitted to a stream run beside the caller.
+    to each call.
     """
 
     name: str = "cpu"

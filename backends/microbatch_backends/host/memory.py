@@ -54,10 +54,8 @@ class HostMemory:
         self._lock = threading.Lock()
 
     def read(self) -> MemoryReading:
-        """A reading at most `fresh` seconds old (10 ms), or `COSTS` times as old as it took to take.
-
-        Taking one costs 0.2 to 0.8 ms. With `fresh` 0 each reading is new.
-        """
+        """A reading at most `fresh` seconds old (10 ms), or `COSTS` times as old as it took to take (0.2 to
+        0.8 ms). With `fresh` 0 each reading is new."""
         last, now = self._last, self._clock()
         if last is not None and last[0] <= now < last[1]:
             return last[2]

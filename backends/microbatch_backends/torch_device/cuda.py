@@ -54,10 +54,8 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
     capture_refused = staticmethod(capture_refused)
 
     def may_probe(self) -> bool:
-        """Whether running out of memory raises and harms nothing: on CUDA and ROCm, with own memory.
-
-        An XPU device may be lost, a Mac swaps, and an integrated GPU takes the host's memory.
-        """
+        """Whether running out of memory raises and harms nothing: on CUDA and ROCm, with own memory."""
+        # an XPU device may be lost, a Mac swaps, and an integrated GPU takes the host's memory
         return self._module.kind == "cuda" and super().may_probe()
 
     def owns(self, array: object) -> bool:
@@ -125,10 +123,7 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
 
 
 class TorchXpuBackend(TorchCudaBackend):
-    """The `torch-xpu` backend: tensors on Intel GPUs.
-
-    Taking more memory than there is may lose the device, so memory is never tried out here, only predicted.
-    """
+    """The `torch-xpu` backend: tensors on Intel GPUs, whose memory is never tried out, only predicted."""
 
     def __init__(self) -> None:
         super().__init__(DeviceModule("xpu"))

@@ -5,9 +5,6 @@ the one that is raised. Captures are `thread_local`: in the `global` mode a pinn
 query on any other thread breaks them. The work runs once before it is captured, on the streams and threads of
 the capture, so that BLAS handles, workspaces and plans exist.
 
-torch hands out its 32 streams of a priority in turn. A stream of the capture is therefore drawn until it is
-one that no eager work has.
-
 Rejected: `torch.cuda.graph`, which waits for the whole device and empties the cache of everybody at each
 capture.
 """
@@ -83,8 +80,7 @@ def capture(
 def _capturing(module: DeviceModule, graph: Any, pool: GraphPool) -> Iterator[None]:
     """Begin the capture, and end it whatever happens; RuntimeError where nothing was captured.
 
-    After an error of the work, ending the capture fails too. That second error says less than the first, so
-    it is dropped.
+    After an error of the work, ending the capture fails too; that error says less and is dropped.
     """
     graph.capture_begin(pool=pool.handle, capture_error_mode="thread_local")
     try:
