@@ -74,9 +74,7 @@ def _limit(group: Path) -> int | None:
 
 def _used(group: Path) -> int:
     """Bytes charged to the group without the page cache that can be dropped."""
-    current = read_number(group / "memory.current")
-    if current is None:
-        current = read_number(group / "memory.usage_in_bytes") or 0
+    current = read_number(group / "memory.current") or read_number(group / "memory.usage_in_bytes") or 0
     statistics = counters(group / "memory.stat")
     droppable = statistics.get("total_inactive_file", statistics.get("inactive_file", 0))
     return max(0, current - droppable)

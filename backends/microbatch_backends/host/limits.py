@@ -93,8 +93,7 @@ process_blas_limit = cache(BlasThreads)
 
 def _libraries() -> list[Any]:
     try:
-        threadpoolctl: Any = importlib.import_module("threadpoolctl")
+        controller = importlib.import_module("threadpoolctl").ThreadpoolController()
     except ImportError:
         return []
-    found = threadpoolctl.ThreadpoolController().select(user_api="blas")
-    return list(found.lib_controllers)
+    return list(controller.select(user_api="blas").lib_controllers)

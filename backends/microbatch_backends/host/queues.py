@@ -52,11 +52,10 @@ class WorkQueue:
         """A mark behind all items put so far; already finished where none is left, and inside an item."""
         self._renew_after_fork()
         mark = Mark(self._forgive)
-        with self._lock:
-            if self._thread is not None and not self._inside():
-                self._items.put(lambda: mark.finish(self.failure))
-                return mark
-        mark.finish(self.failure)
+        if self._inside():
+            mark.finish(None)
+        else:
+            self._behind(lambda: mark.finish(self.failure))
         return mark
 
     def stop(self, timeout: float | None = 5.0) -> bool:
@@ -122,11 +121,15 @@ class WorkQueue:
             if self.failure is error:
                 self.failure = None
 
+        self._behind(clear)
+
+    def _behind(self, item: Callable[[], object]) -> None:
+        """Run `item` after all items put so far: now where no item is left, or in a forked child."""
         with self._lock:
             if self._thread is not None and self._process == os.getpid():
-                self._items.put(clear)
+                self._items.put(item)
                 return
-        clear()
+        item()
 
     def _renew_after_fork(self) -> None:
         """Begin anew in a forked child, which has no such thread and a lock that may be held for ever."""

@@ -92,7 +92,7 @@ class PeakMark(Protocol):
 
 @runtime_checkable
 class SupportsPeak(Protocol):
-    """Backends of a memory that cannot be tried: who takes too much is killed, so first parts are measured."""
+    """Backends whose memory cannot be tried (who takes too much is killed), so first parts are measured."""
 
     def peak_mark(self) -> PeakMark | None:
         """Start a stretch of work; None where it cannot be measured here."""

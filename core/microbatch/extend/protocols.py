@@ -1,10 +1,10 @@
 """The seams: what a backend and a sizing policy must be able to do, and what they may.
 
-Invariant: core speaks to a device only through these; there is no `if backend ==` anywhere in core.
-What each must do is one Protocol; what it may do is a `Supports*` of `abilities.py`, asked for once a
-backend.
-Rejected: one fat protocol with methods that raise "not supported", since nobody can ask it beforehand what
-it can do.
+Invariant: core speaks to a device only through these; there is no `if backend ==` anywhere in core. What each
+must do is one Protocol; what it may do is a `Supports*` of `abilities.py`, asked for once a backend.
+
+Rejected: one fat protocol with methods that raise "not supported": nobody can ask it beforehand what it can
+do.
 """
 
 from __future__ import annotations
@@ -44,11 +44,8 @@ class Stream(Protocol):
     purpose: str
 
     def submit(self, work: Callable[[], object]) -> None:
-        """Put `work` behind all that was submitted before.
-
-        May return before it has run (CPU queue), or run it at once with this stream current so that what it
-        launches is ordered here (CUDA).
-        """
+        """Put `work` behind all that was submitted before; may return before it has run (CPU queue), or run
+        it at once with this stream current so that what it launches is ordered here (CUDA)."""
 
     def wait(self, event: Event) -> None:
         """Order later work of this stream after `event`'s latest record; the host does not block."""

@@ -12,7 +12,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 MOUNT = r"^\S+ \S+ \S+ (\S+) (\S+) .* - (cgroup2?) \S+ (\S+)$"
-"""A line of the mount table: numbers, what is mounted, where, options, then kind, source and options of it."""
+"""A line of the mount table: three numbers, what is mounted, where, options; kind, source, its options."""
 
 
 def control_groups(controller: str, root: Path = Path("/")) -> list[Path]:
