@@ -7,7 +7,7 @@ another stream keeps the arrays until an event after that work has been waited f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from microbatch.extend.abilities import Graph
@@ -16,10 +16,10 @@ from microbatch_backends.cupy_device import graphs
 from microbatch_backends.cupy_device.arrays import CupyArrays
 from microbatch_backends.cupy_device.memory import CupyMemory
 from microbatch_backends.cupy_device.namespace import CupyNamespace, load_cupy
-from microbatch_backends.cupy_device.state import CupyState
 from microbatch_backends.cupy_device.transfer import CupyTransfer
 from microbatch_backends.device.backend import DeviceBackend
 from microbatch_backends.device.capture import capture_refused
+from microbatch_backends.host.state import HostState
 
 
 class CupyBackend(CupyArrays, CupyTransfer, DeviceBackend):
@@ -35,7 +35,7 @@ class CupyBackend(CupyArrays, CupyTransfer, DeviceBackend):
     capture_refused = staticmethod(capture_refused)
 
     def thread_state(self) -> ThreadState:
-        """Context variables, and the device, stream and allocator of this thread."""
+        """What this thread has now."""
         return CupyState(self._namespace)
 
     @contextmanager
@@ -55,3 +55,28 @@ class CupyBackend(CupyArrays, CupyTransfer, DeviceBackend):
     def graph_pool(self) -> object | None:
         """None: a CuPy graph cannot share its memory."""
         return None
+
+
+class CupyState:
+    """A snapshot of the calling thread: context variables, device, stream and allocator.
+
+    Inside `apply` the thread launches where the caller did, and allocates from the same pool; after it the
+    thread is as before. CuPy's random generators and its errors (`cupyx.errstate`) are not carried.
+    """
+
+    __slots__ = ("_allocator", "_host", "_index", "_namespace", "_stream")
+
+    def __init__(self, namespace: CupyNamespace) -> None:
+        self._namespace = namespace
+        self._host = HostState()
+        self._index = namespace.index()
+        self._stream = namespace.current_stream()
+        self._allocator = namespace.cuda.get_allocator()
+
+    @contextmanager
+    def apply(self) -> Iterator[None]:
+        """Set it in the thread that enters, undo on exit."""
+        same = self._namespace.cuda.get_allocator() == self._allocator
+        pool = nullcontext() if same else self._namespace.cuda.using_allocator(self._allocator)
+        with self._host.apply(), self._namespace.activate(self._stream, self._index), pool:
+            yield

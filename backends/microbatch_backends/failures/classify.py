@@ -20,6 +20,9 @@ from types import FrameType
 from microbatch.extend.records import FailureKind
 from microbatch_backends.failures.table import RULES, Facts
 
+GRAVEST_FIRST = (FailureKind.DEAD, FailureKind.OTHER, FailureKind.SUSPECT, FailureKind.OOM, FailureKind.SIZE)
+"""What a group of errors means is the first of these that a member means."""
+
 
 def classify(error: BaseException) -> FailureKind:
     """What `error` means for retrying; anything that is not an Exception (an interrupt) is OTHER."""
@@ -33,21 +36,10 @@ def classify(error: BaseException) -> FailureKind:
 
 def _judge(error: BaseException) -> FailureKind:
     if isinstance(error, BaseExceptionGroup):
-        return _judge_group(error)
+        # no retry may hide the caller's own error in the group
+        return min(map(classify, error.exceptions), key=GRAVEST_FIRST.index)
     facts = _facts(error)
     return next((rule.kind for rule in RULES if rule.matches(facts)), FailureKind.OTHER)
-
-
-def _judge_group(group: BaseExceptionGroup[BaseException]) -> FailureKind:
-    """The gravest meaning of all members, so that no retry hides the caller's own error in the group."""
-    gravest_first = (
-        FailureKind.DEAD,
-        FailureKind.OTHER,
-        FailureKind.SUSPECT,
-        FailureKind.OOM,
-        FailureKind.SIZE,
-    )
-    return min(map(classify, group.exceptions), key=gravest_first.index)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -5,7 +5,6 @@ Invariant: each bound has a limit above 0. What has no limit is not in the list.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,12 +47,6 @@ class GroupBounds:
         now = sum(counters(group / "memory.events").get("high", 0) for group in self.limited)
         before, self._high_events = self._high_events, now
         return before is not None and now > before
-
-
-def limit_bounds(process: dict[str, int], limits: Callable[[], dict[str, int]] | None = None) -> list[Bound]:
-    """Bounds by RLIMIT_AS and RLIMIT_DATA; `process` is `/proc/self/status` in bytes."""
-    found = (limits or resource_limits)()
-    return [Bound(limit, process.get(COUNTED[name], 0)) for name, limit in found.items()]
 
 
 def resource_limits() -> dict[str, int]:

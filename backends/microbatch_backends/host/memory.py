@@ -19,7 +19,7 @@ from pathlib import Path
 
 from microbatch.extend.records import MemoryReading
 from microbatch.host.proc import kibibytes, pressure_stall
-from microbatch_backends.host.bounds import Bound, GroupBounds, limit_bounds
+from microbatch_backends.host.bounds import COUNTED, Bound, GroupBounds, resource_limits
 from microbatch_backends.host.peak import HostPeak, PeakMeter
 
 STALL_WEIGHT = 0.085
@@ -41,7 +41,7 @@ class HostMemory:
         *,
         fresh: float = 0.01,
         clock: Callable[[], float] = time.monotonic,
-        limits: Callable[[], dict[str, int]] | None = None,
+        limits: Callable[[], dict[str, int]] = resource_limits,
     ) -> None:
         self._root = root
         self._fresh = fresh
@@ -77,8 +77,9 @@ class HostMemory:
     def _take(self) -> MemoryReading:
         process = self._meter.status()
         in_use = process.get("VmRSS", 0)
+        limits = [Bound(limit, process.get(COUNTED[name], 0)) for name, limit in self._limits().items()]
         host = _host_bound(kibibytes(self._root / "proc/meminfo"), in_use)
-        bounds = [host, *self._groups.read(), *limit_bounds(process, self._limits)]
+        bounds = [host, *self._groups.read(), *limits]
         return MemoryReading(
             capacity=min(bound.limit for bound in bounds),
             in_use=in_use,

@@ -27,7 +27,7 @@ from microbatch_backends.torch_device import arrays, graphs
 from microbatch_backends.torch_device.backend import TorchArrays
 from microbatch_backends.torch_device.device_module import DeviceModule
 from microbatch_backends.torch_device.memory import DeviceMemory
-from microbatch_backends.torch_device.modes import autocast_types, read_modes, read_settings
+from microbatch_backends.torch_device.modes import autocast_types, read_modes
 from microbatch_backends.torch_device.state import TorchState
 
 PURPOSES: tuple[StreamPurpose, ...] = ("compute", "communication", "copy_in", "copy_out")
@@ -101,7 +101,9 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
 
     def graph_state(self) -> Hashable:
         """What decides which work a call launches: modes of this thread, and settings of the process."""
-        return read_modes(self._types), read_settings()
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        settings = torch.get_float32_matmul_precision(), deterministic, torch.get_default_dtype()
+        return read_modes(self._types), settings
 
     def _lane(self, purpose: StreamPurpose) -> DeviceStream:
         made = super()._lane(purpose)

@@ -72,15 +72,6 @@ def write_modes(wanted: Modes, types: tuple[str, ...]) -> None:
         _write_dispatch(wanted.dispatch)
 
 
-def read_settings() -> tuple[Any, ...]:
-    """Settings of the process that decide which kernels run: precision, determinism, default dtype."""
-    return (
-        torch.get_float32_matmul_precision(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.get_default_dtype(),
-    )
-
-
 def _write_functions(modes: tuple[Any, ...]) -> None:
     while torch._C._len_torch_function_stack():
         torch._C._pop_torch_function_stack()
