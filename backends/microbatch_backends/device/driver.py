@@ -22,30 +22,38 @@ class Driver(Protocol):
 
     def index(self) -> int:
         """The number of the current device."""
+        ...
 
     def new_stream(self, priority: int) -> Any:
         """A stream of the current device that the legacy default stream does not order.
 
         Lower priority numbers are more urgent, as in CUDA.
         """
+        ...
 
     def new_event(self) -> Any:
         """An event without timing, which would make waits slower."""
+        ...
 
     def finished(self, event: Any) -> bool:
         """Whether the work that the raw `event` marks has finished; never blocks."""
+        ...
 
     def current_stream(self) -> Any:
         """The current stream of the current device."""
+        ...
 
     def activate(self, stream: Any, index: int) -> AbstractContextManager[Any]:
         """Make the raw `stream` and its device `index` current, and put both back on exit."""
+        ...
 
     def name(self, index: int) -> str:
         """What the vendor calls device `index`; empty where that is not known."""
+        ...
 
     def integrated(self, index: int) -> bool:
         """Whether device `index` uses the host's memory."""
+        ...
 
     def empty_cache(self) -> None:
         """Give memory that the framework keeps unused back to the driver."""

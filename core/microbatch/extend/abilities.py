@@ -39,6 +39,7 @@ class Graph(Protocol):
 
     def bytes_held(self) -> int:
         """Device bytes this graph keeps alive beyond the shared pool."""
+        ...
 
 
 @runtime_checkable
@@ -55,12 +56,15 @@ class SupportsGraphs(Protocol):
         never gets into it. Raises what `work` raised, and for what cannot be captured an error that
         `capture_refused` knows; then all streams have left the capture.
         """
+        ...
 
     def graph_pool(self) -> object | None:
         """A memory pool that graphs may share, or None where each has its own."""
+        ...
 
     def capture_refused(self, error: BaseException) -> bool:
         """Whether `error` says that the work cannot be captured (so eager is right), not that it is wrong."""
+        ...
 
 
 @runtime_checkable
@@ -69,6 +73,7 @@ class SupportsGraphState(Protocol):
 
     def graph_state(self) -> Hashable:
         """A comparable value of those modes; a graph is replayed only under those it was captured with."""
+        ...
 
 
 @runtime_checkable
@@ -88,6 +93,7 @@ class PeakMark(Protocol):
 
     def peak(self) -> int:
         """The highest bytes in use since; never less than `in_use`."""
+        ...
 
 
 @runtime_checkable
@@ -96,6 +102,7 @@ class SupportsPeak(Protocol):
 
     def peak_mark(self) -> PeakMark | None:
         """Start a stretch of work; None where it cannot be measured here."""
+        ...
 
 
 @runtime_checkable
@@ -108,6 +115,7 @@ class SupportsLanes(Protocol):
         Pairs may be lent again afterwards; whoever has them joins both streams at the end. `LanePool` of
         `microbatch.extend.lanes` does this for a function that makes streams.
         """
+        ...
 
 
 @runtime_checkable
@@ -117,6 +125,7 @@ class SupportsProbe(Protocol):
     def may_probe(self) -> bool:
         """Whether that holds for the calling thread's device: not where its memory is the host's, nor where
         running out may lose the device (XPU) or make the host swap (MPS). Asked once a step, so cheap."""
+        ...
 
 
 @runtime_checkable
@@ -125,6 +134,7 @@ class SupportsDeviceName(Protocol):
 
     def device_name(self) -> str:
         """The calling thread's device, as its vendor calls it. Asked once a wrapper."""
+        ...
 
 
 @runtime_checkable
@@ -133,6 +143,7 @@ class SupportsTransfer(Protocol):
 
     def staging(self, shape: Sequence[int], like: Array) -> Array:
         """A host buffer that the device can copy from and to asynchronously (pinned)."""
+        ...
 
     def to_device(self, destination: Array, source: Array) -> None:
         """Copy host to device on the current stream; asynchronous when `source` is staging memory."""
@@ -142,6 +153,7 @@ class SupportsTransfer(Protocol):
 
     def empty_device(self, shape: Sequence[int], like: Array) -> Array:
         """An uninitialised device array for a host array `like`."""
+        ...
 
 
 @runtime_checkable
@@ -150,6 +162,7 @@ class SupportsRanges(Protocol):
 
     def range(self, name: str) -> AbstractContextManager[None]:
         """Name what the calling thread does inside."""
+        ...
 
 
 @runtime_checkable
@@ -158,6 +171,7 @@ class SupportsYieldCheck(Protocol):
 
     def mode_depth(self) -> object:
         """A comparable value of the mode stacks that cannot be carried across a hand-off."""
+        ...
 
 
 @runtime_checkable
@@ -166,6 +180,7 @@ class SupportsProcessGroup(Protocol):
 
     def in_process_group(self) -> bool:
         """Whether other ranks run this step too, so that its sizes must be agreed and not probed."""
+        ...
 
 
 @runtime_checkable
@@ -174,6 +189,7 @@ class SupportsState(Protocol):
 
     def state(self) -> Mapping[str, Any]:
         """JSON-able sufficient statistics."""
+        ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take such statistics back, with uncertainty widened; raise ValueError if they are not ours."""

@@ -32,9 +32,11 @@ class Event(Protocol):
 
     def done(self) -> bool:
         """Whether the marked work has finished; never blocks."""
+        ...
 
     def synchronize(self, timeout: float | None = None) -> bool:
         """Block the host until done; False if `timeout` seconds passed. Raises the error of failed work."""
+        ...
 
 
 @runtime_checkable
@@ -52,9 +54,11 @@ class Stream(Protocol):
 
     def synchronize(self, timeout: float | None = None) -> bool:
         """Block the host until all submitted work is done; raises the first error of that work."""
+        ...
 
     def activate(self) -> AbstractContextManager[None]:
         """Make this stream the current one of the calling thread, and put the former one back on exit."""
+        ...
 
 
 @runtime_checkable
@@ -63,6 +67,7 @@ class ThreadState(Protocol):
 
     def apply(self) -> AbstractContextManager[None]:
         """Set it in the thread that enters, undo on exit. May be entered by several threads at once."""
+        ...
 
 
 @runtime_checkable
@@ -79,42 +84,53 @@ class Backend(Protocol):
 
     def stream(self, purpose: StreamPurpose) -> Stream:
         """The stream for `purpose` of the current device; the same object each time it is asked."""
+        ...
 
     def current_stream(self) -> Stream:
         """The stream the calling thread launches on now; what a step must join at entry and exit."""
+        ...
 
     def event(self) -> Event:
         """A new event."""
+        ...
 
     def memory(self) -> MemoryReading:
         """Read the memory the step will use; cheap (cached for about 10 ms where reading costs)."""
+        ...
 
     def owns(self, array: object) -> bool:
         """Whether `array` is one of this backend's arrays on one of its devices."""
+        ...
 
     def empty(self, shape: Sequence[int], like: Array) -> Array:
         """An uninitialised array of `shape` with the dtype, device and memory layout kind of `like`."""
+        ...
 
     def copy(self, destination: Array, source: Array) -> None:
         """Write `source` into `destination` (same shape), ordered on the current stream."""
 
     def concatenate(self, parts: Sequence[Array], axis: int) -> Array:
         """Join parts along `axis` so that autograd, where it records, sees the join."""
+        ...
 
     def take(self, array: Array, indices: Sequence[int], axis: int) -> Array:
         """Rows of `array` at `indices` (host integers) along `axis`, as a new array."""
+        ...
 
     def scatter(self, destination: Array, indices: Sequence[int], source: Array, axis: int) -> None:
         """Write rows of `source` to `destination` at `indices` along `axis`."""
 
     def differentiable(self, arrays: Sequence[Array]) -> bool:
         """Whether autograd would record an operation on any of `arrays` now."""
+        ...
 
     def unsupported(self, array: Array) -> str | None:
         """Why rows of `array` cannot be cut (sparse, quantised, structured object), or None."""
+        ...
 
     def classify(self, error: BaseException) -> FailureKind:
         """What `error`, its causes and contexts mean for retrying."""
+        ...
 
     def reclaim(self) -> None:
         """Give cached memory back: synchronize, collect garbage, empty the pool. Slow, so only after a second
@@ -122,13 +138,16 @@ class Backend(Protocol):
 
     def thread_state(self) -> ThreadState:
         """Capture the calling thread's state."""
+        ...
 
     def parallel_limits(self, workers: int) -> AbstractContextManager[None]:
         """Entered by the caller around a parallel step: leave each of `workers` threads its share of the
         cores (BLAS threads are process-wide). Per-thread counts are set by `worker_limits`."""
+        ...
 
     def worker_limits(self, workers: int) -> AbstractContextManager[None]:
         """Entered inside each thread of a parallel step, the caller's too: intra-op threads of it."""
+        ...
 
 
 @runtime_checkable
@@ -137,6 +156,7 @@ class SizingPolicy(Protocol):
 
     def propose(self, request: SizingRequest) -> Proposal:
         """Answer for one step; called once per step, and again after the step ran out of memory."""
+        ...
 
     def observe(self, report: StepReport) -> None:
         """Learn from a finished or failed step."""
