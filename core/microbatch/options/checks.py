@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Mapping, Set, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, SliceError, UnknownNameError, near_match
