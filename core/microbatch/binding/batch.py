@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import optree
 from numpy.typing import NDArray
 
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.shared_memory import SharedRows, shared_rows
-from microbatch.arrays.trees import leaf_paths
+from microbatch.arrays.trees import TreeSpec, leaf_paths
 from microbatch.binding.infer import TOKENS, measure_batch
 from microbatch.binding.leaf_parts import LeafCut, part_of, permuted_leaf, permuted_shape, token_permutation
 from microbatch.binding.paths import CallLeaves, declared_rules, flatten_by_layout, input_name
@@ -39,7 +38,7 @@ class Batch:
         shape: BatchShape,
         leaves: Sequence[Any],
         cuts: tuple[LeafCut, ...],
-        spec: optree.PyTreeSpec | None,
+        spec: TreeSpec | None,
     ) -> None:
         """`spec` is None where the one positional argument is the one leaf, cut along its rows."""
         self.shape = shape
