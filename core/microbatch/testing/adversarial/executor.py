@@ -16,8 +16,6 @@ import numpy as np
 from microbatch.testing.adversarial.order import WorkOrder
 from microbatch.testing.simulated.executor import Mark, Work
 
-__all__ = ["LazyExecutor"]
-
 
 @dataclass(slots=True)
 class _Item:
@@ -52,7 +50,7 @@ class LazyExecutor:
 
     def mark(self, stream: int) -> Mark:
         """A point behind what is queued."""
-        mark = Mark(stream)
+        mark = Mark()
         self._put(stream, _Item(0, sets=mark))
         return mark
 

@@ -6,22 +6,20 @@ Invariant: work of one stream runs in the order of its launches; work of two str
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
-
-__all__ = ["EagerExecutor", "Executor", "Mark", "Work"]
 
 Work = Callable[[], object]
 
 
+@dataclass(slots=True, eq=False)
 class Mark:
     """A point in the work of a stream."""
 
-    __slots__ = ("done", "error", "stream")
-
-    def __init__(self, stream: int, *, done: bool = False) -> None:
-        self.stream = stream
-        self.done = done
-        self.error: BaseException | None = None
+    done: bool = False
+    """Whether the work before it has run."""
+    error: BaseException | None = None
+    """The error of that work."""
 
 
 class Executor(Protocol):
@@ -29,23 +27,18 @@ class Executor(Protocol):
 
     def launch(self, stream: int, work: Work) -> None:
         """Put `work` behind what was launched on `stream`."""
-        ...
 
     def mark(self, stream: int) -> Mark:
         """A point behind all that was launched on `stream` so far."""
-        ...
 
     def wait(self, stream: int, mark: Mark) -> None:
         """Keep what is launched on `stream` later behind `mark`."""
-        ...
 
     def poll(self, mark: Mark) -> bool:
         """Whether `mark` has been reached; asking again and again makes it so."""
-        ...
 
     def finish(self, mark: Mark) -> None:
         """Run what must run to reach `mark`; raises the error of the work before it."""
-        ...
 
 
 class EagerExecutor:
@@ -57,7 +50,7 @@ class EagerExecutor:
 
     def mark(self, stream: int) -> Mark:
         """A point that has been reached."""
-        return Mark(stream, done=True)
+        return Mark(done=True)
 
     def wait(self, stream: int, mark: Mark) -> None:
         """Nothing."""

@@ -12,8 +12,6 @@ import numpy as np
 
 from microbatch.testing.simulated.block_view import BlockView
 
-__all__ = ["StagingArray"]
-
 
 class StagingArray(BlockView):
     """A host buffer of a simulated device; `numpy.asarray` copies it as it is now."""
@@ -26,19 +24,15 @@ class StagingArray(BlockView):
         return "cpu"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        self.owner.host_access(self, "host read", write=False)
+        self.touched("host read", write=False)
         return self.view.astype(dtype or self.dtype, copy=True)
 
     def __getitem__(self, key: Any) -> StagingArray:
-        part = self.view[key]
-        if not isinstance(part, np.ndarray):
-            place = key if isinstance(key, tuple) else (key,)
-            part = self.view[(*place, ...)]
-        return self.viewed(part)
+        return self.part(key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        part = self[key]
-        self.owner.host_access(part, "host write", write=True)
+        part = self.part(key)
+        part.touched("host write", write=True)
         part.view[...] = value
 
     def __repr__(self) -> str:
