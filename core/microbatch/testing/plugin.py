@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-__all__ = ["microbatch_backend", "pytest_addoption", "pytest_generate_tests", "pytest_report_header"]
-
 DEVICES = ("recording", "adversarial")
 """Test devices that may be named too."""
 

@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import SizingRequest
-from microbatch.testing.properties import PropertySuite, prop
+from microbatch.testing.policy_steps import PolicySteps
+from microbatch.testing.properties import prop
 from microbatch.testing.simulated_steps import (
+    FIXED,
+    SLOPES,
+    WORKERS,
     MemoryDevice,
     SimulatedStep,
     flight,
@@ -20,15 +24,15 @@ from microbatch.testing.simulated_steps import (
     requests,
 )
 
-__all__ = ["PolicyEvidence"]
 
+class PolicyEvidence(PolicySteps):
+    """The checks of `PolicySuite` on learning, beside those that run steps."""
 
-class PolicyEvidence(PropertySuite):
-    """The checks of `PolicySuite` on learning."""
-
-    def make(self) -> SizingPolicy:
-        """A fresh policy; called several times per test."""
-        raise AssertionError(f"{type(self).__name__} must define make() -> SizingPolicy")
+    def taught(self, history: list[SimulatedStep]) -> SizingPolicy:
+        """A fresh policy that has seen `history`."""
+        policy = self.make()
+        perform(policy, history)
+        return policy
 
     @prop(
         examples=30,
@@ -43,20 +47,16 @@ class PolicyEvidence(PropertySuite):
         """Batches far below the size, whose peaks are unknown, say nothing of larger ones: nothing that the
         passing of as many steps would not say."""
         assume(request.num_tokens >= share)
-        policy = self.make()
         request = replace(request, memory=None)
-        perform(policy, [*history, SimulatedStep(request=request, outcome="ran, peak unknown")])
+        policy = self.taught([*history, SimulatedStep(request=request, outcome="ran, peak unknown")])
         before = flight(deepcopy(policy), request)
         tokens = max(1, min(request.num_tokens, before) // share)
         small = replace(request, num_tokens=tokens, num_requests=1, longest_request=1, limit=None)
         untaught = deepcopy(policy)
         for step in range(steps):
             untaught.propose(replace(small, step=len(history) + 1 + step))
-        perform(
-            policy,
-            [SimulatedStep(request=small, outcome="ran, peak unknown")] * steps,
-            first=len(history) + 1,
-        )
+        taught = [SimulatedStep(request=small, outcome="ran, peak unknown")] * steps
+        perform(policy, taught, first=len(history) + 1)
         assert flight(policy, request) <= max(before, flight(untaught, request))
 
     @prop(examples=30, history=histories(4), request=requests(), factor=st.integers(1, 64))
@@ -64,8 +64,7 @@ class PolicyEvidence(PropertySuite):
         self, history: list[SimulatedStep], request: SizingRequest, factor: int
     ) -> None:
         """With the same history, units of more bytes give no larger size."""
-        policy = self.make()
-        perform(policy, history)
+        policy = self.taught(history)
         longer = replace(
             request,
             bytes_per_unit=request.bytes_per_unit * factor,
@@ -73,20 +72,12 @@ class PolicyEvidence(PropertySuite):
         )
         assert flight(deepcopy(policy), longer) <= flight(policy, request)
 
-    @prop(
-        examples=10,
-        fixed=st.integers(0, 1 << 20),
-        slope=st.integers(32, 1 << 16),
-        room=st.integers(4, 1 << 10),
-        workers=st.integers(1, 4),
-    )
+    @prop(examples=10, fixed=FIXED, slope=SLOPES, room=st.integers(4, 1 << 10), workers=WORKERS)
     def check_what_it_settles_on_has_run(self, fixed: int, slope: int, room: int, workers: int) -> None:
         """After a while the answer is a size that was tried and ran, never a bound that was only computed."""
-        device = MemoryDevice(
-            capacity=(fixed + slope * 256 * workers) * room, fixed=fixed, slope=slope, units=256 * workers,
-            workers=workers,
-        )  # fmt: skip
-        policy = self.make()
-        tried = {device.run(policy) for _ in range(60)}
-        assert device.run(policy) in tried
+        units = 256 * workers
+        capacity = (fixed + slope * units) * room
+        device = MemoryDevice(capacity=capacity, fixed=fixed, slope=slope, units=units, workers=workers)
+        *tried, last = device.run(self.make(), 61)
+        assert last in tried
         assert device.failures == 0

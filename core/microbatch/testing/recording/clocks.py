@@ -12,8 +12,6 @@ from collections.abc import Hashable
 
 from microbatch.testing.recording.trace import TraceEntry
 
-__all__ = ["Clock", "Clocks"]
-
 Clock = dict[int, int]
 """agent -> tick."""
 

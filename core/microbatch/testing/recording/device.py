@@ -15,8 +15,6 @@ from microbatch.testing.simulated.backend import SimulatedBackend
 from microbatch.testing.simulated.executor import EagerExecutor
 from microbatch.testing.simulated.memory import MemoryModel
 
-__all__ = ["RecordingBackend"]
-
 
 class RecordingBackend(SimulatedBackend):
     """A backend that keeps a trace. `identity` tells host threads apart where they are not real ones."""

@@ -15,8 +15,6 @@ from typing import Literal, NamedTuple
 
 from microbatch.turns.context import CURRENT
 
-__all__ = ["Access", "Kind", "Trace", "TraceEntry"]
-
 Kind = Literal[
     "launch", "record", "wait", "sync_stream", "sync_event", "sync_device", "alloc", "free", "host", "signal",
     "wait_host",

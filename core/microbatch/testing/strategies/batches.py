@@ -18,8 +18,6 @@ from microbatch.binding.rules import Layout, Rule
 from microbatch.cutting.slices import BatchShape
 from microbatch.testing.strategies.layouts import layouts
 
-__all__ = ["DrawnBatch", "arrays", "batch_shapes", "batches", "pytrees", "query_start_locs", "row_functions"]
-
 DTYPES = ("f4", "f8", "i8", "i4", "i2", "c8")
 
 

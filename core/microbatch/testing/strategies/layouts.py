@@ -19,8 +19,6 @@ from microbatch.binding.rules import (
     tokens,
 )
 
-__all__ = ["layouts"]
-
 OF_REQUESTS = (("seq_lens", seq_lens()), ("per_request", requests()), ("computed", computed_tokens()))
 """Fields that only a batch of tokens and requests has."""
 

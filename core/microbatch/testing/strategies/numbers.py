@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from microbatch.cutting.slices import UBatchSlice
 from microbatch.extend.records import FailureKind, MemoryReading, SizingRequest, StepReport
 
-__all__ = ["memory_readings", "memory_traces", "sizing_requests", "step_outcomes", "ubatch_slices"]
-
 MIB = 1 << 20
 
 
