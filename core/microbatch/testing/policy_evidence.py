@@ -22,6 +22,9 @@ from microbatch.testing.simulated_steps import (
     histories,
     perform,
     requests,
+    simulated_steps,
+    sizes_of,
+    units_in_flight,
 )
 
 
@@ -33,6 +36,38 @@ class PolicyEvidence(PolicySteps):
         policy = self.make()
         perform(policy, history)
         return policy
+
+    @prop(history=histories(), step=simulated_steps())
+    def check_a_failed_step_teaches_nothing(self, history: list[SimulatedStep], step: SimulatedStep) -> None:
+        """An error of the function says nothing about sizes."""
+        step = replace(step, outcome="error")
+        policy = self.taught(history)
+        other = deepcopy(policy)
+        perform(policy, [step], first=len(history))
+        other.propose(replace(step.request, step=len(history)))
+        probe = [SimulatedStep(request=step.request)]
+        assert perform(policy, probe, first=len(history) + 1) == perform(other, probe, first=len(history) + 1)
+
+    @prop(history=histories(), request=requests(), recovered=st.booleans())
+    def check_shrinks_below_a_failure(
+        self, history: list[SimulatedStep], request: SizingRequest, recovered: bool
+    ) -> None:
+        """Told that a step ran out of memory, it makes the next smaller: its parts, or what runs at a time.
+
+        It is told by `oom_sizes` in the report, whether the step then finished in smaller parts or failed.
+        """
+        policy = self.taught(history)
+        step = SimulatedStep(request=request, outcome="recovered" if recovered else "out of memory")
+        least = max(request.longest_request, -(-request.num_tokens // 256))
+        for number in range(len(history), len(history) + 3 * request.num_tokens.bit_length()):
+            (failed,) = perform(policy, [step], first=number)
+            size = max(sizes_of(request, failed))
+            if size <= least:
+                return
+            answer = deepcopy(policy).propose(request)
+            in_flight = units_in_flight(request, answer)
+            assert max(sizes_of(request, answer)) < size or in_flight < units_in_flight(request, failed)
+        raise AssertionError(f"after many failures parts are still of {size} units, and {least} would do")
 
     @prop(
         examples=30,

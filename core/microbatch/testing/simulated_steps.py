@@ -114,8 +114,8 @@ def report(step: SimulatedStep, answer: Proposal, number: int) -> StepReport:
     request = step.request
     sizes = sizes_of(request, answer)
     side = min(len(sizes), answer.workers or request.workers, request.workers)
-    flight = sum(sorted(sizes)[-side:])
     out_of_memory = step.outcome in ("recovered", "out of memory")
+    peak = step.fixed + step.slope * units_in_flight(request, answer)
     cut = len(sizes) > 1
     seconds = len(sizes) * step.overhead / side + request.num_tokens * step.pace
     return StepReport(
@@ -129,7 +129,7 @@ def report(step: SimulatedStep, answer: Proposal, number: int) -> StepReport:
         signature=request.signature,
         limit=max(answer.limit, request.longest_request) if cut and answer.limit else None,
         workers=side,
-        peak_bytes=step.fixed + step.slope * flight if step.outcome == "ran" else None,
+        peak_bytes=peak if step.outcome == "ran" else None,
         memory_before=request.memory,
         oom_sizes=(max(sizes),) if out_of_memory else (),
         failure={"out of memory": FailureKind.OOM, "error": FailureKind.OTHER}.get(step.outcome),
@@ -195,7 +195,7 @@ class MemoryDevice:
         step = SimulatedStep(request=request, fixed=self.fixed, slope=self.slope, overhead=1e-3)
         answer = policy.propose(request)
         made = report(step, answer, self.step)
-        flight = sum(sorted(made.sizes)[-made.workers :])
+        flight = units_in_flight(request, answer)
         if flight > self.fits:
             self.failures += 1
             made = report(replace(step, outcome="recovered"), answer, self.step)

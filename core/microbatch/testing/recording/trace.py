@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from microbatch.turns.context import CURRENT
 
 Kind = Literal[
-    "launch", "record", "wait", "sync_stream", "sync_event", "sync_device", "alloc", "free", "host", "signal",
+    "launch", "record", "wait", "sync_stream", "sync_event", "sync_device", "alloc", "host", "signal",
     "wait_host",
 ]  # fmt: skip
 """launch: work for a stream; alloc: a block comes to a stream; host: the host touches memory; signal and

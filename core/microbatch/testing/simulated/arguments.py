@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import optree
@@ -55,17 +55,13 @@ class NumpyCall:
         return self.function(*first, *self.args, **self.kwargs, **more)
 
     def _with(self, change: Callable[[Any], Any]) -> NumpyCall:
-        return replace(self, args=mapped(self.args, change), kwargs=mapped(self.kwargs, change))
-
-
-def is_device_array(value: object) -> TypeGuard[DeviceView]:
-    """Whether `value` is an array of a simulated device."""
-    return isinstance(value, DeviceView)
+        kwargs = {name: optree.tree_map(change, value) for name, value in self.kwargs.items()}
+        return replace(self, args=optree.tree_map(change, self.args), kwargs=kwargs)
 
 
 def device_arrays(values: Any) -> list[DeviceView]:
     """The device arrays in `values`."""
-    return [value for value in leaves(values) if is_device_array(value)]
+    return [value for value in optree.tree_leaves(values) if isinstance(value, DeviceView)]
 
 
 def as_views(result: Any, args: Any) -> Any:
@@ -81,31 +77,21 @@ def as_views(result: Any, args: Any) -> Any:
         complete = False
         return None
 
-    found = mapped(result, viewed)
+    found = optree.tree_map(viewed, result)
     return found if complete else None
 
 
-def leaves(values: Any) -> list[Any]:
-    """What is in nested tuples, lists and dicts."""
-    return optree.tree_leaves(values)
-
-
-def mapped(values: Any, function: Callable[[Any], Any]) -> Any:
-    """`function` on every leaf of nested tuples, lists and dicts."""
-    return optree.tree_map(function, values)
-
-
 def _viewed(value: Any) -> Any:
-    return value.view if is_device_array(value) else value
+    return value.view if isinstance(value, DeviceView) else value
 
 
 def _fetched(value: Any) -> Any:
-    return np.asarray(value) if is_device_array(value) else value
+    return np.asarray(value) if isinstance(value, DeviceView) else value
 
 
 def _operand(value: Any) -> Any:
     """What queued work may hold of an argument."""
-    if is_device_array(value):
+    if isinstance(value, DeviceView):
         return value.view
     if isinstance(value, np.ndarray):
         return value.copy()

@@ -52,11 +52,6 @@ class DeviceArray(NDArrayOperatorsMixin, DeviceView):
         """The view of the imaginary parts; zeros where the numbers have none."""
         return self.viewed(np.imag(self.view)) if self.dtype.kind == "c" else np.zeros_like(self)
 
-    @property
-    def flags(self) -> Any:
-        """As of NumPy: how the bytes lie."""
-        return self.view.flags
-
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return call_ufunc(self, ufunc, method, inputs, kwargs)
 

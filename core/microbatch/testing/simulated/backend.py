@@ -21,14 +21,13 @@ from microbatch.extend.protocols import StreamPurpose
 from microbatch.extend.records import FailureKind, MemoryReading
 from microbatch.testing.recording.trace import Trace
 from microbatch.testing.simulated.array import DeviceArray
-from microbatch.testing.simulated.block_view import BlockView, launch
+from microbatch.testing.simulated.block_view import BlockView, StagingArray, launch
 from microbatch.testing.simulated.capture import CaptureRefusedError
 from microbatch.testing.simulated.device import SimulatedDevice
 from microbatch.testing.simulated.executor import Executor
 from microbatch.testing.simulated.graphs import SimulatedGraph, capture_graph
 from microbatch.testing.simulated.launching import put
 from microbatch.testing.simulated.memory import DeviceMemory, MemoryModel
-from microbatch.testing.simulated.staging import StagingArray
 from microbatch.testing.simulated.streams import SimulatedEvent, SimulatedStream
 from microbatch.turns.context import CURRENT
 
@@ -164,9 +163,7 @@ class SimulatedBackend:
         """Nothing."""
         return nullcontext()
 
-    def worker_limits(self, workers: int) -> AbstractContextManager[None]:
-        """Nothing."""
-        return nullcontext()
+    worker_limits = parallel_limits
 
     def staging(self, shape: Sequence[int], like: Any) -> StagingArray:
         """A host buffer of poison."""

@@ -51,6 +51,7 @@ class BlockView:
     nbytes = property(attrgetter("view.nbytes"), doc="As of NumPy.")
     itemsize = property(attrgetter("view.itemsize"), doc="As of NumPy.")
     strides = property(attrgetter("view.strides"), doc="As of NumPy.")
+    flags = property(attrgetter("view.flags"), doc="As of NumPy.")
 
     def data_ptr(self) -> int:
         """The address of the first element, as of torch."""
@@ -100,6 +101,36 @@ class DeviceView(BlockView):
         self.owner.current().synchronize()
         self.touched("read", write=False)
         return self.view.copy()
+
+
+class StagingArray(BlockView):
+    """A host buffer that the device copies from and to while the host goes on, as pinned memory is.
+
+    Reading or writing one never waits. What the host finds in it before the copy is done is poison or the
+    data of an earlier copy, and what it writes too early is what the device gets.
+    """
+
+    __slots__ = ()
+
+    @property
+    def device(self) -> str:
+        """Where it is: on the host."""
+        return "cpu"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        self.touched("host read", write=False)
+        return self.view.astype(dtype or self.dtype, copy=True)
+
+    def __getitem__(self, key: Any) -> StagingArray:
+        return self.part(key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        part = self.part(key)
+        part.touched("host write", write=True)
+        part.view[...] = value
+
+    def __repr__(self) -> str:
+        return f"<staging buffer of {self.dtype} {self.shape} for {self.owner.name!r}>"
 
 
 def launch(

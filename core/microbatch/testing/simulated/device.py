@@ -31,7 +31,8 @@ class SimulatedDevice(StreamDevice):
         """Where its blocks come from."""
         self.lazy = lazy
         """Whether work runs after its launch, so that shapes of results must be known without it."""
-        self._captures = itertools.count()
+        self.captures = itertools.count()
+        """Numbers of captures."""
         self._lanes = itertools.count()
 
     def stream(self, purpose: str) -> SimulatedStream:
@@ -42,10 +43,6 @@ class SimulatedDevice(StreamDevice):
     def lane(self, purpose: str) -> SimulatedStream:
         """A new stream for `purpose`."""
         return self.named(f"{purpose} lane {next(self._lanes)}")
-
-    def next_capture(self) -> str:
-        """The name of a new capture."""
-        return f"capture {next(self._captures)}"
 
     def inside(self) -> str | None:
         """Name of the capture that the calling code is part of."""

@@ -63,7 +63,7 @@ def capture_graph(
     CaptureRefusedError where a stream that took part was not joined to the first one.
     """
     device.refuse_in_capture("begin another capture")
-    name = device.next_capture()
+    name = f"capture {next(device.captures)}"
     caller, origin, entry = device.current(), device.named(f"first of {name}"), device.event()
     capture = Capture(pool=pool, origin=origin.number)
     entry.record(caller)

@@ -12,36 +12,34 @@ from operator import setitem
 from typing import Any
 
 import numpy as np
+import optree
 
 from microbatch.errors import ArgumentTypeError
-from microbatch.testing.simulated.arguments import NumpyCall, is_device_array, leaves, mapped
+from microbatch.testing.simulated.arguments import NumpyCall
 from microbatch.testing.simulated.block_view import DeviceView, launch
 
 
 def launch_new(like: DeviceView, call: NumpyCall) -> Any:
     """Launch `call`; its results in new arrays."""
     device, reads, queued = like.owner, call.arrays(), call.queued()
-    if not (device.lazy or device.in_capture):
-        with np.errstate(all="ignore"):
-            values = queued()
-        outs, result = _new_like(like, values)
-        targets = [out.view for out in outs]
-        launch(device, lambda: _store(targets, values), reads, outs, call.label)
-        return result
+    now = not (device.lazy or device.in_capture)
     try:
-        shapes = queued.on_zeros()
+        with np.errstate(all="ignore"):
+            values = queued() if now else queued.on_zeros()
     except (np.linalg.LinAlgError, ZeroDivisionError):  # zeros are singular: only the values can tell
+        if now:
+            raise
         return upload(like, call.on_host())
-    outs, result = _new_like(like, shapes)
+    outs, result = _new_like(like, values)
     targets = [out.view for out in outs]
-    launch(device, lambda: _store(targets, queued()), reads, outs, call.label)
+    launch(device, lambda: _store(targets, values if now else queued()), reads, outs, call.label)
     return result
 
 
 def launch_into(call: NumpyCall, outs: Sequence[Any], device: str) -> Any:
     """Launch `call` with its results in `outs`, arrays of `device`."""
     for out in outs:
-        if not is_device_array(out):
+        if not isinstance(out, DeviceView):
             raise ArgumentTypeError(
                 f"out= of {call.label} is a {type(out).__name__}, not an array of {device!r}; "
                 "copy the result instead"
@@ -62,7 +60,7 @@ def launch_update(call: NumpyCall, target: Any) -> None:
 
     A trace is told that all of `target` is touched.
     """
-    if not is_device_array(target):
+    if not isinstance(target, DeviceView):
         call.on_host(target)
         return
     view, reads, queued = target.view, call.arrays(), call.queued()
@@ -82,7 +80,7 @@ def upload(like: DeviceView, values: Any) -> Any:
         put(made, value)
         return made
 
-    return mapped(values, on_device)
+    return optree.tree_map(on_device, values)
 
 
 def put(target: DeviceView, values: np.ndarray) -> None:
@@ -101,13 +99,13 @@ def _new_like(like: DeviceView, values: Any) -> tuple[list[DeviceView], Any]:
         outs.append(like.empty(like.owner, value.shape, value.dtype))
         return outs[-1]
 
-    result = mapped(values, new)
+    result = optree.tree_map(new, values)
     return outs, result
 
 
 def _store(targets: Sequence[np.ndarray], values: Any) -> None:
     """Write results to where they belong."""
-    found = [value for value in leaves(values) if isinstance(value, (np.ndarray, np.generic))]
+    found = [value for value in optree.tree_leaves(values) if isinstance(value, (np.ndarray, np.generic))]
     for target, value in zip(targets, found, strict=True):
         np.copyto(target, value)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -152,8 +151,12 @@ class StreamChecks(BackendChecks):
         """By the submit or by the next synchronize of that stream; then the stream works again."""
         backend = self.make_backend()
         stream, error = backend.stream("compute"), KeyError("row")
+
+        def work() -> None:
+            raise error
+
         with pytest.raises(KeyError) as caught:
-            stream.submit(_raising(error))
+            stream.submit(work)
             stream.synchronize()
         assert caught.value is error
         seen: list[int] = []
@@ -165,10 +168,3 @@ class StreamChecks(BackendChecks):
         if source is not target:
             backend.copy(target, source)
         self.add_one(target)
-
-
-def _raising(error: BaseException) -> Callable[[], None]:
-    def work() -> None:
-        raise error
-
-    return work
