@@ -14,9 +14,9 @@ import pytest
 DEVICES = ("recording", "adversarial")
 """Test devices that may be named too."""
 
-
 # A suite that fails shall say what was compared, as tests of one's own do.
-pytest.register_assert_rewrite("microbatch.testing.suites", "microbatch.testing.policies")
+for _module in ("suites", "policies", "policy_evidence", "policy_steps"):
+    pytest.register_assert_rewrite(f"microbatch.testing.{_module}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

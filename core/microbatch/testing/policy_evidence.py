@@ -58,7 +58,7 @@ class PolicyEvidence(PolicySteps):
         """
         policy = self.taught(history)
         step = SimulatedStep(request=request, outcome="recovered" if recovered else "out of memory")
-        least = max(request.longest_request, -(-request.num_tokens // 256))
+        size, least = request.num_tokens, max(request.longest_request, -(-request.num_tokens // 256))
         for number in range(len(history), len(history) + 3 * request.num_tokens.bit_length()):
             (failed,) = perform(policy, [step], first=number)
             size = max(sizes_of(request, failed))

@@ -79,17 +79,17 @@ def readings(draw: st.DrawFn) -> MemoryReading:
     )
 
 
-@st.composite
-def simulated_steps(draw: st.DrawFn) -> SimulatedStep:
+def simulated_steps() -> st.SearchStrategy[SimulatedStep]:
     """One drawn step."""
-    outcomes: list[Outcome] = ["ran", "ran", "ran, peak unknown", "recovered", "out of memory", "error"]
-    return SimulatedStep(
-        request=draw(requests()),
-        outcome=draw(st.sampled_from(outcomes)),
-        fixed=draw(st.integers(0, 1 << 30)),
-        slope=draw(st.integers(1, 1 << 24)),
-        overhead=draw(st.floats(0, 1e-2)),
-        pace=draw(st.floats(1e-9, 1e-3)),
+    outcomes = ["ran", "ran", "ran, peak unknown", "recovered", "out of memory", "error"]
+    return st.builds(
+        SimulatedStep,
+        request=requests(),
+        outcome=st.sampled_from(outcomes),
+        fixed=st.integers(0, 1 << 30),
+        slope=st.integers(1, 1 << 24),
+        overhead=st.floats(0, 1e-2),
+        pace=st.floats(1e-9, 1e-3),
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from microbatch.testing.adversarial.order import WorkOrder
-from microbatch.testing.simulated.executor import Mark, Work
+from microbatch.testing.simulated.executor import Executor, Mark, Work
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class _Item:
     after: Mark | None = None
 
 
-class LazyExecutor:
+class LazyExecutor(Executor):
     """Holds work back; safe from several host threads."""
 
     def __init__(self, order: WorkOrder, purpose_of: Callable[[int], str]) -> None:

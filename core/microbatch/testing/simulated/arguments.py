@@ -7,7 +7,7 @@ never the caller's array: an array that the caller drops is freed at once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,8 +55,9 @@ class NumpyCall:
         return self.function(*first, *self.args, **self.kwargs, **more)
 
     def _with(self, change: Callable[[Any], Any]) -> NumpyCall:
+        args = optree.tree_map(change, self.args)
         kwargs = {name: optree.tree_map(change, value) for name, value in self.kwargs.items()}
-        return replace(self, args=optree.tree_map(change, self.args), kwargs=kwargs)
+        return NumpyCall(function=self.function, args=args, kwargs=kwargs, label=self.label)
 
 
 def device_arrays(values: Any) -> list[DeviceView]:

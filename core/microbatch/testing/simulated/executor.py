@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 Work = Callable[[], object]
 
@@ -22,42 +21,23 @@ class Mark:
     """The error of that work."""
 
 
-class Executor(Protocol):
-    """Runs launched work, now or later."""
+class Executor:
+    """Runs work when it is launched: the order of the host, which is one legal order."""
 
     def launch(self, stream: int, work: Work) -> None:
         """Put `work` behind what was launched on `stream`."""
+        work()
 
     def mark(self, stream: int) -> Mark:
         """A point behind all that was launched on `stream` so far."""
+        return Mark(done=True)
 
     def wait(self, stream: int, mark: Mark) -> None:
         """Keep what is launched on `stream` later behind `mark`."""
 
     def poll(self, mark: Mark) -> bool:
         """Whether `mark` has been reached; asking again and again makes it so."""
-
-    def finish(self, mark: Mark) -> None:
-        """Run what must run to reach `mark`; raises the error of the work before it."""
-
-
-class EagerExecutor:
-    """Runs work when it is launched: the order of the host, which is one legal order."""
-
-    def launch(self, stream: int, work: Work) -> None:
-        """Run it."""
-        work()
-
-    def mark(self, stream: int) -> Mark:
-        """A point that has been reached."""
-        return Mark(done=True)
-
-    def wait(self, stream: int, mark: Mark) -> None:
-        """Nothing."""
-
-    def poll(self, mark: Mark) -> bool:
-        """Always."""
         return True
 
     def finish(self, mark: Mark) -> None:
-        """Nothing."""
+        """Run what must run to reach `mark`; raises the error of the work before it."""
