@@ -155,8 +155,10 @@ class SizingPolicy(Protocol):
     """Decides how large a ubatch may be. Sees numbers only; cannot break a step, only slow it."""
 
     def propose(self, request: SizingRequest) -> Proposal:
-        """Answer for one step; called once per step. A part that runs out of memory is halved without asking again."""
+        """Answer for one step; called once per step. A part that runs out of memory is halved without
+        asking again."""
         ...
 
     def observe(self, report: StepReport) -> None:
-        """Learn from a finished or failed step; `report.oom_sizes` are the attempts that ran out of memory."""
+        """Learn from a finished or failed step; `report.oom_sizes` are the attempts that ran out of
+        memory."""

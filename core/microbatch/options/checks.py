@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, SliceError, UnknownNameError, near_match
@@ -117,7 +118,7 @@ def size(name: str, value: Any) -> int:
 def increasing(name: str, value: Any) -> tuple[int, ...]:
     """Whole numbers from 1, sorted, each once."""
     try:
-        numbers = None if isinstance(value, (str, bytes, Mapping, Set)) else list(value)
+        numbers = None if isinstance(value, (str, bytes, Mapping, AbstractSet)) else list(value)
     except TypeError:
         numbers = None
     if numbers is None:

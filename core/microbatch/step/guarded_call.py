@@ -114,7 +114,8 @@ class GuardedCall:
     def _most(self, side: int) -> int:
         """Rows that each of `side` parts may have.
 
-        What the function holds for good and the result are taken off the budget; the rest is for rows in flight.
+        What the function holds for good and the result are taken off the budget; the rest is for rows in
+        flight.
         """
         watched, later = self._watched, self._later
         assert watched.mark is not None and later is not None
@@ -125,7 +126,8 @@ class GuardedCall:
         """The peak of the step above its start, None where it was hidden; a pilot knows the need per row."""
         peak, need = mark.peak() - mark.in_use, self._watched.need
         need.steps += 1
-        # the largest parts may have run at the same time, and the result grows with the batch, not with a part
+        # the largest parts may have run at the same time, and the result grows with the batch, not with a
+        # part
         flight = sum(sorted(sizes)[-max(1, workers) :])
         hidden = peak < HIDDEN * need.per_row * flight
         if not self._largest:

@@ -107,9 +107,18 @@ class MemoryGuard:
             if bound is None and mark is None:
                 return None
         return Watched(
-            need=need, peaks=peaks, mark=mark, budget=budget, rows=rows, size=size, flight=flight, bound=bound,
-            pilot=pilot, given_result=given_result, least=max(1, planned.batch.bytes_per_unit),
-        )  # fmt: skip
+            need=need,
+            peaks=peaks,
+            mark=mark,
+            budget=budget,
+            rows=rows,
+            size=size,
+            flight=flight,
+            bound=bound,
+            pilot=pilot,
+            given_result=given_result,
+            least=max(1, planned.batch.bytes_per_unit),
+        )
 
     def budget(self, planned: Planned) -> int:
         """Bytes the step may use above its start."""

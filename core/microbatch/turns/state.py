@@ -30,8 +30,6 @@ class UBatchState(enum.Enum):
     FAILED = "failed"
     """It raised, or was unwound because a sibling did."""
 
-    __hash__ = object.__hash__  # each state is one object; Enum's own hash is a Python call for each look-up
-
     # Each state is one object. Enum's own hash is a call of Python code, twice for each look at the table:
     # 0.1 us.
     __hash__ = object.__hash__

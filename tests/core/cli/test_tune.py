@@ -96,7 +96,8 @@ def test_texts_are_measured_in_padded_units(capsys: pytest.CaptureFixture[str]) 
 def test_a_part_is_measured_with_the_threads_of_one_worker(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With all threads of BLAS, on a busy machine a hundred times slower, a size would be chosen that runs otherwise."""
+    """With all threads of BLAS, on a busy machine a hundred times slower, a size would be chosen that runs
+    otherwise."""
     monkeypatch.setattr("microbatch.tuning.tune.usable_cores", lambda: 3)
     limited: list[tuple[str, int]] = []
 
