@@ -106,7 +106,7 @@ def test_a_loaded_model_is_less_sure(sizes: list[int]) -> None:
     [
         {"matrix": [[1.0]]},
         {"vector": [1.0]},
-        {"square": float("inf")},
+        {"count": float("inf")},
         {"count": -1},
         {"xs": [3, 1]},
         {"xs": [1.5, 2]},
