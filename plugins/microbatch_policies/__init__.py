@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from microbatch.extend.hookspecs import hookimpl
 from microbatch.extend.records import PolicyInfo
 
-__all__ = ["microbatch_register_policies"]
-
 _POLICIES = (
     ("auto", "auto:Auto", "memory model, then the fastest size that fits, pressure and graph sizes on top"),
     ("fixed", "fixed:Fixed", "always num_ubatches parts"),

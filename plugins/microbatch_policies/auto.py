@@ -19,8 +19,6 @@ from microbatch_policies.memory.memory_model import MemoryModel
 from microbatch_policies.pressure import Pressure
 from microbatch_policies.speed.throughput import Throughput
 
-__all__ = ["Auto"]
-
 NEAR = 0.02
 """How much slower than the fastest the size may be: memory is bounded already, so less than `throughput`."""
 

@@ -13,8 +13,6 @@ from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch_policies.option_checks import whole
 
-__all__ = ["LADDER", "Buckets"]
-
 LADDER = (1, 2, 4, *range(8, 257, 8), *range(272, 1025, 16))
 """vLLM's capture sizes; larger sizes are rounded down to a multiple of 16."""
 

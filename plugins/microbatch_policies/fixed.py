@@ -5,8 +5,6 @@ from __future__ import annotations
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch_policies.option_checks import whole
 
-__all__ = ["Fixed", "parts"]
-
 
 class Fixed:
     """Cut every batch into `num_ubatches` parts of equal size; None takes the configured count."""

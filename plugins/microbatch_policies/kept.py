@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-__all__ = ["KINDS", "own_state", "remember", "state_of"]
-
 KINDS = 256
 """Kinds of batches remembered; the oldest is forgotten first."""
 

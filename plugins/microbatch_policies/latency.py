@@ -16,8 +16,6 @@ from microbatch_policies.kept import KINDS, own_state, remember, state_of
 from microbatch_policies.memory.least_squares import LeastSquares, largest_within, quantile
 from microbatch_policies.option_checks import number
 
-__all__ = ["Latency"]
-
 USED = 0.92
 """Part of the deadline that is planned with."""
 FIRST_PARTS = 16

@@ -6,8 +6,6 @@ from typing import Any
 
 from microbatch.errors import ArgumentValueError
 
-__all__ = ["number", "whole"]
-
 
 def whole(policy: str, name: str, value: Any, least: int = 1) -> int:
     """A whole number of at least `least`; a bool or a float is none."""

@@ -17,8 +17,6 @@ from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch_policies.kept import own_state, state_of
 from microbatch_policies.option_checks import number
 
-__all__ = ["Pressure"]
-
 PROPORTIONAL = 2.0
 """Change of the logarithm of the size for each unit by which the pressure moved since the last step."""
 INTEGRAL = 1.0

@@ -10,8 +10,6 @@ from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch_policies.fixed import parts
 from microbatch_policies.option_checks import whole
 
-__all__ = ["Threshold"]
-
 
 class Threshold:
     """Cut into `num_ubatches` parts from `decode` or `prefill` tokens on; smaller batches run whole."""

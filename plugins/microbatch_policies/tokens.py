@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from microbatch.extend.records import Proposal, SizingRequest, StepReport
+from microbatch.extend.records import Proposal, SizingRequest, StepReport, unit_label
 from microbatch_policies.option_checks import whole
-
-__all__ = ["Tokens"]
 
 
 class Tokens:
@@ -22,7 +20,7 @@ class Tokens:
         """The budget, or the whole batch where it is smaller."""
         budget = self._max_tokens or request.max_tokens
         limit = max(1, min(budget, request.num_tokens))
-        return Proposal(limit=limit, reason=f"at most {budget} {request.unit} each", hard=True)
+        return Proposal(limit=limit, reason=f"at most {budget} {unit_label(request.unit)} each", hard=True)
 
     def observe(self, report: StepReport) -> None:
         """Nothing to learn."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from microbatch.extend.records import StepReport
+from microbatch.extend.records import StepReport, unit_label
 from microbatch.files.outputs import OutputFile
-from microbatch.tuning.report import unit_label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["WHOLE", "Allowed"]
-
 WHOLE = 1 << 20
 """The arm of the uncut batch; larger than any exponent."""
 

@@ -19,9 +19,6 @@ from microbatch_policies.speed.arms import WHOLE, Allowed
 from microbatch_policies.speed.constants import CLEAR, MOST_SIZES, PROMISING, SECOND_CHANCE
 from microbatch_policies.speed.size_search import SizeSearch
 
-__all__ = ["fewer_choice", "fewer_win", "ladder", "next_fewer"]
-
-
 Searches = Mapping[int, SizeSearch]
 """What was measured with fewer workers, by their number."""
 

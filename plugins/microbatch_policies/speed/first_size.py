@@ -17,8 +17,6 @@ from microbatch_policies.speed.constants import (
     TINY_BYTES,
 )
 
-__all__ = ["start_size"]
-
 
 def start_size(request: SizingRequest) -> int | None:
     """Units of the first parts to try; None to try the whole batch first."""

@@ -12,8 +12,6 @@ from microbatch.extend.records import Proposal, SizingRequest
 from microbatch_policies.buckets import round_down
 from microbatch_policies.speed.arms import WHOLE, Allowed
 
-__all__ = ["allowed_sizes", "proposal_for", "size_name", "workers_name"]
-
 
 def allowed_sizes(request: SizingRequest) -> Allowed:
     """What may be tried for this batch, below the limit of the policies before."""

@@ -31,8 +31,6 @@ from microbatch_policies.speed.constants import (
 )
 from microbatch_policies.speed.unimodal_search import next_exponent
 
-__all__ = ["SizeSearch"]
-
 
 class SizeSearch:
     """What is known of one kind of batch. Arms are exponents of two, or WHOLE; values, seconds per unit."""

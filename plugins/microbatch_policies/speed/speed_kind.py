@@ -13,8 +13,6 @@ from microbatch_policies.speed.constants import COLD, DRIFT, PATIENCE, RECENT, R
 from microbatch_policies.speed.fewer_workers import ladder
 from microbatch_policies.speed.size_search import SizeSearch
 
-__all__ = ["SpeedKind"]
-
 
 class SpeedKind:
     """One kind of batch: its search with all `workers`, and those with fewer of them."""

@@ -25,8 +25,6 @@ from microbatch_policies.speed.size_search import SizeSearch
 from microbatch_policies.speed.speed_kind import SpeedKind
 from microbatch_policies.speed.steady_seconds import steady_seconds
 
-__all__ = ["Throughput"]
-
 Key = tuple[str, int, int]
 """Signature, size class (bits of the number of units) and workers."""
 ANY = Allowed(low=0, high=62, whole=True)

@@ -20,8 +20,6 @@ from collections.abc import Callable, Iterator, Mapping
 
 from microbatch_policies.speed.constants import MOST, STRIDE
 
-__all__ = ["next_exponent"]
-
 
 def next_exponent(
     seconds: Mapping[int, float], low: int, high: int, refused: Callable[[int], bool]
