@@ -30,13 +30,13 @@ class Auto:
         self._memory = MemoryModel(risk=risk, share=share)
         self._speed = Throughput(near=NEAR)
         self._pressure = Pressure()
-        bounded: list[tuple[str, Any]] = [
-            ("memory-model", self._memory),
-            ("throughput", self._speed),
-            ("pressure", self._pressure),
-        ]
-        self._chain = Chain(bounded)
-        self._graphs = Chain([*bounded, ("buckets", Buckets())])
+        members: dict[str, Any] = {
+            "memory-model": self._memory,
+            "throughput": self._speed,
+            "pressure": self._pressure,
+        }
+        self._chain = Chain(list(members.items()))
+        self._graphs = Chain([*members.items(), ("buckets", Buckets())])
         self._request: SizingRequest | None = None
         self._answer = Proposal()
         self._report: StepReport | None = None

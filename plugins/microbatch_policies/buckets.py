@@ -34,9 +34,8 @@ class Buckets:
         base = max(1, min(request.num_tokens, request.limit or request.num_tokens))
         sizes = self._sizes or request.graph_sizes
         bucket = round_down(base, sizes or LADDER, beyond=None if sizes else 16)
-        if bucket == request.num_tokens:
-            return Proposal(limit=bucket, reason=f"the batch is a bucket of {bucket}")
-        return Proposal(limit=bucket, reason=f"rounded down to the bucket of {bucket}")
+        how = "the batch is a" if bucket == request.num_tokens else "rounded down to the"
+        return Proposal(limit=bucket, reason=f"{how} bucket of {bucket}")
 
     def observe(self, report: StepReport) -> None:
         """Nothing to learn."""
@@ -46,8 +45,6 @@ def round_down(size: int, sizes: Sequence[int], beyond: int | None = None) -> in
     """The largest of `sizes` (increasing) within `size`, or `size` below all of them; above all of them a
     multiple of `beyond`."""
     at = bisect_right(sizes, size)
-    if not at:
-        return size
     if beyond is not None and at == len(sizes):
         return size // beyond * beyond
-    return sizes[at - 1]
+    return sizes[at - 1] if at else size

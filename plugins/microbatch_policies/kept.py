@@ -16,7 +16,7 @@ Kind = TypeVar("Kind")
 def remember(kinds: dict[Key, Kind], key: Key, kind: Kind) -> Kind:
     """Add `kind`, and forget the oldest where there are too many."""
     kinds[key] = kind
-    while len(kinds) > KINDS:
+    if len(kinds) > KINDS:
         del kinds[next(iter(kinds))]
     return kind
 

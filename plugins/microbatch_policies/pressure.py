@@ -41,6 +41,7 @@ class Pressure:
         self._aim = (high + low) / 2
         self._last: float | None = None
         self._log = 0.0
+        """Logarithm of the share of the size that is allowed."""
         self.engaged = False
 
     def quiet(self, request: SizingRequest) -> bool:
@@ -56,7 +57,7 @@ class Pressure:
         base = max(1, min(request.num_tokens, request.limit or request.num_tokens))
         if self._log >= 0:
             return Proposal(limit=base)
-        limit = max(1, min(base, int(base * math.exp(self._log))))
+        limit = max(1, int(base * math.exp(self._log)))
         return Proposal(limit=limit, reason=f"memory pressure {pressure:.2f}", hard=True)
 
     def observe(self, report: StepReport) -> None:
@@ -72,18 +73,17 @@ class Pressure:
             self._last, self._log, self.engaged = None, 0.0, False
 
     def _turn(self, pressure: float) -> None:
-        """One step of the controller: `self._log` is the logarithm of the share of the size that is allowed.
+        """One step of the controller.
 
         A PI controller holds u = -P e - I sum(e), with the error e = pressure - aim. Its velocity form adds
         the change of u alone, du = -P (e - e before) - I e: there is no sum that grows while the size is at a
         bound (wind-up), and e - e before is how far the pressure moved.
         """
-        self.engaged = pressure >= self._low if self.engaged else pressure >= self._high
+        self.engaged = pressure >= (self._low if self.engaged else self._high)
+        change = MOST_UP
         if self.engaged:
             error = pressure - self._aim
             moved = pressure - (self._aim if self._last is None else self._last)
             change = 0.0 if abs(error) < DEAD else -PROPORTIONAL * moved - INTEGRAL * error
-        else:
-            change = MOST_UP if self._log < 0 else 0.0
         self._last = pressure
         self._log = max(LEAST, min(0.0, self._log + max(MOST_DOWN, min(MOST_UP, change))))

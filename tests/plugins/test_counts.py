@@ -6,9 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.extend.records import SizingRequest
-from microbatch_policies.fixed import Fixed
-from microbatch_policies.threshold import Threshold
-from microbatch_policies.tokens import Tokens
+from microbatch_policies.counts import Fixed, Threshold, Tokens
 
 
 def request(num_tokens: int, **fields: object) -> SizingRequest:

@@ -181,7 +181,8 @@ def _inverse(matrix: Floats) -> Floats:
     sizes = np.sqrt(matrix.diagonal())  # columns differ by many orders of magnitude
     scales = np.outer(sizes, sizes)
     scales[scales == 0] = 1.0
-    return np.linalg.inv(matrix / scales + RIDGE * np.eye(len(matrix))) / scales
+    scaled: Floats = np.linalg.inv(matrix / scales + RIDGE * np.eye(len(matrix)))
+    return scaled / scales
 
 
 def _pair(value: Any) -> tuple[int, int]:
