@@ -17,40 +17,37 @@ from microbatch_policies.speed.size_search import SizeSearch
 class SpeedKind:
     """One kind of batch: its search with all `workers`, and those with fewer of them."""
 
-    __slots__ = ("age", "calls", "expected", "fewer", "patience", "recent", "recheck", "search")
-
     def __init__(
         self, search: SizeSearch, workers: int, fewer: Mapping[int, SizeSearch] | None = None
     ) -> None:
         self.search = search
-        self.fewer = {count: SizeSearch(search.start) for count in ladder(workers)}
-        self.fewer.update(fewer or {})
+        self.fewer = {count: SizeSearch(search.start) for count in ladder(workers)} | dict(fewer or {})
         self.calls = 0
-        self.age = 0
-        self.recheck = RECHECK
-        self.patience = PATIENCE
         self.expected = 0.0
-        self.recent = 0.0
+        self._recent = 0.0
+        self._age = 0
+        self._recheck = RECHECK
+        self._patience = PATIENCE
 
     def settle(self, seconds_per_unit: float) -> None:
         """The search has ended with a size that takes so long."""
-        self.expected = self.recent = seconds_per_unit
-        self.age = 0
+        self.expected = self._recent = seconds_per_unit
+        self._age = 0
 
     def look(self, seconds_per_unit: float) -> Literal["settled", "due", "moved"]:
         """Take note of a settled step: whether all is as it was, or the times must be looked at again."""
-        self.age += 1
-        self.recent += RECENT * (seconds_per_unit - self.recent)
+        self._age += 1
+        self._recent += RECENT * (seconds_per_unit - self._recent)
         # outside 1 / DRIFT to DRIFT times the settled time
-        moved = not self.expected <= self.recent * DRIFT <= self.expected * DRIFT * DRIFT
-        if moved and self.age >= self.patience:
+        moved = not self.expected <= self._recent * DRIFT <= self.expected * DRIFT * DRIFT
+        if moved and self._age >= self._patience:
             return "moved"
-        return "due" if self.age >= self.recheck else "settled"
+        return "due" if self._age >= self._recheck else "settled"
 
     def start_again(self) -> None:
         """Forget the times: they hold no more."""
-        self.age = 0
-        self.patience *= 2
+        self._age = 0
+        self._patience *= 2
         for search in (self.search, *self.fewer.values()):
             search.forget()
 
@@ -61,9 +58,7 @@ class SpeedKind:
         though by less than four times. Its only time may have been a bad one, and one such step in 256 costs
         at most 1.6 %.
         """
-        again = self.recheck > RECHECK
-        self.age = 0
-        self.recheck *= 4
+        again, self._recheck, self._age = self._recheck > RECHECK, self._recheck * 4, 0
         self.search.recheck()
         for fewer in self.fewer.values():
             slower = min(map(fewer.value, fewer.arms), default=0.0) / self.expected
