@@ -10,14 +10,15 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from microbatch.errors import ArgumentValueError
-from microbatch.extend.records import Proposal, SizingRequest, StepReport
+from microbatch.extend.records import Proposal, SizingRequest
+from microbatch_policies.kept import KeepsNothing
 from microbatch_policies.option_checks import whole
 
 LADDER = (1, 2, 4, *range(8, 257, 8), *range(272, 1025, 16))
 """vLLM's capture sizes; larger sizes are rounded down to a multiple of 16."""
 
 
-class Buckets:
+class Buckets(KeepsNothing):
     """Rounds the limit of the policies before it (or the batch) down to one of `sizes`.
 
     Without `sizes` these are the captured sizes, and where there are none, vLLM's ladder. Batches that are
@@ -36,9 +37,6 @@ class Buckets:
         bucket = round_down(base, sizes or LADDER, beyond=None if sizes else 16)
         how = "the batch is a" if bucket == request.num_tokens else "rounded down to the"
         return Proposal(limit=bucket, reason=f"{how} bucket of {bucket}")
-
-    def observe(self, report: StepReport) -> None:
-        """Nothing to learn."""
 
 
 def round_down(size: int, sizes: Sequence[int], beyond: int | None = None) -> int:

@@ -5,11 +5,12 @@ Invariant: for one request and one configuration there is one answer.
 
 from __future__ import annotations
 
-from microbatch.extend.records import Proposal, SizingRequest, StepReport, unit_label
+from microbatch.extend.records import Proposal, SizingRequest, unit_label
+from microbatch_policies.kept import KeepsNothing
 from microbatch_policies.option_checks import whole
 
 
-class Fixed:
+class Fixed(KeepsNothing):
     """Cut every batch into `num_ubatches` parts of equal size; None takes the configured count."""
 
     def __init__(self, num_ubatches: int | None = None) -> None:
@@ -25,16 +26,13 @@ class Fixed:
             self._last = (request.num_tokens, count, answer)
         return answer
 
-    def observe(self, report: StepReport) -> None:
-        """Nothing to learn."""
 
-
-class Threshold:
+class Threshold(KeepsNothing):
     """Cut into `num_ubatches` parts from `decode` or `prefill` tokens on; smaller batches run whole.
 
     The defaults are those of vLLM's dual-batch overlap (`dbo_decode_token_threshold` 32,
-    `dbo_prefill_token_threshold` 512). A batch of exactly the threshold is split, as in its code (its help text
-    says "greater than").
+    `dbo_prefill_token_threshold` 512). A batch of exactly the threshold is split, as in its code (its help
+    text says "greater than").
     """
 
     def __init__(self, decode: int = 32, prefill: int = 512) -> None:
@@ -46,16 +44,12 @@ class Threshold:
         least, kind = (self._decode, "decode") if request.decode else (self._prefill, "prefill")
         if request.num_tokens >= least:
             return _parts(request, request.num_ubatches)
-        return Proposal(
-            split=False, reason=f"{request.num_tokens} tokens, below the {kind} threshold {least}"
-        )
-
-    def observe(self, report: StepReport) -> None:
-        """Nothing to learn."""
+        reason = f"{request.num_tokens} tokens, below the {kind} threshold {least}"
+        return Proposal(split=False, reason=reason)
 
 
-class Tokens:
-    """At most `max_tokens` units in one ubatch (rows, tokens, or padded units); None takes the configured budget.
+class Tokens(KeepsNothing):
+    """At most `max_tokens` rows, tokens or padded units in one ubatch; None takes the configured budget.
 
     The bound is hard: another policy of the chain cannot ask to run a larger batch whole. A request that is
     longer than the budget runs alone (the planner sees to it).
@@ -69,9 +63,6 @@ class Tokens:
         budget = self._max_tokens or request.max_tokens
         limit = max(1, min(budget, request.num_tokens))
         return Proposal(limit=limit, reason=f"at most {budget} {unit_label(request.unit)} each", hard=True)
-
-    def observe(self, report: StepReport) -> None:
-        """Nothing to learn."""
 
 
 def _parts(request: SizingRequest, count: int) -> Proposal:

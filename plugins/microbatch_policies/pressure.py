@@ -35,9 +35,8 @@ class Pressure:
     def __init__(self, high: float = 0.85, low: float = 0.65) -> None:
         self._high, self._low = number("pressure", "high", high, 1), number("pressure", "low", low, 1)
         if low >= high:
-            raise ArgumentValueError(
-                f"policy 'pressure' got low={low!r}, high={high!r}; give a low below high"
-            )
+            got = f"low={low!r}, high={high!r}"
+            raise ArgumentValueError(f"policy 'pressure' got {got}; give a low below high")
         self._aim = (high + low) / 2
         self._last: float | None = None
         self._log = 0.0

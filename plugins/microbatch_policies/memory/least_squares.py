@@ -50,7 +50,7 @@ class Fit:
 
     def bound(self, x: float, total: float) -> float:
         """What y exceeds with the given risk only."""
-        # y + t s sqrt(y^2 + u' A^-1 u): noise grows with y (weights are 1 / y^2), and the fit has its own variance
+        # y + t s sqrt(y^2 + u' A^-1 u): noise grows with y (weights are 1 / y^2), the fit has its own variance
         (at, rise, curve), (v0, v1, v2, v3, v4) = self._polynomials(total)
         y = at + (rise + curve * x) * x
         own = v0 + (v1 + (v2 + (v3 + v4 * x) * x) * x) * x
@@ -99,7 +99,7 @@ class LeastSquares:
             self.scale = float(x)
             self.xs, self.totals = (x, x), (total, total)
         u, v = x / self.scale, total / self.scale
-        # weighted normal equations: A = sum of w u u', b = sum of w u y, each older term times `keep` once more
+        # normal equations: A = sum of u u' / y^2, b = sum of u / y, each older term times `keep` once more
         row, keep = np.array([1.0, u, v, u * u]) / y, self._forgetting
         self.matrix = self.matrix * keep + np.outer(row, row)
         self.vector = self.vector * keep + row
@@ -159,15 +159,13 @@ class LeastSquares:
         made.xs, made.totals = _pair(data["xs"]), _pair(data["totals"])
         shaped = made.matrix.shape == (COLUMNS, COLUMNS) and made.vector.shape == (COLUMNS,)
         finite = np.isfinite([*made.matrix.flat, *made.vector.flat, made.count, made.scale]).all()
-        if not (
-            shaped and finite and min(made.matrix.diagonal()) >= 0 and made.count >= 0 and made.scale >= 0
-        ):
+        if not (shaped and finite and min(made.count, made.scale, *made.matrix.diagonal()) >= 0):
             raise ValueError("the sums are not four columns of finite numbers")
         return made
 
 
 def largest_within(budget: float, most: int, cost: Callable[[int], float]) -> int:
-    """The largest size up to `most` whose cost, which never falls, is within `budget`; 0 if not even that of 1 is."""
+    """The largest size up to `most` whose cost, which never falls, is within `budget`; 0 if none is."""
     return most if cost(most) <= budget else bisect_right(range(1, most), budget, key=cost)
 
 
@@ -181,8 +179,8 @@ def _inverse(matrix: Floats) -> Floats:
     sizes = np.sqrt(matrix.diagonal())  # columns differ by many orders of magnitude
     scales = np.outer(sizes, sizes)
     scales[scales == 0] = 1.0
-    scaled: Floats = np.linalg.inv(matrix / scales + RIDGE * np.eye(len(matrix)))
-    return scaled / scales
+    inverse: Floats = np.linalg.inv(matrix / scales + RIDGE * np.eye(len(matrix))) / scales
+    return inverse
 
 
 def _pair(value: Any) -> tuple[int, int]:

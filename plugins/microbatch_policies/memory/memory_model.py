@@ -28,9 +28,9 @@ class MemoryModel:
     """
 
     def __init__(self, risk: float = 0.01, share: float = 0.95, forgetting: float = 0.99) -> None:
-        self._risk = number("memory-model", "risk", risk, 0.49)
         self._share = number("memory-model", "share", share, 1.0)
-        self._forgetting = number("memory-model", "forgetting", forgetting, 1.0)
+        fading = number("memory-model", "forgetting", forgetting, 1.0)
+        self._of_kinds = (number("memory-model", "risk", risk, 0.49), fading)
         self._kinds: dict[str, MemoryKind] = {}
         self._side = 0
         self._budget: float | None = None
@@ -120,7 +120,7 @@ class MemoryModel:
 
     def _kind(self, signature: str) -> MemoryKind:
         known = self._kinds.get(signature)
-        return known or remember(self._kinds, signature, MemoryKind(self._risk, self._forgetting))
+        return known or remember(self._kinds, signature, MemoryKind(*self._of_kinds))
 
     def state(self) -> Mapping[str, Any]:
         """The sums of each signature."""
@@ -129,10 +129,8 @@ class MemoryModel:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take them back, four times as unsure. Raises ValueError, nothing changed, for foreign state."""
         with own_state("memory-model", state):
-            self._kinds = {
-                str(signature): MemoryKind.from_json(data, self._risk, self._forgetting)
-                for signature, data in list(state["kinds"].items())[-KINDS:]
-            }
+            kinds = list(state["kinds"].items())[-KINDS:]
+            self._kinds = {str(key): MemoryKind.from_json(data, *self._of_kinds) for key, data in kinds}
         self._late = None
 
 

@@ -39,7 +39,7 @@ class Allowed:
 def allowed_arms(request: SizingRequest) -> Allowed:
     """What may be tried for this batch, below the limit of the policies before."""
     units = max(1, request.num_tokens)
-    # least: room for the longest request, and at most 2^14 parts; largest: one part for each worker, at least two
+    # least: room for the longest request, at most 2^14 parts; largest: one part for each worker, at least two
     low = max((request.longest_request - 1).bit_length(), (units >> 14).bit_length())
     high = max(low, (-(-units // max(2, request.workers)) - 1).bit_length())
     bound = units if request.limit is None else request.limit

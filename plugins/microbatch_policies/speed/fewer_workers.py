@@ -85,7 +85,7 @@ def _next_arm(search: SizeSearch, fewer: SizeSearch, allowed: Allowed) -> int | 
         cold = WHOLE not in search.arms and len(known) == len(fewer.arms[best]) == 1
         again = fewer.doubtful(best, limit) or (cold and fewer.value(best) <= SECOND_CHANCE * limit)
         return best if again and not fewer.refused(best) else None
-    # 3. otherwise neighbours that may have been cold, then neighbours not yet measured, then the best a second time
+    # 3. otherwise neighbours that may have been cold, then those not yet measured, then the best once more
     cold_one = fewer.second_chance(allowed)
     if cold_one is not None:
         return cold_one

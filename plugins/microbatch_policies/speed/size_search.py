@@ -1,8 +1,8 @@
 """Find the smallest size within 5 % of the fastest, on a grid of powers of two, from few measurements.
 
 Seconds per unit first fall with the size (each part has a fixed cost), then are flat, and then rise (caches
-are too small), so at most 8 sizes need to be measured. The whole batch is an arm of its own: it runs without a
-schedule, so the times of parts do not tell its time.
+are too small), so at most 8 sizes need to be measured. The whole batch is an arm of its own: it runs without
+a schedule, so the times of parts do not tell its time.
 
 Invariant: `choice` names only arms that were measured. Rejected: golden section that keeps what it once
 compared (one noisy comparison throws the best half away for good), bandits (they never stop paying for bad

@@ -6,28 +6,55 @@ have moved for good. The noise of one step moves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
-from microbatch_policies.speed.constants import COLD, DRIFT, PATIENCE, RECENT, RECHECK
-from microbatch_policies.speed.fewer_workers import ladder
+from microbatch.extend.records import StepReport
+from microbatch_policies.speed.arms import WHOLE, Allowed
+from microbatch_policies.speed.constants import COLD, DRIFT, PATIENCE, RECENT, RECHECK, SHORT, TINY_STEP, WARM
+from microbatch_policies.speed.fewer_workers import fewer_win, ladder, next_fewer
 from microbatch_policies.speed.size_search import SizeSearch
+from microbatch_policies.speed.steady_seconds import steady_seconds
 
 
 class SpeedKind:
     """One kind of batch: its search with all `workers`, and those with fewer of them."""
 
-    def __init__(
-        self, search: SizeSearch, workers: int, fewer: Mapping[int, SizeSearch] | None = None
-    ) -> None:
-        self.search = search
-        self.fewer = {count: SizeSearch(search.start) for count in ladder(workers)} | dict(fewer or {})
-        self.calls = 0
+    def __init__(self, start: int, workers: int) -> None:
+        self.search = SizeSearch(start)
+        self.fewer = {count: SizeSearch(start) for count in ladder(workers)}
+        self._calls = 0
         self.expected = 0.0
         self._recent = 0.0
         self._age = 0
         self._recheck = RECHECK
         self._patience = PATIENCE
+
+    def next_arm(self, units: int, workers: int, allowed: Allowed) -> tuple[int | None, int | None]:
+        """What to measure next, None once enough is known; and with how many workers, None for all."""
+        search = self.search
+        if search.start == WHOLE and WHOLE in search.arms and search.value(WHOLE) * units < TINY_STEP:
+            return None, None
+        arm = search.next_arm(allowed, units, repeat=False)
+        # steps too short to tell are left to all workers
+        if arm is None and search.arms and min(map(search.value, search.arms)) * units >= SHORT:
+            fewer = next_fewer(search, self.fewer, workers, allowed)
+            if fewer is not None:
+                return fewer[1], fewer[0]
+        if arm is None and not fewer_win(search, self.fewer, allowed):
+            arm = search.next_arm(allowed, units)
+        return arm, None
+
+    def learn(self, arm: int, fewer: int | None, limit: int | None, report: StepReport) -> None:
+        """Record the time of the arm, or that another size than `limit` or more workers than `fewer` ran."""
+        search = self.search if fewer is None else self.fewer[fewer]
+        too_many = fewer is not None and report.workers > fewer
+        if too_many or (report.limit if report.split else None) != (None if arm == WHOLE else limit):
+            search.refuse(arm)
+            return
+        self._calls += 1
+        if self._calls > 1 or report.seconds >= WARM:
+            units = max(1, report.num_tokens)
+            search.record(arm, report.seconds / units, steady_seconds(report) / units)
 
     def settle(self, seconds_per_unit: float) -> None:
         """The search has ended with a size that takes so long."""
@@ -78,4 +105,7 @@ class SpeedKind:
         fewer = {count: SizeSearch.from_json(one) for count, one in (rest[0] if rest else [])}
         if not set(fewer) <= set(ladder(workers)):
             raise ValueError(f"{sorted(fewer)!r} are not numbers of workers below {workers}")
-        return cls(SizeSearch.from_json(search), workers, fewer)
+        made = cls(search["start"], workers)
+        made.search = SizeSearch.from_json(search)
+        made.fewer |= fewer
+        return made

@@ -18,12 +18,10 @@ from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch_policies.kept import KINDS, own_state, remember, state_of
 from microbatch_policies.option_checks import number
 from microbatch_policies.speed.arms import WHOLE, Allowed, allowed_arms, arm_name, proposal_for
-from microbatch_policies.speed.constants import ANSWERS, GAIN, MOST_NEAR, NEAR, SHORT, TINY_STEP, WARM
-from microbatch_policies.speed.fewer_workers import fewer_choice, fewer_win, next_fewer
+from microbatch_policies.speed.constants import ANSWERS, GAIN, MOST_NEAR, NEAR
+from microbatch_policies.speed.fewer_workers import fewer_choice
 from microbatch_policies.speed.first_size import start_size
-from microbatch_policies.speed.size_search import SizeSearch
 from microbatch_policies.speed.speed_kind import SpeedKind
-from microbatch_policies.speed.steady_seconds import steady_seconds
 
 Key = tuple[str, int, int]
 """Signature, size class (bits of the number of units) and workers."""
@@ -36,7 +34,7 @@ class Answer:
     """What was answered, and what for."""
 
     proposal: Proposal
-    """The answer itself."""
+    """The size, and why."""
     kind: SpeedKind
     """The kind of the batch."""
     limit: int | None
@@ -85,7 +83,7 @@ class Throughput:
         elif asked.arm is None:
             self.rest(asked.kind, report)
         else:
-            _learn(asked, asked.arm, report)
+            asked.kind.learn(asked.arm, asked.fewer, asked.proposal.limit, report)
 
     def rest(self, kind: SpeedKind, report: StepReport) -> bool:
         """Learn the time of one more settled step; False where all times must be looked at again."""
@@ -102,9 +100,8 @@ class Throughput:
 
     def state(self) -> Mapping[str, Any]:
         """Seconds per unit of each kind and size."""
-        return state_of(
-            "throughput", kinds=[[list(key), *kind.as_json()] for key, kind in self._kinds.items()]
-        )
+        kinds = [[list(key), *kind.as_json()] for key, kind in self._kinds.items()]
+        return state_of("throughput", kinds=kinds)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take times back; each close contender is measured again. Raises ValueError for foreign state."""
@@ -118,26 +115,18 @@ class Throughput:
         self._asked = self.at_rest = None
 
     def _measure(self, request: SizingRequest) -> Answer:
-        """The next answer to learn from; the settled one where enough is known."""
-        kind, allowed = self._kind(request), allowed_arms(request)
-        arm, fewer = _next_arm(kind, request, allowed)
-        if arm is None:
-            return self._settle(kind, request, allowed)
-        proposal = proposal_for(arm, request, f"measuring {arm_name(arm, request.unit, fewer)}", fewer)
-        return Answer(
-            proposal=proposal, kind=kind, limit=request.limit, allowed=allowed, arm=arm, fewer=fewer
-        )
-
-    def _settle(self, kind: SpeedKind, request: SizingRequest, allowed: Allowed) -> Answer:
-        proposal = self._fastest(kind, request, allowed)
-        if proposal is None:
-            arm = min(max(kind.search.start, allowed.low), allowed.high) if allowed.whole else allowed.high
-            proposal = proposal_for(arm, request, "no measured size may run")
-            return Answer(proposal=proposal, kind=kind, limit=request.limit, allowed=allowed)
-        if len(self._settled) >= ANSWERS:
-            self._settled.clear()
-        answer = Answer(proposal=proposal, kind=kind, limit=request.limit, allowed=allowed)
-        self._settled[request.signature, request.num_tokens, request.workers] = answer
+        """The next answer to learn from; once enough is known the settled one, which is remembered."""
+        kind, allowed, limit = self._kind(request), allowed_arms(request), request.limit
+        arm, fewer = kind.next_arm(request.num_tokens, request.workers, allowed)
+        if arm is not None:
+            proposal = proposal_for(arm, request, f"measuring {arm_name(arm, request.unit, fewer)}", fewer)
+        else:
+            proposal = self._fastest(kind, request, allowed) or _unmeasured(kind, request, allowed)
+        answer = Answer(proposal=proposal, kind=kind, limit=limit, allowed=allowed, arm=arm, fewer=fewer)
+        if arm is None and kind.search.choice(allowed) is not None:
+            if len(self._settled) >= ANSWERS:
+                self._settled.clear()
+            self._settled[request.signature, request.num_tokens, request.workers] = answer
         return answer
 
     def _fastest(self, kind: SpeedKind, request: SizingRequest, allowed: Allowed) -> Proposal | None:
@@ -159,18 +148,12 @@ class Throughput:
     def _kind(self, request: SizingRequest) -> SpeedKind:
         key = (request.signature, request.num_tokens.bit_length(), request.workers)
         known = self._kinds.get(key)
-        if known is not None:
-            return known
-        search = SizeSearch(self._start(key, request))
-        return remember(self._kinds, key, SpeedKind(search, request.workers))
+        return known or remember(self._kinds, key, SpeedKind(self._start(key, request), request.workers))
 
     def _start(self, key: Key, request: SizingRequest) -> int:
         """What the nearest size class of the same signature settled on, else what the bytes say."""
-        near = min(
-            (other for other in self._kinds if other[::2] == key[::2]),
-            key=lambda other: abs(other[1] - key[1]),
-            default=None,
-        )
+        alike = (other for other in self._kinds if other[::2] == key[::2])
+        near = min(alike, key=lambda other: abs(other[1] - key[1]), default=None)
         arm = None if near is None else self._kinds[near].search.choice(ANY)
         if arm is not None and arm != WHOLE:
             return arm
@@ -189,34 +172,6 @@ class Throughput:
         self.at_rest = None
 
 
-def _next_arm(
-    kind: SpeedKind, request: SizingRequest, allowed: Allowed
-) -> tuple[int, int | None] | tuple[None, None]:
-    """What to measure next, and with how many workers where these are fewer; None once enough is known."""
-    search, units = kind.search, request.num_tokens
-    if search.start == WHOLE and WHOLE in search.arms and search.value(WHOLE) * units < TINY_STEP:
-        return None, None
-    arm = search.next_arm(allowed, units, repeat=False)
-    if arm is not None:
-        return arm, None
-    # steps too short to tell are left to all workers
-    if search.arms and min(map(search.value, search.arms)) * units >= SHORT:
-        fewer = next_fewer(search, kind.fewer, request.workers, allowed)
-        if fewer is not None:
-            return fewer[1], fewer[0]
-    arm = None if fewer_win(search, kind.fewer, allowed) else search.next_arm(allowed, units)
-    return (None, None) if arm is None else (arm, None)
-
-
-def _learn(asked: Answer, arm: int, report: StepReport) -> None:
-    """Record the time of the arm, or that another size or more workers ran."""
-    kind, fewer, limit = asked.kind, asked.fewer, asked.proposal.limit
-    search = kind.search if fewer is None else kind.fewer[fewer]
-    ran, too_many = report.limit if report.split else None, fewer is not None and report.workers > fewer
-    if ran != (None if arm == WHOLE else limit) or too_many:
-        search.refuse(arm)
-        return
-    kind.calls += 1
-    if kind.calls > 1 or report.seconds >= WARM:
-        units = max(1, report.num_tokens)
-        search.record(arm, report.seconds / units, steady_seconds(report) / units)
+def _unmeasured(kind: SpeedKind, request: SizingRequest, allowed: Allowed) -> Proposal:
+    arm = min(max(kind.search.start, allowed.low), allowed.high) if allowed.whole else allowed.high
+    return proposal_for(arm, request, "no measured size may run")

@@ -41,12 +41,12 @@ def next_exponent(
     for gap, other, sign in sides:
         wanted = gap // 2 if best + gap * sign in known else STRIDE
         for distance in sorted(range(1, gap), key=lambda distance: abs(distance - wanted)):
-            # enough sizes are left whichever turns out better: the new one (gap left beyond it) or the best so far
+            # enough sizes are left whichever turns out better: the new one (gap beyond it) or the best so far
             enough = _enough(gap - distance, distance, left) and _enough(distance, other, left)
             if enough and not refused(best + distance * sign):
                 return best + distance * sign
-    # Else a stride towards a side where nothing was measured yet, even if more than `MOST` sizes are needed then:
-    # times that were measured elsewhere use sizes up and cost no steps.
+    # Else a stride towards a side where nothing was measured yet, even if more than `MOST` sizes are needed
+    # then: times that were measured elsewhere use sizes up and cost no steps.
     open_sides = [side for side in sides if side[0] > 1 and best + side[0] * side[2] not in known]
     strides = [best + min(STRIDE, gap - 1) * sign for gap, _, sign in open_sides]
     return next((arm for arm in strides if not refused(arm)), None)
