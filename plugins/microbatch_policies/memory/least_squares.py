@@ -50,7 +50,7 @@ class Fit:
 
     def bound(self, x: float, total: float) -> float:
         """What y exceeds with the given risk only."""
-        # y + t s sqrt(y^2 + u' A^-1 u): noise grows with y (weights are 1 / y^2), the fit has its own variance
+        # y + t s sqrt(y^2 + u' A^-1 u): noise grows with y, and the fit has its own variance
         (at, rise, curve), (v0, v1, v2, v3, v4) = self._polynomials(total)
         y = at + (rise + curve * x) * x
         own = v0 + (v1 + (v2 + (v3 + v4 * x) * x) * x) * x

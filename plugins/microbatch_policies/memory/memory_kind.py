@@ -101,7 +101,7 @@ class MemoryKind:
         if not self.model.count:
             return float(total * self._assumed(bytes_per_unit))
         ratio = total / max(1, self.model.xs[1])
-        # Beyond what was seen, peaks are taken to grow in proportion; from TRUST times that on, as the square.
+        # Beyond what was seen, peaks are taken to grow in proportion, from TRUST times that on as the square.
         beyond = self._peak * max(1.0, ratio if ratio <= tuned.TRUST else ratio * ratio)
         fit = self.fit
         if fit is None:

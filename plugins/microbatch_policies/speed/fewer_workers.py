@@ -31,22 +31,15 @@ def ladder(workers: int) -> tuple[int, ...]:
 def next_fewer(search: SizeSearch, fewer: Searches, workers: int, allowed: Allowed) -> tuple[int, int] | None:
     """(workers, exponent) to measure next, None when enough is known; `search` is that of all workers.
 
-    `fewer` has a search for each number of the ladder.
+    `fewer` has a search for each number of the ladder, in its order.
     """
-    counts = ladder(workers)
-    if not counts:
+    if workers < 2:
         return None
-    alone = _next_arm(search, fewer[1], allowed)
-    if alone is not None:
-        return 1, alone
-    known = {workers: search, **{count: fewer[count] for count in counts}}
+    known = {workers: search, **fewer}
     best = min(known, key=lambda count: _least(known[count], allowed))
-    for count in (best, *beside(list(known), best)):
-        rival = search if count == best else known[best]
-        arm = None if count == workers else _next_arm(rival, known[count], allowed)
-        if arm is not None:
-            return count, arm
-    return None
+    tried = [(1, search), (best, search), *((count, known[best]) for count in beside(list(known), best))]
+    arms = ((count, _next_arm(rival, known[count], allowed)) for count, rival in tried if count != workers)
+    return next(((count, arm) for count, arm in arms if arm is not None), None)
 
 
 def fewer_choice(fewer: Searches, allowed: Allowed, near: float) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ have moved for good. The noise of one step moves nothing.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from microbatch.extend.records import StepReport
 from microbatch_policies.speed.arms import WHOLE, Allowed
@@ -61,24 +61,28 @@ class SpeedKind:
         self.expected = self._recent = seconds_per_unit
         self._age = 0
 
-    def look(self, seconds_per_unit: float) -> Literal["settled", "due", "moved"]:
-        """Take note of a settled step: whether all is as it was, or the times must be looked at again."""
+    def look(self, seconds_per_unit: float) -> bool:
+        """Take note of a settled step: whether all is as it was. If not, its times are measured again."""
         self._age += 1
         self._recent += RECENT * (seconds_per_unit - self._recent)
         # outside 1 / DRIFT to DRIFT times the settled time
         moved = not self.expected <= self._recent * DRIFT <= self.expected * DRIFT * DRIFT
         if moved and self._age >= self._patience:
-            return "moved"
-        return "due" if self._age >= self._recheck else "settled"
+            self._start_again()
+        elif self._age >= self._recheck:
+            self._recheck_contenders()
+        else:
+            return True
+        return False
 
-    def start_again(self) -> None:
+    def _start_again(self) -> None:
         """Forget the times: they hold no more."""
         self._age = 0
         self._patience *= 2
         for search in (self.search, *self.fewer.values()):
             search.forget()
 
-    def recheck_contenders(self) -> None:
+    def _recheck_contenders(self) -> None:
         """Have the close sizes measured once more.
 
         From the second time on this holds also for each number of workers that was slower than all of them,

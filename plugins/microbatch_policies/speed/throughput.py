@@ -87,15 +87,10 @@ class Throughput:
 
     def rest(self, kind: SpeedKind, report: StepReport) -> bool:
         """Learn the time of one more settled step; False where all times must be looked at again."""
-        state = kind.look(report.seconds / max(1, report.num_tokens))
-        if state == "settled":
+        if kind.look(report.seconds / max(1, report.num_tokens)):
             return True
         self.at_rest = None
         self._settled = {key: answer for key, answer in self._settled.items() if answer.kind is not kind}
-        if state == "moved":
-            kind.start_again()
-        else:
-            kind.recheck_contenders()
         return False
 
     def state(self) -> Mapping[str, Any]:
@@ -121,7 +116,7 @@ class Throughput:
         if arm is not None:
             proposal = proposal_for(arm, request, f"measuring {arm_name(arm, request.unit, fewer)}", fewer)
         else:
-            proposal = self._fastest(kind, request, allowed) or _unmeasured(kind, request, allowed)
+            proposal = self._fastest(kind, request, allowed)
         answer = Answer(proposal=proposal, kind=kind, limit=limit, allowed=allowed, arm=arm, fewer=fewer)
         if arm is None and kind.search.choice(allowed) is not None:
             if len(self._settled) >= ANSWERS:
@@ -129,12 +124,13 @@ class Throughput:
             self._settled[request.signature, request.num_tokens, request.workers] = answer
         return answer
 
-    def _fastest(self, kind: SpeedKind, request: SizingRequest, allowed: Allowed) -> Proposal | None:
-        """The size to settle on; None where no measured one may run."""
+    def _fastest(self, kind: SpeedKind, request: SizingRequest, allowed: Allowed) -> Proposal:
+        """The size to settle on; any that is allowed where no measured one may run."""
         search, unit = kind.search, request.unit
         arm = search.choice(allowed, self._near)
         if arm is None:
-            return None
+            arm = min(max(search.start, allowed.low), allowed.high) if allowed.whole else allowed.high
+            return proposal_for(arm, request, "no measured size may run")
         kind.settle(search.value(arm))
         count, better = fewer_choice(kind.fewer, allowed, self._near) or (None, arm)
         if count is not None and kind.fewer[count].value(better) * GAIN < kind.expected:
@@ -170,8 +166,3 @@ class Throughput:
                 kind.search.record(arm, report.seconds / report.num_tokens / workers)
         self._settled.clear()
         self.at_rest = None
-
-
-def _unmeasured(kind: SpeedKind, request: SizingRequest, allowed: Allowed) -> Proposal:
-    arm = min(max(kind.search.start, allowed.low), allowed.high) if allowed.whole else allowed.high
-    return proposal_for(arm, request, "no measured size may run")

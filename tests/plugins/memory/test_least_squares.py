@@ -105,6 +105,7 @@ def test_a_loaded_model_is_less_sure(sizes: list[int]) -> None:
     "change",
     [
         {"matrix": [[1.0]]},
+        {"matrix": [[-1.0] * 4] * 4},
         {"vector": [1.0]},
         {"count": float("inf")},
         {"count": -1},
