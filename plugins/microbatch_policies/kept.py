@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-__all__ = ["KINDS", "own_state", "remember", "state_of"]
+from microbatch.extend.records import StepReport
 
 KINDS = 256
 """Kinds of batches remembered; the oldest is forgotten first."""
@@ -15,10 +15,17 @@ Key = TypeVar("Key")
 Kind = TypeVar("Kind")
 
 
+class KeepsNothing:
+    """A policy whose answer depends on the request alone."""
+
+    def observe(self, report: StepReport) -> None:
+        """Nothing to learn."""
+
+
 def remember(kinds: dict[Key, Kind], key: Key, kind: Kind) -> Kind:
     """Add `kind`, and forget the oldest where there are too many."""
     kinds[key] = kind
-    while len(kinds) > KINDS:
+    if len(kinds) > KINDS:
         del kinds[next(iter(kinds))]
     return kind
 

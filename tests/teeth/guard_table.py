@@ -374,7 +374,7 @@ GUARDS: tuple[Guard, ...] = (
         what="cutting must gain more than 3 % over the whole batch",
         path=SEARCH,
         text=(
-            "        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= rival * GAIN:\n"
+            "        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= rival * tuned.GAIN:\n"
             "            return WHOLE\n"
         ),
         instead="",
@@ -384,7 +384,7 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=30,
         what="the whole batch is tried where it may win",
         path=SEARCH,
-        text="        return self.value(max(parts)) <= HOPE * min(map(self.value, parts))\n",
+        text="        return not parts or self.value(max(parts)) <= tuned.HOPE * min(map(self.value, parts))\n",
         instead="        return False\n",
         test="tests/plugins/test_auto.py::test_work_whose_parts_cost_more_than_they_gain_ends_uncut",
     ),

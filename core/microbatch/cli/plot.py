@@ -13,8 +13,9 @@ from types import MappingProxyType
 from typing import Any
 
 from microbatch.errors import OutputFileError
+from microbatch.extend.records import unit_label
 from microbatch.files.places import check_place, writing
-from microbatch.tuning.report import MIB, TuneReport, unit_label
+from microbatch.tuning.report import MIB, TuneReport
 
 KINDS = (".png", ".svg")
 BLUE, RED, GREY = "#2060a0", "#c03020", "#888888"

@@ -9,9 +9,8 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from microbatch.extend.records import StepReport
+from microbatch.extend.records import StepReport, unit_label
 from microbatch.files.outputs import OutputFile
-from microbatch.tuning.report import unit_label
 
 OF_REPORT = ("unit", "policy", "reason", "schedule", "workers", "backend", "seconds", "rows_per_second")
 """What the summary has from the report under the same name."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from microbatch.extend.abilities import PeakMark
+from microbatch.extend.records import unit_label
 from microbatch.tuning.prediction import predicted
-from microbatch.tuning.report import TunePoint, TuneReport, rate_label, unit_label
+from microbatch.tuning.report import TunePoint, TuneReport, rate_label
 
 NEAR = 0.05
 """Part of the best throughput by which a chosen size may be slower."""

@@ -8,12 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from microbatch.extend.records import unit_label
+
 MIB = 1 << 20
-
-
-def unit_label(unit: str) -> str:
-    """How a reader meets a unit of size. A cost is what a part takes with all rows padded to its longest."""
-    return "padded units" if unit == "cost" else unit
 
 
 def rate_label(unit: str) -> str:

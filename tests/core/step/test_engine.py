@@ -16,7 +16,7 @@ from microbatch.step.engine import Engine, Wrapping
 from microbatch.testing.strategies import batches, layouts, plans, row_functions
 from microbatch.turns.runtime import default_runtime
 from microbatch_backends.host.backend import CpuBackend
-from microbatch_policies.fixed import Fixed
+from microbatch_policies.counts import Fixed
 from tests.support.binding import bind
 
 
