@@ -6,8 +6,7 @@ step with `schedule="pingpong"` has a seat at a ring, and there they work.
 
 What differs from vLLM, on purpose: a second receive hook does not overwrite the first. A hook registered when
 no sibling is left runs at once. The yields take an optional label, which is shown where a wait passes its
-limit. A yield called in a thread that the function started itself is an error that says so, instead of a
-KeyError.
+limit. A yield in a thread that the function started itself is an error that says so, and no KeyError.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from microbatch.turns.context import CURRENT
-from microbatch.turns.seat_variable import SEAT
+from microbatch.turns.context import CURRENT, SEAT
 
 __all__ = [
     "dbo_current_ubatch_id",
@@ -60,14 +58,14 @@ def dbo_switch_to_comm() -> None:
     """Make the communication stream current; orders nothing."""
     seat = _holder().seat
     if seat is not None:
-        seat.switch("communication")
+        seat.streams.switch("communication")
 
 
 def dbo_switch_to_compute() -> None:
     """Make the compute stream current; orders nothing."""
     seat = _holder().seat
     if seat is not None:
-        seat.switch("compute")
+        seat.streams.switch("compute")
 
 
 def dbo_switch_to_comm_sync() -> None:
@@ -122,6 +120,4 @@ def dbo_maybe_run_recv_hook() -> None:
 def dbo_get_previous_event(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call `func` with the compute stream current and return what it returns; None outside a step."""
     seat = _holder().seat
-    if seat is not None:
-        return seat.streams.on_compute(func, *args, **kwargs)
-    return None
+    return None if seat is None else seat.streams.on_compute(func, *args, **kwargs)

@@ -1,8 +1,7 @@
 """The fields of a step as one ubatch sees them: rebased offsets, lengths, computed tokens, and model inputs.
 
 Invariant: the numbers are those that attention would see if the ubatches were steps of their own, one after
-the other (vLLM's rules). A field whose numbers change is copied first. Every other part is a view, and
-nothing of the caller's is written to.
+the other (vLLM's rules). A field whose numbers change is copied; every other part is a view, never written.
 
 Rejected: shortening the sequences of all requests by what is left of them in the batch, which subtracts twice
 for a request that began in an earlier ubatch; and keeping the computed tokens of a request that goes on from
@@ -17,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -25,21 +24,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from microbatch.binding.request_fields import slice_computed_tokens, slice_query_start_loc, slice_seq_lens
 from microbatch.cutting.slices import UBatchSlice
 from microbatch.errors import SliceError
-
-if TYPE_CHECKING:
-    from microbatch.turns.context import UBatchContext
-
-__all__ = [
-    "UbatchMetadata",
-    "longest",
-    "make_ubatch_metadata",
-    "query_start_loc_from",
-    "slice_computed_tokens",
-    "slice_positions",
-    "slice_query_start_loc",
-    "slice_seq_lens",
-    "slice_tensors",
-]
+from microbatch.turns.context import UBatchContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,6 +82,8 @@ def slice_positions(positions: Any, part: UBatchSlice) -> Any:
 
 def slice_tensors(tensors: Any, part: UBatchSlice) -> Any:
     """The part's rows of each tensor in a mapping; all else (vLLM's IntermediateTensors) slices itself."""
+    if tensors is None:
+        return None
     if isinstance(tensors, Mapping):
         return {name: tensor[part.token_slice] for name, tensor in tensors.items()}
     return tensors[part.token_slice]
@@ -134,9 +121,7 @@ def make_ubatch_metadata(
         input_ids=None if input_ids is None else input_ids[tokens],
         positions=None if positions is None else slice_positions(positions, part),
         inputs_embeds=None if inputs_embeds is None else inputs_embeds[tokens],
-        intermediate_tensors=None
-        if intermediate_tensors is None
-        else slice_tensors(intermediate_tensors, part),
+        intermediate_tensors=slice_tensors(intermediate_tensors, part),
         num_tokens=part.num_tokens,
         num_reqs=part.num_reqs,
         query_start_loc=offsets,

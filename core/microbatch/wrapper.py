@@ -1,8 +1,7 @@
 """The front door: wrap a function, call it as before, get the same result.
 
 Invariant: `wrapper(*args, **kwargs)` returns what the function would have returned on the whole batch, or
-raises what it raised. Attributes that a wrapper has not are those of the wrapped thing. Names follow vLLM's
-`UBatchWrapper` where it has them.
+raises what it raised. Other attributes are those of the wrapped thing. Names follow vLLM's `UBatchWrapper`.
 """
 
 from __future__ import annotations

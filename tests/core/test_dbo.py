@@ -17,13 +17,13 @@ from microbatch.extend.device import device_of
 from microbatch.extend.lanes import LanePool
 from microbatch.schedules import pingpong
 from microbatch.step.recovery import strip_tracebacks
-from microbatch.turns.context import UBatchContext, entered
+from microbatch.turns.context import UBatchContext
 from microbatch.turns.handoff import ThreadRing
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.seat import end_seats, make_seats
 from microbatch.turns.step_lanes import lanes_of
 from microbatch.turns.workers import WorkerPool
-from tests.support.taking_turns import HostState, contexts, make_step
+from tests.support.taking_turns import HostState, contexts, entered, make_step
 from tests.support.threads import no_thread_left
 
 RUNTIME = ThreadRuntime()

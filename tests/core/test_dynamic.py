@@ -54,7 +54,7 @@ def test_the_share_bounds_what_a_step_may_use() -> None:
             pass
 
     with microbatch.DynamicUBatchWrapper(double, memory_threshold=0.5) as wrapped:
-        wrapped._engine.planner._policy = Spy()
+        wrapped._engine.planner.policy = Spy()
         wrapped(np.ones(16))
         reading = wrapped._engine.backend().memory()
     assert seen[0] is not None

@@ -21,12 +21,21 @@ from microbatch.extend.device import device_of
 from microbatch.options.fields import UBatchConfig
 from microbatch.schedules import pingpong
 from microbatch.schedules.step import Step
-from microbatch.turns.context import UBatchContext
+from microbatch.turns.context import UBatchContext, enter, leave
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchState
 from microbatch.turns.workers import WorkerPool
 
-__all__ = ["Fault", "HostState", "NoDevice", "TurnsProgram", "contexts", "make_step", "order_of_work"]
+__all__ = [
+    "Fault",
+    "HostState",
+    "NoDevice",
+    "TurnsProgram",
+    "contexts",
+    "entered",
+    "make_step",
+    "order_of_work",
+]
 
 Place = int | str
 
@@ -41,6 +50,16 @@ class Fault:
     """`setup`, `load` or `store`, or the number of the piece of work: piece 0 is before the first yield."""
     error: type[BaseException] = ValueError
     """What it raises."""
+
+
+@contextmanager
+def entered(context: UBatchContext) -> Iterator[UBatchContext]:
+    """`enter` and `leave` around a block."""
+    entry = enter(context)
+    try:
+        yield context
+    finally:
+        leave(entry)
 
 
 class HostState:

@@ -14,16 +14,21 @@ from microbatch.binding.rules import Rule
 from microbatch.cutting.slices import Cut
 from microbatch.errors import OutputMismatchError
 from microbatch.extend.protocols import Backend
-from microbatch.gathering.kept_sinks import ConstantSink, DoubtfulSink, KeptSink, ListSink, PaddedSink
-from microbatch.gathering.result_memory import CallersStream
+from microbatch.gathering.kept_sinks import (
+    ConstantSink,
+    DoubtfulSink,
+    KeptSink,
+    ListSink,
+    MakeRows,
+    PaddedSink,
+)
+from microbatch.gathering.result_memory import Allocate, from_caller
 from microbatch.gathering.row_places import RowPlaces, request_places, token_places
-from microbatch.gathering.row_sink import Allocate, OutputLeaf, RowsSink, Sink, no_row_each
+from microbatch.gathering.row_sink import OutputLeaf, RowsSink, Sink, no_row_each
 
 
 class Sinks:
     """Makes the sinks of one step; made in the thread and on the stream of the caller."""
-
-    __slots__ = ("_axis", "_backend", "_cut", "_empty", "_nested", "_shape", "_width")
 
     def __init__(self, batch: Batch, cut: Cut, backend: Backend, *, nested: bool = False) -> None:
         self._shape = batch.shape
@@ -31,41 +36,39 @@ class Sinks:
         self._axis = batch.other_axis
         self._cut = cut
         self._backend = backend
-        self._empty = CallersStream(backend).empty if backend.asynchronous else backend.empty
+        self._empty = from_caller(backend) if backend.asynchronous else backend.empty
         self._nested = nested
 
-    def leaf(self, name: str, given: Allocate | None) -> OutputLeaf:
-        """The leaf that messages call `name`; `given` is the caller's own place for it."""
-        if given is None:
-            return OutputLeaf(name, self._backend, self._empty)
-        return OutputLeaf(name, self._backend, given, True)
+    def make(
+        self, value: Any, index: int, declared: tuple[Rule | None, bool], name: str, given: Allocate | None
+    ) -> Sink:
+        """The sink for a leaf as ubatch `index` returned it; raises OutputMismatchError if it fits nothing.
 
-    def make(self, value: Any, index: int, declared: tuple[Rule | None, bool], leaf: OutputLeaf) -> Sink:
-        """The sink for a leaf as ubatch `index` returned it; raises OutputMismatchError if it fits
-        nothing."""
+        Messages call the leaf `name`; `given` is the caller's own place for it.
+        """
         rule, own = declared
         parts = len(self._cut.slices)
+        leaf = OutputLeaf(name, self._backend, given or self._empty, given is not None)
+        rowless = not is_array(value) or len(value.shape) == 0
         if rule is None:
-            if not is_array(value) or len(value.shape) == 0:
-                return ConstantSink(leaf.name, parts)
-            return self.rows(value, index, leaf)
+            return ConstantSink(name, parts) if rowless else self._rows(value, index, leaf)
         if rule.kind in ("reduce", "collect"):
             weights = [piece.num_tokens for piece in self._cut.slices]
-            return KeptSink(leaf.name, rule, weights, nested=self._nested)
+            return KeptSink(name, rule, weights, nested=self._nested)
         if rule.kind == "replicate":
-            return ConstantSink(leaf.name, parts)
+            return ConstantSink(name, parts)
         if isinstance(value, list):
-            return ListSink(leaf.name, self._places(rule.kind))
-        if not is_array(value) or len(value.shape) == 0:
-            if own and value is not None:
-                raise OutputMismatchError(
-                    f"{leaf.name} is {kind_of(value)} in ubatch {index} and has no rows to be {rule}; "
-                    "declare it replicate(), reduce(fn) or collect()"
-                )
-            return ConstantSink(leaf.name, parts)
-        return self._declared(value, index, rule, leaf)
+            return ListSink(name, self._places(rule.kind))
+        if not rowless:
+            return self._declared(value, index, rule, leaf)
+        if own and value is not None:
+            raise OutputMismatchError(
+                f"{name} is {kind_of(value)} in ubatch {index} and has no rows to be {rule}; "
+                "declare it replicate(), reduce(fn) or collect()"
+            )
+        return ConstantSink(name, parts)
 
-    def rows(self, value: Any, index: int, leaf: OutputLeaf) -> Sink:
+    def _rows(self, value: Any, index: int, leaf: OutputLeaf) -> Sink:
         """The sink for an array that no rule names: its leading size says what its rows are."""
         if self._axis:
             raise OutputMismatchError(
@@ -78,12 +81,10 @@ class Sinks:
         piece, size, shape = self._cut.slices[index], value.shape[0], self._shape
         tokens = piece.token_slice.stop - piece.token_slice.start
         apart = shape.query_start_loc is not None or shape.num_tokens != shape.num_requests
-        if not apart and size == tokens:
-            return RowsSink(value, index, 0, self._places("tokens"), leaf)
         if apart and size == tokens == piece.num_reqs:
             choices = [(self._places(unit), self._maker(0, unit, leaf)) for unit in ("tokens", "requests")]
             return DoubtfulSink(leaf.name, choices)
-        if apart and size in (tokens, piece.num_reqs):
+        if size == tokens or (apart and size == piece.num_reqs):
             return RowsSink(value, index, 0, self._places("tokens" if size == tokens else "requests"), leaf)
         counts = f"{tokens} tokens and {piece.num_reqs} requests" if apart else f"{tokens}"
         raise no_row_each(leaf.name, index, size, counts)
@@ -105,14 +106,12 @@ class Sinks:
                     "correct its rule"
                 )
         axis = rule.axis % axes
+        make = self._maker(axis, rule.kind, leaf)
         if rule.trim is None or self._cut.trims is None:
-            return RowsSink(value, index, axis, self._places(rule.kind), leaf)
-        trim = rule.trim % axes
-        return PaddedSink(
-            leaf, len(self._cut.slices), (trim, self._width), self._maker(axis, rule.kind, leaf)
-        )
+            return make(value, index)
+        return PaddedSink(leaf, len(self._cut.slices), (rule.trim % axes, self._width), make)
 
-    def _maker(self, axis: int, unit: str, leaf: OutputLeaf) -> Any:
+    def _maker(self, axis: int, unit: str, leaf: OutputLeaf) -> MakeRows:
         """Makes the sink of rows once it is known what they look like."""
         places = self._places(unit)
         return lambda part, first: RowsSink(part, first, axis, places, leaf)

@@ -2,19 +2,16 @@
 
 Invariant: each row of the result is written exactly once, by the ubatch that owns it, straight into one
 result allocated at the first store; nothing of an output is guessed, and no dtype changes. `store` may run in
-any thread. What the threads must agree on (the structure of the output) is published by one atomic
-`setdefault`; who loses drops its own.
+any thread. What the threads must agree on (the output's structure) is published by an atomic `setdefault`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import optree
+from itertools import repeat
 
 from microbatch.arrays.looks import is_array
-from microbatch.arrays.trees import leaf_paths, output_name
+from microbatch.arrays.trees import TreeSpec, leaf_paths, output_name
 from microbatch.binding.batch import Batch
 from microbatch.binding.paths import declared_rules, flatten_by_layout
 from microbatch.binding.rules import Layout
@@ -32,7 +29,7 @@ class Agreed:
 
     first: int
     """The ubatch it was seen at."""
-    spec: optree.PyTreeSpec | None
+    spec: TreeSpec | None
     """Structure; None when the output is one array."""
     sinks: tuple[Sink, ...]
     """One per leaf."""
@@ -53,15 +50,7 @@ class Outputs:
 class Gather:
     """The outputs of one step. `store` each part once, then ask for the `result` once."""
 
-    __slots__ = ("_agreed", "_destination", "_layout", "_sinks", "_stored")
-
-    def __init__(
-        self,
-        batch: Batch,
-        cut: Cut,
-        backend: Backend,
-        outputs: Outputs,
-    ) -> None:
+    def __init__(self, batch: Batch, cut: Cut, backend: Backend, outputs: Outputs) -> None:
         layout = outputs.layout
         self._sinks = Sinks(batch, cut, backend, nested=outputs.nested)
         self._layout = layout if layout is not None and layout.outputs else None
@@ -100,34 +89,20 @@ class Gather:
         return leaves[0] if agreed.spec is None else agreed.spec.unflatten(leaves)
 
     def _agree(self, index: int, output: object) -> Agreed:
-        if self._layout is None and is_array(output):
-            return self._agree_on_one(index, output)
-        leaves, spec = flatten_by_layout(output, self._layout, "outputs", ())
-        rules = declared_rules(spec, self._layout, "outputs", ()) or ((None, False),) * len(leaves)
-        names = [output_name(path) for path in leaf_paths(spec)]
-        given = [None] * len(leaves) if self._destination is None else self._destination.each(spec)
-        sinks = tuple(
-            self._sinks.make(value, index, rule, self._sinks.leaf(name, allocate))
-            for value, rule, name, allocate in zip(leaves, rules, names, given, strict=True)
-        )
+        leaves, names, spec, declared = [output], ["output"], None, None
+        if self._layout is not None or not is_array(output):
+            leaves, spec = flatten_by_layout(output, self._layout, "outputs", ())
+            names = [output_name(path) for path in leaf_paths(spec)]
+            declared = declared_rules(spec, self._layout, "outputs", ())
+        given = [None] * len(leaves) if self._destination is None else self._destination.each(spec, names)
+        rules = declared or repeat((None, False))
+        sinks = tuple(map(self._sinks.make, leaves, repeat(index), rules, names, given))
         if self._destination is not None:
             self._destination.check(sinks, leaves, names)
         return Agreed(index, spec, sinks)
 
-    def _agree_on_one(self, index: int, output: Any) -> Agreed:
-        """As `_agree` where the output is one array and nothing was declared."""
-        given = None if self._destination is None else self._destination.only()
-        leaf = self._sinks.leaf("output", given)
-        if len(output.shape):
-            sink = self._sinks.rows(output, index, leaf)
-        else:
-            sink = self._sinks.make(output, index, (None, False), leaf)
-        if self._destination is not None:
-            self._destination.check((sink,), (output,), ("output",))
-        return Agreed(index, None, (sink,))
-
     def _other_structure(
-        self, agreed: Agreed, index: int, spec: optree.PyTreeSpec, output: object
+        self, agreed: Agreed, index: int, spec: TreeSpec, output: object
     ) -> OutputMismatchError:
         assert agreed.spec is not None
         return OutputMismatchError(
@@ -137,7 +112,7 @@ class Gather:
         )
 
 
-def _structure(spec: optree.PyTreeSpec) -> str:
+def _structure(spec: TreeSpec) -> str:
     """A structure for messages: type and keys, or number of entries."""
     if spec.is_leaf():
         return "one leaf"

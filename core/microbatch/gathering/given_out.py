@@ -1,7 +1,6 @@
 """The caller's own place for the result: arrays, a tree of them, or a function that makes them.
 
-Invariant: everything that can be known is checked before the first row is written, and the caller's arrays
-are written in place, never replaced.
+Invariant: all that can be known is checked before a row is written; the caller's arrays are filled in place.
 """
 
 from __future__ import annotations
@@ -9,55 +8,52 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import optree
-
 from microbatch.arrays.looks import dtype_name, is_array
-from microbatch.arrays.trees import leaf_paths, output_name
+from microbatch.arrays.trees import TreeSpec
 from microbatch.binding.paths import flatten_by_layout
 from microbatch.binding.rules import Layout
 from microbatch.errors import ArgumentTypeError, ArgumentValueError
-from microbatch.gathering.row_sink import Allocate, RowsSink, Sink
+from microbatch.gathering.result_memory import Allocate
+from microbatch.gathering.row_sink import RowsSink, Sink
 
 
 class Destination:
     """What the caller passed as `out`."""
-
-    __slots__ = ("_layout", "_leaves", "out")
 
     def __init__(self, out: Any, layout: Layout | None) -> None:
         self.out = out
         self._layout = layout
         self._leaves: list[Any] = []
 
-    def only(self) -> Allocate:
-        """Where the rows go when the output is one array."""
-        if not callable(self.out) and not is_array(self.out):
+    def each(self, spec: TreeSpec | None, names: Sequence[str]) -> list[Allocate | None]:
+        """Where the rows of each output leaf go; `spec` is None where the output is one array."""
+        if callable(self.out):
+            return [self._allocator(self.out, name) for name in names]
+        self._leaves = self._given(spec)
+        return [self._allocator(leaf, name) for leaf, name in zip(self._leaves, names, strict=True)]
+
+    def _given(self, spec: TreeSpec | None) -> list[Any]:
+        """The caller's arrays, one for each output leaf."""
+        if spec is None and not is_array(self.out):
             kind = type(self.out).__name__
             raise ArgumentTypeError(
                 f"out is a {kind} but the output is one array; pass an array of the result's shape"
             )
-        self._leaves = [self.out]
-        return self._allocator(self.out, "out")
-
-    def each(self, spec: optree.PyTreeSpec) -> list[Allocate | None]:
-        """Where the rows of each leaf go."""
-        names = ["out" + output_name(path)[len("output") :] for path in leaf_paths(spec)]
-        if callable(self.out):
-            return [self._allocator(self.out, name) for name in names]
+        if spec is None:
+            return [self.out]
         leaves, given = flatten_by_layout(self.out, self._layout, "outputs", ())
         if given != spec:
             raise ArgumentValueError(
                 "out has another structure than the output; pass one array (or None for a constant) per "
                 "output leaf"
             )
-        self._leaves = leaves
-        return [self._allocator(leaf, name) for leaf, name in zip(leaves, names, strict=True)]
+        return leaves
 
     def check(self, sinks: Sequence[Sink], parts: Sequence[Any], names: Sequence[str]) -> None:
         """Check shapes and dtypes before anything is written."""
         for leaf, sink, part, name in zip(self._leaves, sinks, parts, names, strict=bool(self._leaves)):
             if isinstance(sink, RowsSink) and not callable(leaf):
-                check_array(leaf, sink.shape, part, "out" + name[len("output") :])
+                check_array(leaf, sink.shape, part, name)
 
     def holds(self, leaves: Sequence[Any]) -> bool:
         """Whether the result is all in the caller's own arrays."""
@@ -73,8 +69,9 @@ class Destination:
         return allocate
 
 
-def check_array(array: Any, shape: tuple[int, ...], like: Any, name: str) -> None:
+def check_array(array: Any, shape: tuple[int, ...], like: Any, output: str) -> None:
     """Refuse an array that cannot take a result of `shape` and the dtype of `like`."""
+    name = "out" + output.removeprefix("output")
     if not is_array(array):
         kind = type(array).__name__
         raise ArgumentTypeError(

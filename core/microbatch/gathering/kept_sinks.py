@@ -1,13 +1,11 @@
-"""Output leaves that are not simply rows of an array: constants, reductions, lists, padded rows, doubtful
-rows.
+"""Output leaves that are not simply rows: constants, reductions, lists, padded rows, doubtful rows.
 
-Invariant: as in `sinks.py`; here every part is kept until the end, so these are for what is small or
-declared.
+Invariant: as in `row_sink.py`. Every part is kept until the end, so these are for the small or declared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +18,12 @@ from microbatch.errors import OutputMismatchError
 from microbatch.gathering.row_places import RowPlaces
 from microbatch.gathering.row_sink import OutputLeaf, RowsSink, mismatch
 
+MakeRows = Callable[[Any, int], RowsSink]
+"""make(part, index) -> sink for rows like those of `part`, which ubatch `index` returned."""
+
 
 class Keep:
     """Keeps what each ubatch returned, in row order."""
-
-    __slots__ = ("name", "values", "versions")
 
     def __init__(self, name: str, count: int) -> None:
         self.name = name
@@ -53,8 +52,6 @@ class KeptParts:
 class KeptSink(Keep):
     """`collect()` and `reduce(fn)`; a `nested` one leaves the combining to the sink it is stored into."""
 
-    __slots__ = ("nested", "rule", "weights")
-
     def __init__(self, name: str, rule: Rule, weights: Sequence[int], *, nested: bool = False) -> None:
         super().__init__(name, len(weights))
         self.rule = rule
@@ -80,8 +77,6 @@ class KeptSink(Keep):
 class ConstantSink(Keep):
     """A leaf without rows: all ubatches must return the same."""
 
-    __slots__ = ()
-
     def finish(self) -> Any:
         """The value; raises OutputMismatchError where two ubatches disagree."""
         check_apart(self.name, self.values, self.versions, constant=True)
@@ -102,8 +97,6 @@ class ConstantSink(Keep):
 
 class ListSink(Keep):
     """A Python list with one entry per row."""
-
-    __slots__ = ("places",)
 
     def __init__(self, name: str, places: RowPlaces) -> None:
         super().__init__(name, len(places.counts))
@@ -135,17 +128,12 @@ class ListSink(Keep):
 class DoubtfulSink(Keep):
     """Rows of which the sizes seen first do not say whether they are tokens or requests."""
 
-    __slots__ = ("choices",)
-
-    def __init__(
-        self, name: str, choices: Sequence[tuple[RowPlaces, Callable[[Any, int], RowsSink]]]
-    ) -> None:
+    def __init__(self, name: str, choices: Sequence[tuple[RowPlaces, MakeRows]]) -> None:
         super().__init__(name, len(choices[0][0].counts))
         self.choices = choices
 
     def finish(self) -> Any:
-        """The rows, by the one unit that fits all ubatches; raises OutputMismatchError where none or both
-        do."""
+        """The rows, by the one unit that fits all ubatches; OutputMismatchError where none or both do."""
         sizes = tuple(value.shape[0] if is_array(value) and len(value.shape) else -1 for value in self.values)
         fitting = [make for places, make in self.choices if places.counts == sizes]
         if len(fitting) != 1:
@@ -155,24 +143,13 @@ class DoubtfulSink(Keep):
                 "or requests()"
             )
         check_apart(self.name, self.values, self.versions)
-        sink = fitting[0](self.values[0], 0)
-        for index, value in enumerate(self.values):
-            sink.write(index, value)
-        return sink.finish()
+        return _in_place(fitting[0], self.values)
 
 
 class PaddedSink(Keep):
     """Rows of which a padded axis was trimmed: brought to one width with zeros, then put in their place."""
 
-    __slots__ = ("backend", "make", "trim", "width")
-
-    def __init__(
-        self,
-        leaf: OutputLeaf,
-        count: int,
-        padded: tuple[int, int | None],
-        make: Callable[[Any, int], RowsSink],
-    ) -> None:
+    def __init__(self, leaf: OutputLeaf, count: int, padded: tuple[int, int | None], make: MakeRows) -> None:
         """`padded` is the axis that was trimmed, and its width in the inputs."""
         super().__init__(leaf.name, count)
         self.trim, self.width = padded
@@ -188,16 +165,9 @@ class PaddedSink(Keep):
     def finish(self) -> Any:
         """The rows at full width."""
         check_apart(self.name, self.values, self.versions)
-        widths = [value.shape[self.trim] for value in self.values]
-        width = max(self.width or 0, *widths)
-        sink: RowsSink | None = None
-        for index, value in enumerate(self.values):
-            padded = self._padded(value, width)
-            sink = sink or self.make(padded, index)
-            sink.write(index, padded)
-            self.values[index] = None
-        assert sink is not None
-        return sink.finish()
+        width = max(self.width or 0, *[value.shape[self.trim] for value in self.values])
+        self.values.reverse()  # taken from the end, so that each part is let go when it is in its place
+        return _in_place(self.make, (self._padded(self.values.pop(), width) for _ in self.versions))
 
     def _padded(self, part: Any, width: int) -> Any:
         missing = width - part.shape[self.trim]
@@ -207,3 +177,13 @@ class PaddedSink(Keep):
         zeros = self.backend.empty(shape, part)
         zeros[along(0, slice(None))] = 0
         return self.backend.concatenate((part, zeros), self.trim)
+
+
+def _in_place(make: MakeRows, parts: Iterable[Any]) -> Any:
+    """The rows of all parts, of which there is at least one, written into one result."""
+    sink: RowsSink | None = None
+    for index, part in enumerate(parts):
+        sink = sink or make(part, index)
+        sink.write(index, part)
+    assert sink is not None
+    return sink.finish()

@@ -47,8 +47,7 @@ def token_places(shape: BatchShape, cut: Cut) -> RowPlaces:
 
 
 def request_places(shape: BatchShape, cut: Cut) -> RowPlaces:
-    """A request may be in several ubatches; the last one writes it. Raises OutputMismatchError for one in
-    none."""
+    """A request in several ubatches is written by the last; OutputMismatchError for one that is in none."""
     ranges: list[slice] = []
     expected = shape.num_requests
     for piece in reversed(cut.slices):

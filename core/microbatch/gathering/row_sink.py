@@ -2,14 +2,12 @@
 
 Invariant: `write` may be called from any thread, once per ubatch; `finish` once, after all of them. Nothing
 is locked: the one thread that gets the token allocates the result, the others keep their part until it is
-there. Rejected: a lock (core/batch knows no threads), and joining all parts at the end (twice the memory, and
-the join is not done by the workers).
+there. Rejected: a lock (nothing here knows threads); joining at the end (twice the memory, not by workers).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,11 +19,8 @@ from microbatch.arrays.shared_memory import check_apart
 from microbatch.errors import ArgumentValueError, OutputMismatchError
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind
-from microbatch.gathering.result_memory import allocate_again
+from microbatch.gathering.result_memory import Allocate
 from microbatch.gathering.row_places import RowPlaces
-
-Allocate = Callable[[tuple[int, ...], Any], Any]
-"""allocate(shape, like) -> array: where the result of a leaf comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +36,38 @@ class OutputLeaf:
     given: bool = False
     """Whether the result is the caller's own array."""
 
+    def result(self, shape: tuple[int, ...], like: Any) -> Any:
+        """A result of `shape` with the dtype of `like`. Where memory runs out it is tried once more.
+
+        Cached memory is given back before: it is in blocks of the size of parts, which no result fits into.
+        """
+        try:
+            return self.allocate(shape, like)
+        except Exception as error:
+            if self.given or self.backend.classify(error) is not FailureKind.OOM:
+                raise
+        self.backend.reclaim()
+        try:
+            return self.allocate(shape, like)
+        except Exception as error:
+            error.add_note(
+                f"while room was made for a result of shape {shape}, before any row of it was written"
+            )
+            raise
+
 
 class Sink(Protocol):
     """One output leaf in the making."""
 
     def write(self, index: int, part: Any) -> None:
         """Take what ubatch `index` returned."""
-        ...
 
     def finish(self) -> Any:
         """The leaf of the whole batch."""
-        ...
 
 
 class RowsSink:
     """Rows of an array, each written to its place in one result."""
-
-    __slots__ = (
-        "_axis", "_class", "_device", "_dtype", "_first", "_kept", "_leaf", "_places", "_tail", "_target",
-        "_token", "_versions", "shape",
-    )  # fmt: skip
 
     def __init__(self, part: Any, index: int, axis: int, places: RowPlaces, leaf: OutputLeaf) -> None:
         shape = tuple(part.shape)
@@ -106,9 +113,10 @@ class RowsSink:
 
     def finish(self) -> Any:
         """The whole result."""
-        if self._target is not None:
-            self._place_copies(self._target)
-        return self._target if not self._kept and self._target is not None else self._joined()
+        target = self._target
+        if target is not None and self._kept:
+            self._place_copies(target)
+        return self._joined() if target is None or self._kept else target
 
     def _keep(self, index: int, part: Any, *, recorded: bool) -> None:
         """Keep it until the end: as it is where autograd records, else a copy, since the function may use
@@ -142,20 +150,11 @@ class RowsSink:
         except IndexError:
             return self._target
         try:
-            self._target = target = self._allocated(part)
+            self._target = target = self._leaf.result(self.shape, part)
         except BaseException:
             self._token.append(None)
             raise
         return target
-
-    def _allocated(self, part: Any) -> Any:
-        leaf = self._leaf
-        try:
-            return leaf.allocate(self.shape, part)
-        except Exception as error:
-            if leaf.given or leaf.backend.classify(error) is not FailureKind.OOM:
-                raise
-        return allocate_again(leaf.backend, leaf.allocate, self.shape, part)
 
     def _place(self, target: Any, index: int, part: Any) -> None:
         places, axis = self._places, self._axis

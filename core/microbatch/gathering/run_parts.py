@@ -29,7 +29,6 @@ class Layer(Protocol):
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int, nested: bool = True, /
     ) -> Any:
         """The outputs; `nested` says that they go into the gather of an outer layer or of the step."""
-        ...
 
 
 class Parts:

@@ -1,8 +1,7 @@
 """The graphs of one wrapper, least recently used ones dropped first.
 
 Invariant: the bytes of all kept graphs never exceed the budget of the last `keep`; a graph is dropped only
-after its last replay has finished. What cannot be captured is remembered with its reason, so it is tried
-once.
+after its last replay has finished. What cannot be captured is tried once, and its reason remembered.
 """
 
 from __future__ import annotations
@@ -39,8 +38,6 @@ class CapturedGraph:
 
 class GraphCache:
     """Graphs by key; `drain` waits until the last replay has finished."""
-
-    __slots__ = ("_drain", "_entries", "_refused")
 
     def __init__(self, drain: Callable[[], object]) -> None:
         self._drain = drain

@@ -1,4 +1,4 @@
-"""What a graph stands for: one call of the function, or a whole step of ubatches that take turns.
+"""What a graph stands for (one call of the function, or a whole step), and what became of it in one step.
 
 Invariant: `plain` and `captured` give the same result. `captured` may only do what a capture bears: it reads
 no value on the host, recovers from nothing and tells nobody, since a replay repeats none of that.
@@ -6,9 +6,11 @@ no value on the host, recovers from nothing and tells nobody, since a replay rep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from microbatch.extend.device import Device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,23 @@ class CapturedWork:
     """Why it is not captured, empty where it may be."""
 
 
-def one_call(function: Callable[..., Any], sizes: tuple[int, ...]) -> CapturedWork:
-    """A call of the function itself."""
-    return CapturedWork(plain=function, captured=function, sizes=sizes)
+@dataclass(slots=True, eq=False)
+class Replays:
+    """What was replayed in one step, and why not; `hits` and `misses` are ubatches."""
+
+    device: Device
+    """What captures and replays."""
+    hits: int = 0
+    """Ubatches that were replayed."""
+    misses: int = 0
+    """Ubatches that ran as they are."""
+    captures: int = 0
+    """Graphs that were made."""
+    note: str = ""
+    """Why the last call was not replayed; empty where it was, or may be next time."""
+
+    def plain(self, work: CapturedWork, args: tuple[Any, ...], kwargs: Mapping[str, Any], reason: str) -> Any:
+        """Run `work` as it is; `reason` is empty where it may be replayed next time."""
+        self.note = reason
+        self.misses += work.ubatches
+        return work.plain(*args, **kwargs)

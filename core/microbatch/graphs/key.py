@@ -1,8 +1,7 @@
 """What a captured call or step depends on, as a value that can be looked up.
 
 Invariant: two calls with one key launch the same work on arrays of the same shapes, dtypes and device, under
-the same modes of the framework. A call with an argument that has no such value has no key and is run as it
-is.
+the same modes of the framework. A call with an argument without such a value has no key and runs as it is.
 """
 
 from __future__ import annotations
@@ -15,13 +14,6 @@ from microbatch.arrays.looks import is_array
 from microbatch.extend.device import Device
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Why a call is not replayed."""
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,30 +38,30 @@ class GraphKey:
 
 def describe(
     spec: Any, leaves: Sequence[Any], device: Device, *, uniform: bool, modes: Hashable = None
-) -> GraphKey | Refused:
-    """The key of a call; `uniform` says that all arrays are cut along axis 0, as without a layout.
+) -> GraphKey | str:
+    """The key of a call, or why it is not replayed.
 
-    `modes` of the function count like those of the framework.
+    `uniform`: all arrays are cut along axis 0, as without a layout; `modes` are those of the function.
     """
     backend = device.backend
     arrays = [leaf for leaf in leaves if is_array(leaf)]
     if not arrays:
-        return Refused("there is no array among the arguments")
+        return "there is no array among the arguments"
     if backend.differentiable(arrays):
-        return Refused("autograd records this call")
+        return "autograd records this call"
     rows = _common_rows(arrays) if uniform else None
     parts: list[Hashable] = []
     for leaf in leaves:
         if is_array(leaf):
             if not backend.owns(leaf):
-                return Refused(f"an array is not on the device of {backend.name!r}")
+                return f"an array is not on the device of {backend.name!r}"
             shape = tuple(leaf.shape)
             row = shape[1:] if rows is not None and shape else shape
             parts.append((row, str(leaf.dtype), str(getattr(leaf, "device", ""))))
         elif isinstance(leaf, PLAIN):
             parts.append((type(leaf).__name__, repr(leaf)))
         else:
-            return Refused(f"an argument of type {type(leaf).__name__} has no value to tell calls apart by")
+            return f"an argument of type {type(leaf).__name__} has no value to tell calls apart by"
     state = None if device.graph_state is None else device.graph_state.graph_state()
     return GraphKey(spec, tuple(parts), rows, (state, modes))
 

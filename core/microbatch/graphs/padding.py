@@ -22,23 +22,18 @@ def bucket_of(rows: int, sizes: Sequence[int]) -> int | None:
 
 def resized(leaves: Sequence[Any], rows: int | None, backend: Backend) -> list[Any]:
     """New arrays with the values of `leaves`, cut or padded to `rows`; None keeps their own rows."""
-    made = []
-    for leaf in leaves:
-        if not is_array(leaf):
-            made.append(leaf)
-            continue
+
+    def room_for(leaf: Any) -> Any:
         shape = tuple(leaf.shape)
-        if rows is not None and shape:
-            shape = (rows, *shape[1:])
-        array = backend.empty(shape, leaf)
-        made.append(array)
+        return backend.empty((rows, *shape[1:]) if rows is not None and shape else shape, leaf)
+
+    made = [room_for(leaf) if is_array(leaf) else leaf for leaf in leaves]
     fill(made, leaves, backend)
     return made
 
 
 def fill(static: Sequence[Any], leaves: Sequence[Any], backend: Backend) -> None:
-    """Write the arrays of `leaves` into those of `static`; rows beyond theirs repeat the last, surplus is
-    left out."""
+    """Write the arrays of `leaves` to those of `static`; missing rows repeat the last, more are left out."""
     for target, leaf in zip(static, leaves, strict=True):
         if not is_array(leaf):
             continue

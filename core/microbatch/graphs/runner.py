@@ -4,8 +4,7 @@ Invariant: the result is that of the plain call. A graph is used for a number of
 for those rows equalled the plain call's, compared once: that refuses functions that mix rows (padding would
 change them), draw random numbers, or branch on the host. Whatever goes wrong in a capture, the plain result
 is returned and the reason kept. Graphs share one pool where the backend has one, so replays follow each
-other: an event after each replay is waited for, on the device, by the next; a call that comes while another
-one is at it runs as it is.
+other: each waits, on the device, for the event after the one before; a call during another runs as it is.
 
 What is captured is a `CapturedWork`: a call of the function where ubatches follow each other (one graph
 serves all ubatches of one size), the whole step where they overlap (the graph is the overlap, and its key
@@ -20,15 +19,15 @@ from typing import Any
 
 from microbatch.arrays.comparing import Comparison
 from microbatch.arrays.looks import is_array
+from microbatch.arrays.memory import result_bytes
 from microbatch.arrays.trees import flatten
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind
 from microbatch.graphs.cache import CapturedGraph, GraphCache
-from microbatch.graphs.captured_work import CapturedWork
-from microbatch.graphs.key import GraphKey, Refused, describe
+from microbatch.graphs.captured_work import CapturedWork, Replays
+from microbatch.graphs.key import GraphKey, describe
 from microbatch.graphs.padding import bucket_of, fill, outputs_of, resized
-from microbatch.graphs.replays import Replays
 
 BUDGET_SHARE = 4
 """Graphs may keep this part (a quarter) of what the device has for them and for everything else."""
@@ -105,11 +104,10 @@ class Graphs:
     def _call(
         self, step: Replays, work: CapturedWork, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        leaves, spec = flatten((args, dict(kwargs)))
-        key = self._key(work, step.device, leaves, spec)
-        if isinstance(key, Refused):
-            return step.plain(work, args, kwargs, key.reason)
-        asked = Asked(key, leaves, rows_of(leaves) if key.rows is not None else None)
+        asked = self._asked(work, step.device, *flatten((args, dict(kwargs))))
+        if isinstance(asked, str):
+            return step.plain(work, args, kwargs, asked)
+        key = asked.key
         family = key.of_rows(None)
         if self._padded(work, key) and family not in self._families:
             self._families.add(family)
@@ -128,18 +126,19 @@ class Graphs:
             self._check(step, graph, asked, plain)
         return plain
 
-    def _key(self, work: CapturedWork, device: Device, leaves: list[Any], spec: Any) -> GraphKey | Refused:
+    def _asked(self, work: CapturedWork, device: Device, leaves: list[Any], spec: Any) -> Asked | str:
+        """The call as it is looked up, or why it is not replayed."""
         key = describe(spec, leaves, device, uniform=self.uniform, modes=self._modes())
-        if isinstance(key, Refused):
+        if isinstance(key, str):
             return key
         if key.rows == 0:
-            return Refused("there are no rows")
+            return "there are no rows"
         if key.rows is None or not self._padded(work, key):
-            return replace(key, cut=work.cut)
+            return Asked(replace(key, cut=work.cut), leaves, key.rows)
         bucket = bucket_of(key.rows, work.sizes)
         if bucket is None:
-            return Refused(f"{key.rows} rows are above the largest captured size of {work.sizes[-1]}")
-        return replace(key, rows=bucket, cut=work.padded_cut)
+            return f"{key.rows} rows are above the largest captured size of {work.sizes[-1]}"
+        return Asked(replace(key, rows=bucket, cut=work.padded_cut), leaves, key.rows)
 
     def _padded(self, work: CapturedWork, key: GraphKey) -> bool:
         """Whether rows are rounded up to a captured size."""
@@ -181,8 +180,9 @@ class Graphs:
         self._wait(backend)
         graph, output = graphs.capture(lambda: work.captured(*args, **kwargs), pool=self._pools[backend.name])
         outputs, spec = flatten(output)
-        held = graph.bytes_held() + sum(_bytes(leaf) for leaf in (*static, *outputs))
-        return CapturedGraph(graph, static, outputs, spec, held)
+        return CapturedGraph(
+            graph, static, outputs, spec, graph.bytes_held() + result_bytes((static, outputs))
+        )
 
     def _check(self, step: Replays, graph: CapturedGraph, asked: Asked, plain: Any) -> None:
         """Allow `graph` for these rows if it gives what the plain call gave."""
@@ -237,16 +237,6 @@ class Graphs:
 
 def _why_not(device: Device, error: Exception) -> str:
     """Whether the work cannot be captured at all, or the function failed only while it was captured."""
-    text = f"{type(error).__name__}: {str(error)[:200]}"
-    if device.graphs is not None and device.graphs.capture_refused(error):
-        return f"capturing failed, as this work cannot be captured: {text}"
-    return f"capturing failed, as the function raised while it was captured: {text}"
-
-
-def rows_of(leaves: Sequence[Any]) -> int:
-    """Rows of the first array that has any axis."""
-    return next(int(leaf.shape[0]) for leaf in leaves if is_array(leaf) and len(leaf.shape))
-
-
-def _bytes(leaf: Any) -> int:
-    return int(getattr(leaf, "nbytes", 0)) if is_array(leaf) else 0
+    refused = device.graphs is not None and device.graphs.capture_refused(error)
+    why = "this work cannot be captured" if refused else "the function raised while it was captured"
+    return f"capturing failed, as {why}: {type(error).__name__}: {str(error)[:200]}"

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from microbatch.extend.device import Device
-from microbatch.graphs.captured_work import CapturedWork, one_call
-from microbatch.graphs.replays import Replays
+from microbatch.graphs.captured_work import CapturedWork, Replays
 from microbatch.graphs.runner import Graphs
 
 ONE_AFTER_THE_OTHER = ("sequential", "streamed")
@@ -21,26 +20,24 @@ ONE_AFTER_THE_OTHER = ("sequential", "streamed")
 class StepGraphs(Replays):
     """Called like the function; counts what it replays."""
 
-    __slots__ = ("_call", "_graphs", "_refused")
-
     def __init__(self, graphs: Graphs, device: Device, schedule: str) -> None:
         super().__init__(device)
-        self._graphs = graphs
-        self._call = one_call(graphs.function, graphs.sizes)
-        self._refused = ""
+        refused = ""
         if device.graphs is None:
-            self._refused = f"the backend {device.backend.name!r} cannot capture graphs"
+            refused = f"the backend {device.backend.name!r} cannot capture graphs"
         elif schedule not in ONE_AFTER_THE_OTHER:
-            self._refused = f"graphs are replayed one after the other, and the schedule is {schedule}"
+            refused = f"graphs are replayed one after the other, and the schedule is {schedule}"
+        self._graphs = graphs
+        self._call = CapturedWork(
+            plain=graphs.function, captured=graphs.function, sizes=graphs.sizes, refused=refused
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's outputs, replayed or not."""
-        if self._refused:
-            return self.plain(self._call, args, kwargs, self._refused)
         return self._graphs.call(self, self._call, args, kwargs)
 
     def whole(self, work: CapturedWork, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """The outputs of a whole step, replayed or not."""
         if self.device.graphs is None:
-            return self.plain(work, args, kwargs, self._refused)
+            return self.plain(work, args, kwargs, self._call.refused)
         return self._graphs.call(self, work, args, kwargs)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from microbatch.extend.protocols import ThreadState
 from microbatch.schedules import sequential
 from microbatch.schedules.sequential import run_one
 from microbatch.schedules.step import Step
@@ -25,15 +24,11 @@ def run(step: Step) -> None:
     if threads < 2:
         sequential.run(step)
         return
-    queue = deque(sorted(step.contexts, key=_size, reverse=True))
+    queue = deque(sorted(step.contexts, key=lambda context: -context.slice_info.num_tokens))
     failures = Failures()
     with step.backend.parallel_limits(threads):
         step.workers.run(_bodies(step, queue, failures, threads), on_interrupt=lambda error: queue.clear())
     failures.raise_first()
-
-
-def _size(context: UBatchContext) -> int:
-    return context.slice_info.num_tokens
 
 
 def _bodies(
@@ -41,18 +36,18 @@ def _bodies(
 ) -> list[Callable[[], None]]:
     """One body a thread; the first runs on the caller, whose thread state needs no carrying."""
     backend = step.backend
+    state = backend.thread_state()
 
     def drain() -> None:
         with backend.worker_limits(threads):
             while _take(step, queue, failures):
                 pass
 
-    def drain_as(state: ThreadState) -> None:
+    def drain_as_caller() -> None:
         with state.apply():
             drain()
 
-    state = backend.thread_state()
-    return [drain, *(lambda: drain_as(state) for _ in range(threads - 1))]
+    return [drain, *[drain_as_caller] * (threads - 1)]
 
 
 def _take(step: Step, queue: deque[UBatchContext], failures: Failures) -> bool:
@@ -61,7 +56,7 @@ def _take(step: Step, queue: deque[UBatchContext], failures: Failures) -> bool:
         context = queue.popleft()
     except IndexError:
         return False
-    if run_one(step, context, failures):
+    if run_one(step, context, failures) is None:
         return True
     queue.clear()
     return False

@@ -4,8 +4,7 @@ Invariant: nobody starts before all are set up. A ubatch that ends leaves the ri
 different numbers of yield points. The first error reaches the caller after every sibling has unwound. Each
 ubatch runs in its own copy of the caller's context variables: what it sets there is gone after the step.
 
-What two ubatches overlap is device work and communication. On a device that finishes work before it returns,
-taking turns gains nothing.
+What overlaps is device work and communication: a device that finishes work before it returns gains nothing.
 """
 
 from __future__ import annotations
@@ -20,19 +19,17 @@ from microbatch.extend.device import Device
 from microbatch.extend.protocols import ThreadState
 from microbatch.schedules import sequential
 from microbatch.schedules.step import Step
-from microbatch.turns.context import enter
+from microbatch.turns.context import SeatHolder, enter
 from microbatch.turns.failure import Failures
 from microbatch.turns.handoff import Ring, ThreadRing
 from microbatch.turns.seat import Seat, end_seats, make_seats
-from microbatch.turns.seat_variable import SeatHolder
 from microbatch.turns.step_lanes import StepLanes, lanes_of
 
 
 def run(step: Step) -> None:
     """Run the ubatches of `step` in turns; raises the first error.
 
-    With `strict_yields` that is UnequalYieldsError where all went well, but not all passed as many yield
-    points.
+    With `strict_yields` that is UnequalYieldsError where all went well but not all yielded equally often.
     """
     if len(step.contexts) < 2:
         sequential.run(step)
@@ -62,7 +59,7 @@ def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring
 
     applied = [nullcontext, *[state.apply] * (len(seats) - 1)]  # the caller's thread has its state already
     bodies = [
-        _isolated(partial(_run_ubatch, step, seat, failures, apply))
+        partial(copy_context().run, _run_ubatch, step, seat, failures, apply)
         for seat, apply in zip(seats, applied, strict=True)
     ]
     try:
@@ -70,12 +67,6 @@ def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring
     finally:
         end_seats(seats)
     return ring
-
-
-def _isolated(body: Callable[[], None]) -> Callable[[], None]:
-    """`body` in a copy of the caller's context variables."""
-    variables = copy_context()
-    return lambda: variables.run(body)
 
 
 def _on_greenlets(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring:
@@ -112,7 +103,7 @@ def _run_ubatch(
                 step.store(context, outputs)
                 seat.run_hooks()
             finally:
-                holder.empty()
+                holder.seat = None  # in all copies of the variable
                 seat.streams.end()
     except BaseException as error:  # noqa: BLE001 - recorded, and raised in the caller
         failures.record(context, error)
@@ -124,8 +115,7 @@ def _run_ubatch(
 def _parking(device: Device, state: ThreadState) -> Callable[[], AbstractContextManager[None]] | None:
     """What a greenlet enters while others run, to put away what it set in the thread; None for nothing.
 
-    A greenlet has context variables of its own. So where `state` holds nothing else, there is nothing to put
-    away.
+    A greenlet has context variables of its own: where `state` holds nothing else, nothing is put away.
     """
     checks = device.yield_check
     if checks is None:

@@ -12,23 +12,25 @@ from microbatch.turns.failure import Failures
 
 def run(step: Step) -> None:
     """Run every ubatch of `step`; raises the first error with the ubatch named in a note."""
-    failures = Failures()
     for context in step.contexts:
-        if not run_one(step, context, failures):
+        failures = run_one(step, context)
+        if failures is not None:
             failures.raise_first()
 
 
-def run_one(step: Step, context: UBatchContext, failures: Failures) -> bool:
-    """Run one ubatch in the calling thread, where `current_ubatch()` is then set; what it raises is recorded.
+def run_one(step: Step, context: UBatchContext, failures: Failures | None = None) -> Failures | None:
+    """Run one ubatch in the calling thread, where `current_ubatch()` is then set; None where it succeeded.
 
-    Shared by the schedules whose ubatches do not wait for each other. Returns whether it succeeded.
+    Shared by the schedules whose ubatches do not wait for each other. What it raises is recorded in
+    `failures`, or in new ones, which are returned: a frame that kept the error would be a reference cycle.
     """
     token = enter(context)
     try:
         step.store(context, step.compute(context, step.load(context)))
     except BaseException as error:  # noqa: BLE001 - raised in the caller by `raise_first`
+        failures = failures or Failures()
         failures.record(context, error)
-        return False
+        return failures
     finally:
         leave(token)
-    return True
+    return None

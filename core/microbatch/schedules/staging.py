@@ -21,16 +21,12 @@ from microbatch.errors import LayoutError
 from microbatch.extend.abilities import SupportsTransfer
 from microbatch.extend.device import Device
 
-__all__ = ["Buffers", "Mover"]
-
 Buffers = dict[int, Any]
 """Staging buffers of one ring slot, by the number of the leaf."""
 
 
 class Mover:
     """Moves the arrays of ubatches for one backend."""
-
-    __slots__ = ("_backend", "_host_is_home", "_transfer")
 
     def __init__(self, device: Device) -> None:
         self._backend = backend = device.backend
@@ -40,8 +36,7 @@ class Mover:
     def fetch(self, inputs: Any, buffers: Buffers) -> tuple[Any, bool]:
         """`inputs` on the device, and whether they were moved there.
 
-        The caller keeps `inputs` until the copies are done. Raises LayoutError where autograd records one of
-        them.
+        The caller keeps `inputs` until the copies are done. Raises LayoutError where autograd records one.
         """
         transfer = self._transfer
         if transfer is None:

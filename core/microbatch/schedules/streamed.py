@@ -19,6 +19,7 @@ launched (the allocator would have to know of the other stream, and no protocol 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from microbatch.arrays.looks import is_array
@@ -26,15 +27,13 @@ from microbatch.arrays.memory import start_of
 from microbatch.arrays.shared_memory import overwritten
 from microbatch.arrays.trees import leaves_of
 from microbatch.errors import WaitTimeoutError
-from microbatch.extend.protocols import Backend, Event
+from microbatch.extend.protocols import Event, Stream
 from microbatch.extend.records import FailureKind
 from microbatch.schedules import sequential
 from microbatch.schedules.staging import Buffers, Mover
 from microbatch.schedules.step import Step
 from microbatch.turns.context import UBatchContext, enter, leave
 from microbatch.turns.failure import Failures
-
-__all__ = ["SLOTS", "run"]
 
 SLOTS = 3
 """Ubatches in flight: one is copied in, one computed, one copied out."""
@@ -47,63 +46,48 @@ def run(step: Step) -> None:
     stage that waited for work behind it in the same queue would wait for ever.
     """
     backend = step.backend
-    streams = [backend.stream("copy_in"), backend.stream("compute"), backend.stream("copy_out")]
+    streams = backend.stream("copy_in"), backend.stream("compute"), backend.stream("copy_out")
     if any(backend.current_stream() is stream for stream in streams):
         sequential.run(step)
-        return
-    Pipeline(step).run_all()
+    else:
+        Pipeline(step, streams).run_all()
 
 
+@dataclass(slots=True, eq=False)
 class Slot:
     """A place in the ring: one ubatch, its data, its events, and the staging buffers that stay."""
 
-    __slots__ = (
-        "buffers",
-        "computed",
-        "context",
-        "fetched",
-        "host",
-        "inputs",
-        "loaded",
-        "moved",
-        "outputs",
-        "returned",
-        "sent",
-    )
-
-    def __init__(self, backend: Backend) -> None:
-        self.fetched = backend.event()
-        """Its inputs are there."""
-        self.computed = backend.event()
-        """The function has run on it."""
-        self.sent = backend.event()
-        """Its outputs are in the result, or on the host."""
-        self.buffers: Buffers = {}
-        """Staging buffers for its inputs."""
-        self.clear()
+    fetched: Event
+    """Its inputs are there."""
+    computed: Event
+    """The function has run on it."""
+    sent: Event
+    """Its outputs are in the result, or on the host."""
+    buffers: Buffers = field(default_factory=dict)
+    """Staging buffers for its inputs."""
+    context: UBatchContext | None = None
+    """Who is here, None for nobody."""
+    loaded: Any = None
+    """Its part of the batch, where the caller has it."""
+    inputs: Any = None
+    """The same on the device."""
+    outputs: Any = None
+    """What the function returned."""
+    returned: Returned | None = None
+    """Where that is."""
+    host: Any = None
+    """The outputs on the host, where they are moved."""
+    moved: bool = False
+    """Whether inputs were moved to the device, so that outputs are moved back."""
 
     def clear(self) -> None:
         """Let the ubatch and its arrays go."""
-        self.context: UBatchContext | None = None
-        """Who is here, None for nobody."""
-        self.loaded: Any = None
-        """Its part of the batch, where the caller has it."""
-        self.inputs: Any = None
-        """The same on the device."""
-        self.outputs: Any = None
-        """What the function returned."""
-        self.returned: Returned | None = None
-        """Where that is."""
-        self.host: Any = None
-        """The outputs on the host, where they are moved."""
+        self.context = self.loaded = self.inputs = self.outputs = self.returned = self.host = None
         self.moved = False
-        """Whether inputs were moved to the device, so that outputs are moved back."""
 
 
 class Returned:
     """Where the rows of a ubatch's outputs are; keeps them alive, so an equal address is the same memory."""
-
-    __slots__ = ("_leaves", "starts", "ubatch")
 
     def __init__(self, outputs: Any, context: UBatchContext) -> None:
         self.ubatch = context.ubatch_id
@@ -122,18 +106,16 @@ class Returned:
 class Pipeline:
     """One step on its way through the three streams."""
 
-    def __init__(self, step: Step) -> None:
-        backend = step.backend
+    def __init__(self, step: Step, streams: tuple[Stream, Stream, Stream]) -> None:
+        event = step.backend.event
         self._step = step
         self._thread = step.runtime.current()
         self._failures = Failures()
         self._mover = Mover(step.device)
-        self._copy_in = backend.stream("copy_in")
-        self._compute = backend.stream("compute")
-        self._copy_out = backend.stream("copy_out")
+        self._copy_in, self._compute, self._copy_out = streams
         self._last: Returned | None = None
-        slots = max(SLOTS, step.parallelism + 1)
-        self._ring = [Slot(backend) for _ in range(min(slots, max(1, len(step.contexts))))]
+        slots = min(max(SLOTS, step.parallelism + 1), max(1, len(step.contexts)))
+        self._ring = [Slot(event(), event(), event()) for _ in range(slots)]
 
     def run_all(self) -> None:
         """Launch all ubatches, each as soon as a slot is free; raises the first error when all have ended."""
@@ -195,20 +177,14 @@ class Pipeline:
         try:
             slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
         except Exception as error:
-            if not self._may_make_room(error):
+            # Only the caller's thread may free slots. It runs the stages itself where `submit` calls at once.
+            here = self._step.runtime.current() == self._thread
+            if not here or self._step.backend.classify(error) is not FailureKind.OOM:
                 raise
         else:
             return
         self._make_room(slot)  # outside of `except`: the error holds what the failed attempt had allocated
         slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
-
-    def _may_make_room(self, error: Exception) -> bool:
-        """Whether memory ran out, and this thread may free slots.
-
-        Only the caller's thread may. It runs the stages itself on a backend whose `submit` calls at once.
-        """
-        here = self._step.runtime.current() == self._thread
-        return here and self._step.backend.classify(error) is FailureKind.OOM
 
     def _make_room(self, slot: Slot) -> None:
         """Finish the ubatches before that of `slot`, oldest first, and give cached memory back."""
@@ -240,11 +216,8 @@ class Pipeline:
             return
         self._await(slot.sent, context)
         if slot.moved:
-            self._stage(slot, context, self._store_host)()
+            self._stage(slot, context, lambda slot, context: self._step.store(context, slot.host))()
         slot.clear()
-
-    def _store_host(self, slot: Slot, context: UBatchContext) -> None:
-        self._step.store(context, slot.host)
 
     def _await(self, event: Event, context: UBatchContext) -> None:
         """Wait for `event`; raises WaitTimeoutError `barrier_timeout` seconds after the step has failed."""
@@ -252,7 +225,11 @@ class Pipeline:
         try:
             while not event.synchronize(limit):
                 if self._failures.any():
-                    raise WaitTimeoutError(_stuck(context, limit))
+                    raise WaitTimeoutError(
+                        f"the step has failed and ubatch {context.ubatch_id} of {context.num_ubatches} is"
+                        f" still in the pipeline {limit} s later, so it is no longer waited for; make the"
+                        " function return when a stage fails"
+                    )
         except WaitTimeoutError:
             raise
         except Exception as error:  # noqa: BLE001 - the device's own work has failed; raised in the caller
@@ -266,11 +243,3 @@ class Pipeline:
             except WaitTimeoutError as error:
                 self._failures.record(None, error)
                 slot.clear()
-
-
-def _stuck(context: UBatchContext, limit: float | None) -> str:
-    return (
-        f"the step has failed and ubatch {context.ubatch_id} of {context.num_ubatches} is still in the "
-        f"pipeline {limit} s later, so it is no longer waited for; make the function return when a stage "
-        "fails"
-    )

@@ -1,8 +1,7 @@
 """What sizes depend on besides the batch: parts alive at a time, and what the device lets a policy try.
 
 Invariant: nothing is tried to failure on a host (its process is killed), nor by one rank of several (the
-others wait in a collective). While nothing changes, the same record comes back, so that a planner sees by
-identity that it has not.
+others wait in a collective). While nothing changes the same record comes back: a planner sees it by identity.
 """
 
 from __future__ import annotations
@@ -33,8 +32,6 @@ ALONE = Conditions()
 
 class ConditionsOf:
     """The conditions of each kind of step of one wrapper."""
-
-    __slots__ = ("_graph_sizes", "_known", "_workers")
 
     def __init__(self, workers: int, graph_sizes: tuple[int, ...] | None) -> None:
         """`workers` are those of a parallel step; `graph_sizes` is None where graphs are off."""

@@ -10,15 +10,13 @@ race loses the other process's keys), free memory as part of the key (it is neve
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import sqlite3
+from microbatch.errors import warn
 
 SCHEMA = 2
 """Number of the file format; entries of another number are not read."""
@@ -84,13 +82,9 @@ class History:
         row = self._ask("select state from learned where key = ?", (key.text(),))
         if not row:
             return None
-        try:
-            state = json.loads(row[0][0])
-        except ValueError:
-            state = None
-        if not isinstance(state, dict):
+        state = _record(row[0][0])
+        if state is None:
             self._warn("holds a damaged state, which is ignored")
-            return None
         return state
 
     def save(self, key: HistoryKey, state: Mapping[str, Any]) -> None:
@@ -109,7 +103,9 @@ class History:
     def entries(self) -> tuple[Entry, ...]:
         """Everything in the file, the newest first."""
         rows = self._ask("select fields, length(state), changed from learned order by changed desc, key", ())
-        return tuple(Entry(fields=_fields(text), state_bytes=size, changed=when) for text, size, when in rows)
+        return tuple(
+            Entry(fields=_record(text) or {}, state_bytes=size, changed=when) for text, size, when in rows
+        )
 
     def clear(self, model: str | None = None) -> int:
         """Forget the entries of `model` (None: all); returns how many there were."""
@@ -125,29 +121,23 @@ class History:
         if self._off:
             return []
         try:
-            with self._open() as connection:
+            with closing(sqlite3.connect(self.path, timeout=5.0)) as connection, connection:
+                connection.execute(_TABLE)
                 return connection.execute(statement, values).fetchall()
         except (sqlite3.Error, OSError) as error:
             self._warn(f"cannot be used ({error})")
             return []
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        import sqlite3
-
-        with closing(sqlite3.connect(self.path, timeout=5.0)) as connection, connection:
-            connection.execute(_TABLE)
-            yield connection
-
     def _warn(self, what: str) -> None:
         self._off = True
-        text = f"history {str(self.path)!r} {what}; sizes are learned anew and not kept in this run"
-        warnings.warn(text, RuntimeWarning, stacklevel=5)
+        told = f"history {str(self.path)!r} {what}; sizes are learned anew and not kept in this run"
+        warn(told, RuntimeWarning)
 
 
-def _fields(text: str) -> Mapping[str, Any]:
+def _record(text: str) -> Mapping[str, Any] | None:
+    """The object that `text` holds as JSON; None where it is damaged."""
     try:
-        fields = json.loads(text)
+        found = json.loads(text)
     except ValueError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
+        return None
+    return found if isinstance(found, dict) else None

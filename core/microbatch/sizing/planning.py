@@ -48,19 +48,9 @@ class Plan:
 class Planner:
     """Turns a batch into a plan. One per wrapper; may be used by several threads at once."""
 
-    __slots__ = (
-        "_busy",
-        "_config",
-        "_last",
-        "_last_conditions",
-        "_last_plan",
-        "_last_request",
-        "_memory_share",
-        "_policy",
-    )
-
     def __init__(self, policy: SizingPolicy, config: UBatchConfig, *, memory_share: float = 1.0) -> None:
-        self._policy = policy
+        self.policy = policy
+        """The policy, or the chain of them."""
         self._config = config
         self._memory_share = memory_share
         self._last = Proposal()
@@ -70,11 +60,6 @@ class Planner:
         # A policy need not be thread-safe: who holds the one token may call it, others use the last answer.
         # pop and append are atomic, so an interrupt can lose the token (sizes stay) but never block anybody.
         self._busy: deque[None] = deque([None])
-
-    @property
-    def policy(self) -> SizingPolicy:
-        """The policy, or the chain of them."""
-        return self._policy
 
     def plan(self, batch: Batch, memory: MemoryReading | None, conditions: Conditions, step: int) -> Plan:
         """Plan step number `step`; raises PolicyError when the policy breaks its contract."""
@@ -125,7 +110,7 @@ class Planner:
         except IndexError:
             return
         try:
-            self._policy.observe(report)
+            self.policy.observe(report)
         finally:
             self._busy.append(None)
 
@@ -180,7 +165,7 @@ class Planner:
         except IndexError:
             return self._last
         try:
-            self._last = proposal = self._policy.propose(request)
+            self._last = proposal = self.policy.propose(request)
             return proposal
         finally:
             self._busy.append(None)
@@ -199,15 +184,12 @@ class Planner:
         )
         if len(made.slices) < 2 and made.permutation is None:
             return _whole(request, proposal.reason)
-        return Plan(
+        return replace(
+            _whole(request, proposal.reason),
             cut=made,
-            reason=proposal.reason,
             limit=limit,
             workers=max(1, min(request.workers, proposal.workers or request.workers)),
-            num_units=request.num_tokens,
-            unit=request.unit,
             sizes=part_units(made, request.unit),
-            signature=request.signature,
         )
 
     def _memory_limit(self, memory: MemoryReading | None) -> int | None:

@@ -1,25 +1,22 @@
 """Gives a policy what it learned in earlier runs, and keeps what it learns in this one.
 
 Invariant: the history is read once, before the first step on a backend, and written at steps 16, 64, 256 and
-so on and when the wrapper ends: never on the path of most steps. State that the policy refuses is ignored
-with a warning.
+so on and when the wrapper ends: never in most steps. State that the policy refuses is ignored with a warning.
 """
 
 from __future__ import annotations
 
 import platform
 import sys
-import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from microbatch.errors import warn
 from microbatch.extend.abilities import SupportsState
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.options.fields import UBatchConfig
-
-if TYPE_CHECKING:
-    from microbatch.sizing.history import History, HistoryKey
+from microbatch.sizing.history import History, HistoryKey
 
 FRAMEWORKS = ("numpy", "torch", "cupy")
 """Libraries whose version is part of the key, where they are loaded."""
@@ -31,11 +28,11 @@ class Remembering:
     def __init__(
         self, policy: SizingPolicy, name: str, config: UBatchConfig, function: Callable[..., Any]
     ) -> None:
-        self._policy = policy
+        self._learner = policy if config.history and isinstance(policy, SupportsState) else None
+        self._history = History(config.history or "")  # opened only where there is a learner
         self._name = name
         self._config = config
         self._model = model_name(function)
-        self._history = _history(config.history) if isinstance(policy, SupportsState) else None
         self._key: HistoryKey | None = None
         self._next = 16
         self._closed = False
@@ -43,26 +40,26 @@ class Remembering:
     @property
     def active(self) -> bool:
         """Whether there is a history to read and write."""
-        return self._history is not None
+        return self._learner is not None
 
     def before(self, device: Device, capacity: int) -> None:
         """Called before each step; reads the history before the first one."""
-        if self._history is None or self._key is not None:
+        if self._learner is None or self._key is not None:
             return
         self._key = self._make_key(device, capacity)
         state = self._history.load(self._key)
-        if not state or not isinstance(self._policy, SupportsState):
+        if not state:
             return
         try:
-            self._policy.restore(state)
+            self._learner.restore(state)
         except ValueError as error:
             path = self._config.history
             text = f"history {path!r} holds state that this policy cannot use ({error}); it is ignored"
-            warnings.warn(text, RuntimeWarning, stacklevel=4)
+            warn(text, RuntimeWarning)
 
     def after(self, step: int) -> None:
         """Called after each step."""
-        if self._history is not None and step >= self._next:
+        if step >= self._next:
             self._next *= 4
             self.keep()
 
@@ -77,15 +74,13 @@ class Remembering:
 
     def keep(self) -> None:
         """Write what the policy has learned; nothing before the first step."""
-        if self._history is None or self._key is None or not isinstance(self._policy, SupportsState):
+        if self._learner is None or self._key is None:
             return
-        state = dict(self._policy.state())
+        state = dict(self._learner.state())
         if state:
             self._history.save(self._key, state)
 
     def _make_key(self, device: Device, capacity: int) -> HistoryKey:
-        from microbatch.sizing.history import HistoryKey
-
         return HistoryKey(
             model=self._config.model or self._model,
             policy=self._name,
@@ -102,15 +97,6 @@ def model_name(function: Callable[..., Any]) -> str:
     """Module and qualified name of the function, or of the class of a callable object."""
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
-
-
-def _history(path: str | None) -> History | None:
-    """The history at `path`; its module, and json with it, is loaded only where one is asked for."""
-    if path is None:
-        return None
-    from microbatch.sizing.history import History
-
-    return History(path)
 
 
 def _versions() -> str:

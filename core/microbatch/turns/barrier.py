@@ -4,8 +4,7 @@ Invariant: each round has one fate, tripped or broken, decided by a single `dict
 interrupted, or ran out of time, breaks the round for the others, and so does `abort`. Rounds are separate
 objects, so a fast party that comes round again cannot be counted in the old round. No lock is held by anyone.
 
-Rejected: `threading.Barrier`, where Ctrl-C in one waiter leaves the others parked, and a crossing costs 22-75
-us.
+Rejected: `threading.Barrier`: Ctrl-C in one waiter leaves the others parked, a crossing costs 22-75 us.
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ from microbatch.errors import ArgumentValueError, BarrierBrokenError, WaitTimeou
 from microbatch.options.checks import count
 from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime, default_runtime
-
-__all__ = ["UBatchBarrier"]
 
 TRIPPED = ""
 """The fate of a round that all parties reached; any other text is why it broke."""
@@ -33,8 +30,6 @@ class Round:
     `tickets` has one entry for each party that has not arrived. `fate` and `following` are dicts of one
     entry, since `setdefault` on a dict lets exactly one thread decide.
     """
-
-    __slots__ = ("fate", "following", "gates", "number", "parties", "tickets")
 
     def __init__(self, number: int, parties: int) -> None:
         self.number = number
@@ -79,8 +74,7 @@ class UBatchBarrier:
     ) -> None:
         """`timeout` (seconds) is for waits that name none; `action` runs once a round, before anyone passes.
 
-        Raises ArgumentTypeError where `num_parties` is no whole number, ArgumentValueError below 1 or above
-        65,536.
+        Raises ArgumentTypeError where `num_parties` is not whole, ArgumentValueError outside 1 to 65,536.
         """
         self.num_parties = count("num_parties", num_parties, MOST_PARTIES)
         self._runtime = runtime or default_runtime()

@@ -1,64 +1,47 @@
 """One ubatch while its step runs: its slice, its state, its gate, and how code finds its own ubatch.
 
-Invariant: which ubatch is current is a context variable, never a global and never a table keyed by thread. So
-two wrappers, a wrapper inside another, and threads that belong to no step do not see each other. A context
-costs about a microsecond to build, because a step may have thousands: its gate is made when somebody first
-signals or waits.
+Invariant: which ubatch is current, and which seat it has, are context variables, never globals and never
+tables keyed by thread. So two wrappers, a wrapper inside another, and threads that belong to no step do not
+see each other. A ubatch that takes turns sees its own seat and nobody else's; outside a step, and in a
+schedule without turns, there is none. A context costs about a microsecond to build, because a step may have
+thousands: its gate is made when somebody first signals or waits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable
 from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from microbatch.errors import StateTransitionError
 from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime, default_runtime
-from microbatch.turns.seat_variable import NO_SEAT, SEAT, SeatHolder
-from microbatch.turns.state import TRANSITIONS, UBatchState, failed, illegal
+from microbatch.turns.state import TRANSITIONS, UBatchState
 
 if TYPE_CHECKING:
     from microbatch.cutting.slices import UBatchSlice
+    from microbatch.turns.seat import Seat
 
-__all__ = ["CURRENT", "Entry", "UBatchContext", "current_ubatch", "enter", "entered", "leave"]
 
-
+@dataclass(slots=True, eq=False, repr=False)
 class UBatchContext:
     """A ubatch of a running step; made by the wrapper, read by schedules and model code."""
 
-    __slots__ = (
-        "_gates",
-        "_state",
-        "gpu_wait_event",
-        "num_ubatches",
-        "runtime",
-        "slice_info",
-        "thread_id",
-        "ubatch_id",
-    )
-
-    def __init__(
-        self,
-        slice_info: UBatchSlice,
-        ubatch_id: int = 0,
-        num_ubatches: int = 1,
-        runtime: Runtime | None = None,
-    ) -> None:
-        self.slice_info = slice_info
-        """The tokens and requests of this ubatch."""
-        self.ubatch_id = ubatch_id
-        """Its place in the step, from 0, in row order."""
-        self.num_ubatches = num_ubatches
-        """How many ubatches the step has."""
-        self.runtime = runtime
-        """Where gates and thread identities come from; None is the real threads."""
-        self.thread_id: Hashable = None
-        """The thread that entered it last, None before that."""
-        self.gpu_wait_event: Any = None
-        """The device event recorded at its last hand-off, None before one."""
-        self._state = UBatchState.IDLE
-        self._gates: dict[str, Gate] = {}
+    slice_info: UBatchSlice
+    """The tokens and requests of this ubatch."""
+    ubatch_id: int = 0
+    """Its place in the step, from 0, in row order."""
+    num_ubatches: int = 1
+    """How many ubatches the step has."""
+    runtime: Runtime | None = None
+    """Where gates and thread identities come from; None is the real threads."""
+    thread_id: Hashable = field(default=None, init=False)
+    """The thread that entered it last, None before that."""
+    gpu_wait_event: Any = field(default=None, init=False)
+    """The device event recorded at its last hand-off, None before one."""
+    _state: UBatchState = field(default=UBatchState.IDLE, init=False)
+    _gates: dict[str, Gate] = field(default_factory=dict, init=False)
 
     @property
     def state(self) -> UBatchState:
@@ -68,10 +51,8 @@ class UBatchContext:
     @property
     def cpu_wait_event(self) -> Gate:
         """The gate that this ubatch waits in; made on first use, the same one for every thread that asks."""
-        gate = self._gates.get("cpu")
-        if gate is None:
-            gate = self._gates.setdefault("cpu", (self.runtime or default_runtime()).gate())
-        return gate
+        made = self._gates.get("cpu")
+        return made or self._gates.setdefault("cpu", (self.runtime or default_runtime()).gate())
 
     def signal_ready(self) -> None:
         """Let one `wait_ready` of this context pass; signalling twice is signalling once."""
@@ -84,12 +65,20 @@ class UBatchContext:
     def advance(self, new: UBatchState) -> None:
         """Change the state; raises StateTransitionError, and changes nothing, if `new` may not follow."""
         if new not in TRANSITIONS[self._state]:
-            raise illegal(self._state, new)
+            allowed = ", ".join(sorted(follower.name for follower in TRANSITIONS[self._state]))
+            raise StateTransitionError(
+                f"a ubatch in state {self._state.name} cannot become {new.name}; it can become {allowed}"
+            )
         self._state = new
 
     def fail(self) -> None:
-        """Note that it raised: FAILED, unless it had failed or completed before. Never raises."""
-        self._state = failed(self._state)
+        """Note that it raised: FAILED, unless it had ended before. Never raises: an error is being recorded.
+
+        One that completed stays COMPLETED: its rows are in the result, and what it raised afterwards (a
+        receive hook, the caller's progress function) is an error of the step, not of its rows.
+        """
+        if UBatchState.FAILED in TRANSITIONS[self._state]:
+            self._state = UBatchState.FAILED
 
     def reset(self) -> None:
         """Back to IDLE, without signal, event or thread; raises StateTransitionError while it is running."""
@@ -103,9 +92,28 @@ class UBatchContext:
         return f"<ubatch {self.ubatch_id} of {self.num_ubatches}, {self.state.name}, {self.slice_info}>"
 
 
+class SeatHolder:
+    """The seat of one ubatch until it ends, then None; filled when it is made, never later.
+
+    Threads and tasks that the function starts copy the variable and may outlive the ubatch. Emptying the
+    holder takes the seat from all copies at once: their yield points then do nothing.
+    """
+
+    __slots__ = ("seat",)
+
+    def __init__(self, seat: Seat | None) -> None:
+        self.seat = seat
+        """Where yield points go; None where they do nothing."""
+
+
+NO_SEAT = SeatHolder(None)
+"""For code that has no seat."""
+
+SEAT: ContextVar[SeatHolder] = ContextVar("microbatch_seat", default=NO_SEAT)
+"""The holder of the calling code's seat, the one thing that a yield point looks at; set by `enter`."""
+
 CURRENT: ContextVar[UBatchContext | None] = ContextVar("microbatch_ubatch", default=None)
 """Which ubatch the calling code runs in; read it with `current_ubatch`."""
-
 Entry = tuple[Token[UBatchContext | None], Token[SeatHolder]]
 """What `leave` needs to know of an `enter`."""
 
@@ -130,13 +138,3 @@ def leave(entry: Entry) -> None:
     former, former_seat = entry
     SEAT.reset(former_seat)
     CURRENT.reset(former)
-
-
-@contextmanager
-def entered(context: UBatchContext) -> Iterator[UBatchContext]:
-    """`enter` and `leave` around a block."""
-    entry = enter(context)
-    try:
-        yield context
-    finally:
-        leave(entry)

@@ -16,16 +16,12 @@ from microbatch.errors import BarrierBrokenError
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.state import UBatchCancelled
 
-__all__ = ["Failures"]
-
 Record = tuple[UBatchContext | None, BaseException]
 """Which ubatch raised what; None where the error is not of a ubatch."""
 
 
 class Failures:
     """Collects what the ubatches of one step raise, from any thread; appending to a deque needs no lock."""
-
-    __slots__ = ("_records",)
 
     def __init__(self) -> None:
         self._records: deque[Record] = deque()
@@ -34,16 +30,12 @@ class Failures:
         """Keep `error`, and note that its ubatch failed. Pass None for an error outside any ubatch."""
         if context is not None:
             context.fail()
-        if not self.holds(error):
+        if not any(known is error for _, known in tuple(self._records)):
             self._records.append((context, error))
 
     def any(self) -> bool:
         """Whether anything was recorded."""
         return bool(self._records)
-
-    def holds(self, error: BaseException) -> bool:
-        """Whether this very error was recorded."""
-        return any(known is error for _, known in tuple(self._records))
 
     def raise_first(self) -> None:
         """Raise what came first, if anything did; later errors are in its notes and its `ubatch_errors`."""

@@ -21,8 +21,6 @@ from typing import Protocol, cast
 
 from microbatch.errors import ClosedError
 
-__all__ = ["EventGate", "Gate", "LockGate", "current_core"]
-
 LONGEST_WAIT = 1_000_000.0
 """Seconds (11 days) above which a limit counts as none; system calls refuse larger numbers."""
 
@@ -32,18 +30,15 @@ class Gate(Protocol):
 
     def open(self) -> None:
         """Put the permit there; never blocks."""
-        ...
 
     def wait(self, timeout: float | None = None) -> bool:
         """Take the permit, waiting up to `timeout` seconds for it (None: for ever); whether it was there."""
-        ...
 
 
 class EventGate:
     """A gate on a Linux eventfd, whose counter is reset by the read that takes it.
 
-    The kernel shares the counter with forked children, so a child must not touch it: there `open` does
-    nothing and `wait` is an error.
+    The kernel shares the counter with forked children: there `open` does nothing and `wait` is an error.
     """
 
     __slots__ = ("_core", "_descriptor", "_poll", "_process")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import copy_context
 
-from microbatch.errors import BackendUnavailableError, ThreadStateError
+from microbatch.errors import BackendUnavailableError
 from microbatch.turns.handoff import Ring
 from microbatch.turns.state import UBatchCancelled
 
@@ -24,8 +24,6 @@ except ImportError as missing:
         "driver 'greenlets' needs the greenlet package;"
         " pip install microbatch[greenlet], or use driver='threads'"
     ) from missing
-
-__all__ = ["GreenletRing"]
 
 
 class GreenletRing(Ring):
@@ -65,10 +63,7 @@ class GreenletRing(Ring):
     def hand_over(self, index: int, label: str = "") -> None:
         """As in `Ring`."""
         if getcurrent() is not self._greenlets[index]:
-            raise ThreadStateError(
-                f"a yield point of ubatch {index} was called from a greenlet or thread that does not carry it"
-                "; call it from the code that the wrapper calls, not from a thread or greenlet started there"
-            )
+            raise self._not_carried(index)
         if self.failed:
             raise UBatchCancelled
         self.yields[index] += 1
@@ -110,10 +105,5 @@ class GreenletRing(Ring):
 
     def _unfinished(self) -> greenlet | None:
         """Who has the turn; where nobody has it, after an interrupt, anybody who has not ended; else None."""
-        carrier = self._greenlets[self.holder]
-        if not carrier.dead:
-            return carrier
-        for carrier in self._greenlets:
-            if not carrier.dead:
-                return carrier
-        return None
+        carriers = (self._greenlets[self.holder], *self._greenlets)
+        return next((carrier for carrier in carriers if not carrier.dead), None)

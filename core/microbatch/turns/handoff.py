@@ -23,9 +23,6 @@ from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchCancelled
 
-__all__ = ["Ring", "ThreadRing"]
-
-
 NOBODY = -1
 """Who comes after a party that has left."""
 
@@ -55,8 +52,7 @@ class Ring(ABC):
     def hand_over(self, index: int, label: str = "") -> None:
         """Pass the turn and come back when it returns; nothing when nobody else is left.
 
-        Raises UBatchCancelled if a sibling failed, and ThreadStateError where the caller does not carry
-        `index`.
+        Raises UBatchCancelled if a sibling failed, ThreadStateError where the caller does not carry `index`.
         """
 
     @abstractmethod
@@ -66,11 +62,6 @@ class Ring(ABC):
     def fail(self, index: int) -> None:
         """`index` raised: make its siblings unwind."""
         self.failed = True
-
-    def sibling(self, index: int) -> int | None:
-        """Who gets the turn after `index`, None when it is alone."""
-        following = self.after[index]
-        return None if following == index else following
 
     def check_equal(self) -> None:
         """Raise UnequalYieldsError, with each count, unless all parties passed as many yield points."""
@@ -89,6 +80,12 @@ class Ring(ABC):
         if following != index:
             self.after[self.after.index(index)] = following
         return following
+
+    def _not_carried(self, index: int) -> ThreadStateError:
+        return ThreadStateError(
+            f"a yield point of ubatch {index} was called from a thread or greenlet that does not carry it;"
+            " call it from the code that the wrapper calls, not from a thread or greenlet started there"
+        )
 
     def _standing(self, index: int) -> str:
         """Where `index` is, as text."""
@@ -134,7 +131,7 @@ class ThreadRing(Ring):
     def hand_over(self, index: int, label: str = "") -> None:
         """As in `Ring`; also raises WaitTimeoutError if the limit passes before the turn is back."""
         if self._owners[index] != self._runtime.current():
-            raise ThreadStateError(_foreign(index))
+            raise self._not_carried(index)
         self._runtime.point(label)
         if self.failed or self.scattered:
             raise UBatchCancelled
@@ -197,10 +194,3 @@ class ThreadRing(Ring):
             " raise barrier_timeout if the work between two yields may take that long"
             f"\n{self._runtime.dump()}"
         )
-
-
-def _foreign(index: int) -> str:
-    return (
-        f"a yield point of ubatch {index} was called from a thread that does not carry it;"
-        " call it from the code that the wrapper calls, not from a thread or greenlet started there"
-    )

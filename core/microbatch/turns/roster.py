@@ -2,79 +2,59 @@
 
 Invariant: a worker is idle, or claimed once. A claim is one `dict.setdefault` under a key made before, and a
 worker gives itself back. So a caller that is interrupted at any bytecode loses no worker, and there is no
-lock that it could keep. Workers know the roster, never the pool: a pool that is dropped is collected, and its
-threads end.
+lock that it could keep. Workers know the roster, never the pool: the threads of a dropped pool end.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Protocol
 
+from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime, Task
 
-__all__ = ["Claim", "Roster", "Worker"]
 
-
-class Claim(Protocol):
-    """Who may have a worker."""
-
-    def work(self, worker: Worker) -> bool:
-        """In the thread of `worker`: do what there is to do, if anything; True if the thread must end."""
-        ...
-
-
-class Closing:
-    """Claims a worker that is to end."""
-
-    __slots__ = ()
-
-    def work(self, worker: Worker) -> bool:
-        """End the thread."""
-        return True
-
-
-CLOSING: Final = Closing()
-"""The one of its kind."""
-
-
+@dataclass(slots=True, eq=False)
 class Worker:
     """One thread and the gate it sleeps in."""
 
-    __slots__ = ("dismissed", "gate", "name", "task")
-
-    def __init__(self, runtime: Runtime, name: str) -> None:
-        self.gate = runtime.gate()
-        """Where the thread sleeps; opened when there is something for it to do."""
-        self.name = name
-        """The name of the thread."""
-        self.task: Task | None = None
-        """The started thread, None before it is known to have started."""
-        self.dismissed = False
-        """Whether the thread is to end without looking for work."""
+    gate: Gate
+    """Where the thread sleeps; opened when there is something for it to do."""
+    name: str
+    """The name of the thread."""
+    task: Task | None = None
+    """The started thread, None before it is known to have started."""
+    dismissed: bool = False
+    """Whether the thread is to end without looking for work."""
 
 
+Claim = Callable[[Worker], bool]
+"""claim(worker), in the thread of `worker`: do what there is to do, if anything; True if it must end."""
+
+
+def ending(worker: Worker) -> bool:
+    """Claims a worker that is to end."""
+    return True
+
+
+@dataclass(slots=True, eq=False)
 class Roster:
     """The workers of one pool in one process, and who has claimed which."""
 
-    __slots__ = ("claims", "closed", "hired", "name", "process", "runtime", "workers")
-
-    def __init__(self, runtime: Runtime, name: str) -> None:
-        self.runtime = runtime
-        """Starts the threads and makes the gates."""
-        self.name = name
-        """How the names of the threads begin."""
-        self.process = os.getpid()
-        """Where the threads are; a forked child has none of them."""
-        self.closed = False
-        """Whether workers end when they are given back."""
-        self.hired = 0
-        """How many workers there ever were; the last number in a thread's name."""
-        self.workers: list[Worker] = []
-        """All that have not ended."""
-        self.claims: dict[Worker, Claim] = {}
-        """Worker -> who has it; idle ones are not in here."""
+    runtime: Runtime
+    """Starts the threads and makes the gates."""
+    process: int = field(default_factory=os.getpid)
+    """Where the threads are; a forked child has none of them."""
+    closed: bool = False
+    """Whether workers end when they are given back."""
+    hired: int = 0
+    """How many workers there ever were; the last number in a thread's name."""
+    workers: list[Worker] = field(default_factory=list)
+    """All that have not ended."""
+    claims: dict[Worker, Claim] = field(default_factory=dict)
+    """Worker -> who has it; idle ones are not in here."""
 
     def claim(self, owner: Claim) -> Worker:
         """An idle worker, or a new one; from here on it is the owner's."""
@@ -82,7 +62,7 @@ class Roster:
             if worker not in self.claims and self.claims.setdefault(worker, owner) is owner:
                 return worker
         self.hired += 1
-        worker = Worker(self.runtime, f"{self.name}-{self.hired}")
+        worker = Worker(self.runtime.gate(), f"microbatch-{self.hired}")
         self.claims[worker] = owner
         self.workers.append(worker)
         worker.task = self.runtime.spawn(partial(_serve, worker, self), name=worker.name)
@@ -91,7 +71,7 @@ class Roster:
     def release(self, worker: Worker) -> bool:
         """Make a claimed worker idle again; True if the roster is closed, so that the worker must end."""
         self.claims.pop(worker, None)
-        return self.closed and self.claims.setdefault(worker, CLOSING) is CLOSING
+        return self.closed and self.claims.setdefault(worker, ending) is ending
 
     def dismiss(self, worker: Worker) -> None:
         """Give up a worker whose thread may or may not have been started."""
@@ -111,7 +91,7 @@ class Roster:
             return
         self.closed = True
         for worker in list(self.workers):
-            if self.claims.setdefault(worker, CLOSING) is CLOSING:
+            if self.claims.setdefault(worker, ending) is ending:
                 worker.gate.open()
 
 
@@ -120,7 +100,7 @@ def _serve(worker: Worker, roster: Roster) -> None:
     while not worker.dismissed:
         worker.gate.wait()
         claim = roster.claims.get(worker)
-        if claim is not None and claim.work(worker):
+        if claim is not None and claim(worker):
             break
         del claim  # a sleeping thread must not keep the arguments of a finished step
     roster.leave(worker)

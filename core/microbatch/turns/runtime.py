@@ -17,15 +17,12 @@ from typing import Protocol
 
 from microbatch.turns.gates import EventGate, Gate, LockGate, current_core
 
-__all__ = ["Runtime", "Task", "ThreadRuntime", "default_runtime"]
-
 
 class Task(Protocol):
     """Something that was spawned."""
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end; False if `timeout` seconds passed first, True at once in the task itself."""
-        ...
 
 
 class Runtime(Protocol):
@@ -33,31 +30,24 @@ class Runtime(Protocol):
 
     def spawn(self, function: Callable[[], None], *, name: str) -> Task:
         """Run `function` concurrently. Raises RuntimeError or MemoryError where no thread can be started."""
-        ...
 
     def gate(self) -> Gate:
         """A new gate without a permit."""
-        ...
 
     def monotonic(self) -> float:
         """Seconds of a clock that never runs backwards."""
-        ...
 
     def current(self) -> Hashable:
         """Who is running: equal for equal threads."""
-        ...
 
     def point(self, label: str) -> None:
         """Nothing in production; in tests a place where the schedule may turn and a fault may strike."""
-        ...
 
     def gather(self, gates: Sequence[Gate]) -> None:
         """Say that who waits in `gates` takes turns with the caller, so that they may well share a core."""
-        ...
 
     def dump(self) -> str:
         """Where each thread stands, one block of text a thread."""
-        ...
 
 
 class ThreadTask:
@@ -112,8 +102,7 @@ class ThreadRuntime:
         """Let them sleep on the caller's core.
 
         Waking a thread on another core costs 30 to 90 us on a virtual machine, on the same core 2. Only the
-        sleep is placed: a running thread may go anywhere, so threads that the function starts are not
-        confined.
+        sleep is placed: a running thread, and threads that the function starts, may go anywhere.
         """
         core = current_core()
         for gate in gates:
@@ -123,11 +112,10 @@ class ThreadRuntime:
     def dump(self) -> str:
         """The last frames of every Python thread."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}
-        blocks = []
-        for ident, frame in sys._current_frames().items():
-            stack = "".join(traceback.format_stack(frame, limit=-6))
-            blocks.append(f"thread {names.get(ident, ident)!r}:\n{stack}")
-        return "".join(blocks)
+        return "".join(
+            f"thread {names.get(ident, ident)!r}:\n{''.join(traceback.format_stack(frame, limit=-6))}"
+            for ident, frame in sys._current_frames().items()
+        )
 
 
 def default_runtime() -> Runtime:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from microbatch.extend.protocols import Backend
 from microbatch.turns.handoff import Ring
 from microbatch.turns.step_lanes import OTHER, Lane, StepLanes
 from microbatch.turns.streams import Activation, StreamSide
-
-__all__ = ["Seat", "end_seats", "make_seats"]
 
 
 class Marked(Protocol):
@@ -25,34 +24,27 @@ class Marked(Protocol):
     """The device event recorded at its last hand-off."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Seat:
     """One ubatch of a step that takes turns."""
 
-    __slots__ = ("_seats", "hooks", "index", "ring", "streams", "ubatch")
-
-    def __init__(
-        self, ubatch: Marked, index: int, ring: Ring, streams: StreamSide, seats: Sequence[Seat]
-    ) -> None:
-        self.ubatch = ubatch
-        """Who is told of the event recorded at a hand-off."""
-        self.index = index
-        """Its number in the ring."""
-        self.ring = ring
-        """Who has the turn, and who comes next."""
-        self.streams = streams
-        """Which stream the ubatch is on."""
-        self.hooks: deque[Callable[[], Any]] = deque()
-        """What siblings left to be called here, oldest first."""
-        self._seats = seats
+    ubatch: Marked
+    """Who is told of the event recorded at a hand-off."""
+    index: int
+    """Its number in the ring."""
+    ring: Ring
+    """Who has the turn, and who comes next."""
+    streams: StreamSide
+    """Which stream the ubatch is on."""
+    seats: Sequence[Seat]
+    """Those of all ubatches of the step."""
+    hooks: deque[Callable[[], Any]] = field(default_factory=deque)
+    """What siblings left to be called here, oldest first."""
 
     def hand_over(self, label: str = "") -> None:
         """Pass the turn; returns when it is back."""
         self.ring.hand_over(self.index, label)
         self.streams.resume()
-
-    def switch(self, lane: Lane) -> None:
-        """Go to the stream of `lane` without ordering anything."""
-        self.streams.switch(lane)
 
     def switch_ordered(self, lane: Lane) -> None:
         """Go to the stream of `lane`, whose later work waits for the work given to the other so far."""
@@ -79,11 +71,11 @@ class Seat:
 
     def register_hook(self, hook: Callable[[], Any]) -> None:
         """Leave `hook` for the ubatch that gets the turn next; run it here and now if there is none left."""
-        sibling = self.ring.sibling(self.index)
-        if sibling is None:
+        following = self.ring.after[self.index]
+        if following == self.index:
             hook()
         else:
-            self._seats[sibling].hooks.append(hook)
+            self.seats[following].hooks.append(hook)
 
     def run_hooks(self) -> None:
         """Run what siblings left here, oldest first."""

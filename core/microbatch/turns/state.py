@@ -1,8 +1,7 @@
 """The states of a ubatch and which may follow which.
 
 Invariant: the state of a ubatch changes by the table only. A ubatch that was never prepared cannot complete,
-and one that failed starts again only from IDLE. One whose part is run again in smaller parts stays EXECUTING
-meanwhile.
+and one that failed starts again only from IDLE. While a part runs again in smaller ones it stays EXECUTING.
 """
 
 from __future__ import annotations
@@ -10,10 +9,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from types import MappingProxyType
-
-from microbatch.errors import StateTransitionError
-
-__all__ = ["TRANSITIONS", "UBatchCancelled", "UBatchState", "failed", "illegal"]
 
 
 class UBatchState(enum.Enum):
@@ -45,24 +40,6 @@ TRANSITIONS: Mapping[UBatchState, frozenset[UBatchState]] = MappingProxyType(
     }
 )
 """State -> the states that may follow it."""
-
-
-def illegal(state: UBatchState, new: UBatchState) -> StateTransitionError:
-    """The error for a `new` that may not follow `state`: it names both, and what may follow."""
-    allowed = ", ".join(sorted(follower.name for follower in TRANSITIONS[state]))
-    return StateTransitionError(
-        f"a ubatch in state {state.name} cannot become {new.name}; it can become {allowed}"
-    )
-
-
-def failed(state: UBatchState) -> UBatchState:
-    """What a ubatch in `state` becomes when it raises: FAILED, unless it has ended already.
-
-    A ubatch that failed before stays FAILED. One that completed stays COMPLETED: its rows are in the result,
-    and what it raised afterwards (a receive hook, the caller's progress function) is an error of the step,
-    not of its rows. Nothing is raised here, since this is called while an error is being recorded.
-    """
-    return UBatchState.FAILED if UBatchState.FAILED in TRANSITIONS[state] else state
 
 
 class UBatchCancelled(BaseException):

@@ -1,8 +1,7 @@
 """The streams that a step uses, and the order of its work on each lane: compute, or communication.
 
 Invariant: work of one lane keeps the order in which it was issued, over all ubatches of the step, as in vLLM.
-The step begins after what the caller's stream was given before, and the caller's stream goes on after the
-step.
+The step begins after what the caller's stream was given, and the caller's stream goes on after the step.
 
 Where the backend has `lanes`, each ubatch has a compute and a communication stream of its own. Allocators
 give freed memory to later work of the stream that it was allocated on. On a compute stream shared by all
@@ -26,8 +25,6 @@ from typing import Literal
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend, Event, Stream
 
-__all__ = ["OTHER", "Lane", "StepLanes", "lanes_of"]
-
 Lane = Literal["compute", "communication"]
 """What a stream is for."""
 
@@ -38,25 +35,20 @@ OTHER: Mapping[Lane, Lane] = MappingProxyType({"compute": "communication", "comm
 class StepLanes:
     """The streams of one step, and which of each lane was used last; only who has the turn may touch it."""
 
-    __slots__ = ("_backend", "_caller", "_last", "_lent", "_pairs", "_used")
-
     def __init__(self, backend: Backend, pairs: Sequence[tuple[Stream, Stream]], *, lent: bool) -> None:
         """One pair (compute, communication) a ubatch; `lent` pairs go to another step when this one ends."""
         self._backend = backend
         self._lent = lent
-        self._pairs: list[dict[Lane, Stream]] = [
+        self.pairs: list[dict[Lane, Stream]] = [
             {"compute": compute, "communication": communication} for compute, communication in pairs
         ]
+        """The two streams of each ubatch."""
         self._caller = backend.current_stream()
         entry = backend.event()
         entry.record(self._caller)
         # Each lane begins as if the caller's stream had been used last: its first work waits for the inputs.
         self._last: dict[Lane, tuple[Stream, Event | None]] = dict.fromkeys(OTHER, (self._caller, entry))
         self._used: dict[int, Stream] = {}
-
-    def pair_of(self, ubatch: int) -> Mapping[Lane, Stream]:
-        """The two streams of one ubatch."""
-        return self._pairs[ubatch]
 
     def claim(self, lane: Lane, stream: Stream) -> None:
         """Order what `stream` does next after all that was done on `lane` so far."""
@@ -89,41 +81,31 @@ class StepLanes:
             self._caller.wait(end)
         if not self._lent:
             return
-        for pair in self._pairs:
+        for pair in self.pairs:
             for lane, stream in pair.items():
                 other = ends.get(id(pair[OTHER[lane]]))
                 if other is not None and id(stream) in ends:
                     stream.wait(other)
 
 
-def lanes_of(device: Device, count: int) -> AbstractContextManager[StepLanes | None]:
+@contextmanager
+def lanes_of(device: Device, count: int) -> Iterator[StepLanes | None]:
     """The streams of a step of `count` ubatches, for a `with` block around it.
 
     They begin after the caller's stream, and it goes on after them, errors or not. All ubatches share one
     pair where the backend lends none. None on a backend whose work is done on return.
     """
-    return _lanes(device, count) if device.backend.asynchronous else NO_LANES
-
-
-NO_LANES: AbstractContextManager[None] = nullcontext()
-"""For a backend whose work is done on return."""
-
-
-@contextmanager
-def _lanes(device: Device, count: int) -> Iterator[StepLanes]:
-    backend = device.backend
-    if device.lanes is not None:
-        with device.lanes.lanes(count) as pairs, _closing(StepLanes(backend, pairs, lent=True)) as lanes:
-            yield lanes
+    backend, lender = device.backend, device.lanes
+    if not backend.asynchronous:
+        yield None
         return
-    pair = (backend.stream("compute"), backend.stream("communication"))
-    with _closing(StepLanes(backend, [pair] * count, lent=False)) as lanes:
-        yield lanes
+    with _one_pair(backend, count) if lender is None else lender.lanes(count) as pairs:
+        lanes = StepLanes(backend, pairs, lent=lender is not None)
+        try:
+            yield lanes
+        finally:
+            lanes.join_caller()
 
 
-@contextmanager
-def _closing(lanes: StepLanes) -> Iterator[StepLanes]:
-    try:
-        yield lanes
-    finally:
-        lanes.join_caller()
+def _one_pair(backend: Backend, count: int) -> AbstractContextManager[Sequence[tuple[Stream, Stream]]]:
+    return nullcontext([(backend.stream("compute"), backend.stream("communication"))] * count)

@@ -15,8 +15,6 @@ from microbatch.errors import ThreadStateError
 from microbatch.extend.protocols import Backend, Event, Stream
 from microbatch.turns.step_lanes import Lane, StepLanes
 
-__all__ = ["Activation", "StreamSide"]
-
 
 class Activation:
     """Which of our streams is current in one thread; ubatches that share a thread share this."""
@@ -59,7 +57,7 @@ class StreamSide:
         """Which of its streams the ubatch is on."""
         self._backend = backend
         self._lanes = lanes
-        self._streams: Mapping[Lane, Stream] = {} if lanes is None else lanes.pair_of(ubatch)
+        self._streams: Mapping[Lane, Stream] = {} if lanes is None else lanes.pairs[ubatch]
         self._activation = activation
         self._events: dict[Lane, Event] = {}
 
@@ -83,8 +81,7 @@ class StreamSide:
     def record(self) -> Event | None:
         """Mark the work on the current stream so far; one event a lane, recorded again each time.
 
-        Whoever calls this passes the turn or leaves the lane next, so a sibling may go on after this mark
-        too.
+        Whoever calls this passes the turn or leaves the lane next, so a sibling may go on after it too.
         """
         if self._lanes is None:
             return None

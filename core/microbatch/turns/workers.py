@@ -4,8 +4,7 @@ Invariant: a run returns when all that it started has ended, or cannot be needed
 a worker to become idle but hires one, so nested runs cannot starve each other.
 
 Rejected: a queue in front of a fixed number of threads (a nested step would never end once all of them wait
-for it), and threads started for each step (80-270 us each, and what a framework does when a thread first uses
-it).
+for it), and threads started for each step (80-270 us each, and what a framework does in each new thread).
 """
 
 from __future__ import annotations
@@ -14,56 +13,48 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from microbatch.errors import ClosedError, WaitTimeoutError
+from microbatch.turns.gates import Gate
 from microbatch.turns.roster import Roster, Worker
 from microbatch.turns.runtime import Runtime
-
-__all__ = ["WorkerPool"]
 
 
 class AbandonedError(WaitTimeoutError):
     """The threads of a failed step did not end; they are no longer waited for."""
 
 
+@dataclass(slots=True, eq=False)
 class Run:
     """One call of `WorkerPool.run`."""
 
-    __slots__ = ("bodies", "errors", "finished", "gate", "give_up", "jobs", "limit", "roster")
-
-    def __init__(
-        self,
-        roster: Roster,
-        bodies: Sequence[Callable[[], None]],
-        limit: float | None = None,
-        give_up: Callable[[], bool] | None = None,
-    ) -> None:
-        self.roster = roster
-        """Whose workers it claims."""
-        self.bodies = bodies
-        """What to run; the caller runs the first."""
-        self.limit = None if give_up is None else limit
-        """Seconds between two questions whether to give up; None where nobody would answer."""
-        self.give_up = give_up
-        """Whether those that still run cannot be needed any more."""
-        self.gate = roster.runtime.gate()
-        """Where the caller waits for the last worker."""
-        self.jobs: dict[Worker, Callable[[], None]] = {}
-        """Worker -> the body it was given."""
-        self.finished: deque[Worker] = deque()
-        """Workers whose body has ended."""
-        self.errors: deque[BaseException] = deque()
-        """What bodies let through, in the order of their ends."""
+    roster: Roster
+    """Whose workers it claims."""
+    bodies: Sequence[Callable[[], None]]
+    """What to run; the caller runs the first."""
+    limit: float | None
+    """Seconds between two questions whether to give up; None where nobody would answer."""
+    give_up: Callable[[], bool] | None
+    """Whether those that still run cannot be needed any more."""
+    gate: Gate
+    """Where the caller waits for the last worker."""
+    jobs: dict[Worker, Callable[[], None]] = field(default_factory=dict)
+    """Worker -> the body it was given."""
+    finished: deque[Worker] = field(default_factory=deque)
+    """Workers whose body has ended."""
+    errors: deque[BaseException] = field(default_factory=deque)
+    """What bodies let through, in the order of their ends."""
 
     def start(self) -> None:
         """Claim all workers, then give out bodies: where a thread cannot be started, no body has begun."""
-        workers = [self.roster.claim(self) for _ in self.bodies[1:]]
+        workers = [self.roster.claim(self.work) for _ in self.bodies[1:]]
         for worker, body in zip(workers, self.bodies[1:], strict=True):
             self.jobs[worker] = body
             worker.gate.open()
 
     def work(self, worker: Worker) -> bool:
-        """As in `Claim`: run the body that the worker was given."""
+        """The claim of this run: run the body that the worker was given."""
         if worker not in self.jobs:
             return False
         try:
@@ -81,14 +72,12 @@ class Run:
         """Wait for every body that a worker was given; raises AbandonedError once it is time to give up."""
         while len(self.finished) < len(self.jobs):
             if not self.gate.wait(self.limit) and self.give_up is not None and self.give_up():
-                raise AbandonedError(self._stuck())
-
-    def _stuck(self) -> str:
-        names = ", ".join(sorted(worker.name for worker in self.jobs if worker not in self.finished))
-        return (
-            f"the step has failed and {names} still runs {self.limit} s later, so it is no longer waited for;"
-            f" make the function return when its siblings fail\n{self.roster.runtime.dump()}"
-        )
+                names = sorted(worker.name for worker in self.jobs if worker not in self.finished)
+                raise AbandonedError(
+                    f"the step has failed and {', '.join(names)} still runs {self.limit} s later, so it is no"
+                    " longer waited for; make the function return when its siblings fail\n"
+                    f"{self.roster.runtime.dump()}"
+                )
 
     def forget(self) -> None:
         """Drop the bodies and their arguments: workers going back to sleep hold this run a moment longer."""
@@ -113,7 +102,7 @@ class Run:
         if on_interrupt is not None:
             on_interrupt(error)
         for worker in list(self.roster.workers):
-            if self.roster.claims.get(worker) is not self:
+            if self.roster.claims.get(worker) != self.work:
                 continue
             if worker.task is None:
                 self.roster.dismiss(worker)
@@ -127,10 +116,8 @@ class Run:
 class WorkerPool:
     """Runs bodies side by side, the caller taking the first; keeps the threads for the next time."""
 
-    def __init__(self, runtime: Runtime, *, name: str = "microbatch") -> None:
-        self._runtime = runtime
-        self._name = name
-        self._held: list[Roster] = [Roster(runtime, name)]
+    def __init__(self, runtime: Runtime) -> None:
+        self._held = [Roster(runtime)]
         self._finalizer = weakref.finalize(self, _close_all, self._held)
 
     def run(
@@ -147,10 +134,10 @@ class WorkerPool:
         is raised here when all have finished, with the others in its notes. Where the caller's part ends with
         an error (an interrupt, its own body, a thread that cannot be started), `on_interrupt` is called with
         it, and must make the others end; they are waited for after that. Raises ClosedError after `shutdown`,
-        and WaitTimeoutError where the caller has waited `limit` seconds for the others and `give_up()` says
-        that they cannot be needed any more.
+        WaitTimeoutError after `limit` seconds if `give_up()` says that the others cannot be needed any more.
         """
-        run = Run(self._roster(), bodies, limit, give_up)
+        roster = self._roster()
+        run = Run(roster, bodies, None if give_up is None else limit, give_up, roster.runtime.gate())
         try:
             run.start()
             bodies[0]()
@@ -180,7 +167,7 @@ class WorkerPool:
             if worker.task is not None and not worker.task.join(timeout):
                 raise WaitTimeoutError(
                     f"thread {worker.name!r} did not end within {timeout} s of shutdown;"
-                    f" make the function it runs return\n{self._runtime.dump()}"
+                    f" make the function it runs return\n{roster.runtime.dump()}"
                 )
 
     @property
@@ -194,7 +181,7 @@ class WorkerPool:
         if roster.closed:
             raise ClosedError("the workers were shut down; make a new wrapper")
         if roster.process != os.getpid():
-            roster = self._held[0] = Roster(self._runtime, self._name)
+            roster = self._held[0] = Roster(roster.runtime)
         return roster
 
 

@@ -165,7 +165,7 @@ def test_each_place_reads_differently(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(CpuBackend, "empty", lambda *_: fails("no room"))
         reads(lambda: wrapped(ROWS))
         monkeypatch.undo()
-        wrapped._engine.planner._policy = checked(Greedy(), "greedy")
+        wrapped._engine.planner.policy = checked(Greedy(), "greedy")
         reads(lambda: wrapped(ROWS))
     with microbatch.wrap(lambda x: x + 1, **options) as wrapped:
         reads(lambda: wrapped(fails("no room")))

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, SliceError, StateTransitionError
 from microbatch.step.ubatches import make_ubatch_contexts
-from microbatch.turns.context import UBatchContext, current_ubatch, enter, entered, leave
+from microbatch.turns.context import UBatchContext, current_ubatch, enter, leave
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.state import UBatchState
-from tests.support.taking_turns import contexts
+from tests.support.taking_turns import contexts, entered
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ class RingMachine(RuleBasedStateMachine):
         assert (ring.yields, ring.labels, ring.failed) == (model.yields, model.labels, model.failed)
         assert ring.left == [index not in model.queue for index in range(len(model.yields))]
         for index, following in zip(model.queue, [*model.queue[1:], *model.queue[:1]], strict=True):
-            assert ring.sibling(index) == (None if following == index else following)
+            assert ring.after[index] == following
         if model.queue:
             assert ring.holder == model.queue[0]
 

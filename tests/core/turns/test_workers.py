@@ -433,8 +433,8 @@ def test_a_worker_claimed_in_the_moment_it_is_given_back_does_not_end() -> None:
             self.setdefault(worker, "the other run")
             return former
 
-    roster = Roster(RUNTIME, "workers")
-    worker = Worker(RUNTIME, "worker")
+    roster = Roster(RUNTIME)
+    worker = Worker(RUNTIME.gate(), "worker")
     roster.workers.append(worker)
     roster.claims = Busy({worker: "this run"})
     roster.closed = True
@@ -453,7 +453,7 @@ def test_a_roster_of_another_process_is_left_alone() -> None:
             pytest.fail("a thread of another process was waited for")
 
     pool = WorkerPool(RUNTIME)
-    roster, worker = pool._held[0], Worker(RUNTIME, "worker")
+    roster, worker = pool._held[0], Worker(RUNTIME.gate(), "worker")
     worker.task = Foreign()
     roster.workers.append(worker)
     roster.process = -1
@@ -467,7 +467,7 @@ def test_a_roster_of_another_process_is_left_alone() -> None:
 
 def test_shutdown_passes_over_a_worker_whose_thread_was_never_started() -> None:
     pool = WorkerPool(RUNTIME)
-    pool._held[0].workers.append(Worker(RUNTIME, "worker"))
+    pool._held[0].workers.append(Worker(RUNTIME.gate(), "worker"))
     pool.shutdown()
 
 
