@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import Proposal, SizingRequest
-from microbatch_policies.kept import KeepsNothing
+from microbatch_policies.counts import KeepsNothing
 from microbatch_policies.option_checks import whole
 
 LADDER = (1, 2, 4, *range(8, 257, 8), *range(272, 1025, 16))

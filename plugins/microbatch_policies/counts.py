@@ -5,9 +5,15 @@ Invariant: for one request and one configuration there is one answer.
 
 from __future__ import annotations
 
-from microbatch.extend.records import Proposal, SizingRequest, unit_label
-from microbatch_policies.kept import KeepsNothing
+from microbatch.extend.records import Proposal, SizingRequest, StepReport, unit_label
 from microbatch_policies.option_checks import whole
+
+
+class KeepsNothing:
+    """A policy whose answer depends on the request alone."""
+
+    def observe(self, report: StepReport) -> None:
+        """Nothing to learn."""
 
 
 class Fixed(KeepsNothing):

@@ -6,20 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from microbatch.extend.records import StepReport
-
 KINDS = 256
 """Kinds of batches remembered; the oldest is forgotten first."""
 
 Key = TypeVar("Key")
 Kind = TypeVar("Kind")
-
-
-class KeepsNothing:
-    """A policy whose answer depends on the request alone."""
-
-    def observe(self, report: StepReport) -> None:
-        """Nothing to learn."""
 
 
 def remember(kinds: dict[Key, Kind], key: Key, kind: Kind) -> Kind:
