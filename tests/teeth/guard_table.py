@@ -382,7 +382,9 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=30,
         what="the whole batch is tried where it may win",
         path=SEARCH,
-        text="        return not parts or self.value(max(parts)) <= tuned.HOPE * min(map(self.value, parts))\n",
+        text=(
+            "        return not parts or self.value(max(parts)) <= tuned.HOPE * min(map(self.value, parts))\n"
+        ),
         instead="        return False\n",
         test="tests/plugins/test_auto.py::test_work_whose_parts_cost_more_than_they_gain_ends_uncut",
     ),
