@@ -1,7 +1,8 @@
 """The CPU table: memory-bound work, matrix products, and what a call costs. `python -m benchmarks cpu`.
 
-Default settings, nothing tuned by hand. Our wrappers run a few calls first, in which they settle on a size, as
-they would in a loop of a user; the hand-written loop is shown at the best of its sizes, found in the same run.
+Default settings, nothing tuned by hand. Our wrappers run a few calls first, in which they settle on a size,
+as they would in a loop of a user; the hand-written loop is shown at the best of its sizes, found in the same
+run.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ import microbatch
 from microbatch.extend.chain import Chain
 from microbatch.testing.given_plugins import GivenPolicy
 from microbatch.turns.runtime import ThreadRuntime
+from microbatch_policies.counts import Tokens
 from microbatch_policies.speed.throughput import Throughput
-from microbatch_policies.tokens import Tokens
 
 Curve = Callable[[float], float]
 """Size to units per second."""

@@ -1,7 +1,8 @@
-"""The work of the GPU table, and the hand-written programs it is compared with. Runs on the CPU too, at toy size.
+"""The work of the GPU table, and the hand-written programs it is compared with. Runs on the CPU too, at toy
+size.
 
-Invariant: nothing here times anything. Every program leaves its device idle when it returns, so that a clock around it
-measures the work and not the launching.
+Invariant: nothing here times anything. Every program leaves its device idle when it returns, so that a clock
+around it measures the work and not the launching.
 """
 
 from __future__ import annotations
@@ -51,9 +52,18 @@ class Scale:
 
 
 DRY = Scale(
-    device="cpu", host_bytes=1 << 16, width=32, products=2, layers=3, small=8, sizes=(2, 4), tokens=16, texts=4,
-    elements=1 << 8, rounds=1,
-)  # fmt: skip
+    device="cpu",
+    host_bytes=1 << 16,
+    width=32,
+    products=2,
+    layers=3,
+    small=8,
+    sizes=(2, 4),
+    tokens=16,
+    texts=4,
+    elements=1 << 8,
+    rounds=1,
+)
 """Milliseconds of work on the CPU: shows that the programs run, and nothing about speed."""
 
 
@@ -106,7 +116,8 @@ def plain_copies(scale: Scale, function: Any, batch: torch.Tensor, out: torch.Te
 def double_buffering(
     scale: Scale, function: Any, batch: torch.Tensor, out: torch.Tensor, parts: int
 ) -> torch.Tensor:
-    """Two streams in turn, each copying in, computing and copying out its part: what experts write by hand."""
+    """Two streams in turn, each copying in, computing and copying out its part: what experts write by
+    hand."""
     streams = [new_stream(scale.device) for _ in range(2)]
     for index, (source, target) in enumerate(zip(batch.chunk(parts), out.chunk(parts), strict=True)):
         with on(streams[index % 2]):
@@ -164,7 +175,8 @@ class Overlapping:
         return x
 
     def event_ring(self, x: torch.Tensor) -> torch.Tensor:
-        """Two threads started for the step that hand over by `threading.Event`, two streams, an event at each switch."""
+        """Two threads started for the step that hand over by `threading.Event`, two streams, an event at
+        each switch."""
         halves = list(x.chunk(2))
         turns = [threading.Event() for _ in halves]
         compute, communication = new_stream(self.scale.device), new_stream(self.scale.device)

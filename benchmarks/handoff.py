@@ -1,10 +1,10 @@
 """What taking turns costs, against a ring of events whose threads are started for every step.
 
 The ring is written from the description of vLLM's ubatching: one `threading.Event` a ubatch, a barrier at the
-start, N new threads a step, the next event set and the own one waited for and cleared at every yield. Each placement
-is measured in a process of its own, since threads inherit where they may run. Variants take turns; at its turn each runs
-a few steps one after another, as a server does. The first of them pays for the caches that the other variants filled: it
-is printed as a row of its own, where both sides pay it.
+start, N new threads a step, the next event set and the own one waited for and cleared at every yield. Each
+placement is measured in a process of its own, since threads inherit where they may run. Variants take turns;
+at its turn each runs a few steps one after another, as a server does. The first of them pays for the caches
+that the other variants filled: it is printed as a row of its own, where both sides pay it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def event_ring(yields: int, parties: int = 2) -> None:
 
 
 def our_step(driver: str) -> Callable[[int], None]:
-    """One step of ours, as a function of the yields; contexts are new for each step, as a wrapper makes them."""
+    """One step of ours, as a function of the yields; contexts are new for each step, as a wrapper makes
+    them."""
     runtime = ThreadRuntime()
     template = make_step(runtime, WorkerPool(runtime), 2, None, driver=driver)
     slices = [context.slice_info for context in template.contexts]
@@ -77,10 +78,16 @@ def our_step(driver: str) -> Callable[[int], None]:
         fresh = [UBatchContext(piece, index, 2, runtime) for index, piece in enumerate(slices)]
         pingpong.run(
             Step(
-                contexts=fresh, load=template.load, compute=compute, store=template.store, device=template.device,
-                config=template.config, runtime=runtime, workers=template.workers,
+                contexts=fresh,
+                load=template.load,
+                compute=compute,
+                store=template.store,
+                device=template.device,
+                config=template.config,
+                runtime=runtime,
+                workers=template.workers,
             )
-        )  # fmt: skip
+        )
 
     return step
 

@@ -1,7 +1,7 @@
 """How much two cores of this machine are worth: the bound for whatever runs side by side on them.
 
-Two virtual cores may be two threads of one physical core; then two processes that share nothing get 1.3 times the
-work of one done, not 2, and no schedule of ours can do better.
+Two virtual cores may be two threads of one physical core; then two processes that share nothing get 1.3 times
+the work of one done, not 2, and no schedule of ours can do better.
 """
 
 from __future__ import annotations

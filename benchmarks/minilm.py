@@ -1,9 +1,11 @@
-"""MiniLM on the real text: against `SentenceTransformer.encode` and a hand-written loop. `python -m benchmarks minilm`.
+"""MiniLM on the real text: against `SentenceTransformer.encode` and a hand-written loop. `python -m
+benchmarks minilm`.
 
-Same weights, same process, same paragraphs (every fourth of Python's documentation topics, so that a round takes
-seconds). Ours is the first step of a new wrapper with default settings, as `microbatch run` does it: nothing is
-tuned and nothing was learned before. The hand-written loop calls the very same function on length-sorted batches at
-the best of its sizes, so its row shows what cutting and running side by side add to a good function.
+Same weights, same process, same paragraphs (every fourth of Python's documentation topics, so that a round
+takes seconds). Ours is the first step of a new wrapper with default settings, as `microbatch run` does it:
+nothing is tuned and nothing was learned before. The hand-written loop calls the very same function on
+length-sorted batches at the best of its sizes, so its row shows what cutting and running side by side add to
+a good function.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What recording costs: `python -m benchmarks.recording`.
 
-Runs the same operations on the same device with the trace on and off, in turns, and divides the difference of the
-fastest rounds by the entries written. The promise is at most 20 us an entry.
+Runs the same operations on the same device with the trace on and off, in turns, and divides the difference of
+the fastest rounds by the entries written. The promise is at most 20 us an entry.
 """
 
 from __future__ import annotations

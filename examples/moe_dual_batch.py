@@ -1,9 +1,9 @@
 """A mixture-of-experts block on two processes, run serially and as a dual batch, with the timeline of both.
 
-Each process holds half of the experts; tokens travel to their expert and back by all-to-all (torch.distributed, gloo
-on localhost). As a dual batch the block is cut into two ubatches that take turns: while the tokens of one are on
-their way, the other computes. The model knows nothing of it beyond the yield points of `microbatch.dbo`, which do
-nothing when the block is called serially.
+Each process holds half of the experts; tokens travel to their expert and back by all-to-all
+(torch.distributed, gloo on localhost). As a dual batch the block is cut into two ubatches that take turns:
+while the tokens of one are on their way, the other computes. The model knows nothing of it beyond the yield
+points of `microbatch.dbo`, which do nothing when the block is called serially.
 
     python examples/moe_dual_batch.py [--rows 64] [--layers 4] [--driver threads|greenlets]
 """

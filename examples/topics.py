@@ -1,8 +1,8 @@
 """Write real text to try things on: the prose of Python's own documentation topics, a paragraph a line.
 
-The text comes with every Python (`pydoc_data.topics`, what `help("lambda")` prints), so nothing is downloaded.
-Paragraphs run from a few words to several hundred, which is what makes padding and cutting matter. Headings,
-grammar rules, tables and code are left out: they are not prose.
+The text comes with every Python (`pydoc_data.topics`, what `help("lambda")` prints), so nothing is
+downloaded. Paragraphs run from a few words to several hundred, which is what makes padding and cutting
+matter. Headings, grammar rules, tables and code are left out: they are not prose.
 
     python examples/topics.py topics.txt --paragraphs 200
 """
@@ -20,7 +20,8 @@ NOT_PROSE = re.compile(r"::=|^>>>|^\.\.\. |^\+[-=]|^\||[=*~^\"'-]{4,}$", re.MULT
 
 
 def is_prose(paragraph: str) -> bool:
-    """Whether a paragraph reads as sentences: four words or more, four of five of its characters letters or spaces."""
+    """Whether a paragraph reads as sentences: four words or more, four of five of its characters letters
+    or spaces."""
     plain = sum(letter.isalpha() or letter.isspace() for letter in paragraph)
     return len(paragraph.split()) >= 4 and plain >= 0.8 * len(paragraph) and not NOT_PROSE.search(paragraph)
 

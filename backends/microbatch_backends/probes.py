@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -26,33 +27,24 @@ def probe_cuda(root: Path = Path("/")) -> str | None:
     """Why PyTorch cannot reach an NVIDIA device (or, built for ROCm, an AMD one) here, or None.
 
     A driver library or a device node is enough: a Jetson has no `/dev/nvidiactl`, and WSL has the library
-    only. Whether PyTorch was built with CUDA is read in its `version.py`, without an import.
+    only.
     """
-    missing = probe_torch()
-    if missing is not None:
+    if missing := probe_torch():
         return missing
     platforms = _platforms()
     if platforms is not None and "hip" in platforms:
         return None if (root / "dev/kfd").exists() else "no AMD device node was found (dev/kfd)"
-    unreachable = _no_device(root)
-    if unreachable is not None:
-        return unreachable
-    if platforms is not None and "cuda" not in platforms:
-        return "the installed PyTorch was built without CUDA"
-    return None
+    without = platforms is not None and "cuda" not in platforms
+    return _no_device(root) or ("the installed PyTorch was built without CUDA" if without else None)
 
 
 def probe_xpu(root: Path = Path("/")) -> str | None:
     """Why PyTorch cannot reach an Intel GPU here, or None."""
-    missing = probe_torch()
-    if missing is not None:
+    if missing := probe_torch():
         return missing
     if not any((root / "dev/dri").glob("renderD*")) and not (root / "dev/dxg").exists():
         return "no GPU device node was found (dev/dri/renderD*)"
-    platforms = _platforms()
-    if platforms is None or "xpu" not in platforms:
-        return "the installed PyTorch was built without XPU"
-    return None
+    return None if "xpu" in (_platforms() or ()) else "the installed PyTorch was built without XPU"
 
 
 def probe_cupy(root: Path = Path("/")) -> str | None:
@@ -71,13 +63,8 @@ def module_missing(name: str) -> str | None:
     return None if found is not None else f"the module {name} is not installed"
 
 
-def _visible_devices() -> str | None:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return None if visible is None else visible.strip().replace("-1", "")
-
-
 def _no_device(root: Path) -> str | None:
-    if _visible_devices() == "":
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip().replace("-1", "") == "":
         return "CUDA_VISIBLE_DEVICES is empty, so no device is visible"
     if not _has_driver(root):
         return "no NVIDIA driver was found (neither libcuda nor a device node)"
@@ -102,12 +89,6 @@ def _platforms() -> frozenset[str] | None:
         text = (Path(spec.origin).parent / "version.py").read_text(encoding="utf-8")
     except OSError:
         return None
-    found = {name: value for line in text.splitlines() for name, value in _platform_of(line)}
-    return frozenset(name for name, value in found.items() if value != "None") if found else None
-
-
-def _platform_of(line: str) -> list[tuple[str, str]]:
-    """(platform, version) if `line` is such as `cuda: Optional[str] = None`."""
-    name, _, value = line.partition("=")
-    name = name.partition(":")[0].strip()
-    return [(name, value.strip())] if name in ("cuda", "hip", "xpu") else []
+    # lines such as `cuda: Optional[str] = None`
+    found = re.findall(r"^(cuda|hip|xpu)\b[^=\n]*= *(\S+)", text, re.MULTILINE)
+    return frozenset(name for name, value in found if value != "None") if found else None

@@ -9,46 +9,49 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# `name as name` makes a name public for checkers of types, which read `__all__` only where it is written out.
 if TYPE_CHECKING:
-    from microbatch import dbo, errors, testing
-    from microbatch.binding.rules import (
-        Layout,
-        collect,
-        per_ubatch,
-        query_start_loc,
-        reduce,
-        replicate,
-        requests,
-        seq_lens,
-        tokens,
-    )
-    from microbatch.cutting.slices import UBatchSlice
-    from microbatch.dynamic import DynamicUBatchWrapper
-    from microbatch.errors import MicrobatchError
-    from microbatch.extend.hookspecs import hookimpl
-    from microbatch.extend.records import (
-        BackendInfo,
-        ContainerInfo,
-        FailureKind,
-        MemoryReading,
-        PolicyInfo,
-        Proposal,
-        SizingRequest,
-        StepReport,
-    )
-    from microbatch.loading.plugins import backends, plugins, policies
-    from microbatch.metadata import UbatchMetadata
-    from microbatch.options.fields import UBatchConfig
-    from microbatch.options.sources import config
-    from microbatch.proof.check import check
-    from microbatch.proof.report import CheckReport
-    from microbatch.step.ubatches import make_ubatch_contexts
-    from microbatch.tuning.report import TuneReport
-    from microbatch.tuning.tune import tune
-    from microbatch.turns.barrier import UBatchBarrier
-    from microbatch.turns.context import UBatchContext, current_ubatch
-    from microbatch.turns.state import UBatchState
-    from microbatch.wrapper import UBatchWrapper, wrap
+    from microbatch import dbo as dbo
+    from microbatch import errors as errors
+    from microbatch import testing as testing
+    from microbatch.binding.rules import Layout as Layout
+    from microbatch.binding.rules import collect as collect
+    from microbatch.binding.rules import per_ubatch as per_ubatch
+    from microbatch.binding.rules import query_start_loc as query_start_loc
+    from microbatch.binding.rules import reduce as reduce
+    from microbatch.binding.rules import replicate as replicate
+    from microbatch.binding.rules import requests as requests
+    from microbatch.binding.rules import seq_lens as seq_lens
+    from microbatch.binding.rules import tokens as tokens
+    from microbatch.cutting.slices import UBatchSlice as UBatchSlice
+    from microbatch.dynamic import DynamicUBatchWrapper as DynamicUBatchWrapper
+    from microbatch.errors import MicrobatchError as MicrobatchError
+    from microbatch.extend.hookspecs import hookimpl as hookimpl
+    from microbatch.extend.records import BackendInfo as BackendInfo
+    from microbatch.extend.records import ContainerInfo as ContainerInfo
+    from microbatch.extend.records import FailureKind as FailureKind
+    from microbatch.extend.records import MemoryReading as MemoryReading
+    from microbatch.extend.records import PolicyInfo as PolicyInfo
+    from microbatch.extend.records import Proposal as Proposal
+    from microbatch.extend.records import SizingRequest as SizingRequest
+    from microbatch.extend.records import StepReport as StepReport
+    from microbatch.loading.plugins import backends as backends
+    from microbatch.loading.plugins import plugins as plugins
+    from microbatch.loading.plugins import policies as policies
+    from microbatch.metadata import UbatchMetadata as UbatchMetadata
+    from microbatch.options.fields import UBatchConfig as UBatchConfig
+    from microbatch.options.sources import config as config
+    from microbatch.proof.check import check as check
+    from microbatch.proof.report import CheckReport as CheckReport
+    from microbatch.step.ubatches import make_ubatch_contexts as make_ubatch_contexts
+    from microbatch.tuning.report import TuneReport as TuneReport
+    from microbatch.tuning.tune import tune as tune
+    from microbatch.turns.barrier import UBatchBarrier as UBatchBarrier
+    from microbatch.turns.context import UBatchContext as UBatchContext
+    from microbatch.turns.context import current_ubatch as current_ubatch
+    from microbatch.turns.state import UBatchState as UBatchState
+    from microbatch.wrapper import UBatchWrapper as UBatchWrapper
+    from microbatch.wrapper import wrap as wrap
 
 __version__ = "0.1.0"
 """The one place of the version: the build reads it from here."""
@@ -79,49 +82,7 @@ _WHERE = {
 """Module -> the public names that it has."""
 _MODULES = ("dbo", "errors", "testing")
 
-__all__ = [
-    "BackendInfo",
-    "CheckReport",
-    "ContainerInfo",
-    "DynamicUBatchWrapper",
-    "FailureKind",
-    "Layout",
-    "MemoryReading",
-    "MicrobatchError",
-    "PolicyInfo",
-    "Proposal",
-    "SizingRequest",
-    "StepReport",
-    "TuneReport",
-    "UBatchBarrier",
-    "UBatchConfig",
-    "UBatchContext",
-    "UBatchSlice",
-    "UBatchState",
-    "UBatchWrapper",
-    "UbatchMetadata",
-    "backends",
-    "check",
-    "collect",
-    "config",
-    "current_ubatch",
-    "dbo",
-    "errors",
-    "hookimpl",
-    "make_ubatch_contexts",
-    "per_ubatch",
-    "plugins",
-    "policies",
-    "query_start_loc",
-    "reduce",
-    "replicate",
-    "requests",
-    "seq_lens",
-    "testing",
-    "tokens",
-    "tune",
-    "wrap",
-]
+__all__ = list(_MODULES + tuple(" ".join(_WHERE.values()).split()))  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
@@ -129,9 +90,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"microbatch.{name}")
     for module, names in _WHERE.items():
         if name in names.split():
-            value = getattr(import_module(f"microbatch.{module}"), name)
-            globals()[name] = value
-            return value
+            return globals().setdefault(name, getattr(import_module(f"microbatch.{module}"), name))
     raise AttributeError(f"module 'microbatch' has no attribute {name!r}")
 
 

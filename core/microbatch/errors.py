@@ -1,8 +1,8 @@
 """Every error microbatch raises on purpose, and the one way it warns.
 
-Invariant: each concrete class is a `MicrobatchError` and also the builtin a caller would already catch.
-Texts are one lower-case sentence with the facts, then the remedy. An error raised by the wrapped function is
-never replaced by one of these: it reaches the caller as it is, with a note that names the ubatch.
+Invariant: each concrete class is a `MicrobatchError` and also the builtin a caller would already catch. Texts
+are one lower-case sentence with the facts, then the remedy. An error raised by the wrapped function is never
+replaced by one of these: it reaches the caller as it is, with a note that names the ubatch.
 """
 
 from __future__ import annotations
@@ -13,35 +13,6 @@ import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-
-__all__ = [
-    "ArgumentTypeError",
-    "ArgumentValueError",
-    "BackendUnavailableError",
-    "BarrierBrokenError",
-    "ClosedError",
-    "ConfigError",
-    "InputFileError",
-    "LayoutError",
-    "MicrobatchError",
-    "OutputFileError",
-    "OutputMismatchError",
-    "PluginConflictError",
-    "PluginError",
-    "PluginLoadError",
-    "PolicyError",
-    "SliceError",
-    "StateTransitionError",
-    "StepOutOfMemoryError",
-    "StreamsExhaustedError",
-    "ThreadStateError",
-    "UncoveredArrayError",
-    "UnequalYieldsError",
-    "UnknownNameError",
-    "WaitTimeoutError",
-    "near_match",
-    "warn",
-]
 
 
 class MicrobatchError(Exception):
@@ -117,8 +88,7 @@ class UnequalYieldsError(MicrobatchError, RuntimeError):
 
 
 class ThreadStateError(MicrobatchError, RuntimeError):
-    """What a framework keeps per thread (a device, a mode) was changed and not put back, such as across a
-    yield."""
+    """What a framework keeps per thread (a device, a mode) was not put back, such as across a yield."""
 
 
 class StepOutOfMemoryError(MicrobatchError, MemoryError):

@@ -10,8 +10,8 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+from microbatch.binding.call import Wrapped, check_runnable, parameter_names
 from microbatch.binding.rules import Layout
-from microbatch.binding.runnable import Wrapped, check_runnable, parameter_names
 from microbatch.cutting.covering import check_within
 from microbatch.cutting.cut import cut
 from microbatch.cutting.slices import BatchShape, UBatchSlice

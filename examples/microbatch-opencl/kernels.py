@@ -1,7 +1,7 @@
 """Kernels for `microbatch run kernels.py:FUNCTION --backend opencl`: float32 rows in, float32 rows out.
 
-With `--schedule streamed` rows arrive on the device, copied there beside the kernel before; else as host rows, and
-the function copies them itself.
+With `--schedule streamed` rows arrive on the device, copied there beside the kernel before; else as host
+rows, and the function copies them itself.
 """
 
 from __future__ import annotations

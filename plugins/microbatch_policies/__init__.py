@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from microbatch.extend.hookspecs import hookimpl
 from microbatch.extend.records import PolicyInfo
 
-__all__ = ["microbatch_register_policies"]
-
 _POLICIES = (
     ("auto", "auto:Auto", "memory model, then the fastest size that fits, pressure and graph sizes on top"),
-    ("fixed", "fixed:Fixed", "always num_ubatches parts"),
-    ("threshold", "threshold:Threshold", "num_ubatches parts from 32 decode or 512 prefill tokens on"),
-    ("tokens", "tokens:Tokens", "at most max_tokens_per_ubatch units in a part"),
+    ("fixed", "counts:Fixed", "always num_ubatches parts"),
+    ("threshold", "counts:Threshold", "num_ubatches parts from 32 decode or 512 prefill tokens on"),
+    ("tokens", "counts:Tokens", "at most max_tokens_per_ubatch units in a part"),
     (
         "memory-model",
         "memory.memory_model:MemoryModel",
@@ -33,7 +31,5 @@ _POLICIES = (
 @hookimpl
 def microbatch_register_policies() -> Sequence[PolicyInfo]:
     """The built-in policies."""
-    return [
-        PolicyInfo(name=name, load=f"microbatch_policies.{load}", summary=summary)
-        for name, load, summary in _POLICIES
-    ]
+    load = "microbatch_policies."
+    return [PolicyInfo(name=name, load=load + place, summary=summary) for name, place, summary in _POLICIES]

@@ -9,9 +9,10 @@ shown to the look-out for changed times alone: a wrapped call that is not cut ma
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
-from microbatch.extend.chain import Chain
+from microbatch.extend.chain import Chain, checked
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch_policies.buckets import Buckets
 from microbatch_policies.kept import own_state, state_of
@@ -19,10 +20,13 @@ from microbatch_policies.memory.memory_model import MemoryModel
 from microbatch_policies.pressure import Pressure
 from microbatch_policies.speed.throughput import Throughput
 
-__all__ = ["Auto"]
-
 NEAR = 0.02
 """How much slower than the fastest the size may be: memory is bounded already, so less than `throughput`."""
+
+_TOLD = attrgetter(
+    "memory_before", "num_tokens", "limit", "signature", "failure", "peak_bytes", "oom_sizes", "calibration"
+)
+"""What a report says besides times and the sizes of parts."""
 
 
 class Auto:
@@ -32,13 +36,9 @@ class Auto:
         self._memory = MemoryModel(risk=risk, share=share)
         self._speed = Throughput(near=NEAR)
         self._pressure = Pressure()
-        bounded: list[tuple[str, Any]] = [
-            ("memory-model", self._memory),
-            ("throughput", self._speed),
-            ("pressure", self._pressure),
-        ]
-        self._chain = Chain(bounded)
-        self._graphs = Chain([*bounded, ("buckets", Buckets())])
+        memory, speed = checked(self._memory, "memory-model"), checked(self._speed, "throughput")
+        self._chain = Chain([memory, speed, checked(self._pressure, "pressure")])
+        self._graphs = Chain([*self._chain.members, checked(Buckets(), "buckets")])
         self._request: SizingRequest | None = None
         self._answer = Proposal()
         self._report: StepReport | None = None
@@ -84,18 +84,8 @@ class Auto:
 
 
 def _alike(report: StepReport, known: StepReport) -> bool:
-    """Whether a clean step ran as `known` did: then its time may be news, and nothing else.
+    """Whether a step ran as `known`, a clean one, did: then its time may be news, and nothing else.
 
     The memory model knows the size, and learns a peak that the next reading shows from the earlier report.
     """
-    return (
-        report.memory_before is known.memory_before
-        and report.num_tokens == known.num_tokens
-        and report.limit == known.limit
-        and len(report.sizes) == len(known.sizes)
-        and report.signature == known.signature
-        and report.failure is None
-        and report.peak_bytes is None
-        and not report.oom_sizes
-        and not report.calibration
-    )
+    return len(report.sizes) == len(known.sizes) and bool(_TOLD(report) == _TOLD(known))

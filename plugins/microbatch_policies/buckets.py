@@ -10,16 +10,15 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from microbatch.errors import ArgumentValueError
-from microbatch.extend.records import Proposal, SizingRequest, StepReport
+from microbatch.extend.records import Proposal, SizingRequest
+from microbatch_policies.counts import KeepsNothing
 from microbatch_policies.option_checks import whole
-
-__all__ = ["LADDER", "Buckets"]
 
 LADDER = (1, 2, 4, *range(8, 257, 8), *range(272, 1025, 16))
 """vLLM's capture sizes; larger sizes are rounded down to a multiple of 16."""
 
 
-class Buckets:
+class Buckets(KeepsNothing):
     """Rounds the limit of the policies before it (or the batch) down to one of `sizes`.
 
     Without `sizes` these are the captured sizes, and where there are none, vLLM's ladder. Batches that are
@@ -36,20 +35,14 @@ class Buckets:
         base = max(1, min(request.num_tokens, request.limit or request.num_tokens))
         sizes = self._sizes or request.graph_sizes
         bucket = round_down(base, sizes or LADDER, beyond=None if sizes else 16)
-        if bucket == request.num_tokens:
-            return Proposal(limit=bucket, reason=f"the batch is a bucket of {bucket}")
-        return Proposal(limit=bucket, reason=f"rounded down to the bucket of {bucket}")
-
-    def observe(self, report: StepReport) -> None:
-        """Nothing to learn."""
+        how = "the batch is a" if bucket == request.num_tokens else "rounded down to the"
+        return Proposal(limit=bucket, reason=f"{how} bucket of {bucket}")
 
 
 def round_down(size: int, sizes: Sequence[int], beyond: int | None = None) -> int:
     """The largest of `sizes` (increasing) within `size`, or `size` below all of them; above all of them a
     multiple of `beyond`."""
     at = bisect_right(sizes, size)
-    if not at:
-        return size
     if beyond is not None and at == len(sizes):
         return size // beyond * beyond
-    return sizes[at - 1]
+    return sizes[at - 1] if at else size

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-__all__ = ["KINDS", "own_state", "remember", "state_of"]
-
 KINDS = 256
 """Kinds of batches remembered; the oldest is forgotten first."""
 
@@ -18,7 +16,7 @@ Kind = TypeVar("Kind")
 def remember(kinds: dict[Key, Kind], key: Key, kind: Kind) -> Kind:
     """Add `kind`, and forget the oldest where there are too many."""
     kinds[key] = kind
-    while len(kinds) > KINDS:
+    if len(kinds) > KINDS:
         del kinds[next(iter(kinds))]
     return kind
 

@@ -16,8 +16,6 @@ from microbatch_policies.kept import KINDS, own_state, remember, state_of
 from microbatch_policies.memory.least_squares import LeastSquares, largest_within, quantile
 from microbatch_policies.option_checks import number
 
-__all__ = ["Latency"]
-
 USED = 0.92
 """Part of the deadline that is planned with."""
 FIRST_PARTS = 16
@@ -39,12 +37,44 @@ HIGH = 0.95
 class _Kind:
     """The times of one signature: their fit, how far they went beyond it, and the slowest."""
 
-    __slots__ = ("excesses", "model", "slowest")
-
     def __init__(self) -> None:
-        self.model = LeastSquares(forgetting=FORGETTING)
+        self.model = LeastSquares(FORGETTING)
         self.excesses: list[float] = []
         self.slowest = 0.0
+
+    def learn(self, size: int, seconds: float) -> None:
+        """A ubatch of that size took so long."""
+        if self.model.ready:
+            excess = seconds - self.model.fit(RISK).value(size, 0)
+            self.excesses = [*self.excesses, max(0.0, excess)][-EXCESSES:]
+        self.model.add(size, 0, seconds)
+        self.slowest = max(self.slowest, seconds)
+
+    def largest(self, budget: float, total: int) -> int:
+        """The largest size up to `total` that takes at most `budget` seconds."""
+        seen = self.model.xs[1]
+        if not self.model.ready:
+            grown = int(seen * min(float(GROWTH), budget / self.slowest))
+            return max(1, seen // 2) if grown == seen < total else grown
+        excess = quantile(self.excesses, HIGH) if self.excesses else 0.0
+        fit = self.model.fit(RISK)
+        return largest_within(budget - excess, min(total, seen * GROWTH), lambda size: fit.value(size, 0))
+
+    def as_json(self) -> dict[str, Any]:
+        """Sums, excesses and the slowest time."""
+        return {"model": self.model.as_json(), "excesses": list(self.excesses), "slowest": self.slowest}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> _Kind:
+        """Four times as unsure as it was; raises ValueError, KeyError or TypeError for foreign data."""
+        kind = cls()
+        kind.model = LeastSquares.from_json(data["model"], FORGETTING)
+        kind.model.widen()
+        kind.excesses = [float(value) for value in data["excesses"]][-EXCESSES:]
+        kind.slowest = float(data["slowest"])
+        if not all(map(math.isfinite, [kind.slowest, *kind.excesses])) or kind.slowest <= 0:
+            raise ValueError("a time is not a number above 0")
+        return kind
 
 
 class Latency:
@@ -60,7 +90,7 @@ class Latency:
         kind = self._kinds.get(request.signature)
         if kind is None or not kind.model.count:
             return Proposal(limit=-(-total // FIRST_PARTS), reason="measuring the first ubatches")
-        size = max(1, min(total, self._largest(kind, total)))
+        size = max(1, min(total, kind.largest(self._deadline * USED, total)))
         return Proposal(limit=size, reason=f"at most {self._deadline:g} s each", hard=True)
 
     def observe(self, report: StepReport) -> None:
@@ -72,49 +102,17 @@ class Latency:
         for size, seconds in zip(report.sizes, times, strict=False):
             if size > 0 and seconds > 0:
                 slowest[size] = max(slowest.get(size, 0.0), seconds)
-        if not slowest:
-            return
-        kind = self._kinds.get(report.signature) or remember(self._kinds, report.signature, _Kind())
-        for size, seconds in slowest.items():
-            _learn(kind, size, seconds)
+        if slowest:
+            kind = self._kinds.get(report.signature) or remember(self._kinds, report.signature, _Kind())
+            for size, seconds in slowest.items():
+                kind.learn(size, seconds)
 
     def state(self) -> Mapping[str, Any]:
         """The sums of each signature."""
-        kinds = {
-            key: {"model": k.model.as_json(), "excesses": list(k.excesses), "slowest": k.slowest}
-            for key, k in self._kinds.items()
-        }
-        return state_of("latency", kinds=kinds)
+        return state_of("latency", kinds={key: kind.as_json() for key, kind in self._kinds.items()})
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take them back, four times as unsure. Raises ValueError, nothing changed, for foreign state."""
         with own_state("latency", state):
-            self._kinds = {str(key): _loaded(data) for key, data in list(state["kinds"].items())[-KINDS:]}
-
-    def _largest(self, kind: _Kind, total: int) -> int:
-        budget, seen = self._deadline * USED, kind.model.xs[1]
-        if not kind.model.ready:
-            grown = int(seen * min(float(GROWTH), budget / kind.slowest))
-            return max(1, seen // 2) if grown == seen < total else grown
-        excess = quantile(kind.excesses, HIGH) if kind.excesses else 0.0
-        fit = kind.model.fit(RISK)
-        return largest_within(budget - excess, min(total, seen * GROWTH), lambda size: fit.value(size, 0))
-
-
-def _learn(kind: _Kind, size: int, seconds: float) -> None:
-    if kind.model.ready:
-        excess = seconds - kind.model.fit(RISK).value(size, 0)
-        kind.excesses = [*kind.excesses, max(0.0, excess)][-EXCESSES:]
-    kind.model.add(size, 0, seconds)
-    kind.slowest = max(kind.slowest, seconds)
-
-
-def _loaded(data: Mapping[str, Any]) -> _Kind:
-    kind = _Kind()
-    kind.model = LeastSquares.from_json(data["model"], FORGETTING)
-    kind.model.widen()
-    kind.excesses = [float(value) for value in data["excesses"]][-EXCESSES:]
-    kind.slowest = float(data["slowest"])
-    if not all(map(math.isfinite, [kind.slowest, *kind.excesses])) or kind.slowest <= 0:
-        raise ValueError("a time is not a number above 0")
-    return kind
+            kinds = list(state["kinds"].items())[-KINDS:]
+            self._kinds = {str(key): _Kind.from_json(data) for key, data in kinds}

@@ -17,8 +17,6 @@ from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch_policies.kept import own_state, state_of
 from microbatch_policies.option_checks import number
 
-__all__ = ["Pressure"]
-
 PROPORTIONAL = 2.0
 """Change of the logarithm of the size for each unit by which the pressure moved since the last step."""
 INTEGRAL = 1.0
@@ -37,12 +35,12 @@ class Pressure:
     def __init__(self, high: float = 0.85, low: float = 0.65) -> None:
         self._high, self._low = number("pressure", "high", high, 1), number("pressure", "low", low, 1)
         if low >= high:
-            raise ArgumentValueError(
-                f"policy 'pressure' got low={low!r}, high={high!r}; give a low below high"
-            )
+            got = f"low={low!r}, high={high!r}"
+            raise ArgumentValueError(f"policy 'pressure' got {got}; give a low below high")
         self._aim = (high + low) / 2
         self._last: float | None = None
         self._log = 0.0
+        """Logarithm of the share of the size that is allowed."""
         self.engaged = False
 
     def quiet(self, request: SizingRequest) -> bool:
@@ -58,7 +56,7 @@ class Pressure:
         base = max(1, min(request.num_tokens, request.limit or request.num_tokens))
         if self._log >= 0:
             return Proposal(limit=base)
-        limit = max(1, min(base, int(base * math.exp(self._log))))
+        limit = max(1, int(base * math.exp(self._log)))
         return Proposal(limit=limit, reason=f"memory pressure {pressure:.2f}", hard=True)
 
     def observe(self, report: StepReport) -> None:
@@ -74,18 +72,17 @@ class Pressure:
             self._last, self._log, self.engaged = None, 0.0, False
 
     def _turn(self, pressure: float) -> None:
-        """One step of the controller: `self._log` is the logarithm of the share of the size that is allowed.
+        """One step of the controller.
 
         A PI controller holds u = -P e - I sum(e), with the error e = pressure - aim. Its velocity form adds
         the change of u alone, du = -P (e - e before) - I e: there is no sum that grows while the size is at a
         bound (wind-up), and e - e before is how far the pressure moved.
         """
-        self.engaged = pressure >= self._low if self.engaged else pressure >= self._high
+        self.engaged = pressure >= (self._low if self.engaged else self._high)
+        change = MOST_UP
         if self.engaged:
             error = pressure - self._aim
             moved = pressure - (self._aim if self._last is None else self._last)
             change = 0.0 if abs(error) < DEAD else -PROPORTIONAL * moved - INTEGRAL * error
-        else:
-            change = MOST_UP if self._log < 0 else 0.0
         self._last = pressure
         self._log = max(LEAST, min(0.0, self._log + max(MOST_DOWN, min(MOST_UP, change))))

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from microbatch.binding.batch import bind
 from microbatch.cutting.cut import cut
 from microbatch.gathering.gather import Gather, Outputs
 from microbatch_backends.host.backend import CpuBackend
+from tests.support.binding import bind
 from tests.support.site import site  # noqa: F401 - a fixture
 
 

@@ -1,4 +1,5 @@
-"""Bad inputs at the front door: refused before any thread, by name and value, and the next valid call works."""
+"""Bad inputs at the front door: refused before any thread, by name and value, and the next valid call
+works."""
 
 from __future__ import annotations
 
@@ -113,12 +114,21 @@ def test_offsets(offsets: tuple[int, ...], told: tuple[str, ...]) -> None:
     "bad",
     [
         pytest.param(
-            Bad(args=(X, X[:7]), kind=UncoveredArrayError, told=("mask has 7 rows but ids has 8", "replicate()")),
+            Bad(
+                args=(X, X[:7]),
+                kind=UncoveredArrayError,
+                told=("mask has 7 rows but ids has 8", "replicate()"),
+            ),
             marks=pytest.mark.bad_input(1),
         ),
         pytest.param(Bad(args=("text", 3), told=("nothing to split",)), marks=pytest.mark.bad_input(2, 36)),
         pytest.param(
-            Bad(**declared(microbatch.requests()), args=(X, np.ones(9)), good=(X, X), told=("8 tokens", "9 requests")),
+            Bad(
+                **declared(microbatch.requests()),
+                args=(X, np.ones(9)),
+                good=(X, X),
+                told=("8 tokens", "9 requests"),
+            ),
             marks=pytest.mark.bad_input(5),
         ),
         pytest.param(
@@ -134,28 +144,44 @@ def test_offsets(offsets: tuple[int, ...], told: tuple[str, ...]) -> None:
             marks=pytest.mark.bad_input(37),
         ),
         pytest.param(
-            Bad(**declared(microbatch.tokens()), args=(X, [1, 2, 3]), good=(X, [0] * 8), told=("mask has 3", "8")),
+            Bad(
+                **declared(microbatch.tokens()),
+                args=(X, [1, 2, 3]),
+                good=(X, [0] * 8),
+                told=("mask has 3", "8"),
+            ),
             marks=pytest.mark.bad_input(38),
         ),
         pytest.param(Bad(args=(cycle(),), told=("contain themselves",)), marks=pytest.mark.bad_input(39)),
         pytest.param(Bad(args=(nested(5000),), told=("nested too deep",)), marks=pytest.mark.bad_input(39)),
         pytest.param(
-            Bad(args=(np.ones((8, 2)), np.ones((1, 2))), kind=UncoveredArrayError,
-                told=("mask has 1 row but ids has 8", "{'mask': replicate()}")),
+            Bad(
+                args=(np.ones((8, 2)), np.ones((1, 2))),
+                kind=UncoveredArrayError,
+                told=("mask has 1 row but ids has 8", "{'mask': replicate()}"),
+            ),
             marks=pytest.mark.bad_input(43),
         ),
         pytest.param(
-            Bad(**declared(microbatch.tokens(2)), args=(X, np.ones((8, 2))), good=(X, np.ones((1, 1, 8))),
-                told=("mask has 2 dimensions, so axis=2 does not exist",)),
+            Bad(
+                **declared(microbatch.tokens(2)),
+                args=(X, np.ones((8, 2))),
+                good=(X, np.ones((1, 1, 8))),
+                told=("mask has 2 dimensions, so axis=2 does not exist",),
+            ),
             marks=pytest.mark.bad_input(48),
         ),
         pytest.param(
-            Bad(**declared(microbatch.tokens(-3)), args=(X, np.ones((8, 2))), good=(X, np.ones((8, 1, 1))),
-                told=("mask has 2 dimensions, so axis=-3 does not exist",)),
+            Bad(
+                **declared(microbatch.tokens(-3)),
+                args=(X, np.ones((8, 2))),
+                good=(X, np.ones((8, 1, 1))),
+                told=("mask has 2 dimensions, so axis=-3 does not exist",),
+            ),
             marks=pytest.mark.bad_input(48),
         ),
     ],
-)  # fmt: skip
+)
 def test_leaves(bad: Bad) -> None:
     check(bad)
 
@@ -238,22 +264,73 @@ def test_counts_alone(counts: tuple[int, int], told: str) -> None:
 @pytest.mark.parametrize(
     ("options", "kind", "told"),
     [
-        pytest.param({"num_ubatches": 0}, ArgumentValueError, "num_ubatches is 0", marks=pytest.mark.bad_input(17)),
-        pytest.param({"num_ubatches": -3}, ArgumentValueError, "num_ubatches is -3", marks=pytest.mark.bad_input(17)),
-        pytest.param({"num_ubatches": True}, ArgumentTypeError, "num_ubatches is True (bool)", marks=pytest.mark.bad_input(18)),
-        pytest.param({"num_ubatches": 2.0}, ArgumentTypeError, "num_ubatches is 2.0 (float)", marks=pytest.mark.bad_input(18)),
-        pytest.param({"num_ubatches": "2"}, ArgumentTypeError, "num_ubatches is '2' (str)", marks=pytest.mark.bad_input(18)),
-        pytest.param({"barrier_timeout": -1}, ArgumentValueError, "barrier_timeout is -1.0", marks=pytest.mark.bad_input(22)),
-        pytest.param({"barrier_timeout": float("nan")}, ArgumentValueError, "barrier_timeout is nan", marks=pytest.mark.bad_input(22)),
-        pytest.param({"barrier_timeout": True}, ArgumentTypeError, "barrier_timeout is True (bool)", marks=pytest.mark.bad_input(22)),
-        pytest.param({"backend": "cpuu"}, UnknownNameError, "'cpuu'; did you mean 'cpu'?", marks=pytest.mark.bad_input(23)),
-        pytest.param({"backend": "zzz"}, UnknownNameError, "'zzz'; known: cpu", marks=pytest.mark.bad_input(23)),
-        pytest.param({"policy": "fixd"}, UnknownNameError, "'fixd'; did you mean 'fixed'?", marks=pytest.mark.bad_input(25)),
-        pytest.param({"num_ubatch": 2}, UnknownNameError, "'num_ubatch'; did you mean 'num_ubatches'?", marks=pytest.mark.bad_input(28)),
+        pytest.param(
+            {"num_ubatches": 0}, ArgumentValueError, "num_ubatches is 0", marks=pytest.mark.bad_input(17)
+        ),
+        pytest.param(
+            {"num_ubatches": -3}, ArgumentValueError, "num_ubatches is -3", marks=pytest.mark.bad_input(17)
+        ),
+        pytest.param(
+            {"num_ubatches": True},
+            ArgumentTypeError,
+            "num_ubatches is True (bool)",
+            marks=pytest.mark.bad_input(18),
+        ),
+        pytest.param(
+            {"num_ubatches": 2.0},
+            ArgumentTypeError,
+            "num_ubatches is 2.0 (float)",
+            marks=pytest.mark.bad_input(18),
+        ),
+        pytest.param(
+            {"num_ubatches": "2"},
+            ArgumentTypeError,
+            "num_ubatches is '2' (str)",
+            marks=pytest.mark.bad_input(18),
+        ),
+        pytest.param(
+            {"barrier_timeout": -1},
+            ArgumentValueError,
+            "barrier_timeout is -1.0",
+            marks=pytest.mark.bad_input(22),
+        ),
+        pytest.param(
+            {"barrier_timeout": float("nan")},
+            ArgumentValueError,
+            "barrier_timeout is nan",
+            marks=pytest.mark.bad_input(22),
+        ),
+        pytest.param(
+            {"barrier_timeout": True},
+            ArgumentTypeError,
+            "barrier_timeout is True (bool)",
+            marks=pytest.mark.bad_input(22),
+        ),
+        pytest.param(
+            {"backend": "cpuu"},
+            UnknownNameError,
+            "'cpuu'; did you mean 'cpu'?",
+            marks=pytest.mark.bad_input(23),
+        ),
+        pytest.param(
+            {"backend": "zzz"}, UnknownNameError, "'zzz'; known: cpu", marks=pytest.mark.bad_input(23)
+        ),
+        pytest.param(
+            {"policy": "fixd"},
+            UnknownNameError,
+            "'fixd'; did you mean 'fixed'?",
+            marks=pytest.mark.bad_input(25),
+        ),
+        pytest.param(
+            {"num_ubatch": 2},
+            UnknownNameError,
+            "'num_ubatch'; did you mean 'num_ubatches'?",
+            marks=pytest.mark.bad_input(28),
+        ),
         ({"layout": {"ids": 0}}, ArgumentTypeError, "layout is dict; pass microbatch.Layout("),
         ({"progress": 3}, ArgumentTypeError, "progress is int; pass a function"),
     ],
-)  # fmt: skip
+)
 def test_options(options: dict[str, Any], kind: type[MicrobatchError], told: str) -> None:
     refused(lambda: microbatch.wrap(double, **options), kind, (told,), lambda: microbatch.wrap(double)(X))
 
@@ -403,13 +480,25 @@ def test_a_policy_that_never_shrinks_costs_a_step_no_row() -> None:
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
-        pytest.param(lambda x: {"b": x}, ("(keys: b)", "(keys: a)", "ubatch 1"), marks=pytest.mark.bad_input(56)),
-        pytest.param(lambda x: {"a": x[:1]}, ("output['a'] does not have one row for each row", "had 2", "returned 1 rows"), marks=pytest.mark.bad_input(57)),
-        pytest.param(lambda x: {"a": x.astype("f4")}, ("output['a']", "float32", "float64"), marks=pytest.mark.bad_input(58)),
-        pytest.param(lambda x: {"a": None}, ("output['a'] is None in ubatch 1",), marks=pytest.mark.bad_input(59)),
+        pytest.param(
+            lambda x: {"b": x}, ("(keys: b)", "(keys: a)", "ubatch 1"), marks=pytest.mark.bad_input(56)
+        ),
+        pytest.param(
+            lambda x: {"a": x[:1]},
+            ("output['a'] does not have one row for each row", "had 2", "returned 1 rows"),
+            marks=pytest.mark.bad_input(57),
+        ),
+        pytest.param(
+            lambda x: {"a": x.astype("f4")},
+            ("output['a']", "float32", "float64"),
+            marks=pytest.mark.bad_input(58),
+        ),
+        pytest.param(
+            lambda x: {"a": None}, ("output['a'] is None in ubatch 1",), marks=pytest.mark.bad_input(59)
+        ),
         pytest.param(lambda x: None, ("output", "None", "ubatch 1"), marks=pytest.mark.bad_input(59)),
     ],
-)  # fmt: skip
+)
 def test_outputs(broken: Callable[[Any], Any], told: tuple[str, ...]) -> None:
     after: list[Callable[[Any], Any]] = [lambda x: {"a": x}, broken]
 

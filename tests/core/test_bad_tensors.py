@@ -1,4 +1,5 @@
-"""Tensors that cannot be cut, and gradients: refused by name at the front door, and the next valid call works."""
+"""Tensors that cannot be cut, and gradients: refused by name at the front door, and the next valid call
+works."""
 
 from __future__ import annotations
 
@@ -37,17 +38,33 @@ def unequal() -> Any:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        pytest.param(lambda: (X.to_sparse(),), ("ids cannot be cut", "sparse"), marks=pytest.mark.bad_input(41)),
-        pytest.param(lambda: (X, X.to_sparse()), ("mask cannot be cut", ".to_dense()"), marks=pytest.mark.bad_input(41)),
-        pytest.param(lambda: (quantised(),), ("ids cannot be cut", ".dequantize()"), marks=pytest.mark.bad_input(41)),
-        pytest.param(lambda: (unequal(),), ("ids cannot be cut", "nested", "padded"), marks=pytest.mark.bad_input(41)),
-        pytest.param(lambda: (X, unequal()), ("mask cannot be cut", "nested"), marks=pytest.mark.bad_input(41)),
-        pytest.param(lambda: (X, X.to("meta")), ("mask is a torch array on meta", "ids is a torch array on cpu"),
-                     marks=pytest.mark.bad_input(45)),
-        pytest.param(lambda: (X, Elsewhere()), ("mask is a", "elsewhere:0", "ids is a torch array on cpu"),
-                     marks=pytest.mark.bad_input(46)),
+        pytest.param(
+            lambda: (X.to_sparse(),), ("ids cannot be cut", "sparse"), marks=pytest.mark.bad_input(41)
+        ),
+        pytest.param(
+            lambda: (X, X.to_sparse()), ("mask cannot be cut", ".to_dense()"), marks=pytest.mark.bad_input(41)
+        ),
+        pytest.param(
+            lambda: (quantised(),), ("ids cannot be cut", ".dequantize()"), marks=pytest.mark.bad_input(41)
+        ),
+        pytest.param(
+            lambda: (unequal(),), ("ids cannot be cut", "nested", "padded"), marks=pytest.mark.bad_input(41)
+        ),
+        pytest.param(
+            lambda: (X, unequal()), ("mask cannot be cut", "nested"), marks=pytest.mark.bad_input(41)
+        ),
+        pytest.param(
+            lambda: (X, X.to("meta")),
+            ("mask is a torch array on meta", "ids is a torch array on cpu"),
+            marks=pytest.mark.bad_input(45),
+        ),
+        pytest.param(
+            lambda: (X, Elsewhere()),
+            ("mask is a", "elsewhere:0", "ids is a torch array on cpu"),
+            marks=pytest.mark.bad_input(46),
+        ),
     ],
-)  # fmt: skip
+)
 def test_tensors(make: Callable[[], tuple[Any, ...]], told: tuple[str, ...]) -> None:
     def step(ids: Any, mask: Any = None) -> Any:
         return ids * 2

@@ -1,4 +1,5 @@
-"""Unusual inputs at the front door that are taken as they are: no rows, odd containers, shared memory, late calls."""
+"""Unusual inputs at the front door that are taken as they are: no rows, odd containers, shared memory,
+late calls."""
 
 from __future__ import annotations
 

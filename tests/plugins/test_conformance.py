@@ -13,13 +13,11 @@ from microbatch.testing.policies import GROUPS, PolicySuite
 from microbatch_policies import microbatch_register_policies
 from microbatch_policies.auto import Auto
 from microbatch_policies.buckets import Buckets
-from microbatch_policies.fixed import Fixed
+from microbatch_policies.counts import Fixed, Threshold, Tokens
 from microbatch_policies.latency import Latency
 from microbatch_policies.memory.memory_model import MemoryModel
 from microbatch_policies.pressure import Pressure
 from microbatch_policies.speed.throughput import Throughput
-from microbatch_policies.threshold import Threshold
-from microbatch_policies.tokens import Tokens
 
 NO_MEMORY = "looks at no memory; that is for memory-model before it in a chain"
 NO_READING = {"shrinks_below_a_failure": NO_MEMORY, "never_runs_out_of_memory": NO_MEMORY}

@@ -6,9 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.extend.records import SizingRequest
-from microbatch_policies.fixed import Fixed
-from microbatch_policies.threshold import Threshold
-from microbatch_policies.tokens import Tokens
+from microbatch_policies.counts import Fixed, Threshold, Tokens
 
 
 def request(num_tokens: int, **fields: object) -> SizingRequest:
@@ -55,3 +53,7 @@ def test_tokens_is_a_hard_budget() -> None:
     assert (answer.limit, answer.hard) == (512, True)
     assert Tokens(64).propose(request(2000, max_tokens=512)).limit == 64
     assert Tokens().propose(request(100, max_tokens=512)).limit == 100
+
+
+def test_a_cost_is_named_as_padded_units() -> None:
+    assert Tokens().propose(request(2000, unit="cost")).reason == "at most 512 padded units each"

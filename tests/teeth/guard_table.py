@@ -185,8 +185,7 @@ GUARDS: tuple[Guard, ...] = (
         path=STREAMED,
         text="        slot.outputs = self._step.compute(context, slot.inputs)\n",
         instead=(
-            "        slot.outputs = self._step.compute(context, slot.inputs)\n"
-            "        slot.inputs = None\n"
+            "        slot.outputs = self._step.compute(context, slot.inputs)\n        slot.inputs = None\n"
         ),
         test=f"{PITFALLS}::test_memory_of_a_part_is_not_used_again_while_it_is_computed_with",
     ),
@@ -304,8 +303,7 @@ GUARDS: tuple[Guard, ...] = (
         what="random numbers are not frozen into a graph",
         path=RUNNER,
         text=(
-            "            self.cache.refuse(asked.key, "
-            "f\"a replay differs from the plain call: {different}\")\n"
+            '            self.cache.refuse(asked.key, f"a replay differs from the plain call: {different}")\n'
         ),
         instead="            graph.rows[asked.rows] = (False,) * len(graph.outputs)\n",
         test=f"{GRAPHS}::test_random_numbers_are_not_frozen",
@@ -374,7 +372,7 @@ GUARDS: tuple[Guard, ...] = (
         what="cutting must gain more than 3 % over the whole batch",
         path=SEARCH,
         text=(
-            "        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= rival * GAIN:\n"
+            "        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= rival * tuned.GAIN:\n"
             "            return WHOLE\n"
         ),
         instead="",
@@ -384,9 +382,11 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=30,
         what="the whole batch is tried where it may win",
         path=SEARCH,
-        text="        return self.value(max(parts)) <= HOPE * min(map(self.value, parts))\n",
+        text=(
+            "        return not parts or self.value(max(parts)) <= tuned.HOPE * min(map(self.value, parts))\n"
+        ),
         instead="        return False\n",
         test="tests/plugins/test_auto.py::test_work_whose_parts_cost_more_than_they_gain_ends_uncut",
     ),
-)  # fmt: skip
+)
 """By number of the pitfall."""

@@ -26,8 +26,12 @@ TESTS = "tests/core/schedules/test_on_devices.py"
 DEVICES = {"recording": "unordered", "adversarial": "not unordered"}
 """Which of the tests run on which device, as pytest's `-k` says it."""
 PLACES = (
-    "schedules/*.py", "turns/streams.py", "turns/step_lanes.py", "turns/seat.py", "gathering/result_memory.py",
-)  # fmt: skip
+    "schedules/*.py",
+    "turns/streams.py",
+    "turns/step_lanes.py",
+    "turns/seat.py",
+    "gathering/result_memory.py",
+)
 """Where core orders device work: `turns/` does it for pingpong, `gathering/result_memory.py` for results."""
 RECEIVERS = (
     "event", "entry", "mark", "end", "ready", "slot.fetched", "slot.computed", "slot.sent", "stream", "here",

@@ -6,53 +6,37 @@ another stream keeps the arrays until an event after that work has been waited f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from microbatch.extend.abilities import Graph
 from microbatch.extend.protocols import ThreadState
-from microbatch_backends.cupy_device import graphs, transfer
+from microbatch_backends.cupy_device import graphs
 from microbatch_backends.cupy_device.arrays import CupyArrays
 from microbatch_backends.cupy_device.memory import CupyMemory
 from microbatch_backends.cupy_device.namespace import CupyNamespace, load_cupy
-from microbatch_backends.cupy_device.state import CupyState
+from microbatch_backends.cupy_device.transfer import CupyTransfer
 from microbatch_backends.device.backend import DeviceBackend
 from microbatch_backends.device.capture import capture_refused
+from microbatch_backends.host.state import HostState
 
 
-class CupyBackend(CupyArrays, DeviceBackend):
+class CupyBackend(CupyArrays, CupyTransfer, DeviceBackend):
     """The `cupy` backend. `namespace` stands in for the `cupy` module in tests."""
 
     name: str = "cupy"
     captures_threads: bool = False
 
     def __init__(self, namespace: Any = None) -> None:
-        made = CupyNamespace(load_cupy() if namespace is None else namespace)
-        CupyArrays.__init__(self, made)
-        DeviceBackend.__init__(self, made, CupyMemory(made))
+        self._namespace = CupyNamespace(load_cupy() if namespace is None else namespace)
+        super().__init__(self._namespace, CupyMemory(self._namespace))
 
     capture_refused = staticmethod(capture_refused)
 
     def thread_state(self) -> ThreadState:
-        """Context variables, and the device, stream and allocator of this thread."""
+        """What this thread has now."""
         return CupyState(self._namespace)
-
-    def staging(self, shape: Sequence[int], like: Any) -> Any:
-        """A pinned NumPy buffer with the dtype of `like`."""
-        return transfer.staging(self._namespace, shape, like)
-
-    def to_device(self, destination: Any, source: Any) -> None:
-        """Copy host to device on the current stream; asynchronous when `source` is pinned."""
-        transfer.to_device(self._namespace, destination, source)
-
-    def to_host(self, destination: Any, source: Any) -> None:
-        """Copy device to host on the current stream; asynchronous when `destination` is pinned."""
-        transfer.to_host(self._namespace, destination, source)
-
-    def empty_device(self, shape: Sequence[int], like: Any) -> Any:
-        """An uninitialised device array with the dtype of `like`."""
-        return self._namespace.cupy.empty(tuple(shape), dtype=like.dtype)
 
     @contextmanager
     def range(self, name: str) -> Iterator[None]:
@@ -71,3 +55,28 @@ class CupyBackend(CupyArrays, DeviceBackend):
     def graph_pool(self) -> object | None:
         """None: a CuPy graph cannot share its memory."""
         return None
+
+
+class CupyState:
+    """A snapshot of the calling thread: context variables, device, stream and allocator.
+
+    Inside `apply` the thread launches where the caller did, and allocates from the same pool; after it the
+    thread is as before. CuPy's random generators and its errors (`cupyx.errstate`) are not carried.
+    """
+
+    __slots__ = ("_allocator", "_host", "_index", "_namespace", "_stream")
+
+    def __init__(self, namespace: CupyNamespace) -> None:
+        self._namespace = namespace
+        self._host = HostState()
+        self._index = namespace.index()
+        self._stream = namespace.current_stream()
+        self._allocator = namespace.cuda.get_allocator()
+
+    @contextmanager
+    def apply(self) -> Iterator[None]:
+        """Set it in the thread that enters, undo on exit."""
+        same = self._namespace.cuda.get_allocator() == self._allocator
+        pool = nullcontext() if same else self._namespace.cuda.using_allocator(self._allocator)
+        with self._host.apply(), self._namespace.activate(self._stream, self._index), pool:
+            yield

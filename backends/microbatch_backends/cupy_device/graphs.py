@@ -9,29 +9,27 @@ The pool is set for the capturing thread alone, so what other threads allocate w
 is why ubatches on threads are not captured; ubatches on greenlets are.
 
 CuPy refuses cuBLAS, cuSOLVER, cuRAND and cuSPARSE inside a capture, so a matrix product cannot be captured.
-The text of its error tells that case from an error of the function.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from microbatch_backends.cupy_device.namespace import CupyNamespace
 from microbatch_backends.device.capture import CaptureLanes, Draw, one_capture
 
 
+@dataclass(slots=True)
 class CupyGraph:
     """A captured step, with its streams and the pool of its arrays."""
 
-    __slots__ = ("_graph", "_lanes", "_namespace", "_pool")
-
-    def __init__(self, namespace: CupyNamespace, graph: Any, lanes: CaptureLanes, pool: Any) -> None:
-        self._namespace = namespace
-        self._graph = graph
-        self._lanes = lanes
-        self._pool = pool
+    _namespace: CupyNamespace
+    _graph: Any
+    _lanes: CaptureLanes
+    _pool: Any
 
     def replay(self) -> None:
         """Launch the captured work on the current stream."""
@@ -49,7 +47,7 @@ def capture(namespace: CupyNamespace, work: Callable[[], Any], draw: Draw) -> tu
         before = namespace.new_event()
         before.record(namespace.current_stream())
         lanes.first.wait_event(before)
-        with namespace.activate(lanes.first, index), namespace.using_allocator(pool.malloc):
+        with namespace.activate(lanes.first, index), namespace.cuda.using_allocator(pool.malloc):
             work()
             lanes.first.synchronize()
             graph, result = _captured(namespace, lanes.first, work)
@@ -59,8 +57,7 @@ def capture(namespace: CupyNamespace, work: Callable[[], Any], draw: Draw) -> tu
 def _captured(namespace: CupyNamespace, stream: Any, work: Callable[[], Any]) -> tuple[Any, Any]:
     """Begin a capture, work, end it; returns the graph and what `work` returned.
 
-    After an error of the work, ending the capture fails too. That second error says less than the first, so
-    it is dropped.
+    After an error of the work, ending the capture fails too; that error says less and is dropped.
     """
     stream.begin_capture(mode=namespace.runtime.streamCaptureModeThreadLocal)
     try:

@@ -7,9 +7,6 @@ still handled. The pool counts no peak, so the peak is the most that a reading h
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from microbatch.extend.records import MemoryReading
 from microbatch_backends.cupy_device.namespace import CupyNamespace
 from microbatch_backends.device.readings import DeviceReadings
@@ -18,18 +15,12 @@ UNLIMITED = (0, 2**64 - 1)
 """What `get_limit` says without a limit."""
 
 
-class CupyMemory(DeviceReadings):
+class CupyMemory(DeviceReadings[CupyNamespace]):
     """Readings of the devices."""
 
-    def __init__(
-        self, namespace: CupyNamespace, *, fresh: float = 0.01, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        super().__init__(namespace, fresh=fresh, clock=clock)
-        self._namespace = namespace
-
     def _take(self, index: int, peak: int) -> MemoryReading:
-        free, total = self._namespace.free_and_total()
-        pool = self._namespace.pool()
+        free, total = map(int, self._driver.runtime.memGetInfo())  # of the whole device, all processes
+        pool = self._driver.pool()
         if pool is None:  # another allocator, which counts nothing: only the driver can be asked
             used = total - free
             return _reading(total, used, free, total, peak)

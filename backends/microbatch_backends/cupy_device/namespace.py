@@ -8,11 +8,12 @@ can be imported without a driver, so CuPy is asked whether there is a device.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 from microbatch.errors import BackendUnavailableError
+from microbatch_backends.device.driver import Driver
 
 
 def load_cupy() -> Any:
@@ -26,19 +27,20 @@ def load_cupy() -> Any:
     return cupy
 
 
-class CupyNamespace:
-    """`cupy`, or what stands in for it."""
+INTEGRATED = 18
+"""cudaDevAttrIntegrated."""
 
-    __slots__ = ("cuda", "cupy", "ndarray", "runtime")
+
+class CupyNamespace(Driver):
+    """`cupy`, or what stands in for it."""
 
     def __init__(self, cupy: Any) -> None:
         self.cupy = cupy
         self.cuda = cupy.cuda
         self.runtime = cupy.cuda.runtime
-        self.ndarray: type = cupy.ndarray
+        self.ndarray: Any = cupy.ndarray
 
     def index(self) -> int:
-        """The calling thread's device."""
         return int(self.runtime.getDevice())
 
     def use_device(self, index: int) -> None:
@@ -46,19 +48,15 @@ class CupyNamespace:
         self.cuda.Device(index).use()
 
     def new_stream(self, priority: int) -> Any:
-        """A new stream of the current device that the legacy default stream does not order."""
         return self.cuda.Stream(non_blocking=True, priority=priority)
 
     def new_event(self) -> Any:
-        """An event without timing, which would make waits slower."""
         return self.cuda.Event(disable_timing=True)
 
     def finished(self, event: Any) -> bool:
-        """Whether the work that `event` marks has finished."""
         return bool(event.done)
 
     def current_stream(self) -> Any:
-        """The stream the calling thread launches on, on its current device."""
         return self.cuda.get_current_stream()
 
     @contextmanager
@@ -82,46 +80,18 @@ class CupyNamespace:
             if own != index:
                 self.use_device(own)
 
-    def free_and_total(self) -> tuple[int, int]:
-        """Bytes the driver has free on the current device, all processes, and its size."""
-        free, total = self.runtime.memGetInfo()
-        return int(free), int(total)
-
     def name(self, index: int) -> str:
-        """What the vendor calls device `index`."""
         name = self.runtime.getDeviceProperties(index)["name"]
         return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
     def integrated(self, index: int) -> bool:
-        """Whether device `index` shares its memory with the host."""
         return bool(self.runtime.deviceGetAttribute(INTEGRATED, index))
 
     def pool(self) -> Any | None:
         """The memory pool behind the calling thread's allocator; None where that keeps no counters."""
-        owner = getattr(self.allocator(), "__self__", None)
+        owner = getattr(self.cuda.get_allocator(), "__self__", None)
         return owner if hasattr(owner, "used_bytes") else None
 
     def empty_cache(self) -> None:
-        """Give unused blocks of the pool back to the driver."""
-        pool = self.pool()
-        if pool is not None:
+        if pool := self.pool():
             pool.free_all_blocks()
-
-    def allocator(self) -> Any:
-        """What the calling thread allocates device memory with."""
-        return self.cuda.get_allocator()
-
-    def using_allocator(self, allocator: Any) -> AbstractContextManager[None]:
-        """Allocate with `allocator` in the calling thread."""
-        context: AbstractContextManager[None] = self.cuda.using_allocator(allocator)
-        return context
-
-    def pinned(self, address: int) -> bool:
-        """Whether the driver knows the host memory at `address`, and so copies it while the host goes on."""
-        return int(self.runtime.pointerGetAttributes(address).type) == HOST_MEMORY
-
-
-INTEGRATED = 18
-"""cudaDevAttrIntegrated."""
-HOST_MEMORY = 1
-"""cudaMemoryTypeHost: page-locked, or registered."""

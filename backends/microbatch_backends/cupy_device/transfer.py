@@ -15,46 +15,59 @@ import numpy as np
 
 from microbatch_backends.cupy_device.namespace import CupyNamespace
 
-
-def staging(namespace: CupyNamespace, shape: Sequence[int], like: Any) -> np.ndarray:
-    """A pinned host buffer with the dtype of `like`."""
-    size, dtype = tuple(shape), np.dtype(like.dtype)
-    count = math.prod(size)
-    if count == 0:
-        return np.empty(size, dtype)
-    memory = namespace.cuda.alloc_pinned_memory(count * dtype.itemsize)
-    return np.frombuffer(memory, dtype, count).reshape(size)
+HOST_MEMORY = 1
+"""cudaMemoryTypeHost: page-locked, or registered."""
 
 
-def is_pinned(namespace: CupyNamespace, array: np.ndarray) -> bool:
-    """Whether the memory of a host array is page-locked."""
-    return array.size > 0 and namespace.pinned(int(array.ctypes.data))
+class CupyTransfer:
+    """The methods of a backend that copy between the host and the devices of its namespace."""
 
+    _namespace: CupyNamespace
 
-def to_device(namespace: CupyNamespace, destination: Any, source: np.ndarray) -> None:
-    """Copy host to device on the current stream; the host goes on when `source` is pinned."""
-    if destination.size == 0:
-        return
-    if destination.flags.c_contiguous and source.flags.c_contiguous:
-        destination.set(source, stream=namespace.current_stream())
-    else:
+    def staging(self, shape: Sequence[int], like: Any) -> np.ndarray:
+        """A pinned host buffer with the dtype of `like`."""
+        size, dtype = tuple(shape), np.dtype(like.dtype)
+        count = math.prod(size)
+        if count == 0:
+            return np.empty(size, dtype)
+        memory = self._namespace.cuda.alloc_pinned_memory(count * dtype.itemsize)
+        return np.frombuffer(memory, dtype, count).reshape(size)
+
+    def empty_device(self, shape: Sequence[int], like: Any) -> Any:
+        """An uninitialised device array with the dtype of `like`."""
+        return self._namespace.cupy.empty(tuple(shape), dtype=like.dtype)
+
+    def to_device(self, destination: Any, source: np.ndarray) -> None:
+        """Copy host to device on the current stream; the host goes on when `source` is pinned."""
+        if destination.size == 0:
+            return
+        stream = self._namespace.current_stream()
+        if destination.flags.c_contiguous and source.flags.c_contiguous:
+            destination.set(source, stream=stream)
+            return
         # `set` takes contiguous arrays only. The host waits where a contiguous copy was made here, since that
         # copy is dropped on return.
         whole = np.ascontiguousarray(source)
-        there = namespace.cupy.empty(whole.shape, dtype=whole.dtype)
-        there.set(whole, stream=namespace.current_stream())
+        there = self.empty_device(whole.shape, whole)
+        there.set(whole, stream=stream)
         if whole is not source:
-            namespace.current_stream().synchronize()
-        namespace.cupy.copyto(destination, there)
+            stream.synchronize()
+        self._namespace.cupy.copyto(destination, there)
+
+    def to_host(self, destination: np.ndarray, source: Any) -> None:
+        """Copy device to host on the current stream; the host goes on when `destination` is pinned."""
+        if destination.size == 0:
+            return
+        stream = self._namespace.current_stream()
+        if not destination.flags.c_contiguous:
+            destination[...] = source.get(stream=stream, blocking=True)
+            return
+        whole = source if source.flags.c_contiguous else self._namespace.cupy.ascontiguousarray(source)
+        whole.get(stream=stream, out=destination, blocking=not is_pinned(self._namespace, destination))
 
 
-def to_host(namespace: CupyNamespace, destination: np.ndarray, source: Any) -> None:
-    """Copy device to host on the current stream; the host goes on when `destination` is pinned."""
-    if destination.size == 0:
-        return
-    stream = namespace.current_stream()
-    if not destination.flags.c_contiguous:
-        destination[...] = source.get(stream=stream, blocking=True)
-        return
-    whole = source if source.flags.c_contiguous else namespace.cupy.ascontiguousarray(source)
-    whole.get(stream=stream, out=destination, blocking=not is_pinned(namespace, destination))
+def is_pinned(namespace: CupyNamespace, array: np.ndarray) -> bool:
+    """Whether the driver knows the memory of a host array, and so copies it while the host goes on."""
+    if array.size == 0:
+        return False
+    return int(namespace.runtime.pointerGetAttributes(array.ctypes.data).type) == HOST_MEMORY

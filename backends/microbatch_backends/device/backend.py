@@ -41,12 +41,11 @@ class DeviceBackend(ABC):
     asynchronous: bool = True
     parallel: bool = False
 
-    def __init__(self, driver: Driver, readings: DeviceReadings) -> None:
+    def __init__(self, driver: Driver, readings: DeviceReadings[Any]) -> None:
         self._driver = driver
         self._readings = readings
         self._streams: dict[tuple[int, str], DeviceStream] = {}
         self._lanes = LanePool(self._lane)
-        self._integrated: dict[int, bool] = {}
         self._lock = threading.Lock()
 
     classify = staticmethod(classify)
@@ -57,23 +56,18 @@ class DeviceBackend(ABC):
 
     def stream(self, purpose: StreamPurpose) -> DeviceStream:
         """The stream for `purpose` on the current device; inside a capture, one of the capture's own."""
-        inside = capture_of(self._driver)
-        if inside is not None:
+        if inside := capture_of(self._driver):
             return inside.of(purpose, _priority(purpose))
-        index = self._driver.index()
-        found = self._streams.get((index, purpose))
-        if found is None:
-            with self._lock:  # two threads that ask first get the same stream
-                found = self._streams.get((index, purpose))
-                if found is None:
-                    raw = self._driver.new_stream(_priority(purpose))
-                    found = self._streams[index, purpose] = DeviceStream(self._driver, raw, index, purpose)
-        return found
+        key = self._driver.index(), purpose
+        with self._lock:  # two threads that ask first get the same stream
+            if key not in self._streams:
+                raw = self._driver.new_stream(_priority(purpose))
+                self._streams[key] = DeviceStream(self._driver, raw, *key)
+            return self._streams[key]
 
     def lanes(self, count: int) -> AbstractContextManager[Sequence[Pair]]:
         """Pairs of streams for the ubatches of one step; inside a capture, those of the capture."""
-        inside = capture_of(self._driver)
-        if inside is not None:
+        if inside := capture_of(self._driver):
             return nullcontext(inside.pairs(count))
         return self._lanes.lend(count, self._driver.index())
 
@@ -96,10 +90,7 @@ class DeviceBackend(ABC):
 
     def may_probe(self) -> bool:
         """Whether running out of memory raises and harms nothing: on devices with memory of their own."""
-        index = self._driver.index()
-        if index not in self._integrated:
-            self._integrated[index] = self._driver.integrated(index)
-        return not self._integrated[index]
+        return not self._driver.integrated(self._driver.index())
 
     def reclaim(self) -> None:
         """Wait for the streams of all purposes and the current one, collect garbage, empty the cache."""
@@ -112,9 +103,7 @@ class DeviceBackend(ABC):
         """Nothing: the device computes."""
         return nullcontext()
 
-    def worker_limits(self, workers: int) -> AbstractContextManager[None]:
-        """Nothing: the device computes."""
-        return nullcontext()
+    worker_limits = parallel_limits
 
     def _lane(self, purpose: StreamPurpose) -> DeviceStream:
         """A stream for one lane of a step, which nobody else has."""
@@ -122,10 +111,8 @@ class DeviceBackend(ABC):
         return DeviceStream(self._driver, raw, self._driver.index(), purpose)
 
     def _draw(self, priority: int, taken: Sequence[Any]) -> Any:
-        """A raw stream of the current device that nobody uses, nor any capture that has `taken`.
-
-        A framework that hands out the same streams again must override this.
-        """
+        """A raw stream of the current device that nobody uses, nor any capture that has `taken`; to be
+        overridden where the framework hands out the same streams again."""
         return self._driver.new_stream(priority)
 
 

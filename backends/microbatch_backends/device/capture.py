@@ -58,8 +58,6 @@ REFUSAL_CODES = range(900, 909)
 class CaptureLanes:
     """The streams of one capture."""
 
-    __slots__ = ("_draw", "_streams", "driver", "first")
-
     def __init__(self, driver: Driver, draw: Draw) -> None:
         self.driver = driver
         self._draw = draw
@@ -84,16 +82,16 @@ class CaptureLanes:
         ]
 
 
+_capture_lock = cache(threading.RLock)
+"""Gives the one of the process, since the limit of one capture at a time is the driver's."""
+
 _CAPTURES: ContextVar[tuple[CaptureLanes, ...]] = ContextVar("microbatch_captures", default=())
 """The captures that the calling code is part of, innermost last; several where a framework calls another."""
 
 
 def capture_of(driver: Driver) -> CaptureLanes | None:
     """The innermost capture of `driver` that the calling code is part of."""
-    for lanes in reversed(_CAPTURES.get()):
-        if lanes.driver is driver:
-            return lanes
-    return None
+    return next((lanes for lanes in reversed(_CAPTURES.get()) if lanes.driver is driver), None)
 
 
 @contextmanager
@@ -126,9 +124,3 @@ def _refuses(error: BaseException) -> bool:
         return True
     text = str(error).casefold()
     return any(phrase in text for phrase in REFUSALS)
-
-
-@cache
-def _capture_lock() -> threading.RLock:
-    """The process has one, since the limit of one capture at a time is the driver's."""
-    return threading.RLock()

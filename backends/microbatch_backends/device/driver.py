@@ -1,7 +1,8 @@
 """What the shared device code asks of a framework.
 
 Invariant: everything in this package reaches a device through one `Driver`. So a backend for another
-framework fills in this class, and a test puts a recording one in its place.
+framework fills in this class, and a test puts a recording one in its place. What a method does is said here
+once, and not again where a framework fills it in.
 
 Raw streams and events are the framework's own objects. Of a raw stream `wait_event(event)` and
 `synchronize()` are used, of a raw event `record(stream)` and `synchronize()`, as torch and CuPy have them.
@@ -56,4 +57,3 @@ class Driver(Protocol):
 
     def empty_cache(self) -> None:
         """Give memory that the framework keeps unused back to the driver."""
-        ...

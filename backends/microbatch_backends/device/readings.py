@@ -10,18 +10,21 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from microbatch.extend.records import MemoryReading
 from microbatch_backends.device.driver import Driver
 
 __all__ = ["DeviceReadings"]
 
+Devices = TypeVar("Devices", bound=Driver)
 
-class DeviceReadings(ABC):
+
+class DeviceReadings(ABC, Generic[Devices]):
     """Readings of the devices of one driver. A subclass says how one is taken; `clock` is there for tests."""
 
     def __init__(
-        self, driver: Driver, *, fresh: float = 0.01, clock: Callable[[], float] = time.monotonic
+        self, driver: Devices, *, fresh: float = 0.01, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._driver = driver
         self._fresh = fresh

@@ -1,8 +1,7 @@
 """Streams and events of a device.
 
 Invariant: nothing here waits for the whole device, only for one stream or one event, and ordering one stream
-after another costs the host no wait. Work that is submitted runs on the host at once with its stream current,
-so what it launches is in order. A wait with a time limit polls, because the driver's own wait cannot be
+after another costs the host no wait. A wait with a time limit polls, because the driver's own wait cannot be
 limited or interrupted.
 
 A stream is used with its own device current only. That is why it knows its device: CuPy needs that, and there
@@ -14,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 from microbatch.errors import ArgumentTypeError
@@ -61,23 +61,22 @@ class DeviceEvent:
         return True
 
 
+@dataclass(slots=True, unsafe_hash=True)
 class DeviceStream:
     """A stream of device `index`; equal to another object for the same device stream."""
 
-    __slots__ = ("driver", "index", "purpose", "raw")
-
-    def __init__(self, driver: Driver, raw: Any, index: int, purpose: str) -> None:
-        self.driver = driver
-        self.raw = raw
-        """The framework's stream."""
-        self.index = index
-        """Number of its device."""
-        self.purpose = purpose
-        """What the backend made it for."""
+    driver: Driver = field(compare=False)
+    """Reaches the framework."""
+    raw: Any
+    """The framework's stream."""
+    index: int
+    """Number of its device."""
+    purpose: str = field(compare=False)
+    """What the backend made it for."""
 
     def submit(self, work: Callable[[], object]) -> None:
         """Run `work` now with this stream current, so that what it launches is ordered here."""
-        with self.driver.activate(self.raw, self.index):
+        with self.activate():
             work()
 
     def wait(self, event: Event) -> None:
@@ -100,12 +99,6 @@ class DeviceStream:
         """Make this stream and its device the calling thread's, and put both back on exit."""
         return self.driver.activate(self.raw, self.index)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, DeviceStream) and self.index == other.index and bool(self.raw == other.raw)
-
-    def __hash__(self) -> int:
-        return hash((self.index, self.raw))
-
 
 def _raw(given: object, kind: type[DeviceEvent | DeviceStream], driver: Driver) -> Any:
     """The framework's object in `given`; ArgumentTypeError if that is of another kind or framework."""
@@ -118,7 +111,7 @@ def _raw(given: object, kind: type[DeviceEvent | DeviceStream], driver: Driver) 
 
 
 def _poll(done: Callable[[], bool], timeout: float) -> bool:
-    """Ask until done or until `timeout` seconds have passed; the pauses grow from 20 us to 1 ms."""
+    """Ask until done or until `timeout` seconds have passed."""
     deadline = time.monotonic() + timeout
     nap = SHORTEST_NAP
     while not done():

@@ -14,36 +14,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from traceback import walk_tb
 from types import FrameType
 
 from microbatch.extend.records import FailureKind
 from microbatch_backends.failures.table import RULES, Facts
+
+GRAVEST_FIRST = (FailureKind.DEAD, FailureKind.OTHER, FailureKind.SUSPECT, FailureKind.OOM, FailureKind.SIZE)
+"""What a group of errors means is the first of these that a member means."""
 
 
 def classify(error: BaseException) -> FailureKind:
     """What `error` means for retrying; anything that is not an Exception (an interrupt) is OTHER."""
     if not isinstance(error, Exception):
         return FailureKind.OTHER
-    verdicts = [_judge(link) for link in _chain(error)]
+    verdicts = [kind for link in _chain(error) if (kind := _judge(link)) is not FailureKind.OTHER]
     if FailureKind.DEAD in verdicts:
         return FailureKind.DEAD
-    return next((verdict for verdict in verdicts if verdict is not FailureKind.OTHER), FailureKind.OTHER)
+    return verdicts[0] if verdicts else FailureKind.OTHER
 
 
 def _judge(error: BaseException) -> FailureKind:
     if isinstance(error, BaseExceptionGroup):
-        return _judge_group(error)
+        # no retry may hide the caller's own error in the group
+        return min(map(classify, error.exceptions), key=GRAVEST_FIRST.index)
     facts = _facts(error)
     return next((rule.kind for rule in RULES if rule.matches(facts)), FailureKind.OTHER)
-
-
-def _judge_group(group: BaseExceptionGroup[BaseException]) -> FailureKind:
-    """The gravest meaning of all members, so that no retry hides the caller's own error in the group."""
-    verdicts = {classify(member) for member in group.exceptions}
-    for kind in (FailureKind.DEAD, FailureKind.OTHER, FailureKind.SUSPECT, FailureKind.OOM):
-        if kind in verdicts:
-            return kind
-    return FailureKind.SIZE
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -53,7 +49,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
-        frames |= _frames(link)
+        frames.update(frame for frame, _ in walk_tb(link.__traceback__))
         yield link
         if link.__cause__ is not None or link.__suppress_context__:
             link = link.__cause__
@@ -69,19 +65,8 @@ def _caught_within(context: BaseException | None, frames: set[FrameType]) -> boo
     return trace is None or not frames or trace.tb_frame in frames
 
 
-def _frames(error: BaseException) -> set[FrameType]:
-    frames = set()
-    trace = error.__traceback__
-    while trace is not None:
-        frames.add(trace.tb_frame)
-        trace = trace.tb_next
-    return frames
-
-
 def _facts(error: BaseException) -> Facts:
-    status = getattr(error, "status", None)
-    if status is None:
-        status = getattr(error, "error_code", None)
+    status = getattr(error, "status", None) or getattr(error, "error_code", None)
     return Facts(
         types=frozenset(name for kind in type(error).__mro__ for name in _names(kind)),
         text=f" {re.sub(r'[^a-z0-9]+', ' ', _text(error).casefold()).strip()} ",

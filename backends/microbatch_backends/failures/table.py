@@ -78,12 +78,12 @@ DEAD = (
         "cudaerrorassert",
         "cudaerrorlaunchfailure",
         "cudaerrormisalignedaddress",
+        # the other ranks may be inside a collective: no one rank may retry
+        "ncclunhandledcudaerror",
     ),
     # 214 ECC, 700 illegal address, 709 context destroyed, 710 assert, 714-718 hardware and address faults,
     # 719 launch
     Rule(kind=FailureKind.DEAD, types=_RUNTIMES, status=(214, 700, 709, 710, 714, 715, 716, 717, 718, 719)),
-    # the other ranks may be inside a collective: no one rank may retry
-    Rule(kind=FailureKind.DEAD, text=("ncclunhandledcudaerror",), types=RAISED),
     Rule(kind=FailureKind.DEAD, types=("DistBackendError",), text=("out of memory",)),
 )
 

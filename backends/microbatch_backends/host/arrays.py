@@ -104,5 +104,10 @@ def unsupported(array: Any) -> str | None:
     if isinstance(array, np.matrix):
         return "a numpy.matrix keeps two axes whatever is cut; pass numpy.asarray of it"
     if type(array).__module__.startswith("scipy.sparse"):
-        return f"a {type(array).__name__} is sparse and has no rows to slice as views; pass its .toarray()"
+        return sparse(array)
     return None
+
+
+def sparse(array: Any) -> str:
+    """Why rows of a sparse array cannot be cut."""
+    return f"a {type(array).__name__} is sparse and has no rows to slice as views; pass its .toarray()"

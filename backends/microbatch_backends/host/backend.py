@@ -24,24 +24,28 @@ from microbatch_backends.host.limits import process_blas_limit
 from microbatch_backends.host.memory import HostMemory
 from microbatch_backends.host.peak import HostPeak
 from microbatch_backends.host.state import HostState
-from microbatch_backends.host.streams import HostStream, HostStreams
+from microbatch_backends.host.streams import CallerStream, Current, HostStream
 
 
 class HostBackend:
-    """Queues, memory, threads and failures of the host.
+    """Queues, memory, threads and failures of the host; a subclass adds its name and its arrays.
 
-    A subclass adds its name and the functions on its arrays.
-
-    `capture_state` takes a snapshot of what the subclass's framework keeps for the calling thread.
+    `capture_state` takes a snapshot of what the subclass's framework keeps for the calling thread. The thread
+    of a stream ends after `idle` seconds without work.
     """
 
     asynchronous: bool = False
     parallel: bool = True
 
-    def __init__(self, capture_state: Callable[[], ThreadState], memory: HostMemory | None = None) -> None:
+    def __init__(
+        self, capture_state: Callable[[], ThreadState], memory: HostMemory | None = None, idle: float = 1.0
+    ) -> None:
         self._capture_state = capture_state
         self._memory = memory or HostMemory()
-        self._streams = HostStreams(capture_state)
+        self._idle = idle
+        self._current = Current()
+        self._caller = CallerStream("compute", self._current, capture_state)
+        self._streams: dict[str, HostStream] = {}
         self._blas = process_blas_limit()
 
     classify = staticmethod(classify)
@@ -49,12 +53,16 @@ class HostBackend:
     device_name = staticmethod(processor_name)
 
     def stream(self, purpose: StreamPurpose) -> HostStream:
-        """The queue for `purpose`. Its thread starts with the first submit and ends after an idle second."""
-        return self._streams.of(purpose)
+        """The queue for `purpose`, whose thread starts with the first submit; the same object each time."""
+        stream = self._streams.get(purpose)
+        if stream is None:  # of two threads that ask first, the later one gets the other's stream
+            made = HostStream(purpose, self._current, self._capture_state, self._idle)
+            stream = self._streams.setdefault(purpose, made)
+        return stream
 
     def current_stream(self) -> Stream:
         """The stream that is active in the calling thread, else one on which everything is done on return."""
-        return self._streams.current()
+        return self._current.stream or self._caller
 
     def memory(self) -> MemoryReading:
         """Memory of this process, within host, control groups and resource limits; at most 10 ms old."""
@@ -74,12 +82,9 @@ class HostBackend:
 
     @contextmanager
     def parallel_limits(self, workers: int) -> Iterator[None]:
-        """BLAS threads shared out among `workers`, and torch's own number kept for afterwards.
-
-        Needs threadpoolctl, else BLAS keeps its threads.
-        """
+        """BLAS threads shared out among `workers`, and torch's own number kept for afterwards."""
         torch_threads = _torch_threads()
-        with self._blas.hold(workers), torch_threads.hold() if torch_threads else nullcontext():
+        with self._blas.hold(workers), torch_threads.hold(workers) if torch_threads else nullcontext():
             yield
 
     def worker_limits(self, workers: int) -> AbstractContextManager[None]:
@@ -93,7 +98,7 @@ class HostBackend:
 
     def close(self, timeout: float | None = 5.0) -> None:
         """End the threads of all streams after their work; a later submit starts them again."""
-        late = self._streams.close(timeout)
+        late = [purpose for purpose, stream in self._streams.items() if not stream.stop(timeout)]
         if late:
             raise WaitTimeoutError(
                 f"work on {', '.join(late)} was still running after {timeout} s;"
@@ -105,7 +110,7 @@ class CpuBackend(HostBackend):
     """The `cpu` backend; `memory` is there for tests.
 
     The functions on arrays are members as they are: a step calls them often, and a method would add a frame
-    to each call. Copies that are submitted to a stream run beside the caller.
+    to each call.
     """
 
     name: str = "cpu"

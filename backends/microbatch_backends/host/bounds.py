@@ -5,7 +5,6 @@ Invariant: each bound has a limit above 0. What has no limit is not in the list.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,8 @@ from microbatch.host.proc import counters
 
 NO_LIMIT = 1 << 60
 """Numbers above this mean "no limit": version 1 writes that as a number just below 2**63."""
+COUNTED = {"RLIMIT_AS": "VmSize", "RLIMIT_DATA": "VmData"}
+"""What each resource limit counts, by its name in `/proc/self/status`."""
 
 
 class Bound(NamedTuple):
@@ -29,34 +30,23 @@ class GroupBounds:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._found: list[Path] | None = None
-        self._limited: list[Path] = []
         self._high_events: int | None = None
+        self.limited: list[Path] = []
+        """Groups that had a limit at the last reading."""
 
     def read(self) -> list[Bound]:
         """One bound for each group with a limit, innermost first."""
         if self._found is None:
             self._found = control_groups("memory", self._root)
-        limits = [(group, limit) for group in self._found if (limit := _limit(group)) is not None]
-        self._limited = [group for group, _ in limits]
-        return [Bound(limit, _used(group)) for group, limit in limits]
-
-    def limited(self) -> list[Path]:
-        """Groups that had a limit at the last reading."""
-        return self._limited
+        limits = {group: limit for group in self._found if (limit := _limit(group)) is not None}
+        self.limited = list(limits)
+        return [Bound(limit, _used(group)) for group, limit in limits.items()]
 
     def throttled(self) -> bool:
         """Whether any of them passed its `memory.high` since the last call."""
-        now = sum(counters(group / "memory.events").get("high", 0) for group in self._limited)
+        now = sum(counters(group / "memory.events").get("high", 0) for group in self.limited)
         before, self._high_events = self._high_events, now
         return before is not None and now > before
-
-
-def limit_bounds(process: dict[str, int], limits: Callable[[], dict[str, int]] | None = None) -> list[Bound]:
-    """Bounds by RLIMIT_AS and RLIMIT_DATA; `process` is `/proc/self/status` in bytes."""
-    counted = {"RLIMIT_AS": "VmSize", "RLIMIT_DATA": "VmData"}
-    return [
-        Bound(limit, process.get(counted[name], 0)) for name, limit in (limits or resource_limits)().items()
-    ]
 
 
 def resource_limits() -> dict[str, int]:
@@ -65,26 +55,19 @@ def resource_limits() -> dict[str, int]:
         import resource
     except ImportError:  # Windows has none
         return {}
-    found = {}
-    for name in ("RLIMIT_AS", "RLIMIT_DATA"):
-        limit = resource.getrlimit(getattr(resource, name))[0]
-        if limit != resource.RLIM_INFINITY and 0 < limit < NO_LIMIT:
-            found[name] = limit
-    return found
+    found = {name: resource.getrlimit(getattr(resource, name))[0] for name in COUNTED}
+    return {name: limit for name, limit in found.items() if 0 < limit < NO_LIMIT}
 
 
 def _limit(group: Path) -> int | None:
     files = ("memory.max", "memory.high", "memory.limit_in_bytes")
-    numbers = [number for name in files if (number := read_number(group / name)) is not None]
-    real = [number for number in numbers if 0 < number < NO_LIMIT]
-    return min(real) if real else None
+    numbers = [read_number(group / name) or 0 for name in files]
+    return min((number for number in numbers if 0 < number < NO_LIMIT), default=None)
 
 
 def _used(group: Path) -> int:
     """Bytes charged to the group without the page cache that can be dropped."""
-    current = read_number(group / "memory.current")
-    if current is None:
-        current = read_number(group / "memory.usage_in_bytes") or 0
+    current = read_number(group / "memory.current") or read_number(group / "memory.usage_in_bytes") or 0
     statistics = counters(group / "memory.stat")
     droppable = statistics.get("total_inactive_file", statistics.get("inactive_file", 0))
     return max(0, current - droppable)

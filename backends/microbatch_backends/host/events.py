@@ -20,7 +20,7 @@ class Mark:
 
     __slots__ = ("_finished", "_on_raise", "_process", "error")
 
-    def __init__(self, on_raise: Callable[[BaseException], None] | None = None) -> None:
+    def __init__(self, on_raise: Callable[[BaseException], None]) -> None:
         self._finished = threading.Event()
         self._on_raise = on_raise
         self._process = os.getpid()
@@ -45,26 +45,23 @@ class Mark:
             )
         return self._finished.wait(timeout)
 
-    def raise_error(self) -> None:
-        """Raise the error of the work before the mark, if there is one, and let the queue run again."""
-        if self.error is not None:
-            if self._on_raise is not None:
-                self._on_raise(self.error)
+    def reached(self, timeout: float | None = None) -> bool:
+        """As `wait`; where the work before the mark failed, raise its error and let the queue run again."""
+        done = self.wait(timeout)
+        if done and self.error is not None:
+            self._on_raise(self.error)
             raise self.error
+        return done
 
 
 class HostEvent:
     """An event of host queues; one that was never recorded counts as done."""
 
-    __slots__ = ("_mark",)
+    __slots__ = ("mark",)
 
     def __init__(self) -> None:
-        self._mark: Mark | None = None
-
-    @property
-    def mark(self) -> Mark | None:
+        self.mark: Mark | None = None
         """What was recorded last."""
-        return self._mark
 
     def record(self, stream: Stream) -> None:
         """Mark the work submitted to `stream` so far."""
@@ -74,18 +71,13 @@ class HostEvent:
                 f"an event of the host cannot be recorded on a {type(stream).__name__};"
                 " use the events and streams of one backend together"
             )
-        self._mark = mark()
+        self.mark = mark()
 
     def done(self) -> bool:
         """Whether that work has finished."""
-        return self._mark is None or self._mark.done()
+        return self.mark is None or self.mark.done()
 
     def synchronize(self, timeout: float | None = None) -> bool:
         """Block until done, or False after `timeout` seconds; raises the error of failed work."""
-        mark = self._mark
-        if mark is None:
-            return True
-        if not mark.wait(timeout):
-            return False
-        mark.raise_error()
-        return True
+        mark = self.mark
+        return mark is None or mark.reached(timeout)

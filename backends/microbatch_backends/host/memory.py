@@ -19,7 +19,7 @@ from pathlib import Path
 
 from microbatch.extend.records import MemoryReading
 from microbatch.host.proc import kibibytes, pressure_stall
-from microbatch_backends.host.bounds import Bound, GroupBounds, limit_bounds
+from microbatch_backends.host.bounds import COUNTED, Bound, GroupBounds, resource_limits
 from microbatch_backends.host.peak import HostPeak, PeakMeter
 
 STALL_WEIGHT = 0.085
@@ -41,7 +41,7 @@ class HostMemory:
         *,
         fresh: float = 0.01,
         clock: Callable[[], float] = time.monotonic,
-        limits: Callable[[], dict[str, int]] | None = None,
+        limits: Callable[[], dict[str, int]] = resource_limits,
     ) -> None:
         self._root = root
         self._fresh = fresh
@@ -51,63 +51,56 @@ class HostMemory:
         self._meter = PeakMeter(root)
         self._last: tuple[float, float, MemoryReading] | None = None
         """(from, until, reading): the seconds of `clock` between which the reading is good."""
-        self._peak = 0
         self._lock = threading.Lock()
 
     def read(self) -> MemoryReading:
-        """A reading at most `fresh` seconds old (10 ms), or `COSTS` times as old as it took to take.
-
-        Taking one costs 0.2 to 0.8 ms. With `fresh` 0 each reading is new.
-        """
+        """A reading at most `fresh` seconds old (10 ms), or `COSTS` times as old as it took to take (0.2 to
+        0.8 ms). With `fresh` 0 each reading is new."""
         last, now = self._last, self._clock()
         if last is not None and last[0] <= now < last[1]:
             return last[2]
         with self._lock:
-            return self._renewed()
-
-    def _renewed(self) -> MemoryReading:
-        """A new reading, unless another thread has taken one while this one waited for the lock."""
-        last, now = self._last, self._clock()
-        if last is not None and last[0] <= now < last[1]:
-            return last[2]
-        reading = self._take()
-        kept = max(self._fresh, COSTS * (self._clock() - now)) if self._fresh else 0.0
-        self._last = (now, now + kept, reading)
-        return reading
+            others = self._last  # where another thread took one while this one waited
+            return self._renewed() if others is None or others is last else others[2]
 
     def peak_mark(self) -> HostPeak | None:
         """Start measuring the most that is in use from now on; None where the system cannot tell."""
         return self._meter.mark()
 
+    def _renewed(self) -> MemoryReading:
+        now = self._clock()
+        reading = self._take()
+        kept = max(self._fresh, COSTS * (self._clock() - now)) if self._fresh else 0.0
+        self._last = (now, now + kept, reading)
+        return reading
+
     def _take(self) -> MemoryReading:
-        host = kibibytes(self._root / "proc/meminfo")
-        process = kibibytes(self._root / "proc/self/status")
+        process = self._meter.status()
         in_use = process.get("VmRSS", 0)
-        bounds = [_host_bound(host, in_use), *self._groups.read()]
-        bounds.extend(limit_bounds(process, self._limits))
-        peak = self._peak = max(self._peak, self._meter.highest, process.get("VmHWM", 0), in_use)
+        limits = [Bound(limit, process.get(COUNTED[name], 0)) for name, limit in self._limits().items()]
+        host = _host_bound(kibibytes(self._root / "proc/meminfo"), in_use)
+        bounds = [host, *self._groups.read(), *limits]
         return MemoryReading(
             capacity=min(bound.limit for bound in bounds),
             in_use=in_use,
             usable=max(0, min(bound.limit - bound.used for bound in bounds)),
-            peak=peak,
+            peak=self._meter.highest,
             pressure=self._pressure(bounds),
         )
 
     def _pressure(self, bounds: list[Bound]) -> float:
-        full = max(bound.used / bound.limit if bound.limit else 1.0 for bound in bounds)
+        full = max(bound.used / bound.limit for bound in bounds)
         # a reading is as pressed as its worst sign: bytes used, time stalled, or throttling by the kernel
-        stalls = [pressure_stall(self._root / "proc/pressure/memory")]
-        stalls.extend(pressure_stall(group / "memory.pressure") for group in self._groups.limited())
-        stalled = min(1.0, STALL_WEIGHT * max(stalls))
+        files = [self._root / "proc/pressure/memory"]
+        files += [group / "memory.pressure" for group in self._groups.limited]
+        stalled = STALL_WEIGHT * max(map(pressure_stall, files))
         throttled = HIGH_EVENTS_PRESSURE if self._groups.throttled() else 0.0
         return min(1.0, max(full, stalled, throttled))
 
 
 def _host_bound(host: dict[str, int], in_use: int) -> Bound:
     """All of the host's memory; without `/proc`, its size and what this process alone uses."""
-    total = host.get("MemTotal", 0)
-    if total:
+    if total := host.get("MemTotal", 0):
         available = host.get("MemAvailable", host.get("MemFree", 0))
         return Bound(total, total - min(total, available))
     try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 
 from microbatch.host.proc import kibibytes
@@ -21,21 +22,19 @@ RESTART = "5"
 """Written to `clear_refs`, this sets the high-water mark back and changes nothing else."""
 
 
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class HostPeak:
     """A stretch of work, which begins when this is made."""
 
-    __slots__ = ("__weakref__", "_meter", "highest", "in_use")
-
-    def __init__(self, meter: PeakMeter, in_use: int) -> None:
-        self._meter = meter
-        self.in_use = in_use
-        """Bytes in use at the start."""
-        self.highest = in_use
-        """The highest bytes in use that the meter has told so far."""
+    _meter: PeakMeter
+    in_use: int
+    """Bytes in use at the start."""
+    highest: int
+    """The highest bytes in use that the meter has told so far."""
 
     def peak(self) -> int:
         """The highest bytes in use since the start."""
-        self._meter.update()
+        self._meter.status()
         return self.highest
 
 
@@ -46,32 +45,30 @@ class PeakMeter:
         self._status = root / "proc/self/status"
         self._restart = root / "proc/self/clear_refs"
         self._open: weakref.WeakSet[HostPeak] = weakref.WeakSet()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.highest = 0
         """The highest bytes in use ever read, which the kernel may have forgotten since."""
 
     def mark(self) -> HostPeak | None:
         """Start a stretch (0.3 ms); None where there is no `/proc`, or where it may not be written."""
         with self._lock:
-            self._update()
+            in_use = self.status().get("VmRSS", 0)
             try:
                 self._restart.write_text(RESTART)
             except OSError:
                 return None
-            in_use = kibibytes(self._status).get("VmRSS", 0)
             if not in_use:
                 return None
-            mark = HostPeak(self, in_use)
+            mark = HostPeak(self, in_use, in_use)
             self._open.add(mark)
             return mark
 
-    def update(self) -> None:
-        """Tell all open marks what the kernel's high-water mark shows."""
+    def status(self) -> dict[str, int]:
+        """The bytes in `/proc/self/status`, after all open marks were told its high-water mark."""
         with self._lock:
-            self._update()
-
-    def _update(self) -> None:
-        highest = kibibytes(self._status).get("VmHWM", 0)
-        self.highest = max(self.highest, highest)
-        for mark in self._open:
-            mark.highest = max(mark.highest, highest)
+            status = kibibytes(self._status)
+            highest = max(status.get("VmHWM", 0), status.get("VmRSS", 0))
+            self.highest = max(self.highest, highest)
+            for mark in self._open:
+                mark.highest = max(mark.highest, highest)
+            return status

@@ -22,8 +22,6 @@ from microbatch_backends.host.events import Mark
 class WorkQueue:
     """An ordered queue with at most one thread, which is a daemon: it never delays the end of the process."""
 
-    __slots__ = ("__weakref__", "_idle", "_items", "_lock", "_name", "_process", "_thread", "failure")
-
     def __init__(self, name: str, idle: float = 1.0) -> None:
         self._name = name
         self._idle = idle
@@ -51,19 +49,14 @@ class WorkQueue:
         self._put(follow)
 
     def mark(self) -> Mark:
-        """A mark behind all items put so far; finished at once where no item is left."""
+        """A mark behind all items put so far; already finished where none is left, and inside an item."""
         self._renew_after_fork()
         mark = Mark(self._forgive)
-        with self._lock:
-            if self._thread is not None:
-                self._items.put(lambda: mark.finish(self.failure))
-                return mark
-        mark.finish(self.failure)
+        if self._inside():
+            mark.finish(None)
+        else:
+            self._behind(lambda: mark.finish(self.failure))
         return mark
-
-    def inside(self) -> bool:
-        """Whether the calling thread is the one that runs the items."""
-        return self._thread is threading.current_thread()
 
     def stop(self, timeout: float | None = 5.0) -> bool:
         """Run the items put so far and end the thread; False if that took longer than `timeout` seconds.
@@ -71,11 +64,15 @@ class WorkQueue:
         A later item starts a new thread.
         """
         thread = self._thread
-        if thread is None or self._process != os.getpid() or self.inside():
+        if thread is None or self._process != os.getpid() or self._inside():
             return True
         self._items.put(None)
         thread.join(timeout)
         return not thread.is_alive()
+
+    def _inside(self) -> bool:
+        """Whether the calling thread is the one that runs the items."""
+        return self._thread is threading.current_thread()
 
     def _put(self, item: Callable[[], object]) -> None:
         self._renew_after_fork()
@@ -108,14 +105,12 @@ class WorkQueue:
         with self._lock:
             if self._items.empty():
                 self._thread = None
-                return True
-            return False
+            return self._thread is None
 
     def _attempt(self, work: Callable[[], object]) -> None:
-        if self.failure is not None:
-            return
         try:
-            work()
+            if self.failure is None:
+                work()
         except BaseException as error:  # noqa: BLE001 - kept, and raised where the host next waits
             self.failure = error
 
@@ -126,11 +121,15 @@ class WorkQueue:
             if self.failure is error:
                 self.failure = None
 
+        self._behind(clear)
+
+    def _behind(self, item: Callable[[], object]) -> None:
+        """Run `item` after all items put so far: now where no item is left, or in a forked child."""
         with self._lock:
             if self._thread is not None and self._process == os.getpid():
-                self._items.put(clear)
+                self._items.put(item)
                 return
-        clear()
+        item()
 
     def _renew_after_fork(self) -> None:
         """Begin anew in a forked child, which has no such thread and a lock that may be held for ever."""

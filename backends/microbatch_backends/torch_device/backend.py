@@ -1,7 +1,6 @@
 """What torch backends share on any device, and the backend for tensors on the CPU.
 
-Invariant: `torch-cpu` computes where it is called, as NumPy does, on the base it shares with the `cpu`
-backend.
+Invariant: `torch-cpu` computes where it is called, as NumPy does, on the base it shares with `cpu`.
 """
 
 from __future__ import annotations
@@ -18,11 +17,7 @@ from microbatch_backends.torch_device.state import TorchState, mode_depth
 
 
 class TorchArrays:
-    """Tensors, modes and process groups: the same on every device.
-
-    The functions are members as they are: a step calls them often, and a method would add a frame to each
-    call.
-    """
+    """Tensors, modes and process groups: the same on every device."""
 
     empty = staticmethod(arrays.empty)
     copy = staticmethod(arrays.copy)
@@ -35,10 +30,8 @@ class TorchArrays:
 
     def in_process_group(self) -> bool:
         """Whether torch.distributed runs more than one rank."""
-        distributed = torch.distributed
-        return (
-            distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
-        )
+        ranks = torch.distributed
+        return ranks.is_available() and ranks.is_initialized() and ranks.get_world_size() > 1
 
 
 class TorchCpuBackend(TorchArrays, HostBackend):

@@ -3,6 +3,10 @@
 Invariant: the same code serves all device modules. What one of them lacks is answered by `DeviceModule`, or
 fails when it is used: capturing on Intel's (`torch.xpu`) fails, and the step then runs without a graph and
 says why.
+
+A copy between host and device is asynchronous only when its host side is pinned. From pageable memory the
+driver makes the host wait anyway. A copy *to* pageable memory would return before the bytes are there, and a
+reader would see old ones.
 """
 
 from __future__ import annotations
@@ -19,13 +23,12 @@ from microbatch.extend.protocols import StreamPurpose, ThreadState
 from microbatch_backends.device.backend import DeviceBackend
 from microbatch_backends.device.capture import capture_refused
 from microbatch_backends.device.streams import DeviceStream
-from microbatch_backends.torch_device import graphs, transfer
+from microbatch_backends.torch_device import arrays, graphs
 from microbatch_backends.torch_device.backend import TorchArrays
 from microbatch_backends.torch_device.device_module import DeviceModule
 from microbatch_backends.torch_device.memory import DeviceMemory
-from microbatch_backends.torch_device.modes import autocast_types, read_modes, read_settings
+from microbatch_backends.torch_device.modes import autocast_types, read_modes
 from microbatch_backends.torch_device.state import TorchState
-from microbatch_backends.torch_device.thread_place import ThreadPlace
 
 PURPOSES: tuple[StreamPurpose, ...] = ("compute", "communication", "copy_in", "copy_out")
 DRAWS = 64
@@ -46,19 +49,13 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
         super().__init__(self._module, DeviceMemory(self._module))
         self.name: str = f"torch-{self._module.kind}"
         self._types = autocast_types(self._module.kind)
-        self._place = ThreadPlace(self._module)
         self._lent: list[DeviceStream] = []
 
-    staging = staticmethod(transfer.staging)
-    to_device = staticmethod(transfer.to_device)
-    to_host = staticmethod(transfer.to_host)
     capture_refused = staticmethod(capture_refused)
 
     def may_probe(self) -> bool:
-        """Whether running out of memory raises and harms nothing: on CUDA and ROCm, with own memory.
-
-        An XPU device may be lost, a Mac swaps, and an integrated GPU takes the host's memory.
-        """
+        """Whether running out of memory raises and harms nothing: on CUDA and ROCm, with own memory."""
+        # an XPU device may be lost, a Mac swaps, and an integrated GPU takes the host's memory
         return self._module.kind == "cuda" and super().may_probe()
 
     def owns(self, array: object) -> bool:
@@ -67,11 +64,24 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
 
     def thread_state(self) -> ThreadState:
         """Modes, context variables, and the device and stream of this thread."""
-        return TorchState(self._types, self._place)
+        return TorchState(self._types, self._module)
+
+    def staging(self, shape: Sequence[int], like: Any) -> Any:
+        """A pinned host buffer with the dtype of `like`; pinning costs milliseconds, so use it many times."""
+        return torch.empty(tuple(shape), dtype=like.dtype, device="cpu", pin_memory=True)
+
+    def to_device(self, destination: Any, source: Any) -> None:
+        """Copy host to device on the current stream; the host goes on when `source` is pinned."""
+        arrays.copy(destination, source, non_blocking=source.is_pinned())
+
+    def to_host(self, destination: Any, source: Any) -> None:
+        """Copy device to host on the current stream; the host goes on when `destination` is pinned."""
+        arrays.copy(destination, source, non_blocking=destination.is_pinned())
 
     def empty_device(self, shape: Sequence[int], like: Any) -> Any:
         """An uninitialised tensor on the current device with the dtype of `like`."""
-        return transfer.empty_device(shape, like, torch.device(self._module.kind, self._module.index()))
+        device = torch.device(self._module.kind, self._module.index())
+        return torch.empty(tuple(shape), dtype=like.dtype, device=device)
 
     def range(self, name: str) -> AbstractContextManager[None]:
         """A named range for NVIDIA's profilers; for torch's own where the device module has none."""
@@ -91,7 +101,9 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
 
     def graph_state(self) -> Hashable:
         """What decides which work a call launches: modes of this thread, and settings of the process."""
-        return read_modes(self._types), read_settings()
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        settings = torch.get_float32_matmul_precision(), deterministic, torch.get_default_dtype()
+        return read_modes(self._types), settings
 
     def _lane(self, purpose: StreamPurpose) -> DeviceStream:
         made = super()._lane(purpose)
@@ -113,10 +125,7 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
 
 
 class TorchXpuBackend(TorchCudaBackend):
-    """The `torch-xpu` backend: tensors on Intel GPUs.
-
-    Taking more memory than there is may lose the device, so memory is never tried out here, only predicted.
-    """
+    """The `torch-xpu` backend: tensors on Intel GPUs, whose memory is never tried out, only predicted."""
 
     def __init__(self) -> None:
         super().__init__(DeviceModule("xpu"))

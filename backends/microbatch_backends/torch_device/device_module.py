@@ -16,8 +16,10 @@ from typing import Any
 
 import torch
 
+from microbatch_backends.device.driver import Driver
 
-class DeviceModule:
+
+class DeviceModule(Driver):
     """One device module; `index` numbers are devices of its type."""
 
     def __init__(self, kind: str, module: Any = None) -> None:
@@ -25,35 +27,27 @@ class DeviceModule:
         self._module = torch.get_device_module(kind) if module is None else module
 
     def new_stream(self, priority: int) -> Any:
-        """A stream of the current device that the legacy default stream does not order."""
         return self._module.Stream(priority=priority)
 
     def new_event(self) -> Any:
-        """An event without timing, which would make waits slower."""
         return self._module.Event()
 
     def finished(self, event: Any) -> bool:
-        """Whether the work that `event` marks has finished."""
         return bool(event.query())
 
-    def current_stream(self, index: int | None = None) -> Any:
-        """The calling thread's stream on device `index`, or on its current device."""
-        return self._module.current_stream() if index is None else self._module.current_stream(index)
+    def current_stream(self) -> Any:
+        return self._module.current_stream()
 
     def activate(self, stream: Any, index: int | None = None) -> AbstractContextManager[Any]:
-        """Make `stream` and its device current in the calling thread, and put both back on exit.
+        """Make `stream` and its device current in the calling thread; put both back on exit, as values.
 
+        torch has a current stream for each device and thread: that of the device entered is put back too.
         torch's streams know their device, so `index` is not needed.
         """
         context: AbstractContextManager[Any] = self._module.stream(stream)
         return context
 
-    def set_stream(self, stream: Any) -> None:
-        """Make `stream` and its device current in the calling thread."""
-        self._module.set_stream(stream)
-
     def index(self) -> int:
-        """The calling thread's device."""
         return int(self._module.current_device())
 
     def free_and_total(self, index: int) -> tuple[int, int]:
@@ -73,16 +67,13 @@ class DeviceModule:
         return 1.0 if set_to is None else float(set_to)
 
     def integrated(self, index: int) -> bool:
-        """Whether the device shares its memory with the host."""
         properties = self._call("get_device_properties", index)
         return bool(getattr(properties, "is_integrated", False))
 
     def name(self, index: int) -> str:
-        """What the vendor calls the device; nothing where that is not told."""
         return str(getattr(self._call("get_device_properties", index), "name", ""))
 
     def empty_cache(self) -> None:
-        """Give unused blocks of the caching allocator back to the driver."""
         self._module.empty_cache()
 
     def new_graph(self) -> Any:

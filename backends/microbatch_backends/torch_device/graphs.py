@@ -5,9 +5,6 @@ the one that is raised. Captures are `thread_local`: in the `global` mode a pinn
 query on any other thread breaks them. The work runs once before it is captured, on the streams and threads of
 the capture, so that BLAS handles, workspaces and plans exist.
 
-torch hands out its 32 streams of a priority in turn. A stream of the capture is therefore drawn until it is
-one that no eager work has.
-
 Rejected: `torch.cuda.graph`, which waits for the whole device and empties the cache of everybody at each
 capture.
 """
@@ -17,6 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from microbatch_backends.device.capture import CaptureLanes, Draw, one_capture
@@ -38,15 +36,13 @@ class GraphPool:
         """What torch calls the memory pool."""
 
 
+@dataclass(slots=True)
 class DeviceGraph:
     """A captured step; holds its streams and pool as long as it lives."""
 
-    __slots__ = ("_bytes", "_graph", "_lanes")
-
-    def __init__(self, graph: Any, lanes: CaptureLanes, held: int) -> None:
-        self._graph = graph
-        self._lanes = lanes
-        self._bytes = held
+    _graph: Any
+    _lanes: CaptureLanes
+    _bytes: int
 
     def replay(self) -> None:
         """Launch the captured work on the current stream."""
@@ -84,8 +80,7 @@ def capture(
 def _capturing(module: DeviceModule, graph: Any, pool: GraphPool) -> Iterator[None]:
     """Begin the capture, and end it whatever happens; RuntimeError where nothing was captured.
 
-    After an error of the work, ending the capture fails too. That second error says less than the first, so
-    it is dropped.
+    After an error of the work, ending the capture fails too; that error says less and is dropped.
     """
     graph.capture_begin(pool=pool.handle, capture_error_mode="thread_local")
     try:

@@ -8,36 +8,19 @@ the caller reads the number before any worker starts, and workers put that numbe
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
 import torch
 
+from microbatch_backends.host.limits import SharedLimit
 
-class IntraOpThreads:
-    """The number of threads one operation may use."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holders = 0
-        self._full = 0
+class IntraOpThreads(SharedLimit):
+    """The number of threads one operation may use; steps hold what it was, and their threads take shares."""
 
-    @contextmanager
-    def hold(self) -> Iterator[None]:
-        """For the caller, around a parallel step: remember the number, which the last step sets again."""
-        with self._lock:
-            if not self._holders:
-                self._full = torch.get_num_threads()
-            self._holders += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._holders -= 1
-                if not self._holders:
-                    torch.set_num_threads(self._full)
+    _full = 0
 
     @contextmanager
     def share(self, workers: int) -> Iterator[None]:
@@ -54,8 +37,13 @@ class IntraOpThreads:
         finally:
             torch.set_num_threads(full)
 
+    def _enter(self, workers: int) -> None:
+        if not self._holders:
+            self._full = torch.get_num_threads()
 
-@cache
-def process_torch_threads() -> IntraOpThreads:
-    """The only one of this process, since torch has one number for new threads."""
-    return IntraOpThreads()
+    def _restore(self) -> None:
+        torch.set_num_threads(self._full)
+
+
+process_torch_threads = cache(IntraOpThreads)
+"""Gives the only one of this process, since torch has one number for new threads."""

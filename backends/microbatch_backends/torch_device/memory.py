@@ -11,28 +11,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from microbatch.extend.records import MemoryReading
 from microbatch_backends.device.readings import DeviceReadings
 from microbatch_backends.host.memory import HostMemory
 from microbatch_backends.torch_device.device_module import DeviceModule
 
+ACTIVE, PEAK = "active_bytes.all.current", "active_bytes.all.peak"
+RESERVED, RETRIES = "reserved_bytes.all.current", "num_alloc_retries"
 RETRY_PRESSURE = 0.85
 """Pressure after the allocator had to flush its cache to serve a request, whatever the bytes say."""
 
 
-@dataclass(slots=True)
-class _Counters:
-    """The allocator's counters at the last reading of a device; None before the first."""
-
-    peak: int | None = None
-    """Highest bytes that were live, as the allocator tells."""
-    retries: int | None = None
-    """How often the cache had been flushed to serve a request."""
-
-
-class DeviceMemory(DeviceReadings):
+class DeviceMemory(DeviceReadings[DeviceModule]):
     """Readings of the devices of one module; `host` bounds the devices that use the host's memory."""
 
     def __init__(
@@ -44,45 +35,33 @@ class DeviceMemory(DeviceReadings):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(module, fresh=fresh, clock=clock)
-        self._module = module
         self._host = host or HostMemory()
-        self._counters: dict[int, _Counters] = {}
+        self._statistics: dict[int, dict[str, int]] = {}
+        """The allocator's counters at the last reading of a device."""
 
     def _take(self, index: int, peak: int) -> MemoryReading:
-        free, total = self._module.free_and_total(index)
-        statistics = self._module.statistics(index)
-        capacity = max(1, min(total, int(total * self._module.fraction(index))))
-        if not statistics.get("reserved_bytes.all.current"):
-            active, reserved = (0, 0) if statistics else (total - free, 0)
-        else:
-            active = statistics.get("active_bytes.all.current", 0)
-            reserved = statistics["reserved_bytes.all.current"]
-        usable = max(0, min(free + max(0, reserved - active), capacity - active))
-        if self._module.integrated(index):
+        free, total = self._driver.free_and_total(index)
+        now = self._driver.statistics(index)
+        before, self._statistics[index] = self._statistics.get(index, now), now
+        capacity = max(1, min(total, int(total * self._driver.fraction(index))))
+        active = now.get(ACTIVE, 0) if now else total - free
+        usable = max(0, min(free + max(0, now.get(RESERVED, 0) - active), capacity - active))
+        if self._driver.integrated(index):
             usable = min(usable, self._host.read().usable)
-        counters = self._counters.setdefault(index, _Counters())
-        high = _high(active, statistics, counters)
         return MemoryReading(
             capacity=capacity,
             in_use=active,
             usable=usable,
-            peak=max(peak, counters.peak or 0, active),
-            pressure=_pressure(high, active + usable, statistics, counters),
+            peak=max(peak, now.get(PEAK, 0), active),
+            pressure=_pressure(active, active + usable, now, before),
         )
 
 
-def _high(active: int, statistics: dict[str, int], counters: _Counters) -> int:
-    """The most bytes that were live since the last reading, as far as the allocator's peak tells."""
-    peak = statistics.get("active_bytes.all.peak", 0)
-    moved = counters.peak is not None and peak > counters.peak
-    counters.peak = peak
-    return max(active, peak) if moved else active
-
-
-def _pressure(high: int, reachable: int, statistics: dict[str, int], counters: _Counters) -> float:
-    """Live bytes over all bytes that this process could hold now."""
-    retries = statistics.get("num_alloc_retries", 0)
-    flushed = counters.retries is not None and retries > counters.retries
-    counters.retries = retries
+def _pressure(active: int, reachable: int, now: dict[str, int], before: dict[str, int]) -> float:
+    """The most bytes that were live since the last reading, as far as the allocator's peak tells, over all
+    bytes that this process could hold now."""
+    peak = now.get(PEAK, 0)
+    high = max(active, peak) if peak > before.get(PEAK, 0) else active
     full = min(1.0, high / reachable) if reachable > 0 else 1.0
+    flushed = now.get(RETRIES, 0) > before.get(RETRIES, 0)
     return max(full, RETRY_PRESSURE) if flushed else full

@@ -47,7 +47,7 @@ def read_modes(types: tuple[str, ...]) -> Modes:
         torch.is_inference_mode_enabled(),
         torch._C._is_fwd_grad_enabled(),
         torch._C._is_multithreading_enabled(),
-        _read_autocast(types),
+        tuple([(torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in types]),
         torch.is_autocast_cache_enabled(),
         tuple(map(torch._C._get_function_stack_at, range(functions))) if functions else (),
         tuple(map(torch._C._get_dispatch_stack_at, range(dispatch))) if dispatch else (),
@@ -62,36 +62,14 @@ def write_modes(wanted: Modes, types: tuple[str, ...]) -> None:
     torch._C._set_grad_enabled(wanted.grad)
     torch._C._set_fwd_grad_enabled(wanted.forward)
     torch._C._set_multithreading_enabled(wanted.multithreading)
-    if now.autocast != wanted.autocast:
-        _write_autocast(wanted.autocast, types)
+    for kind, (enabled, dtype) in zip(types, wanted.autocast, strict=True):
+        torch.set_autocast_enabled(kind, enabled)
+        torch.set_autocast_dtype(kind, dtype)
     torch.set_autocast_cache_enabled(wanted.autocast_cache)
     if not _same(now.functions, wanted.functions):
         _write_functions(wanted.functions)
     if not _same(now.dispatch, wanted.dispatch):
         _write_dispatch(wanted.dispatch)
-
-
-def read_settings() -> tuple[Any, ...]:
-    """Settings of the process that decide which kernels run: precision, determinism, default dtype."""
-    return (
-        torch.get_float32_matmul_precision(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.get_default_dtype(),
-    )
-
-
-def _read_autocast(types: tuple[str, ...]) -> tuple[tuple[bool, torch.dtype], ...]:
-    """(enabled, dtype) of each type."""
-    enabled, dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
-    if len(types) == 1:
-        return ((enabled(types[0]), dtype(types[0])),)
-    return tuple([(enabled(kind), dtype(kind)) for kind in types])
-
-
-def _write_autocast(values: tuple[tuple[bool, torch.dtype], ...], types: tuple[str, ...]) -> None:
-    for kind, (enabled, dtype) in zip(types, values, strict=True):
-        torch.set_autocast_enabled(kind, enabled)
-        torch.set_autocast_dtype(kind, dtype)
 
 
 def _write_functions(modes: tuple[Any, ...]) -> None:

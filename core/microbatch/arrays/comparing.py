@@ -1,8 +1,9 @@
-"""Compare outputs of a function with the one output that is expected, leaf by leaf, on the host.
+"""Whether two values are equal, and where an output differs from the expected one; compared on the host.
 
-Invariant: values are compared in a precision at least that of their dtype; equal infinities and NaNs are
-equal. The tolerance is relative to the leaf's own size (its mean magnitude), so that a sum that cancels to
-nearly 0 in one place is not called different for the rounding of its terms.
+Invariant: numbers are compared in a precision at least that of their dtype. NaN equals NaN, infinities must
+be the same, values of unequal dtype or shape are not equal, and a value whose comparison gives no single
+answer equals nothing. The tolerance of outputs is relative to the leaf's own size (its mean magnitude), so
+that a sum that cancels to nearly 0 in one place is not called different for the rounding of its terms.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from microbatch.arrays.equal import equal_values
-from microbatch.arrays.looks import dtype_name, is_array
+from microbatch.arrays.looks import dtype_name, is_array, kind_of
 from microbatch.arrays.trees import TreeSpec, leaf_paths, output_name
 from microbatch.options.messages import shorten
 
@@ -29,6 +29,33 @@ RELATIVE_ELSE = 1e-8
 """The same for float64 and complex128."""
 LONGEST = 60
 """Characters of a value that a difference shows."""
+
+
+def equal_values(first: Any, second: Any) -> bool:
+    """Whether two constants are equal: arrays of any framework, lists entry by entry, or plain values."""
+    if first is second:
+        return True
+    if is_array(first) or is_array(second):
+        return kind_of(first) == kind_of(second) and bool(_equal_entries(first, second))
+    if type(first) is not type(second):
+        return False
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(equal_values, first, second))
+    try:
+        return bool(first == second) or bool(_is_nan(first) and _is_nan(second))
+    except (TypeError, ValueError, RuntimeError):  # it compares entry by entry, or not at all
+        return False
+
+
+def _equal_entries(first: Any, second: Any) -> Any:
+    equal = first == second
+    if getattr(first.dtype, "kind", "f") == "V":  # records have no NaN, and `!=` of some of them raises
+        return equal.all()
+    return (equal | (_is_nan(first) & _is_nan(second))).all()
+
+
+def _is_nan(value: Any) -> Any:
+    return value != value  # noqa: PLR0124  # the one test for NaN that the arrays of every framework have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,32 +75,26 @@ class Difference:
 
     def __str__(self) -> str:
         place = f"{self.path}, row {self.row}" if self.row is not None else self.path
-        values = (
-            f"{self.whole} from the whole batch, {self.parts} from the parts" if self.whole else self.parts
-        )
-        return f"{place + ': ' if place else ''}{values} ({self.cut})"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tolerance:
-    """How far two numbers may differ and count as equal; None takes the default of each dtype."""
-
-    rtol: float | None = None
-    """Relative to the value."""
-    atol: float | None = None
-    """Absolute; None: `rtol` times the mean magnitude of the leaf."""
+        both = f"{self.whole} from the whole batch, {self.parts} from the parts"
+        return f"{place + ': ' if place else ''}{both if self.whole else self.parts} ({self.cut})"
 
 
 class Comparison:
-    """Compares any number of outputs with the leaves `expected` of the structure `spec`."""
+    """Compares any number of outputs with the leaves `expected` of the structure `spec`.
 
-    __slots__ = ("_expected", "_names", "_spec", "_tolerance", "absolute", "relative")
+    `rtol` is relative to the value, None takes the default of each dtype; `atol` is absolute, None takes
+    `rtol` times the mean magnitude of the leaf.
+    """
 
-    def __init__(self, spec: TreeSpec, expected: list[Any], tolerance: Tolerance | None = None) -> None:
+    __slots__ = ("_atol", "_expected", "_names", "_rtol", "_spec", "absolute", "relative")
+
+    def __init__(
+        self, spec: TreeSpec, expected: list[Any], rtol: float | None = None, atol: float | None = None
+    ) -> None:
         self._spec = spec
         self._expected = expected
         self._names = [output_name(path) for path in leaf_paths(spec)]
-        self._tolerance = tolerance or Tolerance()
+        self._rtol, self._atol = rtol, atol
         self.absolute = 0.0
         """Largest absolute difference so far between numbers that counted as equal."""
         self.relative = 0.0
@@ -88,67 +109,58 @@ class Comparison:
             leaves = self._spec.flatten_up_to(output)
         except ValueError:
             return [Difference(path="output", row=None, whole="", parts="has another structure", cut=label)]
-        found = [
-            self._difference(index, leaf, label) for index, leaf in enumerate(leaves) if index not in skip
-        ]
-        return [difference for difference in found if difference is not None]
+        differences = []
+        for index, (name, leaf) in enumerate(zip(self._names, leaves, strict=True)):
+            unequal = None if index in skip else self._unequal(self._expected[index], leaf)
+            if unequal is not None:
+                row, whole, parts = unequal
+                differences.append(
+                    Difference(path=name, row=row, whole=_shown(whole), parts=_shown(parts), cut=label)
+                )
+        return differences
 
-    def _difference(self, index: int, leaf: Any, label: str) -> Difference | None:
-        expected = self._expected[index]
-        row: int | None = None
-        if not is_array(expected) or not is_array(leaf):
-            if equal_values(expected, leaf):
-                return None
-            whole, parts = expected, leaf
-        elif str(expected.dtype) != str(leaf.dtype):
-            whole, parts = expected.dtype, leaf.dtype
-        elif tuple(expected.shape) != tuple(leaf.shape):
-            whole, parts = tuple(expected.shape), tuple(leaf.shape)
-        else:
-            whole, parts = _wide(expected), _wide(leaf)
-            far = self._far(whole, parts, RELATIVE.get(dtype_name(expected), RELATIVE_ELSE))
-            if not far.any():
-                return None
-            place = tuple(int(axis[0]) for axis in np.nonzero(far)) if far.ndim else ()
-            row = place[0] if place else None
-            whole, parts = whole[place], parts[place]
-        return Difference(
-            path=self._names[index], row=row, whole=_shown(whole), parts=_shown(parts), cut=label
-        )
+    def _unequal(self, expected: Any, found: Any) -> tuple[int | None, Any, Any] | None:
+        """The row and the two values where two leaves differ first; None where they are equal."""
+        if not is_array(expected) or not is_array(found):
+            return None if equal_values(expected, found) else (None, expected, found)
+        if str(expected.dtype) != str(found.dtype):
+            return None, expected.dtype, found.dtype
+        if tuple(expected.shape) != tuple(found.shape):
+            return None, tuple(expected.shape), tuple(found.shape)
+        whole, parts = _wide(expected), _wide(found)
+        far = self._far(whole, parts, RELATIVE.get(dtype_name(expected), RELATIVE_ELSE))
+        if not far.any():
+            return None
+        place = tuple(np.argwhere(far)[0].tolist())
+        return place[0] if place else None, whole[place], parts[place]
 
     def _far(self, expected: HostArray, found: HostArray, default: float) -> HostArray:
         """Which entries differ by more than rounding; `default` is the relative tolerance of the dtype."""
         if expected.dtype.kind not in "fc":
             return np.asarray(expected != found)
+        rtol, atol = default if self._rtol is None else self._rtol, self._atol
         with np.errstate(invalid="ignore", over="ignore"):
-            finite = np.isfinite(expected) & np.isfinite(found)
-            gap = np.where(finite, np.abs(expected - found), 0.0)
             size = np.where(np.isfinite(expected), np.abs(expected), 0.0)
-        rtol = default if self._tolerance.rtol is None else self._tolerance.rtol
-        atol = self._tolerance.atol
-        if atol is None:
-            # Terms as large as the leaf's other values may have cancelled in one that is nearly 0: their
-            # rounding stays, so the mean magnitude sets the floor.
-            atol = rtol * float(size.mean()) if size.size else 0.0
-        both_nan = np.isnan(expected) & np.isnan(found)
-        # As numpy.isclose: |found - expected| <= atol + rtol |expected|; infinities and NaN must be the same.
-        far: HostArray = np.where(finite, gap > atol + rtol * size, ~((expected == found) | both_nan))
+            if atol is None:
+                # Terms as large as the leaf's other values may have cancelled in one that is nearly 0: their
+                # rounding stays, so the mean magnitude sets the floor.
+                atol = rtol * float(size.mean()) if size.size else 0.0
+            far = np.asarray(~np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=True))
+            gap = np.abs(expected - found)
         if gap.size and not far.any():
-            self.absolute = max(self.absolute, float(gap.max()))
-            self.relative = max(self.relative, float(gap.max() / (size.max() or 1.0)))
+            largest = float(np.where(np.isfinite(gap), gap, 0.0).max())  # else both are NaN, or one infinity
+            self.absolute = max(self.absolute, largest)
+            self.relative = max(self.relative, largest / float(size.max() or 1.0))
         return far
 
 
 def _wide(array: Any) -> HostArray:
     """The values on the host, in a dtype of NumPy that holds them all; for arrays of every framework."""
     if not isinstance(array, np.ndarray):
-        return np.asarray(
-            array.tolist()
-        )  # bfloat16 and the like have no dtype in NumPy, and Python's float holds them
-    wide = {"f": np.float64, "c": np.complex128}.get(array.dtype.kind)
-    if wide is None or array.dtype.itemsize >= np.dtype(wide).itemsize:
-        return array
-    return array.astype(wide)
+        # bfloat16 and the like have no dtype in NumPy, and Python's float holds them
+        return np.asarray(array.tolist())
+    wide = {"f": "f8", "c": "c16"}.get(array.dtype.kind)
+    return array if wide is None else array.astype(np.promote_types(array.dtype, wide), copy=False)
 
 
 def _shown(value: Any) -> str:

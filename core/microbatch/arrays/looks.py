@@ -30,8 +30,7 @@ def dtype_name(array: Any) -> str:
 
 
 def class_of(array: Any) -> type:
-    """The class that says what rows are besides numbers (masked, with a unit); a mapped file counts as
-    plain."""
+    """What says what rows are besides numbers (masked, with a unit); a mapped file counts as plain."""
     return np.ndarray if isinstance(array, np.memmap) else type(array)
 
 
@@ -53,3 +52,10 @@ def kind_of(value: Any) -> str:
     if value is None or isinstance(value, (bool, int, float, complex)):
         return repr(value)
     return f"a {type(value).__name__}"
+
+
+def describe_constant(value: Any) -> str:
+    """A constant for a message: a single number is shown, of a larger array only its dtype and shape."""
+    if is_array(value) and len(value.shape) == 0:
+        return repr(value.item())
+    return f"a str of {len(value)} characters" if isinstance(value, str) else kind_of(value)

@@ -1,8 +1,8 @@
 """Bind a layout to the arguments of one call: the batch, and any part of it.
 
-Invariant: a part holds exactly the rows of its slice, of every leaf that has rows, and the other leaves as they
-are. Finding the batch never copies an array. One array as the only argument, the commonest call, has a way of its
-own: no tree is built for it.
+Invariant: a part holds exactly the rows of its slice, of every leaf that has rows, and the other leaves as
+they are. Finding the batch never copies an array. One array as the only argument, the commonest call, has a
+way of its own: no tree is built for it.
 """
 
 from __future__ import annotations
@@ -12,29 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import optree
 from numpy.typing import NDArray
 
 from microbatch.arrays.looks import is_array
-from microbatch.arrays.trees import leaf_paths
+from microbatch.arrays.shared_memory import SharedRows, shared_rows
+from microbatch.arrays.trees import TreeSpec, leaf_paths
 from microbatch.binding.infer import TOKENS, measure_batch
-from microbatch.binding.leaf_parts import (
-    LeafCut,
-    Piece,
-    part_of,
-    permuted_leaf,
-    permuted_shape,
-    token_permutation,
-)
-from microbatch.binding.leaves import call_leaves
-from microbatch.binding.paths import declared_rules, input_name
-from microbatch.binding.rules import (
-    Layout,
-    Rule,
-)
-from microbatch.binding.shared_rows import SharedRows, shared_rows
+from microbatch.binding.leaf_parts import LeafCut, part_of, permuted_leaf, permuted_shape, token_permutation
+from microbatch.binding.paths import CallLeaves, declared_rules, flatten_by_layout, input_name
+from microbatch.binding.rules import ROW_KINDS, Layout, Rule
 from microbatch.cutting.slices import BatchShape, UBatchSlice
-from microbatch.extend.device import Device, device_of
+from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
 
 SINGLE = (LeafCut(0, TOKENS),)
@@ -50,23 +38,25 @@ class Batch:
         shape: BatchShape,
         leaves: Sequence[Any],
         cuts: tuple[LeafCut, ...],
-        spec: optree.PyTreeSpec | None,
-        width: int | None = None,
+        spec: TreeSpec | None,
     ) -> None:
+        """`spec` is None where the one positional argument is the one leaf, cut along its rows."""
         self.shape = shape
-        self.width = width
-        """Size of the padded axis that parts may trim; None when there is none."""
         self._leaves = leaves
         self._cuts = cuts
-        self._spec = spec  # None: the one positional argument is the one leaf
+        self._spec = spec
         self._rows: tuple[int, ...] = ()
         self._others: tuple[LeafCut, ...] = ()
+        self.width: int | None = None
+        """Size of the padded axis that parts may trim; None when there is none."""
         self.other_axis = 0
         """The first axis other than 0 along which an input is cut; 0 when all are cut along their rows."""
         if spec is not None:
             self._rows = tuple([cut.index for cut in cuts if cut.rule is TOKENS])
-            self._others = tuple([cut for cut in cuts if cut.rule is not TOKENS])
-            axes = [cut.rule.axis for cut in cuts if cut.rule.kind in ("tokens", "requests")]
+            self._others = others = tuple([cut for cut in cuts if cut.rule is not TOKENS])
+            widths = [leaves[cut.index].shape[cut.rule.trim] for cut in others if cut.rule.trim is not None]
+            self.width = max(widths, default=None)
+            axes = [cut.rule.axis for cut in others if cut.rule.kind in ROW_KINDS]
             self.other_axis = next((axis for axis in axes if axis), 0)
 
     @property
@@ -74,23 +64,23 @@ class Batch:
         """Row shapes and dtypes of the leaves that are cut, as text: the same for batches of any size."""
         if self._spec is None:
             leaf = self._leaves[0]
-            name = leaf.dtype.str if type(leaf) is np.ndarray else _dtype(leaf)
-            return f"{name}{tuple(leaf.shape[1:])}"
+            return f"{_dtype(leaf)}{tuple(leaf.shape[1:])}"
         return ";".join(_row_text(self._leaves[cut.index], cut.rule) for cut in self._cuts)
 
     @property
     def by_shape(self) -> bool:
-        """Whether the shapes alone say what each part is given: no offsets, no lengths, no function of the caller's."""
+        """Whether shapes alone say what each part is given: no offsets, lengths or caller's function."""
         counted = self.shape.query_start_loc is not None or self.shape.lengths is not None
-        return not counted and all(cut.rule.kind in ("tokens", "requests", "replicate") for cut in self._cuts)
+        return not counted and all(cut.rule.kind in ROW_KINDS for cut in self._cuts)
 
     def shared_rows(self) -> SharedRows | None:
-        """The first leaf that is cut and whose rows are one and the same memory, to see whether it is written."""
+        """The first leaf whose rows are cut and are one and the same memory, to see whether it is written."""
         if self._spec is None and type(self._leaves[0]) is np.ndarray and self._leaves[0].strides[0]:
             return None  # the commonest call: one array, whose rows are apart
         for cut in self._cuts:
-            if cut.rule.kind in ("tokens", "requests") and not isinstance(self._leaves[cut.index], list):
-                found = shared_rows(self._leaves[cut.index], cut.index, cut.rule.axis)
+            leaf = self._leaves[cut.index]
+            if cut.rule.kind in ROW_KINDS and not isinstance(leaf, list):
+                found = shared_rows(leaf, cut.index, cut.rule.axis)
                 if found is not None:
                     return found
         return None
@@ -115,35 +105,37 @@ class Batch:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of the ubatch `slice`, as views where the framework gives views.
 
-        `trim` cuts padded axes down to that width. `slice` is trusted: check it with `validate_slices` before.
+        `trim` cuts padded axes down to that width, that of the longest row; None leaves them as they are.
+        `slice` is trusted: `validate_slices` checks it before.
         """
         spec = self._spec
         if spec is None:
             return (self._leaves[0][slice.token_slice],), {}
         leaves = list(self._leaves)
-        where = slice.token_slice
         for index in self._rows:
-            leaves[index] = leaves[index][where]
-        if self._others:
-            wanted = Piece(slice=slice, number=ubatch_id, trim=trim, batch=self.shape)
-            for cut in self._others:
-                leaves[cut.index] = part_of(leaves[cut.index], cut.rule, wanted)
-        made: Any = spec.unflatten(leaves)
-        return made  # type: ignore[no-any-return]
+            leaves[index] = leaves[index][slice.token_slice]
+        for cut in self._others:
+            index, rule = cut.index, cut.rule
+            if rule.function is None:
+                leaves[index] = part_of(leaves[index], rule, slice, trim, self.shape)
+            else:
+                leaves[index] = rule.function(leaves[index], slice, ubatch_id)  # per_ubatch
+        return spec.unflatten(leaves)  # type: ignore[return-value]  # the structure of (args, kwargs)
 
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of the call, as they were given."""
-        made: Any = (tuple(self._leaves), {}) if self._spec is None else self._spec.unflatten(self._leaves)
-        return made  # type: ignore[no-any-return]
+        if self._spec is None:
+            return tuple(self._leaves), {}
+        return self._spec.unflatten(self._leaves)  # type: ignore[return-value]
 
     def permuted(self, permutation: Sequence[int] | NDArray[np.int64], backend: Backend) -> Batch:
-        """The batch with its requests in the order `permutation` (new position -> old); leaves with rows are copied."""
+        """The batch with its requests in the order `permutation` (new position -> old), as a copy."""
         order = np.asarray(permutation, dtype=np.int64)
         token_order = token_permutation(self.shape, order)
         leaves = list(self._leaves)
         for cut in self._cuts:
             leaves[cut.index] = permuted_leaf(leaves[cut.index], cut.rule, order, token_order, backend)
-        return Batch(permuted_shape(self.shape, order), leaves, self._cuts, self._spec, self.width)
+        return Batch(permuted_shape(self.shape, order), leaves, self._cuts, self._spec)
 
     def _sizes(self) -> list[int]:
         return [int(getattr(self._leaves[cut.index], "nbytes", 0)) for cut in self._cuts]
@@ -169,42 +161,27 @@ class Binder:
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
         """Find the batch in the arguments of one call.
 
-        Without a layout every array with at least one axis has rows along the first, and all must have as many;
-        0-dimensional arrays, numbers, strings, None, undeclared lists of such, and other objects go to every ubatch as
-        they are. An array that fits nothing raises UncoveredArrayError; leaves that contradict each other or cannot
-        be cut raise LayoutError.
+        Without a layout every array with at least one axis has rows along the first, and all must have as
+        many; 0-dimensional arrays, numbers, strings, None, undeclared lists of such, and other objects go to
+        every ubatch as they are. An array that fits nothing raises UncoveredArrayError; leaves that
+        contradict each other or cannot be cut raise LayoutError.
         """
         if self.layout is None and len(args) == 1 and not kwargs:
             leaf, backend = args[0], self.device.backend
             known = type(leaf) is np.ndarray or (is_array(leaf) and backend.owns(leaf))
             if known and not backend.unsupported(leaf) and len(leaf.shape):
                 rows = leaf.shape[0]
-                shape = BatchShape(num_tokens=rows, num_requests=rows, query_start_loc=None, lengths=None)
-                return Batch(shape, args, SINGLE, None)
+                return Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None)
         return self._bind_tree(args, dict(kwargs))
 
     def _bind_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Batch:
-        backend = self.device.backend
-        call = call_leaves(args, kwargs, self.layout, self.names)
-        leaves, spec = call.values, call.spec
+        leaves, spec = flatten_by_layout((args, kwargs), self.layout, "inputs", self.names)
         declared = declared_rules(spec, self.layout, "inputs", self.names)
-        found = measure_batch(call, declared, self.layout, backend)
-        alone = len(args) == 1 and not kwargs and len(leaves) == 1 and leaves[0] is args[0]
-        if alone and is_array(leaves[0]) and found.cuts[0].rule is TOKENS:
-            return Batch(found.shape, leaves, found.cuts, None)
-        return Batch(found.shape, leaves, found.cuts, spec, found.width)
-
-
-def bind(
-    layout: Layout | None,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    *,
-    backend: Backend,
-    names: Sequence[str] = (),
-) -> Batch:
-    """The batch in the arguments of one call; `names` are the parameter names. Errors as of `Binder.bind`."""
-    return Binder(layout=layout, names=tuple(names), device=device_of(backend)).bind(args, kwargs)
+        call = CallLeaves(args=args, kwargs=kwargs, values=leaves, spec=spec, names=self.names)
+        shape, cuts = measure_batch(call, declared, self.layout, self.device.backend)
+        alone = len(args) == len(leaves) == 1 and not kwargs and leaves[0] is args[0]
+        plain = alone and is_array(leaves[0]) and cuts[0].rule is TOKENS
+        return Batch(shape, leaves, cuts, None if plain else spec)
 
 
 def _dtype(leaf: Any) -> str:

@@ -1,18 +1,66 @@
-"""A function and the arguments of one call of it, as `check` and `tune` are given them.
+"""A function that can run as a step, and one call of it, as `check` and `tune` are given them.
 
-Invariant: a wrapper is taken apart here, so that what follows never runs a step inside a step.
+Invariant: nothing is called here. What can never run as a step is refused with the reason, and a wrapper is
+taken apart, so that what follows never runs a step inside a step.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from microbatch.binding.batch import Batch, bind
+from microbatch.binding.batch import Batch, Binder
 from microbatch.binding.rules import Layout
-from microbatch.binding.runnable import Wrapped, check_runnable, parameter_names
+from microbatch.errors import ArgumentTypeError
+from microbatch.extend.device import device_of
 from microbatch.extend.protocols import Backend
+
+
+class Wrapped:
+    """The base of every wrapper, by which rooms below it know what is wrapped already."""
+
+    layout: Any = None
+    """As given to the wrapper."""
+
+    def unwrap(self) -> Callable[..., Any]:
+        """The wrapped thing itself."""
+        raise AssertionError("every wrapper says what it wraps")
+
+
+def check_runnable(runnable: object) -> None:
+    """Refuse what cannot be run as a step: classes, coroutines, generators, what is already wrapped."""
+    if isinstance(runnable, Wrapped):
+        raise ArgumentTypeError("the function is already wrapped; to change its options, wrap its unwrap()")
+    if isinstance(runnable, type):
+        raise ArgumentTypeError(f"the class {runnable.__name__} was given; pass an instance of it")
+    if not callable(runnable):
+        raise ArgumentTypeError(
+            f"an object of type {type(runnable).__name__} cannot be called; pass a function or module"
+        )
+    while isinstance(runnable, functools.partial):
+        runnable = runnable.func
+    called = runnable if inspect.isroutine(runnable) else type(runnable).__call__
+    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+        raise ArgumentTypeError(
+            "the function is async, which no step can be; wrap the synchronous function inside it"
+        )
+    if inspect.isgeneratorfunction(called):
+        raise ArgumentTypeError(
+            "the function is a generator, which no step can be; return arrays instead of yielding"
+        )
+
+
+def parameter_names(runnable: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of the positional parameters, for messages and layout patterns; empty where unknown."""
+    try:
+        parameters = inspect.signature(runnable).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(parameter.name for parameter in parameters if parameter.kind in kinds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +80,7 @@ class Call:
     def of(
         cls, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], layout: Layout | None = None
     ) -> Call:
-        """The call; a wrapper is unwrapped, and its layout counts where none is given.
-
-        Raises ArgumentTypeError for what cannot be run as a step.
-        """
+        """The call; a wrapper's layout counts where none is given. ArgumentTypeError for what is no step."""
         if isinstance(function, Wrapped):
             layout, function = layout or function.layout, function.unwrap()
         check_runnable(function)
@@ -43,5 +88,5 @@ class Call:
 
     def batch(self, backend: Backend) -> Batch:
         """The batch in the arguments; raises LayoutError where there is none."""
-        names = parameter_names(self.function)
-        return bind(self.layout, self.args, self.kwargs, backend=backend, names=names)
+        names, device = parameter_names(self.function), device_of(backend)
+        return Binder(layout=self.layout, names=names, device=device).bind(self.args, self.kwargs)

@@ -6,10 +6,11 @@ Invariant: two leaves that disagree about a count are named together, with both 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from microbatch.binding.leaves import CallLeaves
+from microbatch.binding.paths import CallLeaves
 from microbatch.cutting.slices import BatchShape
 from microbatch.errors import LayoutError
 
@@ -26,59 +27,56 @@ class LeafCount:
     """The axis that has as many entries."""
 
 
+@dataclass(slots=True)
 class BatchCounts:
     """What the leaves of one call say about the numbers of tokens and requests."""
 
-    __slots__ = ("_leaves", "needs_starts", "requests", "starts", "tokens")
-
-    def __init__(self, leaves: CallLeaves) -> None:
-        self._leaves = leaves
-        self.tokens: LeafCount | None = None
-        self.requests: LeafCount | None = None
-        self.starts: np.ndarray | None = None
-        """Where each request starts, and the end; None where no leaf says it."""
-        self.needs_starts: int | None = None
-        """A leaf that can be cut only by the starts."""
-
-    @property
-    def empty(self) -> bool:
-        """Whether no leaf has said anything yet."""
-        return self.tokens is None and self.requests is None
+    leaves: CallLeaves
+    """The leaves that say it."""
+    tokens: LeafCount | None = None
+    """The number of tokens; None where no leaf has said it yet."""
+    requests: LeafCount | None = None
+    """The same of requests."""
+    starts: np.ndarray | None = None
+    """Where each request starts, and the end; None where no leaf says it."""
+    needs_starts: int | None = None
+    """A leaf that can be cut only by the starts."""
 
     def take_starts(self, index: int, starts: np.ndarray) -> None:
         """Take both counts from a query_start_loc; a second one must be equal."""
         if self.starts is not None and not np.array_equal(self.starts, starts):
             assert self.tokens is not None
             raise LayoutError(
-                f"{self._leaves.name(index)} and {self._leaves.name(self.tokens.index)} are two different "
+                f"{self.leaves.name(index)} and {self.leaves.name(self.tokens.index)} are two different "
                 "query_start_loc of one batch; pass one"
             )
         self.starts = starts
         self.tokens, self.requests = LeafCount(int(starts[-1]), index), LeafCount(len(starts) - 1, index)
 
-    def take_tokens(self, count: LeafCount) -> None:
-        """Take the number of tokens; raises LayoutError where another leaf has said another."""
-        self.tokens = self._agreed("tokens", self.tokens, count)
-
-    def take_requests(self, count: LeafCount) -> None:
-        """Take the number of requests; raises LayoutError where another leaf has said another."""
-        self.requests = self._agreed("requests", self.requests, count)
+    def take(self, unit: Literal["tokens", "requests"], count: LeafCount) -> None:
+        """Take the number of tokens or requests; raises LayoutError where another leaf has said another."""
+        known = (self.tokens if unit == "tokens" else self.requests) or count
+        if known.size != count.size:
+            raise LayoutError(
+                f"{self.leaves.name(count.index)} has {count.size} {unit} (axis {count.axis}) but "
+                f"{self.leaves.name(known.index)} says {known.size}; correct the rule of one of them, or "
+                "declare it replicate()"
+            )
+        setattr(self, unit, known)
 
     def unit_of(self, size: int) -> str | None:
-        """What an undeclared first axis of `size` has entries for; None where it is nothing, or not
-        certain."""
+        """What an undeclared first axis of `size` has entries for; None where that is not certain."""
         is_tokens = self.tokens is not None and size == self.tokens.size
         is_requests = self.requests is not None and size == self.requests.size
-        if is_tokens and is_requests and self.starts is not None:
-            # As many requests as tokens: rows could be either, unless each request is exactly one token.
-            return "tokens" if bool((np.diff(self.starts) == 1).all()) else None
+        if is_tokens and is_requests and self.starts is not None and (np.diff(self.starts) != 1).any():
+            return None  # as many requests as tokens: rows could be either, unless each request is one token
         return "tokens" if is_tokens else "requests" if is_requests else None
 
     def misfit(self, count: LeafCount) -> str:
         """Why an undeclared leaf with `count` rows fits nothing, and what to declare."""
         known = self.tokens or self.requests
         assert known is not None, "the first undeclared leaf gives the count itself"
-        leaf, pattern = self._leaves.name(count.index), self._leaves.pattern(count.index)
+        leaf, pattern = self.leaves.name(count.index), self.leaves.pattern(count.index)
         rows = "1 row" if count.size == 1 else f"{count.size} rows"
         if self.starts is not None:
             return self._misfit_to_starts(count, f"{leaf} has {rows}")
@@ -86,7 +84,7 @@ class BatchCounts:
             remedy = f"if it is shared by all rows, pass Layout(inputs={{{pattern!r}: replicate()}})"
         else:
             remedy = f"declare {pattern!r} replicate() if it is not per row, or tokens(axis) for another axis"
-        return f"{leaf} has {rows} but {self._leaves.name(known.index)} has {known.size} (axis 0); {remedy}"
+        return f"{leaf} has {rows} but {self.leaves.name(known.index)} has {known.size} (axis 0); {remedy}"
 
     def _misfit_to_starts(self, count: LeafCount, fact: str) -> str:
         assert self.starts is not None and self.tokens is not None and self.requests is not None
@@ -105,27 +103,16 @@ class BatchCounts:
             )
         if self.starts is None and tokens.size != requests.size:
             self._check_apart(tokens, requests)
-        return BatchShape(
-            num_tokens=tokens.size, num_requests=requests.size, query_start_loc=self.starts, lengths=None
-        )
+        return BatchShape(num_tokens=tokens.size, num_requests=requests.size, query_start_loc=self.starts)
 
     def _check_apart(self, tokens: LeafCount, requests: LeafCount) -> None:
         """Without starts, requests are taken as equally long: refuse what cannot be so."""
         if self.needs_starts is not None:
             raise LayoutError(
-                f"{self._leaves.name(self.needs_starts)} is cut by where each request starts, which no leaf "
+                f"{self.leaves.name(self.needs_starts)} is cut by where each request starts, which no leaf "
                 "says; declare one query_start_loc()"
             )
         if tokens.size < requests.size:
             raise LayoutError(
                 f"{tokens.size} tokens cannot cover {requests.size} requests; each needs at least one"
             )
-
-    def _agreed(self, unit: str, known: LeafCount | None, count: LeafCount) -> LeafCount:
-        if known is None or known.size == count.size:
-            return known or count
-        raise LayoutError(
-            f"{self._leaves.name(count.index)} has {count.size} {unit} (axis {count.axis}) but "
-            f"{self._leaves.name(known.index)} says {known.size}; correct the rule of one of them, or "
-            "declare it replicate()"
-        )

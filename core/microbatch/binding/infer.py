@@ -8,17 +8,15 @@ silently.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from microbatch.arrays.looks import is_array
 from microbatch.binding.counts import BatchCounts, LeafCount
 from microbatch.binding.integer_leaves import read_lengths, read_starts
 from microbatch.binding.leaf_checks import check_arrays, check_constant, count_axes
 from microbatch.binding.leaf_parts import LeafCut
-from microbatch.binding.leaves import CallLeaves
-from microbatch.binding.paths import Declared
-from microbatch.binding.rules import Layout, Rule, requests, tokens
+from microbatch.binding.paths import CallLeaves, Declared
+from microbatch.binding.rules import ROW_KINDS, Layout, Rule, requests, tokens
 from microbatch.cutting.slices import BatchShape
 from microbatch.errors import LayoutError, UncoveredArrayError
 from microbatch.extend.protocols import Backend
@@ -26,25 +24,15 @@ from microbatch.extend.protocols import Backend
 TOKENS = tokens()
 """The rule of rows along axis 0; always this very object, so `is` recognises it."""
 REQUESTS = requests()
-_REQUEST_KINDS = frozenset({"requests", "seq_lens", "computed_tokens"})
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredBatch:
-    """The batch that the leaves of a call hold."""
-
-    shape: BatchShape
-    """Its counts."""
-    cuts: tuple[LeafCut, ...]
-    """The leaves that are cut; every ubatch gets the others whole."""
-    width: int | None
-    """Size of the padded axis that may be trimmed, None when no leaf has one."""
 
 
 def measure_batch(
     leaves: CallLeaves, declared: Declared | None, layout: Layout | None, backend: Backend
-) -> MeasuredBatch:
-    """Measure the batch; raises LayoutError for leaves that cannot be cut or do not fit together."""
+) -> tuple[BatchShape, tuple[LeafCut, ...]]:
+    """The counts of the batch and the leaves that are cut, in order; every ubatch gets the others whole.
+
+    Raises LayoutError for leaves that cannot be cut or do not fit together.
+    """
     cuts, undeclared = _sorted_out(leaves, declared, backend)
     counts = _declared_counts(leaves, cuts)
     cuts += _inferred(leaves, undeclared, counts)
@@ -52,7 +40,7 @@ def measure_batch(
     shape = counts.shape()
     if layout is not None and layout.lengths is not None:
         shape = replace(shape, lengths=read_lengths(layout.lengths, leaves, shape))
-    return MeasuredBatch(shape, tuple(sorted(cuts, key=lambda cut: cut.index)), _width(leaves, cuts))
+    return shape, tuple(sorted(cuts, key=lambda cut: cut.index))
 
 
 def _sorted_out(
@@ -64,9 +52,7 @@ def _sorted_out(
     for index, leaf in enumerate(leaves.values):
         rule, own = declared[index] if declared else (None, False)
         if rule is not None:
-            if is_array(leaf) and rule.kind not in ("replicate", "per_ubatch"):
-                count_axes(leaves, index, backend)
-            settled = _settled(leaves, index, rule, own=own)
+            settled = _settled(leaves, index, rule, backend, own=own)
             if settled is not None:
                 cuts.append(LeafCut(index, settled))
         elif not is_array(leaf):
@@ -76,7 +62,7 @@ def _sorted_out(
     return cuts, undeclared
 
 
-def _settled(leaves: CallLeaves, index: int, rule: Rule, *, own: bool) -> Rule | None:
+def _settled(leaves: CallLeaves, index: int, rule: Rule, backend: Backend, *, own: bool) -> Rule | None:
     """`rule` with its axes counted from the first; None where every ubatch gets the leaf as it is.
 
     `own` says that the rule names this very leaf, and not a container of it.
@@ -86,9 +72,9 @@ def _settled(leaves: CallLeaves, index: int, rule: Rule, *, own: bool) -> Rule |
         return None
     if rule.kind == "per_ubatch":
         return rule
-    axes = 1 if isinstance(leaf, list) else len(leaf.shape) if is_array(leaf) else 0
+    axes = 1 if isinstance(leaf, list) else count_axes(leaves, index, backend) if is_array(leaf) else 0
     if axes == 0:
-        if not own and rule.kind in ("tokens", "requests"):
+        if not own and rule.kind in ROW_KINDS:
             return None
         kind = "0-dimensional" if is_array(leaf) else f"a {type(leaf).__name__}"
         raise LayoutError(
@@ -116,13 +102,14 @@ def _declared_counts(leaves: CallLeaves, cuts: Sequence[LeafCut]) -> BatchCounts
         if cut.rule.kind == "query_start_loc":
             counts.take_starts(cut.index, read_starts(leaves.values[cut.index], leaves.name(cut.index)))
     for cut in cuts:
-        kind, axis = cut.rule.kind, cut.rule.axis
-        if kind == "tokens":
-            counts.take_tokens(LeafCount(_size(leaves.values[cut.index], axis), cut.index, axis))
-        elif kind in _REQUEST_KINDS:
-            counts.take_requests(LeafCount(_size(leaves.values[cut.index], axis), cut.index, axis))
+        kind, leaf = cut.rule.kind, leaves.values[cut.index]
         if kind in ("seq_lens", "computed_tokens"):
             counts.needs_starts = cut.index
+        if kind not in ("query_start_loc", "per_ubatch"):
+            size = len(leaf) if isinstance(leaf, list) else int(leaf.shape[cut.rule.axis])
+            counts.take(
+                "tokens" if kind == "tokens" else "requests", LeafCount(size, cut.index, cut.rule.axis)
+            )
     return counts
 
 
@@ -131,19 +118,10 @@ def _inferred(leaves: CallLeaves, undeclared: Sequence[int], counts: BatchCounts
     cuts = []
     for index in undeclared:
         count = LeafCount(leaves.values[index].shape[0], index)
-        if counts.empty:
-            counts.take_tokens(count)
+        if counts.tokens is None and counts.requests is None:
+            counts.take("tokens", count)
         unit = counts.unit_of(count.size)
         if unit is None:
             raise UncoveredArrayError(counts.misfit(count))
         cuts.append(LeafCut(index, TOKENS if unit == "tokens" else REQUESTS))
     return cuts
-
-
-def _size(leaf: Any, axis: int) -> int:
-    return len(leaf) if isinstance(leaf, list) else int(leaf.shape[axis])
-
-
-def _width(leaves: CallLeaves, cuts: Sequence[LeafCut]) -> int | None:
-    widths = [leaves.values[cut.index].shape[cut.rule.trim] for cut in cuts if cut.rule.trim is not None]
-    return max(widths) if widths else None

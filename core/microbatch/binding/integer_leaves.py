@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from microbatch.binding.leaves import CallLeaves
+from microbatch.binding.paths import CallLeaves
 from microbatch.binding.rules import LengthSource
+from microbatch.cutting.shape_checks import check_lengths, check_starts
 from microbatch.cutting.slices import BatchShape
 from microbatch.errors import LayoutError
 
@@ -24,14 +25,7 @@ def read_starts(leaf: Any, name: str) -> np.ndarray:
             f"{name} has shape {starts.shape}; a query_start_loc is 1-D with requests + 1 entries"
         )
     starts = starts.astype(np.int64)
-    if starts[0] != 0:
-        raise LayoutError(f"{name}[0] is {starts[0]}; a query_start_loc begins at 0")
-    falls = np.flatnonzero(np.diff(starts) < 0)
-    if len(falls):
-        at = int(falls[0]) + 1
-        raise LayoutError(
-            f"{name} decreases at index {at} ({starts[at - 1]} to {starts[at]}); pass cumulative starts"
-        )
+    check_starts(name, starts, LayoutError)
     if len(starts) > 1 and starts[-1] == 0:
         raise LayoutError(f"{name} says {len(starts) - 1} requests but 0 tokens; leave empty requests out")
     return starts
@@ -42,8 +36,7 @@ def read_lengths(source: LengthSource, leaves: CallLeaves, shape: BatchShape) ->
     if shape.query_start_loc is not None:
         raise LayoutError("the layout has both lengths and a query_start_loc; declare one of them")
     if callable(source):
-        label = "lengths"
-        values = _integers(source(leaves.args, leaves.kwargs), label)
+        label, values = "lengths", _integers(source(leaves.args, leaves.kwargs), "lengths")
     else:
         index = leaves.find(source)
         if index is None:
@@ -57,9 +50,9 @@ def read_lengths(source: LengthSource, leaves: CallLeaves, shape: BatchShape) ->
             f"{label} gives lengths of shape {values.shape} for {shape.num_requests} requests; "
             "give one for each"
         )
-    if len(values) and int(values.min()) < 0:
-        raise LayoutError(f"{label} has the length {int(values.min())}; lengths are 0 or more")
-    return values.astype(np.int64)
+    values = values.astype(np.int64)
+    check_lengths(label, values, LayoutError)
+    return values
 
 
 def _integers(leaf: Any, name: str) -> np.ndarray:
@@ -75,8 +68,7 @@ def _integers(leaf: Any, name: str) -> np.ndarray:
 
 
 def _lengths_of(values: np.ndarray) -> np.ndarray:
-    """The lengths that a 2-D mask shows: up to the last column that is not 0. Others are returned as they
-    are."""
+    """The lengths that a 2-D mask shows: up to the last column that is not 0. Others stay as they are."""
     if values.ndim != 2:
         return values
     width = values.shape[1]

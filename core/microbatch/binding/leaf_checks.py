@@ -13,7 +13,7 @@ import numpy as np
 
 from microbatch.arrays.looks import describe, framework_of, is_array
 from microbatch.binding.leaf_parts import LeafCut
-from microbatch.binding.leaves import CallLeaves
+from microbatch.binding.paths import CallLeaves
 from microbatch.errors import LayoutError, UncoveredArrayError
 from microbatch.extend.protocols import Backend
 
@@ -58,8 +58,7 @@ def _inside(leaf: Any) -> Any:
 
 
 def check_arrays(leaves: CallLeaves, cuts: Sequence[LeafCut], backend: Backend) -> None:
-    """Refuse a call without rows, arrays that cannot be cut by rows, and arrays of two frameworks or
-    devices."""
+    """Refuse a call without rows, arrays that cannot be cut, and arrays of two frameworks or devices."""
     if not cuts:
         raise LayoutError(
             "no argument is an array with rows, so there is nothing to split; pass one, or declare "
@@ -98,8 +97,7 @@ def _check_foreign(leaves: CallLeaves, foreign: int, owned: int | None, backend:
 
 
 def _makes_alike(backend: Backend, array: Any) -> bool:
-    """Whether `array` is of the backend's framework, on the host: all that a backend takes and does not
-    own."""
+    """Whether `array` is of the backend's framework, on the host: a backend takes such without owning it."""
     if not str(getattr(array, "device", "cpu")).startswith("cpu"):
         return False
     try:

@@ -6,7 +6,7 @@ part (query_start_loc, seq_lens, computed_tokens) is copied first, so no other u
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,37 +31,17 @@ class LeafCut:
     """Its rule, with axes counted from the first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """One ubatch, as each leaf is cut for it."""
-
-    slice: UBatchSlice
-    """Its tokens and requests."""
-    number: int
-    """Which ubatch of the step it is."""
-    trim: int | None
-    """The width of its longest row; None where padded axes stay as they are."""
-    batch: BatchShape
-    """The whole batch."""
-
-
-def part_of(leaf: Any, rule: Rule, wanted: Piece) -> Any:
-    """What the ubatch `wanted` is given of `leaf`, by `rule`."""
-    kind, piece, trim = rule.kind, wanted.slice, wanted.trim
-    if kind == "per_ubatch":
-        assert rule.function is not None
-        return rule.function(leaf, piece, wanted.number)
-    starts = wanted.batch.query_start_loc
+def part_of(leaf: Any, rule: Rule, part: UBatchSlice, trim: int | None, shape: BatchShape) -> Any:
+    """What the ubatch `part` of the batch `shape` is given of `leaf` by `rule`; `trim` as in `Batch.part`."""
+    kind, starts = rule.kind, shape.query_start_loc
     if kind == "query_start_loc":
-        return slice_query_start_loc(leaf, piece)
+        return slice_query_start_loc(leaf, part)
     if kind == "seq_lens" and starts is not None:
-        return slice_seq_lens(leaf, starts, piece)
+        return slice_seq_lens(leaf, starts, part)
     if kind == "computed_tokens" and starts is not None:
-        return slice_computed_tokens(leaf, starts, piece)
-    part = leaf[along(rule.axis, piece.token_slice if kind == "tokens" else piece.req_slice)]
-    if trim is not None and rule.trim is not None:
-        part = part[along(rule.trim, slice(0, trim))]
-    return part
+        return slice_computed_tokens(leaf, starts, part)
+    rows = leaf[along(rule.axis, part.token_slice if kind == "tokens" else part.req_slice)]
+    return rows if trim is None or rule.trim is None else rows[along(rule.trim, slice(0, trim))]
 
 
 def permuted_leaf(leaf: Any, rule: Rule, order: Rows, token_order: Rows, backend: Backend) -> Any:
@@ -80,12 +60,9 @@ def permuted_leaf(leaf: Any, rule: Rule, order: Rows, token_order: Rows, backend
 
 def token_permutation(shape: BatchShape, order: Rows) -> Rows:
     """The tokens of the requests in `order`; `order` itself where each row is its own request."""
-    starts = shape.query_start_loc
-    if len(order) == 0 or (starts is None and shape.num_tokens == shape.num_requests):
+    if len(order) == 0 or (shape.query_start_loc is None and shape.num_tokens == shape.num_requests):
         return order
-    if starts is None:  # requests are taken as equally long
-        starts = np.arange(shape.num_requests + 1) * shape.num_tokens // shape.num_requests
-    bounds = starts.tolist()
+    bounds = shape.starts.tolist()
     return np.concatenate([np.arange(bounds[request], bounds[request + 1]) for request in order.tolist()])
 
 
@@ -93,11 +70,5 @@ def permuted_shape(shape: BatchShape, order: Rows) -> BatchShape:
     """`shape` with its requests in `order`."""
     starts, lengths = shape.query_start_loc, shape.lengths
     if starts is not None:
-        counts = np.diff(starts)[order]
-        starts = np.concatenate([np.zeros(1, counts.dtype), np.cumsum(counts)])
-    return BatchShape(
-        num_tokens=shape.num_tokens,
-        num_requests=shape.num_requests,
-        query_start_loc=starts,
-        lengths=None if lengths is None else lengths[order],
-    )
+        starts = np.concatenate(([0], np.cumsum(np.diff(starts)[order])))
+    return replace(shape, query_start_loc=starts, lengths=None if lengths is None else lengths[order])

@@ -1,17 +1,18 @@
-"""Which declared rule is for which leaf, and how messages name leaves.
+"""The leaves of a call, which declared rule is for which of them, and how a message or a pattern names each.
 
 Invariant: a leaf takes the first rule whose pattern names it, else the rule of its nearest container that one
-names. What was found for a structure is kept with the layout, since it depends on nothing else.
+names. What was found for a structure is kept with the layout, since it depends on nothing else. Nothing of
+the arrays is read here; a name is made only when a message needs it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from microbatch.arrays.trees import LeafPath, TreeSpec, children_of, flatten, leaf_paths
-from microbatch.binding.patterns import is_wild, match, spellings, warn_of_unused
+from microbatch.binding.patterns import Side, SideName, is_wild, match, spellings
 from microbatch.binding.rules import Layout, Rule
 from microbatch.errors import LayoutError
 
@@ -29,37 +30,38 @@ _KEPT = 64
 
 
 def flatten_by_layout(
-    tree: Any, layout: Layout | None, side: str, names: Sequence[str]
+    tree: Any, layout: Layout | None, side: SideName, names: Sequence[str] = ()
 ) -> tuple[list[Any], TreeSpec]:
     """The leaves and the structure of `tree`, where a container that a rule takes whole is one leaf.
 
-    `side` is "inputs" or "outputs". Raises LayoutError for a tree that contains itself or is nested too deep.
+    Raises LayoutError for a tree that contains itself or is nested too deep.
     """
+    declaring = _declaring(layout, side, names)
     try:
-        if layout is None or not _rules_of(layout, side):
-            return flatten(tree)
-        return SideRules(layout, side, names).flattened(tree)
+        return flatten(tree) if declaring is None else _flattened(declaring, tree)
     except RecursionError:
         what = "the inputs" if side == "inputs" else "the output"
         raise LayoutError(f"{what} contain themselves or are nested too deep; pass a flatter tree") from None
 
 
-def declared_rules(spec: TreeSpec, layout: Layout | None, side: str, names: Sequence[str]) -> Declared | None:
+def declared_rules(
+    spec: TreeSpec, layout: Layout | None, side: SideName, names: Sequence[str] = ()
+) -> Declared | None:
     """The declared rule of each leaf; None where the layout declares nothing on this side.
 
     Warns once of each pattern that names nothing.
     """
-    if layout is None or not _rules_of(layout, side):
+    declaring = _declaring(layout, side, names)
+    if declaring is None:
         return None
-    rules = SideRules(layout, side, names)
 
     def find() -> Declared:
         paths = leaf_paths(spec)
-        found = tuple(rules.rule_for(path) for path in paths)
-        warn_of_unused(layout, paths, found, side, names)
+        found = tuple(_rule_for(declaring, path) for path in paths)
+        declaring.warn_of_unused(paths, found)
         return found
 
-    declared: Declared = rules.kept((spec, side, tuple(names)), find)
+    declared: Declared = _kept(declaring, (spec,), find)
     return declared
 
 
@@ -72,93 +74,96 @@ def input_name(path: LeafPath, names: Sequence[str]) -> str:
     return head + "".join(f"[{part!r}]" for part in rest)
 
 
-def matches(pattern: str, path: LeafPath, names: Sequence[str]) -> bool:
-    """Whether an input `pattern` (such as `Layout.lengths`) names the leaf at `path`."""
-    return match(pattern, spellings(path, "inputs", names))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLeaves:
+    """The arguments of one call, flat."""
 
-
-@dataclass(frozen=True, slots=True)
-class SideRules:
-    """The rules that a layout has for one side of a call, looked up by path."""
-
-    layout: Layout
-    """Whose rules they are; it keeps what was found."""
-    side: str
-    """"inputs" or "outputs"."""
+    args: tuple[Any, ...]
+    """Positional arguments."""
+    kwargs: dict[str, Any]
+    """Arguments by name."""
+    values: Sequence[Any]
+    """The leaves of both, in order."""
+    spec: TreeSpec
+    """The structure of `(args, kwargs)`."""
     names: Sequence[str]
-    """Names of the positional parameters; empty for outputs."""
+    """Names of the positional parameters."""
 
-    @property
-    def rules(self) -> Mapping[str, Rule]:
-        """pattern -> rule."""
-        return _rules_of(self.layout, self.side)
+    def name(self, index: int) -> str:
+        """How a message calls the leaf: `batch['mask'][0]`."""
+        return input_name(leaf_paths(self.spec)[index], self.names)
 
-    def flattened(self, tree: Any) -> tuple[list[Any], TreeSpec]:
-        """As `flatten_by_layout`; first tried without a search, as few trees have a list that a rule
-        takes."""
-        if not any(rule.kind in _NODE_KINDS for rule in self.rules.values()):
-            leaves, spec = flatten(tree, _is_list)
-            lists = [index for index, leaf in enumerate(leaves) if type(leaf) is list]
-            if not lists or self._all_whole(lists, spec):
-                return leaves, spec
-        whole = self._whole_nodes(tree, ())
-        return flatten(tree, (lambda node: id(node) in whole) if whole else None)
+    def pattern(self, index: int) -> str:
+        """The pattern of a layout that names the leaf and no other: `batch.mask.0`."""
+        return spellings(leaf_paths(self.spec)[index], "inputs", self.names)[-1]
 
-    def rule_for(self, path: LeafPath, *, container: bool = False) -> tuple[Rule | None, bool]:
-        """The rule for the node at `path`, from itself or its nearest ancestor, and whether it is its own."""
-        first = 2 if self.side == "inputs" else 0  # (0, position) or (1, name): an argument has no ancestor
-        for depth in range(len(path), first - 1, -1):
-            spelt = spellings(path[:depth], self.side, self.names)
-            own = depth == len(path)
-            for pattern, rule in self.rules.items():
-                if is_wild(pattern) and (container or not own):
-                    continue
-                if match(pattern, spelt):
-                    return rule, own
-        return None, False
+    def find(self, pattern: str) -> int | None:
+        """The number of the first leaf that `pattern` names."""
+        for index, path in enumerate(leaf_paths(self.spec)):
+            if match(pattern, spellings(path, "inputs", self.names)):
+                return index
+        return None
 
-    def kept(self, key: Any, find: Callable[[], Any]) -> Any:
-        """What `find` answers, asked once for each `key`."""
-        known = self.layout.known
-        found = known.get(key)
-        if found is None:
-            found = find()
-            if len(known) >= _KEPT:
-                known.clear()
-            known[key] = found
-        return found
 
-    def _all_whole(self, lists: Sequence[int], spec: TreeSpec) -> bool:
-        """Whether every list among the leaves is one that a rule takes whole."""
+def _declaring(layout: Layout | None, name: SideName, names: Sequence[str]) -> Side | None:
+    """The side, if it has rules."""
+    if layout is None:
+        return None
+    rules = layout.inputs if name == "inputs" else layout.outputs
+    return Side(layout, name, rules, names) if rules else None
+
+
+def _flattened(side: Side, tree: Any) -> tuple[list[Any], TreeSpec]:
+    """As `flatten_by_layout`; first tried without a search, as few trees have a list that a rule takes."""
+    if not any(rule.kind in _NODE_KINDS for rule in side.rules.values()):
+        leaves, spec = flatten(tree, lambda node: type(node) is list)
+        lists = tuple(index for index, leaf in enumerate(leaves) if type(leaf) is list)
 
         def find() -> bool:
+            """Whether every list among the leaves is one that a rule takes whole."""
             paths = leaf_paths(spec)
-            return all(self._takes_whole(paths[index], _LIST_KINDS) for index in lists)
+            return all(_takes_whole(side, paths[index], _LIST_KINDS) for index in lists)
 
-        return bool(self.kept((spec, self.side, tuple(self.names), tuple(lists)), find))
-
-    def _takes_whole(self, path: LeafPath, kinds: frozenset[str]) -> bool:
-        rule, own = self.rule_for(path, container=True)
-        return rule is not None and own and rule.kind in kinds
-
-    def _whole_nodes(self, node: Any, path: LeafPath) -> set[int]:
-        """Ids of the nodes that a rule without wildcards names and takes whole."""
-        children = children_of(node)
-        if children is None:
-            return set()
-        if len(path) > _DEEPEST:
-            raise RecursionError
-        if self._takes_whole(path, _LIST_KINDS if type(node) is list else _NODE_KINDS):
-            return {id(node)}
-        found: set[int] = set()
-        for name, child in children:
-            found |= self._whole_nodes(child, (*path, name))
-        return found
+        if not lists or _kept(side, (spec, lists), find):
+            return leaves, spec
+    whole = _whole_nodes(side, tree, ())
+    return flatten(tree, (lambda node: id(node) in whole) if whole else None)
 
 
-def _rules_of(layout: Layout, side: str) -> Mapping[str, Rule]:
-    return layout.inputs if side == "inputs" else layout.outputs
+def _rule_for(side: Side, path: LeafPath, *, container: bool = False) -> tuple[Rule | None, bool]:
+    """The rule for the node at `path`, from itself or its nearest ancestor, and whether it is its own."""
+    for depth in range(len(path), side.shortest - 1, -1):
+        spelt, own = side.spelt(path[:depth]), depth == len(path)
+        for pattern, rule in side.rules.items():
+            if match(pattern, spelt) and not (is_wild(pattern) and (container or not own)):
+                return rule, own
+    return None, False
 
 
-def _is_list(node: Any) -> bool:
-    return type(node) is list
+def _takes_whole(side: Side, path: LeafPath, kinds: frozenset[str]) -> bool:
+    rule, own = _rule_for(side, path, container=True)
+    return rule is not None and own and rule.kind in kinds
+
+
+def _whole_nodes(side: Side, node: Any, path: LeafPath) -> set[int]:
+    """Ids of the nodes that a rule without wildcards names and takes whole."""
+    children = children_of(node)
+    if children is None:
+        return set()
+    if len(path) > _DEEPEST:
+        raise RecursionError
+    if _takes_whole(side, path, _LIST_KINDS if type(node) is list else _NODE_KINDS):
+        return {id(node)}
+    return set[int]().union(*(_whole_nodes(side, child, (*path, name)) for name, child in children))
+
+
+def _kept(side: Side, structure: tuple[Any, ...], find: Callable[[], Any]) -> Any:
+    """What `find` answers for a structure on this side, asked once."""
+    known, key = side.layout.known, (side.name, tuple(side.names), *structure)
+    found = known.get(key)
+    if found is None:
+        found = find()
+        if len(known) >= _KEPT:
+            known.clear()
+        known[key] = found
+    return found

@@ -40,10 +40,9 @@ def slice_seq_lens(seq_lens: Any, query_start_loc: Any, part: UBatchSlice) -> An
     if part.num_reqs == 0:
         return lengths
     later = int(query_start_loc[part.req_slice.stop]) - part.token_slice.stop
-    if later <= 0:
-        return lengths
-    lengths = _copied(lengths)
-    lengths[-1] -= later
+    if later > 0:
+        lengths = _copied(lengths)
+        lengths[-1] -= later
     return lengths
 
 
@@ -55,10 +54,9 @@ def slice_computed_tokens(num_computed_tokens: Any, query_start_loc: Any, part: 
     first = part.req_slice.start
     before = min(part.token_slice.start, int(query_start_loc[first + 1]))
     earlier = before - int(query_start_loc[first])
-    if earlier <= 0:
-        return computed
-    computed = _copied(computed)
-    computed[0] += earlier
+    if earlier > 0:
+        computed = _copied(computed)
+        computed[0] += earlier
     return computed
 
 

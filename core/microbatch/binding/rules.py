@@ -9,28 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from microbatch.errors import ArgumentTypeError
 from microbatch.options.checks import whole
 
-Kind = Literal[
-    "tokens",
-    "requests",
-    "query_start_loc",
-    "seq_lens",
-    "computed_tokens",
-    "replicate",
-    "per_ubatch",
-    "reduce",
-    "collect",
-]
+InputKind = Literal["query_start_loc", "seq_lens", "computed_tokens", "per_ubatch"]
+OutputKind = Literal["reduce", "collect"]
+Kind = Literal["tokens", "requests", "replicate"] | InputKind | OutputKind
 
 LengthSource = str | Callable[[tuple[Any, ...], dict[str, Any]], Sequence[int]]
 """Where the length of each request is: the path of a leaf, or a function of (args, kwargs)."""
 
-OUTPUT_ONLY = frozenset({"reduce", "collect"})
-INPUT_ONLY = frozenset({"query_start_loc", "seq_lens", "computed_tokens", "per_ubatch"})
+ROW_KINDS = frozenset({"tokens", "requests"})
+"""Rules that cut an axis; what they are given keeps its values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +129,14 @@ class Layout:
     """(side, pattern) of the patterns that were looked for in a call; kept by `patterns.py`."""
 
     def __post_init__(self) -> None:
-        _check_rules("inputs", self.inputs, OUTPUT_ONLY)
-        _check_rules("outputs", self.outputs, INPUT_ONLY)
+        _check_rules("inputs", self.inputs, get_args(OutputKind))
+        _check_rules("outputs", self.outputs, get_args(InputKind))
         if not (self.lengths is None or isinstance(self.lengths, str) or callable(self.lengths)):
             kind = type(self.lengths).__name__
             raise ArgumentTypeError(f"lengths must be a path or a function of (args, kwargs), got {kind}")
 
 
-def _check_rules(side: str, rules: object, refused: frozenset[str]) -> None:
+def _check_rules(side: str, rules: object, refused: Sequence[str]) -> None:
     if not isinstance(rules, Mapping):
         raise ArgumentTypeError(f"{side} must map patterns to rules, got {type(rules).__name__}")
     for pattern, rule in rules.items():

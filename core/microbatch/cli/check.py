@@ -6,40 +6,34 @@ function failed on the whole sample).
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from microbatch.cli.failures import explain, interrupted
+from microbatch.cli.failures import users_code
 from microbatch.cli.output import print_json, print_text
+from microbatch.cli.parameters import AsJson, Backend, Column, RowsFile, TargetName
 from microbatch.cli.target import load_call
-from microbatch.errors import ArgumentValueError, MicrobatchError
+from microbatch.errors import ArgumentValueError
 from microbatch.proof.check import check_call
 
 
 def check(
-    target: Annotated[str, typer.Argument(help="file.py:function or package.module:function")],
-    input: Annotated[Path, typer.Option(help="Rows to try: .npy, .npz, .txt (a row a line) or .parquet.")],
+    target: TargetName,
+    input: RowsFile,
     rows: Annotated[int, typer.Option(help="Most rows to try, spread over the file.")] = 64,
-    column: Annotated[str | None, typer.Option(help="Column of a .parquet file.")] = None,
-    backend: Annotated[str, typer.Option(help="Device; see `microbatch backends`.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    column: Column = None,
+    backend: Backend = "auto",
+    json: AsJson = False,
 ) -> None:
     """Say whether TARGET may run as micro-batches, and if not, why."""
     if rows < 2:
         raise ArgumentValueError(f"--rows is {rows}; nothing can be cut below 2")
     loaded, inputs = load_call(target, input, column)
     sample = inputs.sample(rows)
-    try:
-        report = check_call(loaded.call(sample), backend)
-    except KeyboardInterrupt:
-        raise interrupted("there is no answer") from None
-    except MicrobatchError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the function's own, of any kind
-        explain(error, f"{target} failed on {sample.rows} rows of {input} before anything was cut")
-        raise typer.Exit(2) from None
+    failed = f"{target} failed on {sample.rows} rows of {input} before anything was cut"
+    with users_code(failed, interrupted="there is no answer"):
+        report = check_call(loaded.call(sample), backend or "auto")
     if json:
         print_json(report)
     else:

@@ -9,27 +9,37 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 
-PACKAGE = str(Path(__file__).resolve().parents[1])
+from microbatch.errors import PACKAGE, MicrobatchError
+
+
+@contextmanager
+def users_code(failed: str, interrupted: str) -> Iterator[None]:
+    """End the command where the function called in the block raises (2, with `failed`) or Ctrl-C comes (130).
+
+    Errors of microbatch go through.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"interrupted; {interrupted}", file=sys.stderr)
+        raise typer.Exit(128 + signal.SIGINT) from None
+    except MicrobatchError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the function's own, of any kind
+        explain(error, failed)
+        raise typer.Exit(2) from None
 
 
 def explain(error: Exception, summary: str) -> None:
     """Write the traceback and `summary` to standard error."""
     trace = error.__traceback__
-    while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
+    while trace is not None and str(Path(trace.tb_frame.f_code.co_filename).resolve()).startswith(PACKAGE):
         trace = trace.tb_next
     lines = traceback.format_exception(type(error), error.with_traceback(trace), trace)
     print("".join(lines) + f"error: {summary}", file=sys.stderr)
-
-
-def interrupted(outcome: str) -> typer.Exit:
-    """What to raise after Ctrl-C, once it was said."""
-    print(f"interrupted; {outcome}", file=sys.stderr)
-    return typer.Exit(128 + signal.SIGINT)
-
-
-def _is_ours(filename: str) -> bool:
-    return str(Path(filename).resolve()).startswith(PACKAGE)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from microbatch.cli.output import print_json, print_table
+from microbatch.cli.parameters import AsJson
 from microbatch.errors import ConfigError, InputFileError
 from microbatch.options.sources import resolve, variable
 from microbatch.sizing.history import History
@@ -20,7 +21,7 @@ def history(
     ] = "show",
     path: Annotated[Path | None, typer.Option(help="The file; the configured one if not given.")] = None,
     model: Annotated[str | None, typer.Option(help="Only entries of this model.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Show or clear the sizes kept across runs."""
     with warnings.catch_warnings():
@@ -28,9 +29,8 @@ def history(
         try:
             _history(History(_path(path)), action, model, json=json)
         except RuntimeWarning as warning:  # in a run a warning; here the file is all there is
-            raise InputFileError(
-                f"{str(warning).partition(';')[0]}; name a file that a run has kept"
-            ) from None
+            what = str(warning).partition(";")[0]
+            raise InputFileError(f"{what}; name a file that a run has kept") from None
 
 
 def _history(file: History, action: str, model: str | None, *, json: bool) -> None:
@@ -41,13 +41,12 @@ def _history(file: History, action: str, model: str | None, *, json: bool) -> No
     entries = [entry for entry in file.entries() if model in (None, entry.fields.get("model"))]
     if json:
         print_json(entries)
-        return
-    if not entries:
+    elif not entries:
         typer.echo(f"{file.path} holds nothing{'' if model is None else f' of the model {model!r}'}")
-        return
-    names = ("model", "policy", "backend", "device", "workers", "versions")
-    rows = [(*(str(entry.fields.get(name, "")) for name in names), entry.changed) for entry in entries]
-    print_table((*names, "changed (UTC)"), rows)
+    else:
+        names = ("model", "policy", "backend", "device", "workers", "versions")
+        rows = [(*(str(entry.fields.get(name, "")) for name in names), entry.changed) for entry in entries]
+        print_table((*names, "changed (UTC)"), rows)
 
 
 def _path(given: Path | None) -> Path:

@@ -7,15 +7,14 @@ Invariant: listing imports no array framework and ends with 0, whatever is wrong
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
-
-import typer
 
 import microbatch.loading.plugins as known
 from microbatch.cli.output import print_json, print_table
+from microbatch.cli.parameters import AsJson
 from microbatch.loading.listing import Listing
 
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
+TEXTS = ("what it is", "what is wrong", "what to do")
+"""The columns of sentences; the other ones hold a word or two."""
 
 
 def backends(json: AsJson = False) -> None:
@@ -37,13 +36,9 @@ def _show(lines: Sequence[Listing], json: bool, usable: str) -> None:
     if json:
         print_json(lines)
         return
-    titles = ("name", usable, "from", "priority", "what it is", "what is wrong", "what to do")
-    under = (
-        ("what it is", "what is wrong", "what to do")
-        if usable == "in use"
-        else ("what is wrong", "what to do")
-    )
-    print_table(titles, [_row(line) for line in lines], under=under)
+    titles = ("name", usable, "from", "priority", *TEXTS)
+    # what a plugin announces is a list that grows with it; of the others it is one short line
+    print_table(titles, map(_row, lines), under=TEXTS if usable == "in use" else TEXTS[1:])
 
 
 def _row(line: Listing) -> tuple[str, ...]:

@@ -11,16 +11,18 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_WIDEST = 100_000
-"""Columns of a pipe; wider than any row."""
+WIDEST = 100_000
+"""Characters of a line in a pipe; wider than any row."""
+Columns = Mapping[str, Sequence[str]]
+"""Title to the cells under it."""
 
 
 def print_json(value: Any) -> None:
@@ -28,14 +30,8 @@ def print_json(value: Any) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
-def print_table(
-    titles: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    under: Collection[str] = (),
-    numbers: Collection[str] = (),
-) -> None:
-    """Write aligned columns, those titled `numbers` to the right; a column with nothing in it is left out.
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, under: Sequence[str] = ()) -> None:
+    """Write aligned columns; a column with nothing in it is left out.
 
     On a terminal too narrow for one line a row, the columns `under` stand below their row, each with its
     title.
@@ -43,19 +39,17 @@ def print_table(
     from rich.console import Console
 
     cells = [[one_line(cell) for cell in row] for row in rows]
-    kept = [index for index in range(len(titles)) if any(row[index] for row in cells) or not index]
+    columns = {title: [row[index] for row in cells] for index, title in enumerate(titles)}
+    columns = {title: column for title, column in columns.items() if any(column) or title == titles[0]}
     terminal = sys.stdout.isatty()
-    console = Console(highlight=False, markup=False, emoji=False, width=None if terminal else _WIDEST)
-    wide = sum(
-        max(len(cell) for cell in (titles[index], *(row[index] for row in cells))) + 2 for index in kept
-    )
-    below = [index for index in kept if terminal and wide > console.width + 2 and titles[index] in under]
-    beside = [index for index in kept if index not in below]
+    console = Console(highlight=False, markup=False, emoji=False, width=None if terminal else WIDEST)
+    narrow = terminal and sum(width + 2 for width in _widths(columns)) > console.width + 2
+    below = {title: columns.pop(title) for title in under if narrow and title in columns}
     with console.capture() as written:
         if below:
-            _print_stacked(console, titles, cells, beside, below)
+            _print_stacked(console, columns, below)
         else:
-            _print_columns(console, titles, cells, beside, numbers)
+            _print_columns(console, columns)
     sys.stdout.write("".join(f"{line.rstrip(' ')}\n" for line in written.get().splitlines()))
 
 
@@ -71,47 +65,38 @@ def print_text(text: str) -> None:
         sys.stdout.write("\n".join(wrapped or [""]) + "\n")
 
 
-def _print_columns(
-    console: Console,
-    titles: Sequence[str],
-    cells: Sequence[Sequence[str]],
-    beside: Sequence[int],
-    numbers: Collection[str],
-) -> None:
+def _widths(columns: Columns) -> list[int]:
+    return [max(map(len, (title, *cells))) for title, cells in columns.items()]
+
+
+def _print_columns(console: Console, columns: Columns) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for index in beside:
-        side: Literal["right", "left"] = "right" if titles[index] in numbers else "left"
-        table.add_column(titles[index], overflow="fold", justify=side)
-    for row in cells:
-        table.add_row(*(row[index] for index in beside))
+    for title in columns:
+        table.add_column(title, overflow="fold")
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
     console.print(table)
 
 
-def _print_stacked(
-    console: Console,
-    titles: Sequence[str],
-    cells: Sequence[Sequence[str]],
-    beside: Sequence[int],
-    below: Sequence[int],
-) -> None:
+def _print_stacked(console: Console, beside: Columns, below: Columns) -> None:
     """A table of one row each, of the same widths, with the columns `below` as lines under it."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    widths = [max(len(row[index]) for row in (titles, *cells)) for index in beside]
-    widths[-1] = max(12, min(widths[-1], console.width - sum(widths[:-1]) - 2 * len(widths)))
-    for row in (titles, *cells):
+    *widths, last = _widths(beside)
+    widths.append(max(12, min(last, console.width - sum(widths) - 2 * len(widths) - 2)))
+    for number, row in enumerate([tuple(beside), *zip(*beside.values(), strict=True)]):
         table = Table.grid(padding=(0, 2, 0, 0))
         for width in widths:
-            table.add_column(width=width, overflow="fold", style="bold" if row is titles else "")
-        table.add_row(*(row[index] for index in beside))
+            table.add_column(width=width, overflow="fold", style="" if number else "bold")
+        table.add_row(*row)
         console.print(table)
-        for index in below:
-            if row is not titles and row[index]:
-                console.print(Padding(Text(f"{titles[index]}: {row[index]}"), (0, 0, 0, 4)))
+        for title, cells in below.items():
+            if number and cells[number - 1]:
+                console.print(Padding(Text(f"{title}: {cells[number - 1]}"), (0, 0, 0, 4)))
 
 
 def one_line(text: str) -> str:

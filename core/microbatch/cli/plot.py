@@ -13,7 +13,9 @@ from types import MappingProxyType
 from typing import Any
 
 from microbatch.errors import OutputFileError
-from microbatch.tuning.report import MIB, TuneReport, unit_label
+from microbatch.extend.records import unit_label
+from microbatch.files.places import check_place, writing
+from microbatch.tuning.report import MIB, TuneReport
 
 KINDS = (".png", ".svg")
 BLUE, RED, GREY = "#2060a0", "#c03020", "#888888"
@@ -25,10 +27,7 @@ CHOSEN: Mapping[str, Any] = MappingProxyType(
 
 def check_plot(path: Path) -> None:
     """Raise OutputFileError if no picture can be written to `path`."""
-    if path.suffix.lower() not in KINDS:
-        raise OutputFileError(f"{path} is of no kind that can be drawn; name one of {', '.join(KINDS)}")
-    if not path.resolve().parent.is_dir():
-        raise OutputFileError(f"the folder of {path} does not exist; make it first")
+    check_place(path, KINDS, "drawn")
     if importlib.util.find_spec("matplotlib") is None:
         raise OutputFileError("--plot needs matplotlib, which is not installed; pip install microbatch[plot]")
 
@@ -49,18 +48,9 @@ def draw(report: TuneReport, title: str, path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(_number)
-    try:
+            axis.set_major_formatter("{x:,.10g}")  # as people write it: neither 2^14 nor 10^3
+    with writing(path, "name a file in a folder of yours"):
         figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise OutputFileError(
-            f"{path} cannot be written: {error.strerror}; name a file in a folder of yours"
-        ) from None
-
-
-def _number(value: float, position: int | None = None) -> str:
-    """A number of a scale as people write it: neither 2^14 nor 10^3."""
-    return f"{value:,.0f}" if value >= 1 else f"{value:.3g}"
 
 
 def _throughput(axes: Any, report: TuneReport, sizes: list[int]) -> None:
@@ -83,9 +73,9 @@ def _memory(axes: Any, report: TuneReport, sizes: list[int]) -> None:
         axes.axhline(report.budget_bytes / MIB, color=RED, linewidth=1, label="memory there is")
     else:
         axes.plot([], [], " ", label=f"{report.budget_bytes / MIB:,.0f} MiB may be used")
-    chosen = [(size, value) for size, value in peaks if size == report.chosen]
-    if chosen:
-        axes.plot(*zip(*chosen, strict=True), **CHOSEN)
+    for size, value in peaks:
+        if size == report.chosen:
+            axes.plot([size], [value], **CHOSEN)
     if peaks or bounds:
         axes.set_yscale("log")  # the small sizes would lie on the axis otherwise
     axes.set_ylabel("peak memory (MiB)")

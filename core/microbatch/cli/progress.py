@@ -18,6 +18,7 @@ class Quiet:
     def __init__(self, total: int) -> None:
         self.done = 0
         self.total = total
+        self._started = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         """For `progress=` of a wrapper."""
@@ -30,6 +31,10 @@ class Quiet:
     def restore(self) -> None:
         """The same from another thread, just before the process ends."""
 
+    def _rate(self) -> float:
+        """Rows per second since the start."""
+        return self.done / max(time.monotonic() - self._started, 1e-9)
+
 
 class Lines(Quiet):
     """A line at each tenth of the rows."""
@@ -37,7 +42,6 @@ class Lines(Quiet):
     def __init__(self, total: int, stream: TextIO) -> None:
         super().__init__(total)
         self._stream = stream
-        self._started = time.monotonic()
         self._next = 1
         self._lock = threading.Lock()
 
@@ -46,15 +50,10 @@ class Lines(Quiet):
         super().__call__(done, total)
         with self._lock:
             tenth = 10 * self.done // max(1, total)
-            if tenth < self._next:
-                return
-            self._next = tenth + 1
-            rate = self.done / max(time.monotonic() - self._started, 1e-9)
-            self._stream.write(
-                f"{self.done:,} of {total:,} rows ({100 * self.done // max(1, total)} %), "
-                f"{rate:,.0f} rows/s\n"
-            )
-            self._stream.flush()
+            if tenth >= self._next:
+                self._next = tenth + 1
+                far = f"{self.done:,} of {total:,} rows ({100 * self.done // max(1, total)} %)"
+                print(f"{far}, {self._rate():,.0f} rows/s", file=self._stream, flush=True)
 
 
 class Bar(Quiet):
@@ -66,23 +65,16 @@ class Bar(Quiet):
 
         super().__init__(total)
         self._stream = stream
-        self._started = time.monotonic()
-        self._bar = Progress(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("rows, {task.fields[rate]:,.0f} rows/s"),
-            TimeRemainingColumn(),
-            console=Console(file=stream),
-            transient=True,
-        )
+        rate = TextColumn("rows, {task.fields[rate]:,.0f} rows/s")
+        columns = (BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(file=stream), transient=True)
         self._task = self._bar.add_task("", total=total, rate=0.0)
         self._bar.start()
 
     def __call__(self, done: int, total: int) -> None:
         """Move the bar."""
         super().__call__(done, total)
-        rate = self.done / max(time.monotonic() - self._started, 1e-9)
-        self._bar.update(self._task, completed=self.done, rate=rate)
+        self._bar.update(self._task, completed=self.done, rate=self._rate())
 
     def close(self) -> None:
         """Remove the bar."""

@@ -7,6 +7,7 @@ whose result is mapped from the output file, so what is said afterwards is what 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -18,14 +19,15 @@ from typing import Annotated, Any
 import typer
 
 from microbatch.arrays.trees import flatten
+from microbatch.binding.call import Call
 from microbatch.cli.failures import explain
 from microbatch.cli.output import print_json
+from microbatch.cli.parameters import AsJson, Backend, Column, RowsFile, TargetName
 from microbatch.cli.progress import Quiet, make_progress
 from microbatch.cli.signals import Interrupts
 from microbatch.cli.summary import Summary, summarise
-from microbatch.cli.target import Target, load_call
+from microbatch.cli.target import load_call
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, MicrobatchError, OutputFileError
-from microbatch.files.inputs import Inputs
 from microbatch.files.outputs import OutputFile
 from microbatch.host.proc import peak_bytes, resident_bytes
 from microbatch.options.sources import resolve
@@ -51,6 +53,8 @@ class Job:
     """The column of a Parquet file."""
     quiet: bool
     """Whether no progress is shown."""
+    json: bool
+    """Whether the summary is written as JSON."""
     options: dict[str, Any]
     """Options of the wrapper that were given."""
     progress: Quiet = field(default_factory=lambda: Quiet(0))
@@ -60,12 +64,10 @@ class Job:
 
 
 def run(
-    target: Annotated[str, typer.Argument(help="file.py:function or package.module:function")],
-    input: Annotated[
-        Path, typer.Option(help="Rows to work on: .npy, .npz, .txt (a row a line) or .parquet.")
-    ],
+    target: TargetName,
+    input: RowsFile,
     output: Annotated[Path, typer.Option(help="Result: .npy for one array, .npz for several.")],
-    backend: Annotated[str | None, typer.Option(help="Device; see `microbatch backends`.")] = None,
+    backend: Backend = None,
     policy: Annotated[
         str | None, typer.Option(help="Who sizes the parts; see `microbatch policies`.")
     ] = None,
@@ -77,8 +79,8 @@ def run(
     max_tokens: Annotated[
         int | None, typer.Option(help="Most rows or tokens (text: characters) a part.")
     ] = None,
-    column: Annotated[str | None, typer.Option(help="Column of a .parquet file.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    column: Column = None,
+    json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Run TARGET on all rows of a file and write what it returns."""
@@ -93,34 +95,11 @@ def run(
         "max_tokens_per_ubatch": max_tokens,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    job = Job(target=target, input=input, output=output, column=column, quiet=quiet, options=given)
-    code = execute(job, lambda summary: print_json(summary) if json else typer.echo(str(summary)))
+    _check_options(given)
+    job = Job(target=target, input=input, output=output, column=column, quiet=quiet, json=json, options=given)
+    code = _execute(job)
     if code:
         raise typer.Exit(code)
-
-
-def execute(job: Job, show: Callable[[Summary], None]) -> int:
-    """Do the job; returns the exit code. Raises MicrobatchError for what is wrong with its parts."""
-    _check_options(job.options)
-    with OutputFile(job.output, job.input) as output:
-        interrupts = Interrupts(lambda: _last_words(job, output))
-        with interrupts:
-            try:
-                show(_work(job, output, interrupts))
-            except KeyboardInterrupt:
-                job.progress.close()
-                output.discard()
-                _say(job, output)
-                return interrupts.exit_code
-            except (MicrobatchError, typer.Exit):
-                raise
-            except Exception as error:  # noqa: BLE001 - the function's own, of any kind
-                job.progress.close()
-                explain(error, f"{job.target} failed; nothing was written to {job.output}")
-                return 1
-            finally:
-                job.progress.close()
-    return 0
 
 
 def _check_options(options: dict[str, Any]) -> None:
@@ -129,41 +108,63 @@ def _check_options(options: dict[str, Any]) -> None:
         resolve(None, **options)
     except (ArgumentTypeError, ArgumentValueError) as error:
         text = str(error)
-        for field_, flag in FLAGS.items():
-            text = text.replace(f"{field_} is", f"{flag} is")
+        for name, flag in FLAGS.items():
+            text = text.replace(f"{name} is", f"{flag} is")
         raise type(error)(text) from None
+
+
+def _execute(job: Job) -> int:
+    """Do the job; returns the exit code. Raises MicrobatchError for what is wrong with its parts."""
+    with (
+        OutputFile(job.output, job.input) as output,
+        Interrupts(lambda: _tell_interrupted(job, output, job.progress.restore)) as interrupts,
+    ):
+        try:
+            summary = _work(job, output, interrupts)
+            if job.json:
+                print_json(summary)
+            else:
+                typer.echo(str(summary))
+        except KeyboardInterrupt:
+            _tell_interrupted(job, output, job.progress.close)
+            return interrupts.exit_code
+        except (MicrobatchError, typer.Exit):
+            raise
+        except Exception as error:  # noqa: BLE001 - the function's own, of any kind
+            explain(error, f"{job.target} failed; nothing was written to {job.output}")
+            return 1
+    return 0
 
 
 def _work(job: Job, output: OutputFile, interrupts: Interrupts) -> Summary:
     target, inputs = load_call(job.target, job.input, job.column)
+    call = target.call(inputs)
     start = resident_bytes()
-    with _wrapped(job, target, inputs) as wrapper:
+
+    def progress(done: int, total: int) -> None:
+        job.progress(done, total)  # the one made below: nothing is shown before the options have passed
+
+    with UBatchWrapper(
+        call.function, target.config, layout=call.layout, progress=progress, **job.options
+    ) as wrapper:
         job.progress = make_progress(inputs.rows, quiet=job.quiet)
-        _store(wrapper, inputs, output)
-        job.progress.close()
+        with contextlib.closing(job.progress):
+            _store(wrapper, call, output)
         report = wrapper.last_report
     assert report is not None, "a step that returned has a report"
     output.flush()
-    with interrupts.shielded():
-        output.commit()
+    interrupts.shield()
+    output.commit()
     peak = max(0, peak_bytes() - start, report.peak_bytes or 0)
     return summarise(report, output, peak_memory=peak)
 
 
-def _wrapped(job: Job, target: Target, inputs: Inputs) -> UBatchWrapper:
-    def progress(done: int, total: int) -> None:
-        job.progress(done, total)
-
-    layout = target.layout or inputs.layout
-    return UBatchWrapper(target.runnable, target.config, layout=layout, progress=progress, **job.options)
-
-
-def _store(wrapper: UBatchWrapper, inputs: Inputs, output: OutputFile) -> None:
+def _store(wrapper: UBatchWrapper, call: Call, output: OutputFile) -> None:
     """Run the step into the file."""
     if output.is_archive:
-        output.save(_named(wrapper(*inputs.args, **inputs.kwargs)))
+        output.save(_named(wrapper(*call.args, **call.kwargs)))
         return
-    result = wrapper(*inputs.args, out=output.allocate, **inputs.kwargs)
+    result = wrapper(*call.args, out=output.allocate, **call.kwargs)
     if output.shape is None:
         kind = type(result).__name__
         raise OutputFileError(
@@ -176,22 +177,20 @@ def _named(result: Any) -> dict[str, Any]:
     """Leaves of a result by name; numbered `arr_0` and on where they have none, as numpy.savez does."""
     leaves, spec = flatten(result)
     found = [(path, leaf) for path, leaf in zip(spec.paths(), leaves, strict=True) if leaf is not None]
-    named = [any(isinstance(key, str) for key in path) for path, _ in found]
     return {
-        ".".join(map(str, path)) if has_name else f"arr_{index}": leaf
-        for index, (has_name, (path, leaf)) in enumerate(zip(named, found, strict=True))
+        ".".join(map(str, path)) if any(isinstance(key, str) for key in path) else f"arr_{index}": leaf
+        for index, (path, leaf) in enumerate(found)
     }
 
 
-def _last_words(job: Job, output: OutputFile) -> None:
-    """From the watching thread, as the main thread does not react: the process ends right after this."""
-    job.progress.restore()
+def _tell_interrupted(job: Job, output: OutputFile, leave_terminal: Callable[[], None]) -> None:
+    """Say once that the run was interrupted, how far it was, and what became of the output.
+
+    Called by the main thread as it unwinds, or by the watching one where the main one does not react and the
+    process ends right after.
+    """
+    leave_terminal()
     output.discard()
-    _say(job, output)
-
-
-def _say(job: Job, output: OutputFile) -> None:
-    """Say once that the run was interrupted, how far it was, and what became of the output."""
     if not job.told.acquire(blocking=False):
         return
     what = f"{job.output} is complete" if output.committed else f"nothing was written to {job.output}"

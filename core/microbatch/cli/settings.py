@@ -5,18 +5,17 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from microbatch.cli.output import one_line, print_json, print_table
+from microbatch.cli.parameters import AsJson
 from microbatch.options.byte_sizes import format_bytes
 from microbatch.options.sources import resolve, variable
 
 
-def config(
-    json: Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")] = False,
-) -> None:
+def config(json: AsJson = False) -> None:
     """Show every option and where its value comes from."""
     resolved = resolve()
     values = {name: getattr(resolved.config, name) for name in resolved.sources}
@@ -35,12 +34,10 @@ def misspelt(environment: Iterable[str], fields: Iterable[str]) -> list[tuple[st
     Not an error: other programs use the prefix MICROBATCH_ for their own.
     """
     known = [variable(field) for field in fields]
-    found = []
-    for name in sorted(environment):
-        if name.startswith("MICROBATCH_") and name not in known:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
-            found += [(name, meant) for meant in close]
-    return found
+    unknown = sorted(name for name in environment if name.startswith("MICROBATCH_") and name not in known)
+    return [
+        (name, meant) for name in unknown for meant in difflib.get_close_matches(name, known, n=1, cutoff=0.9)
+    ]
 
 
 def _shown(name: str, value: Any) -> str:

@@ -8,12 +8,11 @@ a worker. So a watching thread hears of signals through the wake-up descriptor, 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
@@ -28,11 +27,10 @@ class Interrupts:
     Outside the main thread, where no handler can be set, it does nothing.
     """
 
-    def __init__(self, last_words: Callable[[], None], *, leave: Callable[[int], Any] = os._exit) -> None:
-        """`last_words` is called from the watching thread just before `leave(exit code)`."""
+    def __init__(self, last_words: Callable[[], None]) -> None:
+        """`last_words` is called from the watching thread just before it ends the process."""
         self.signal: int | None = None
         self._last_words = last_words
-        self._leave = leave
         self._shielded = False
         self._before: dict[int, Any] = {}
         self._watcher: threading.Thread | None = None
@@ -43,11 +41,9 @@ class Interrupts:
         """128 + the number of the signal, as shells report it; 130 for Ctrl-C."""
         return 128 + (self.signal or signal.SIGINT)
 
-    @contextlib.contextmanager
-    def shielded(self) -> Iterator[None]:
-        """A block of a moment that must not be torn; what arrives in it is ignored, as the work is done."""
+    def shield(self) -> None:
+        """Ignore what arrives from here on: the work is done, and what is left must not be torn."""
         self._shielded = True
-        yield
 
     def __enter__(self) -> Self:
         if threading.current_thread() is not threading.main_thread():
@@ -92,7 +88,7 @@ class Interrupts:
             first = byte[0]
         self.signal = first
         self._last_words()
-        self._leave(self.exit_code)
+        os._exit(self.exit_code)
 
 
 def _heard() -> list[int]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from microbatch.extend.records import StepReport
+from microbatch.extend.records import StepReport, unit_label
 from microbatch.files.outputs import OutputFile
-from microbatch.tuning.report import unit_label
+
+OF_REPORT = ("unit", "policy", "reason", "schedule", "workers", "backend", "seconds", "rows_per_second")
+"""What the summary has from the report under the same name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,20 +69,16 @@ class Summary:
         split = self.ubatches > 1
         sizes = f"{self.size_min:,} / {self.size_median:,.0f} / {self.size_max:,} {unit_label(self.unit)}"
         shape = " x ".join(f"{size:,}" for size in self.output_shape)
+        threads = f"{self.workers} thread{'s' * (self.workers > 1)}"
+        avoided = f"{self.padding_avoided:.0%} of the padded batch avoided"
         retries = f"{self.out_of_memory} parts ran out of memory and were repeated in smaller ones"
         return [
             ("rows", f"{self.rows:,} in {self.seconds:.2f} s, {self.rows_per_second:,.0f} rows/s"),
             ("cut", f"{self.ubatches:,} micro-batches" if split else "not cut, one call"),
             ("why", f"{self.reason} (policy {self.policy})" if self.reason else f"policy {self.policy}"),
             ("sizes", f"{sizes} (min / median / max)" if split else ""),
-            (
-                "ran",
-                f"{self.schedule} on {self.workers} thread{'s' * (self.workers > 1)}, backend {self.backend}",
-            ),
-            (
-                "padding",
-                f"{self.padding_avoided:.0%} of the padded batch avoided" if self.padding_avoided else "",
-            ),
+            ("ran", f"{self.schedule} on {threads}, backend {self.backend}"),
+            ("padding", avoided if self.padding_avoided else ""),
             ("retries", retries if self.out_of_memory else ""),
             ("memory", f"{self.peak_memory_bytes / 2**20:,.0f} MiB at peak above the start of the step"),
             ("output", f"{self.output}: {shape} {self.output_dtype}, {self.output_bytes:,} bytes"),
@@ -93,17 +91,9 @@ def summarise(report: StepReport, output: OutputFile, *, peak_memory: int) -> Su
     return Summary(
         rows=report.num_requests,
         ubatches=len(report.sizes),
-        unit=report.unit,
         size_min=min(report.sizes, default=0),
         size_median=statistics.median(report.sizes) if report.sizes else 0,
         size_max=max(report.sizes, default=0),
-        policy=report.policy,
-        reason=report.reason,
-        schedule=report.schedule,
-        workers=report.workers,
-        backend=report.backend,
-        seconds=report.seconds,
-        rows_per_second=report.rows_per_second,
         padding_avoided=report.padding_avoided / padded if padded else 0.0,
         out_of_memory=len(report.oom_sizes),
         peak_memory_bytes=peak_memory,
@@ -111,4 +101,5 @@ def summarise(report: StepReport, output: OutputFile, *, peak_memory: int) -> Su
         output_shape=output.shape or (),
         output_dtype=output.dtype,
         output_bytes=output.path.stat().st_size,
+        **{name: getattr(report, name) for name in OF_REPORT},
     )

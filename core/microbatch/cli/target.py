@@ -13,14 +13,13 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from microbatch.binding.call import Call
+from microbatch.binding.call import Call, check_runnable, parameter_names
 from microbatch.binding.rules import Layout
-from microbatch.binding.runnable import check_runnable, parameter_names
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
 from microbatch.files.inputs import Inputs, read_inputs
 from microbatch.options.fields import UBatchConfig
@@ -37,7 +36,7 @@ class Target:
     """Options of the wrapper, if it was one."""
     layout: Layout | None = None
     """Layout of the wrapper, if it was one."""
-    parameters: tuple[str, ...] = field(default=())
+    parameters: tuple[str, ...] = ()
     """Names of the positional parameters."""
 
     def call(self, inputs: Inputs) -> Call:
@@ -68,9 +67,8 @@ def load_target(text: str) -> Target:
     """
     place, _, path = text.rpartition(":")
     if not place or not path:
-        raise ArgumentValueError(
-            f"target {text!r} names no function; write file.py:function or package.module:function"
-        )
+        hint = "write file.py:function or package.module:function"
+        raise ArgumentValueError(f"target {text!r} names no function; {hint}")
     found: Any = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
     for name in path.split("."):
         found = _attribute(found, name, text)
@@ -105,12 +103,11 @@ def _attribute(owner: Any, name: str, text: str) -> Any:
     try:
         return getattr(owner, name)
     except AttributeError:
-        known = [
-            other for other in dir(owner) if not other.startswith("_") and callable(getattr(owner, other))
-        ]
+        known = [other for other in dir(owner) if other[0] != "_" and callable(getattr(owner, other))]
         where = owner.__name__ if isinstance(owner, (ModuleType, type)) else type(owner).__name__
         hint = near_match(name, known)
-        hint = hint if "did you mean" in hint else " check the name."
+        if "did you mean" not in hint:  # all names of a module would be no help
+            hint = " check the name."
         raise UnknownNameError(f"target {text}: {where} has no {name!r};{hint}") from None
 
 
@@ -137,10 +134,8 @@ def _load_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise ArgumentValueError(
-                f"target module {error.name!r} is not found; name an installed one, or a file as "
-                "path/to/file.py"
-            ) from None
+            remedy = "name an installed one, or a file as path/to/file.py"
+            raise ArgumentValueError(f"target module {error.name!r} is not found; {remedy}") from None
         raise _failed(name, error) from error
     except Exception as error:
         raise _failed(name, error) from error
@@ -154,14 +149,19 @@ def _put_first(folder: Path) -> None:
 def _failed(what: str, error: Exception) -> ArgumentValueError:
     """Says which line of the user's code failed, and how."""
     if isinstance(error, SyntaxError) and error.lineno is not None:
-        where, error_text = f"{error.filename}, line {error.lineno}: {(error.text or '').strip()}", error.msg
+        text, where = error.msg, f"{error.filename}, line {error.lineno}: {(error.text or '').strip()}"
     else:
-        error_text = str(error)
-        frames = [
-            frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename
-        ]
-        user = [
-            frame for frame in frames if not frame.filename.startswith("<") and frame.filename != __file__
-        ]
-        where = f"{user[0].filename}, line {user[0].lineno}: {user[0].line}" if user else "while importing"
-    return ArgumentValueError(f"{what} cannot be imported: {type(error).__name__}: {error_text} ({where})")
+        text, where = str(error), _users_line(error)
+    return ArgumentValueError(f"{what} cannot be imported: {type(error).__name__}: {text} ({where})")
+
+
+def _users_line(error: Exception) -> str:
+    """The first line of the traceback that belongs neither to the import system nor to this file."""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if (
+            not frame.filename.startswith("<")
+            and "importlib" not in frame.filename
+            and frame.filename != __file__
+        ):
+            return f"{frame.filename}, line {frame.lineno}: {frame.line}"
+    return "while importing"

@@ -12,30 +12,30 @@ from typing import Annotated
 import typer
 
 from microbatch.cli.config_writer import check_config, write_config
-from microbatch.cli.failures import explain, interrupted
+from microbatch.cli.failures import users_code
 from microbatch.cli.output import print_json, print_text
+from microbatch.cli.parameters import AsJson, Backend, Column, RowsFile, TargetName
 from microbatch.cli.plot import check_plot, draw
 from microbatch.cli.target import load_call
-from microbatch.errors import ArgumentValueError, InputFileError, MicrobatchError
+from microbatch.errors import InputFileError
+from microbatch.options.checks import increasing_in_text
 from microbatch.tuning.report import TuneReport
 from microbatch.tuning.tune import tune_call
 
 
 def tune(
-    target: Annotated[str, typer.Argument(help="file.py:function or package.module:function")],
-    input: Annotated[
-        Path, typer.Option(help="Rows to measure with: .npy, .npz, .txt (a row a line) or .parquet.")
-    ],
-    backend: Annotated[str | None, typer.Option(help="Device; see `microbatch backends`.")] = None,
+    target: TargetName,
+    input: RowsFile,
+    backend: Backend = None,
     memory_limit: Annotated[str | None, typer.Option(help="Most memory of a part, such as 2GiB.")] = None,
     sizes: Annotated[str | None, typer.Option(help="Sizes to measure, such as 64,256,1024.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw throughput and memory: .png or .svg.")] = None,
     write: Annotated[Path | None, typer.Option(help="Write the size to use to this microbatch.toml.")] = None,
-    column: Annotated[str | None, typer.Option(help="Column of a .parquet file.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    column: Column = None,
+    json: AsJson = False,
 ) -> None:
     """Measure TARGET at growing sizes and say which one to use."""
-    wanted = None if sizes is None else parse_sizes(sizes)
+    wanted = None if sizes is None else increasing_in_text("--sizes", sizes)
     if plot is not None:
         check_plot(plot)
     if write is not None:
@@ -43,39 +43,24 @@ def tune(
     loaded, inputs = load_call(target, input, column)
     if not inputs.rows:
         raise InputFileError(f"{input} has no rows, so nothing can be measured; name a file with some")
-    try:
+    failed = f"{target} failed at a size it should run at; nothing was written"
+    with users_code(failed, interrupted="nothing was written"):
         report = tune_call(loaded.call(inputs), backend=backend, sizes=wanted, memory_limit=memory_limit)
-    except KeyboardInterrupt:
-        raise interrupted("nothing was written") from None
-    except MicrobatchError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the function's own, of any kind
-        explain(error, f"{target} failed at a size it should run at; nothing was written")
-        raise typer.Exit(2) from None
     if plot is not None:
         draw(report, target, plot)
     if write is not None:
         write_config(write, {"policy": "tokens", "max_tokens_per_ubatch": report.chosen})
-    _show(report, json=json, written=write, drawn=plot)
-
-
-def parse_sizes(text: str) -> tuple[int, ...]:
-    """Sizes as on the command line, in increasing order; raises ArgumentValueError."""
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
-        raise ArgumentValueError(f"--sizes is {text!r}; give counts from 1 on, such as 64,256,1024")
-    return tuple(sorted({int(word) for word in words}))
-
-
-def _show(report: TuneReport, *, json: bool, written: Path | None, drawn: Path | None) -> None:
     if json:
         print_json(report)
-        return
-    print_text(str(report))
+    else:
+        print_text("\n".join(_lines(report, written=write, drawn=plot)))
+
+
+def _lines(report: TuneReport, *, written: Path | None, drawn: Path | None) -> list[str]:
+    lines = [str(report)]
     if written is not None:
-        print_text(
-            f"{written} now has policy tokens with max_tokens_per_ubatch {report.chosen:,}; "
-            "what is wrapped in that folder uses it"
-        )
+        setting = f"policy tokens with max_tokens_per_ubatch {report.chosen:,}"
+        lines.append(f"{written} now has {setting}; what is wrapped in that folder uses it")
     if drawn is not None:
-        print_text(f"drawn to {drawn}")
+        lines.append(f"drawn to {drawn}")
+    return lines

@@ -11,35 +11,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from microbatch.cutting.filling import fill, smallest_budget, sum_reach
+from microbatch.cutting.filling import check_fillable, fill, smallest_budget, sum_reach
 from microbatch.cutting.slices import PartsWanted
 from microbatch.errors import ArgumentTypeError, SliceError
-from microbatch.options.checks import position
+from microbatch.options import checks
 from microbatch.options.messages import given
-
-
-def check_ubatches(count: int, max_ubatches: int, why: str) -> None:
-    """Raise SliceError if `count` ubatches, which `why` asks for, are above the cap."""
-    if count > max_ubatches:
-        raise SliceError(
-            f"{why} makes {count} ubatches, above the cap of {max_ubatches}; "
-            "make them larger, or raise max_ubatches"
-        )
-
-
-def check_fillable(count: int, num_items: int, item: str) -> None:
-    """Raise SliceError if `count` ubatches cannot each have one of `num_items` items."""
-    if count > num_items:
-        items = f"{num_items} {item}{'s' * (num_items != 1)}"
-        raise SliceError(
-            f"ubatch {num_items} would be empty: {items} cannot fill {count} ubatches; "
-            f"use at most {num_items}"
-        )
 
 
 def even(num_tokens: int, count: int) -> list[int]:
@@ -60,7 +42,7 @@ def explicit(boundaries: Sequence[Any] | None, num_tokens: int, allow_empty: boo
         raise ArgumentTypeError("the splitter is explicit but boundaries is None; give the places to cut at")
     if isinstance(boundaries, (str, bytes)) or not isinstance(boundaries, (Sequence, np.ndarray)):
         raise ArgumentTypeError(f"boundaries is {given(boundaries)}; give a list of whole numbers")
-    bounds = [position(f"boundaries[{index}]", value) for index, value in enumerate(boundaries)]
+    bounds = [checks.position(f"boundaries[{index}]", value) for index, value in enumerate(boundaries)]
     for index, bound in enumerate(bounds):
         if bound > num_tokens:
             raise SliceError(
@@ -71,13 +53,12 @@ def explicit(boundaries: Sequence[Any] | None, num_tokens: int, allow_empty: boo
                 f"boundaries[{index}] is {bound}, after {bounds[index - 1]}; "
                 "boundaries follow the order of tokens"
             )
-    bounds = [*([] if bounds[:1] == [0] else [0]), *bounds]
-    if bounds[-1] != num_tokens:
-        bounds.append(num_tokens)
-    for index in range(len(bounds) - 1):
-        if bounds[index] == bounds[index + 1] and not allow_empty:
+    bounds = bounds if bounds[:1] == [0] else [0, *bounds]
+    bounds += [] if bounds[-1] == num_tokens else [num_tokens]
+    for index, (start, stop) in enumerate(pairwise(bounds)):
+        if start == stop and not allow_empty:
             raise SliceError(
-                f"ubatch {index} would be empty: the boundary {bounds[index]} is there twice; "
+                f"ubatch {index} would be empty: the boundary {start} is there twice; "
                 "leave one out, or pass allow_empty=True"
             )
     return bounds
@@ -89,13 +70,20 @@ def floor(num_tokens: int, count: int, num_tokens_padded: int) -> list[int]:
     Raises SliceError where the last part would be padding only, where vLLM makes slices that run backwards.
     """
     size = num_tokens_padded // count
-    if size * (count - 1) >= num_tokens:
+    if is_last_ubatch_empty(num_tokens, num_tokens_padded, count):
         raise SliceError(
             f"ubatch {count - 1} of {count} would be empty: {num_tokens} tokens padded to "
             f"{num_tokens_padded} end before its start at {size * (count - 1)}; use fewer ubatches "
             "(is_last_ubatch_empty tells)"
         )
     return [*(size * index for index in range(count)), num_tokens]
+
+
+def is_last_ubatch_empty(num_tokens: int, num_tokens_padded: int, num_ubatches: int) -> bool:
+    """Whether the floor rule would leave the last ubatch padding only (vLLM's condition)."""
+    parts = checks.count("num_ubatches", num_ubatches)
+    padded = checks.position("num_tokens_padded", num_tokens_padded)
+    return padded // parts * (parts - 1) >= checks.position("num_tokens", num_tokens)
 
 
 def floor_count(num_tokens: int, limit: int) -> int:
@@ -132,7 +120,7 @@ def request_aligned(offsets: NDArray[np.int64], wanted: PartsWanted, balance: fl
     tokens = int(edges[-1])
     if wanted.limit is not None:
         return _aligned_by_limit(edges, wanted.limit)
-    count = wanted.parts
+    count = wanted.count
     if count < len(edges):
         bounds = _nearest(edges, tokens, count)
         # two equal shares hold 2 * tokens / count; all is multiplied by count, to compare whole numbers

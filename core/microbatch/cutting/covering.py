@@ -37,7 +37,7 @@ def requests_of(bounds: Sequence[int], offsets: NDArray[np.int64]) -> list[tuple
 
 
 def equal_requests(bounds: Sequence[int], num_requests: int) -> list[tuple[int, int]]:
-    """As `requests_of` for equally long requests, without the array of their offsets.
+    """As `requests_of` for equally long requests, without the array of their offsets: there may be 10**12.
 
     Request i starts at i * tokens // requests. So a range holds the requests from the last i that starts at
     or before `start`, (start + 1) * requests - 1 over tokens rounded down, to the first that starts at or
@@ -110,15 +110,17 @@ def check_requests(
     wrong = np.zeros(len(slices), bool)
     wrong[0] = starts[0] != 0
     wrong[-1] |= stops[-1] != num_requests
-    wrong[1:] |= (shared < 0) | (
-        shared > 1
-    )  # below 0: requests in no slice; a cut falls into one request at most
+    # below 0: requests in no slice; a cut falls into one request at most
+    wrong[1:] |= (shared < 0) | (shared > 1)
     if offsets is not None and not wrong.any():
         wrong[1:] = _wrong_at_cuts(bounds[1:-1], starts[1:], shared, offsets)
     if wrong.any():
         index = int(wrong.argmax())
         part = slices[index]
-        expected = "" if offsets is None else _expected(bounds.tolist(), offsets, index)
+        expected = ""
+        if offsets is not None:
+            start, stop = requests_of(bounds.tolist(), offsets)[index]
+            expected = f", which are {start}:{stop}"
         raise SliceError(
             f"slice {index} ({part}) does not follow the requests of its tokens{expected}; neighbours share "
             f"only a request that the cut falls into, and all {num_requests} must be in a slice"
@@ -135,10 +137,8 @@ def _wrong_at_cuts(
     """
     begins = offsets.take(first, mode="clip")  # a `first` beyond the last request was found wrong before
     ends = offsets.take(first + 1, mode="clip")
-    straddles = (shared == 1) & (ends > cuts)
-    follows = (shared == 0) & (begins <= cuts)
-    wrong: NDArray[np.bool_] = np.where(begins < cuts, ~straddles, ~follows)
-    return wrong
+    fits = np.where(begins < cuts, (shared == 1) & (ends > cuts), (shared == 0) & (begins == cuts))
+    return np.asarray(~fits)
 
 
 def check_rows(slices: Sequence[UBatchSlice]) -> None:
@@ -149,8 +149,3 @@ def check_rows(slices: Sequence[UBatchSlice]) -> None:
                 f"slice {index} ({part}) has other requests than tokens, but each row is its own request; "
                 "make them equal"
             )
-
-
-def _expected(bounds: list[int], offsets: NDArray[np.int64], index: int) -> str:
-    start, stop = requests_of(bounds, offsets)[index]
-    return f", which are {start}:{stop}"

@@ -12,26 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
-import numpy as np
-from numpy.typing import NDArray
-
-from microbatch.cutting.boundaries import (
-    check_fillable,
-    check_ubatches,
-    even,
-    even_count,
-    explicit,
-    floor,
-    floor_count,
-    request_aligned,
-)
-from microbatch.cutting.covering import (
-    check_requests,
-    check_rows,
-    check_tokens,
-    equal_requests,
-    requests_of,
-)
+from microbatch.cutting.boundaries import even, even_count, explicit, floor, floor_count, request_aligned
+from microbatch.cutting.covering import check_requests, check_rows, check_tokens, equal_requests, requests_of
+from microbatch.cutting.filling import check_fillable, check_ubatches
 from microbatch.cutting.packing import pack_padded, pack_tokens, trims_of
 from microbatch.cutting.shape_checks import check_shape
 from microbatch.cutting.slices import BatchShape, Cut, PartsWanted, UBatchSlice, row_slices, token_slices
@@ -75,23 +58,27 @@ def cut(
     offsets, lengths = check_shape(shape)
     cap = checks.count("max_ubatches", max_ubatches)
     wanted = _wanted(splitter, num_ubatches, limit, boundaries, cap)
+    apart = offsets is not None or shape.num_tokens != shape.num_requests
     if wanted is None:
         bounds = explicit(boundaries, shape.num_tokens, allow_empty)
-        check_ubatches(len(bounds) - 1, cap, "boundaries")
     elif not shape.num_tokens:
         return Cut(slices=(), trims=None if lengths is None else ())
     elif splitter == "packed" and lengths is not None:
         return pack_padded(lengths, wanted)
     elif splitter == "packed" and offsets is not None:
         return pack_tokens(offsets, wanted)
-    elif splitter in ("packed", "request-aligned") and (
-        offsets is not None or shape.num_tokens != shape.num_requests
-    ):
-        share = 0.0 if splitter == "packed" else _balance(balance)
-        bounds = _request_bounds(shape, offsets, wanted, share)
+    elif apart and splitter in ("packed", "request-aligned"):
+        starts = shape.starts if offsets is None else offsets
+        bounds = request_aligned(starts, wanted, 0.0 if splitter == "packed" else _balance(balance))
     else:
         bounds = _token_bounds(splitter, shape, wanted, num_tokens_padded)
-    return _cut_at(shape, bounds, offsets, lengths)
+    check_ubatches(len(bounds) - 1, cap, "boundaries" if wanted is None else f"limit {limit}")
+    if apart:
+        requests = shape.num_requests
+        held = equal_requests(bounds, requests) if offsets is None else requests_of(bounds, offsets)
+        return Cut(slices=token_slices(bounds, held))
+    trims, avoided = (None, 0) if lengths is None else trims_of(lengths, bounds)
+    return Cut(slices=row_slices(bounds), trims=trims, padding_avoided=avoided)
 
 
 def validate_slices(
@@ -142,22 +129,11 @@ def _wanted(
     return PartsWanted(count=count, max_ubatches=cap)
 
 
-def _request_bounds(
-    shape: BatchShape, offsets: NDArray[np.int64] | None, wanted: PartsWanted, balance: float
-) -> list[int]:
-    """Boundaries between requests; without `offsets` they are taken as equally long."""
-    starts = _equal_offsets(shape.num_tokens, shape.num_requests) if offsets is None else offsets
-    bounds = request_aligned(starts, wanted, balance)
-    check_ubatches(len(bounds) - 1, wanted.max_ubatches, f"limit {wanted.limit}")
-    return bounds
-
-
 def _token_bounds(
     splitter: str, shape: BatchShape, wanted: PartsWanted, num_tokens_padded: int | None
 ) -> list[int]:
     """Boundaries at any token: vLLM's rule for `floor`, else even."""
-    tokens = shape.num_tokens
-    padded = tokens
+    padded = tokens = shape.num_tokens
     if num_tokens_padded is not None:
         padded = checks.position("num_tokens_padded", num_tokens_padded)
     if padded < tokens:
@@ -165,33 +141,13 @@ def _token_bounds(
             f"num_tokens_padded is {padded}, below the {tokens} tokens there are; padding only adds"
         )
     if wanted.limit is None:
-        count = wanted.parts
+        count = wanted.count
     else:
         limit = wanted.limit
         count = floor_count(padded, limit) if splitter == "floor" else even_count(tokens, limit)
         check_ubatches(count, wanted.max_ubatches, f"limit {limit}")
     check_fillable(count, tokens, "row" if tokens == shape.num_requests else "token")
     return floor(tokens, count, padded) if splitter == "floor" else even(tokens, count)
-
-
-def _cut_at(
-    shape: BatchShape,
-    bounds: list[int],
-    offsets: NDArray[np.int64] | None,
-    lengths: NDArray[np.int64] | None,
-) -> Cut:
-    if offsets is not None:
-        return Cut(slices=token_slices(bounds, requests_of(bounds, offsets)))
-    if shape.num_tokens != shape.num_requests:
-        return Cut(slices=token_slices(bounds, equal_requests(bounds, shape.num_requests)))
-    if lengths is None:
-        return Cut(slices=row_slices(bounds))
-    trims, avoided = trims_of(lengths, bounds)
-    return Cut(slices=row_slices(bounds), trims=trims, padding_avoided=avoided)
-
-
-def _equal_offsets(num_tokens: int, num_requests: int) -> NDArray[np.int64]:
-    return np.arange(num_requests + 1, dtype=np.int64) * num_tokens // num_requests
 
 
 def _balance(value: Any) -> float:

@@ -11,6 +11,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
+from microbatch.cutting.slices import PartsWanted
+from microbatch.errors import SliceError
+
 Reach = Callable[[int, int], int]
 """reach(start, budget) -> end of the longest range from `start` within the budget.
 
@@ -19,39 +22,43 @@ It is above `start`, and it may be beyond the last item."""
 
 def sum_reach(edges: Sequence[int]) -> Reach:
     """The cost of a range is the sum of its items; `edges` are their cumulative sums, from 0."""
-
-    def reach(start: int, budget: int) -> int:
-        # the last edge that is not beyond the budget; at least one item, also where it alone is above it
-        return max(start + 1, bisect_right(edges, edges[start] + budget, start) - 1)
-
-    return reach
+    # the last edge that is not beyond the budget; at least one item, also where it alone is above it
+    return lambda start, budget: max(start + 1, bisect_right(edges, edges[start] + budget, start) - 1)
 
 
 def padded_reach(lengths: Sequence[int]) -> Reach:
     """The cost of a range is its longest item times their number; `lengths` fall and are at least 1."""
+    # lengths fall, so the first row of a range is its longest
+    return lambda start, budget: start + (budget // lengths[start] or 1)
 
-    def reach(start: int, budget: int) -> int:
-        # lengths fall, so the first row of a range is its longest
-        return start + (budget // lengths[start] or 1)
 
-    return reach
+def check_ubatches(count: int, max_ubatches: int, why: str) -> None:
+    """Raise SliceError if `count` ubatches, which `why` asks for, are above the cap."""
+    if count > max_ubatches:
+        raise SliceError(
+            f"{why} makes {count} ubatches, above the cap of {max_ubatches}; "
+            "make them larger, or raise max_ubatches"
+        )
+
+
+def check_fillable(count: int, num_items: int, item: str) -> None:
+    """Raise SliceError if `count` ubatches cannot each have one of `num_items` items."""
+    if count > num_items:
+        items = f"{num_items} {item}{'s' * (num_items != 1)}"
+        raise SliceError(
+            f"ubatch {num_items} would be empty: {items} cannot fill {count} ubatches; "
+            f"use at most {num_items}"
+        )
 
 
 def fill(reach: Reach, num_items: int, budget: int, most: int | None = None) -> list[int]:
     """Ends of the fewest ranges within `budget`; one end more than `most` when these are not enough."""
     ends: list[int] = []
     start = 0
-    while start < num_items:
+    while start < num_items and len(ends) != most:
         start = reach(start, budget)
         ends.append(start)
-        if len(ends) == most:
-            break
-    if not ends:
-        return ends
-    if start < num_items:
-        return [*ends, num_items]
-    ends[-1] = num_items
-    return ends
+    return [*(ends if start < num_items else ends[:-1]), num_items]
 
 
 def smallest_budget(reach: Reach, num_items: int, count: int, low: int, high: int) -> int:
@@ -65,11 +72,18 @@ def smallest_budget(reach: Reach, num_items: int, count: int, low: int, high: in
     return low
 
 
-def balanced(reach: Reach, num_items: int, count: int, low: int, high: int) -> list[int]:
-    """Ends of exactly `count` ranges, the costliest as cheap as can be; needs `count` <= `num_items`.
+def filled(reach: Reach, num_items: int, wanted: PartsWanted, budgets: tuple[int, int]) -> list[int]:
+    """Ends of the parts that are wanted; `budgets` are the costs of the costliest item and of all in one."""
+    if wanted.limit is not None:
+        ends = fill(reach, num_items, wanted.limit)
+        check_ubatches(len(ends), wanted.max_ubatches, f"limit {wanted.limit}")
+        return ends
+    check_fillable(wanted.count, num_items, "request")
+    return _balanced(reach, num_items, wanted.count, *budgets)
 
-    `low` is the cost of the costliest item, `high` that of all in one range.
-    """
+
+def _balanced(reach: Reach, num_items: int, count: int, low: int, high: int) -> list[int]:
+    """Ends of exactly `count` ranges, the costliest as cheap as can be; needs `count` <= `num_items`."""
     budget = smallest_budget(reach, num_items, count, low, high)
     ends: list[int] = []
     start = 0

@@ -12,8 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from microbatch.cutting.boundaries import check_fillable, check_ubatches
-from microbatch.cutting.filling import Reach, balanced, fill, padded_reach, sum_reach
+from microbatch.cutting.filling import filled, padded_reach, sum_reach
 from microbatch.cutting.slices import Cut, PartsWanted, row_slices, token_slices
 
 
@@ -22,7 +21,7 @@ def pack_padded(lengths: NDArray[np.int64], wanted: PartsWanted) -> Cut:
     order = np.argsort(-lengths, kind="stable")
     falling = lengths[order]
     costs = np.maximum(falling, 1).tolist()
-    ends = _ends(padded_reach(costs), len(costs), wanted, (costs[0], costs[0] * len(costs)))
+    ends = filled(padded_reach(costs), len(costs), wanted, (costs[0], costs[0] * len(costs)))
     bounds = [0, *ends]
     trims, avoided = trims_of(falling, bounds)
     return Cut(
@@ -35,8 +34,8 @@ def pack_tokens(offsets: NDArray[np.int64], wanted: PartsWanted) -> Cut:
     lengths = np.diff(offsets)
     order = np.argsort(-lengths, kind="stable")
     edges = np.concatenate(([0], np.cumsum(lengths[order]))).tolist()
-    filled = int(np.count_nonzero(lengths))
-    ends = _ends(sum_reach(edges), filled, wanted, (edges[1], edges[-1]))
+    with_tokens = int(np.count_nonzero(lengths))
+    ends = filled(sum_reach(edges), with_tokens, wanted, (edges[1], edges[-1]))
     ends[-1] = len(lengths)
     starts = [0, *ends[:-1]]
     slices = token_slices([0, *(edges[end] for end in ends)], zip(starts, ends, strict=True))
@@ -44,8 +43,7 @@ def pack_tokens(offsets: NDArray[np.int64], wanted: PartsWanted) -> Cut:
 
 
 def trims_of(lengths: NDArray[np.int64], bounds: list[int]) -> tuple[tuple[int, ...], int]:
-    """Longest row of each part, at least 1; and the padded units that this saves against the longest of
-    all."""
+    """Longest row of each part, at least 1; and the padded units saved against the longest of all."""
     edges = np.asarray(bounds)
     sizes = np.diff(edges)
     trims = np.ones(len(sizes), np.int64)
@@ -54,16 +52,6 @@ def trims_of(lengths: NDArray[np.int64], bounds: list[int]) -> tuple[tuple[int, 
     np.maximum(trims, 1, out=trims)
     avoided = len(lengths) * int(trims.max(initial=1)) - int((trims * sizes).sum())
     return tuple(trims.tolist()), avoided
-
-
-def _ends(reach: Reach, num_items: int, wanted: PartsWanted, budgets: tuple[int, int]) -> list[int]:
-    """Ends of the parts; `budgets` are the costs of the costliest item and of all in one part."""
-    if wanted.limit is not None:
-        ends = fill(reach, num_items, wanted.limit)
-        check_ubatches(len(ends), wanted.max_ubatches, f"limit {wanted.limit}")
-        return ends
-    check_fillable(wanted.parts, num_items, "request")
-    return balanced(reach, num_items, wanted.parts, *budgets)
 
 
 def _unless_sorted(order: NDArray[np.int64]) -> NDArray[np.int64] | None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microbatch.cutting.slices import BatchShape
-from microbatch.errors import ArgumentTypeError, SliceError
+from microbatch.errors import ArgumentTypeError, MicrobatchError, SliceError
 from microbatch.options.checks import position
 
 
@@ -40,6 +40,26 @@ def check_shape(shape: BatchShape) -> tuple[NDArray[np.int64] | None, NDArray[np
     return None, None if shape.lengths is None else _lengths(shape.lengths, tokens, requests)
 
 
+def check_starts(name: str, starts: NDArray[np.int64], error: type[MicrobatchError]) -> None:
+    """Raise `error` unless `starts`, called `name` in messages, begin at 0 and never decrease."""
+    if starts[0] != 0:
+        raise error(f"{name}[0] is {starts[0]}; it must be 0, subtract the first entry")
+    falls = starts[1:] < starts[:-1]
+    if falls.any():
+        index = int(falls.argmax()) + 1
+        raise error(
+            f"{name} decreases at index {index} ({starts[index - 1]} to {starts[index]}); "
+            "give cumulative token counts"
+        )
+
+
+def check_lengths(name: str, lengths: NDArray[np.int64], error: type[MicrobatchError]) -> None:
+    """Raise `error` for a length below 0."""
+    if len(lengths) and lengths.min() < 0:
+        index = int(lengths.argmin())
+        raise error(f"{name}[{index}] is {lengths[index]}; a length is 0 or more")
+
+
 def _offsets(value: Any, tokens: int, requests: int) -> NDArray[np.int64]:
     array = _whole_numbers("query_start_loc", value)
     if array.dtype.itemsize < 8 and tokens > np.iinfo(array.dtype).max:
@@ -51,15 +71,7 @@ def _offsets(value: Any, tokens: int, requests: int) -> NDArray[np.int64]:
         raise SliceError(
             f"query_start_loc has {len(offsets)} entries for {requests} requests; give one more than requests"
         )
-    if offsets[0] != 0:
-        raise SliceError(f"query_start_loc[0] is {offsets[0]}; it must be 0, subtract the first entry")
-    falls = offsets[1:] < offsets[:-1]
-    if falls.any():
-        index = int(falls.argmax()) + 1
-        raise SliceError(
-            f"query_start_loc decreases at index {index} ({offsets[index - 1]} -> {offsets[index]}); "
-            "give cumulative token counts"
-        )
+    check_starts("query_start_loc", offsets, SliceError)
     if offsets[-1] != tokens:
         raise SliceError(
             f"query_start_loc[-1] is {offsets[-1]} but there are {tokens} tokens; "
@@ -74,9 +86,7 @@ def _lengths(value: Any, tokens: int, requests: int) -> NDArray[np.int64]:
         raise SliceError(
             f"lengths has {len(lengths)} entries for {requests} requests and {tokens} rows; give one per row"
         )
-    if len(lengths) and lengths.min() < 0:
-        index = int(lengths.argmin())
-        raise SliceError(f"lengths[{index}] is {lengths[index]}; a length is 0 or more")
+    check_lengths("lengths", lengths, SliceError)
     return lengths
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, starmap
 from typing import Any, Self
 
 import numpy as np
@@ -48,14 +48,12 @@ class UBatchSlice:
     @property
     def num_tokens(self) -> int:
         """Number of tokens."""
-        tokens = self.token_slice
-        return int(tokens.stop - tokens.start)
+        return int(self.token_slice.stop - self.token_slice.start)
 
     @property
     def num_reqs(self) -> int:
         """Number of requests."""
-        requests = self.req_slice
-        return int(requests.stop - requests.start)
+        return int(self.req_slice.stop - self.req_slice.start)
 
     @property
     def is_empty(self) -> bool:
@@ -84,23 +82,25 @@ class BatchShape:
     lengths: NDArray[np.int64] | None = None
     """True length of each row of a padded 2-D batch (rows are requests); None for any other batch."""
 
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """`query_start_loc`, or that of equally long requests where there is none."""
+        if self.query_start_loc is not None:
+            return self.query_start_loc
+        counts = np.arange(self.num_requests + 1, dtype=np.int64) * self.num_tokens
+        return counts // max(1, self.num_requests)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartsWanted:
     """How many parts, or how large; exactly one of `count` and `limit` is given."""
 
-    count: int | None = None
-    """Number of parts."""
+    count: int = 0
+    """Number of parts; 0 where a limit is given."""
     limit: int | None = None
     """Most units in a part."""
     max_ubatches: int
     """Most parts, whatever was asked for."""
-
-    @property
-    def parts(self) -> int:
-        """The count, where no limit is given."""
-        assert self.count is not None
-        return self.count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,25 +127,40 @@ _set_requests = UBatchSlice.__dict__["req_slice"].__set__
 
 def row_slices(bounds: Sequence[int]) -> tuple[UBatchSlice, ...]:
     """Slices between neighbouring `bounds` where each row is a request; the bounds are trusted."""
-    parts = []
-    for start, stop in pairwise(bounds):
-        part = _new(UBatchSlice)
-        rows = slice(start, stop)
-        _set_tokens(part, rows)
-        _set_requests(part, rows)
-        parts.append(part)
-    return tuple(parts)
+    rows = list(starmap(slice, pairwise(bounds)))
+    return tuple(map(_trusted, rows, rows))
 
 
 def token_slices(bounds: Sequence[int], requests: Iterable[tuple[int, int]]) -> tuple[UBatchSlice, ...]:
     """Slices between neighbouring token `bounds` with these request ranges; all numbers are trusted."""
-    parts = []
-    for (start, stop), (first, last) in zip(pairwise(bounds), requests, strict=True):
-        part = _new(UBatchSlice)
-        _set_tokens(part, slice(start, stop))
-        _set_requests(part, slice(first, last))
-        parts.append(part)
-    return tuple(parts)
+    return tuple(map(_trusted, starmap(slice, pairwise(bounds)), starmap(slice, requests)))
+
+
+def _trusted(tokens: slice, requests: slice) -> UBatchSlice:
+    part = _new(UBatchSlice)
+    _set_tokens(part, tokens)
+    _set_requests(part, requests)
+    return part
+
+
+def padded_twin(
+    slices: Sequence[UBatchSlice], num_tokens_padded: int, num_reqs_padded: int
+) -> tuple[UBatchSlice, ...]:
+    """`slices` of a step that is padded to a captured size: the last one stretched to the padded counts.
+
+    Raises SliceError where these are lower than the counts of the slices, and where there are no slices.
+    """
+    if not slices:
+        raise SliceError("there are no slices to stretch; cut the batch first")
+    tokens, requests = slices[-1].token_slice, slices[-1].req_slice
+    for name, padded, real in (
+        ("num_tokens_padded", num_tokens_padded, tokens.stop),
+        ("num_reqs_padded", num_reqs_padded, requests.stop),
+    ):
+        if position(name, padded) < real:
+            raise SliceError(f"{name} is {padded}, below the {real} that the slices hold; padding only adds")
+    last = UBatchSlice.from_range(tokens.start, num_tokens_padded, requests.start, num_reqs_padded)
+    return *slices[:-1], last
 
 
 def _normal(name: str, value: Any) -> slice:

@@ -1,7 +1,7 @@
 """What a backend or policy may be able to do besides what it must: one small protocol for each ability.
 
-Invariant: a backend without an ability runs every step, only without what the ability gives. Which abilities a
-backend has is asked once, when its device is first used (`step/device.py`).
+Invariant: a backend without an ability runs every step, only without what the ability gives. Which abilities
+a backend has is asked once (`device.py`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ class Graph(Protocol):
 
     def replay(self) -> None:
         """Launch the captured work on the current stream."""
-        ...
 
     def bytes_held(self) -> int:
         """Device bytes this graph keeps alive beyond the shared pool."""
@@ -48,13 +47,14 @@ class SupportsGraphs(Protocol):
     """Backends that can capture and replay."""
 
     def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[Graph, Any]:
-        """Call `work` twice: first to run, so that handles, plans and workspaces exist, then to capture what it
-        launches. Returns the graph and what `work` returned the second time (static outputs, filled by a replay).
+        """Call `work` twice: first to run, so that handles, plans and workspaces exist, then to capture what
+        it launches. Returns the graph and what `work` returned the second time (static outputs, filled by a
+        replay).
 
-        Both calls are ordered after the current stream, later work of that after the first. What `stream(purpose)`
-        answers inside `work` belongs to this capture alone, so eager work of other threads never gets into it.
-        Raises what `work` raised, and for what cannot be captured an error that `capture_refused` knows; then all
-        streams have left the capture.
+        Both calls are ordered after the current stream, later work of that after the first. What
+        `stream(purpose)` answers inside `work` belongs to this capture alone, so eager work of other threads
+        never gets into it. Raises what `work` raised, and for what cannot be captured an error that
+        `capture_refused` knows; then all streams have left the capture.
         """
         ...
 
@@ -81,7 +81,7 @@ class SupportsThreadedCapture(Protocol):
     """Backends that say which threads a capture is of."""
 
     captures_threads: bool
-    """Whether a capture holds what other threads launch on its streams, so that ubatches on threads can be captured."""
+    """Whether a capture holds what other threads launch on its streams, as ubatches on threads do."""
 
 
 @runtime_checkable
@@ -98,7 +98,7 @@ class PeakMark(Protocol):
 
 @runtime_checkable
 class SupportsPeak(Protocol):
-    """Backends of a memory that cannot be tried: who takes too much is killed, so the first parts are measured."""
+    """Backends whose memory cannot be tried (who takes too much is killed), so first parts are measured."""
 
     def peak_mark(self) -> PeakMark | None:
         """Start a stretch of work; None where it cannot be measured here."""
@@ -110,7 +110,7 @@ class SupportsLanes(Protocol):
     """Backends whose freed memory goes to later work of the stream it was allocated on, waited for or not."""
 
     def lanes(self, count: int) -> AbstractContextManager[Sequence[tuple[Stream, Stream]]]:
-        """`count` pairs of a compute and a communication stream on the current device, nobody else's until exit.
+        """`count` pairs of a compute and a communication stream of the current device, lent to nobody else.
 
         Pairs may be lent again afterwards; whoever has them joins both streams at the end. `LanePool` of
         `microbatch.extend.lanes` does this for a function that makes streams.
@@ -120,11 +120,11 @@ class SupportsLanes(Protocol):
 
 @runtime_checkable
 class SupportsProbe(Protocol):
-    """Backends whose memory may be tried: a part that does not fit raises, and leaves the device as it was."""
+    """Backends whose memory may be tried: a part that does not fit raises, and the device is as before."""
 
     def may_probe(self) -> bool:
-        """Whether that holds for the calling thread's device: not where its memory is the host's, nor where running out
-        may lose the device (XPU) or make the host swap (MPS). Asked once a step, so cheap."""
+        """Whether that holds for the calling thread's device: not where its memory is the host's, nor where
+        running out may lose the device (XPU) or make the host swap (MPS). Asked once a step, so cheap."""
         ...
 
 
@@ -147,11 +147,9 @@ class SupportsTransfer(Protocol):
 
     def to_device(self, destination: Array, source: Array) -> None:
         """Copy host to device on the current stream; asynchronous when `source` is staging memory."""
-        ...
 
     def to_host(self, destination: Array, source: Array) -> None:
         """Copy device to host on the current stream; asynchronous when `destination` is staging memory."""
-        ...
 
     def empty_device(self, shape: Sequence[int], like: Array) -> Array:
         """An uninitialised device array for a host array `like`."""
@@ -195,4 +193,3 @@ class SupportsState(Protocol):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take such statistics back, with uncertainty widened; raise ValueError if they are not ours."""
-        ...

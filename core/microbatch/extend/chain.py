@@ -25,12 +25,10 @@ __all__ = ["Chain", "Checked", "checked"]
 class Checked:
     """A policy whose answers are checked; an answer that may not be is a PolicyError naming the policy."""
 
-    __slots__ = ("_distribution", "_last", "_last_tokens", "name", "policy")
-
     def __init__(self, policy: SizingPolicy, name: str, distribution: str = "") -> None:
         self.policy = policy
         self.name = name
-        self._distribution = distribution
+        self._who = f"sizing policy {name!r}" + (f" of {distribution}" if distribution else "")
         self._last: Proposal | None = None
         self._last_tokens = -1
 
@@ -41,7 +39,7 @@ class Checked:
         except PolicyError:
             raise
         except Exception as error:
-            raise PolicyError(f"{self._who} raised {_text(error)} in propose; {_REPORT}") from error
+            raise self._fault(f"raised {_text(error)} in propose") from error
         if proposal is self._last and request.num_tokens == self._last_tokens:
             return proposal  # policies keep their settled answer: 0.1 us instead of 1
         proposal = self._valid(proposal, request)
@@ -55,7 +53,7 @@ class Checked:
         except PolicyError:
             raise
         except Exception as error:
-            raise PolicyError(f"{self._who} raised {_text(error)} in observe; {_REPORT}") from error
+            raise self._fault(f"raised {_text(error)} in observe") from error
 
     def state(self) -> Mapping[str, Any]:
         """What the policy learned; empty for one that keeps nothing."""
@@ -68,35 +66,29 @@ class Checked:
         elif state:
             raise ValueError(f"{self._who} keeps no state, so this is of another policy")
 
-    @property
-    def _who(self) -> str:
-        of = f" of {self._distribution}" if self._distribution else ""
-        return f"sizing policy {self.name!r}{of}"
+    def _fault(self, what: str) -> PolicyError:
+        return PolicyError(f"{self._who} {what}; tell its author, or name another with policy=")
 
     def _valid(self, proposal: object, request: SizingRequest) -> Proposal:
         if not isinstance(proposal, Proposal):
-            raise PolicyError(f"{self._who} answered {shown(proposal)} where a Proposal is due; {_REPORT}")
+            raise self._fault(f"answered {shown(proposal)} where a Proposal is due")
         if type(proposal.split) is not bool or type(proposal.hard) is not bool:
             found = f"split={shown(proposal.split)}, hard={shown(proposal.hard)}"
-            raise PolicyError(f"{self._who} answered {found} where bools are due; {_REPORT}")
+            raise self._fault(f"answered {found} where bools are due")
         if not isinstance(proposal.reason, str):
-            raise PolicyError(f"{self._who} answered reason={shown(proposal.reason)}, not a str; {_REPORT}")
+            raise self._fault(f"answered reason={shown(proposal.reason)}, not a str")
         limit = self._count("limit", proposal.limit, max(1, request.num_tokens))
-        workers = self._count("workers", proposal.workers, None)
+        workers = self._count("workers", proposal.workers)
         if limit is proposal.limit and workers is proposal.workers:
             return proposal
         return dataclasses.replace(proposal, limit=limit, workers=workers)
 
-    def _count(self, field: str, value: object, most: int | None) -> int | None:
-        if value is None:
-            return None
-        number = as_whole(value)
-        if number is None or number < 1 or (most is not None and number > most):
-            due = f"an int from 1 to {most}" if most is not None else "an int of at least 1"
-            raise PolicyError(
-                f"{self._who} answered {field}={shown(value)} where None or {due} is due; {_REPORT}"
-            )
-        return number
+    def _count(self, field: str, value: object, most: int | None = None) -> int | None:
+        number = None if value is None else as_whole(value)
+        if value is None or (number is not None and 1 <= number <= (most or number)):
+            return number
+        due = f"an int from 1 to {most}" if most else "an int of at least 1"
+        raise self._fault(f"answered {field}={shown(value)} where None or {due} is due")
 
 
 class Chain:
@@ -106,8 +98,6 @@ class Chain:
     "Do not split" of one holds unless another's bound is `hard` and below the batch. A member sees the lowest
     limit so far as `request.limit`. Members are `(name, policy)` or policies that `checked` made.
     """
-
-    __slots__ = ("members",)
 
     def __init__(self, members: Sequence[tuple[str, SizingPolicy] | Checked]) -> None:
         if not members:
@@ -141,15 +131,14 @@ class Chain:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Give it back; raises ValueError, members as before, if it is of another chain."""
-        names = [f"{i}:{m.name}" for i, m in enumerate(self.members)]
-        if not isinstance(state, Mapping) or sorted(state) != sorted(names):
+        before = self.state()
+        if not isinstance(state, Mapping) or state.keys() != before.keys():
             raise ValueError(f"this is not the state of the chain {self.name!r}")
-        before = [member.state() for member in self.members]
         try:
-            for name, member in zip(names, self.members, strict=True):
+            for name, member in zip(before, self.members, strict=True):
                 member.restore(state[name])
         except ValueError:
-            for member, old in zip(self.members, before, strict=True):
+            for old, member in zip(before.values(), self.members, strict=True):
                 member.restore(old)
             raise
 
@@ -162,25 +151,16 @@ def checked(policy: SizingPolicy, name: str, distribution: str = "") -> Checked:
 def combine(answers: Sequence[Proposal], num_tokens: int) -> Proposal:
     """One answer out of several: the lowest limit, the fewest workers, the reasons joined."""
     whole = any(not answer.split for answer in answers)
-    limit: int | None = None
-    workers: int | None = None
-    hard = False
-    for answer in answers:
-        bound = answer.limit
-        if bound is not None and (answer.hard or not whole) and (limit is None or bound <= limit):
-            hard = answer.hard or (hard and bound == limit)
-            limit = bound
-        if answer.workers is not None and (workers is None or answer.workers < workers):
-            workers = answer.workers
+    # a hard bound goes before one of the same size that is not
+    bounds = [(a.limit, not a.hard) for a in answers if a.limit is not None and (a.hard or not whole)]
+    limit, soft = min(bounds, default=(None, True))
     if whole and (limit is None or limit >= num_tokens):
-        limit, hard = None, False
+        limit, soft = None, True
     else:
         whole = False
+    workers = min((answer.workers for answer in answers if answer.workers is not None), default=None)
     reason = "; ".join(dict.fromkeys(answer.reason for answer in answers if answer.reason))
-    return Proposal(limit=limit, split=not whole, reason=reason, workers=workers, hard=hard)
-
-
-_REPORT = "tell its author, or name another with policy="
+    return Proposal(limit=limit, split=not whole, reason=reason, workers=workers, hard=not soft)
 
 
 def _text(error: BaseException) -> str:

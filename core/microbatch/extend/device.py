@@ -1,7 +1,7 @@
 """A backend together with its optional abilities, each asked for once.
 
-Invariant: whether a backend has an ability does not change while a wrapper lives. Asking costs 13 us an ability with
-`isinstance` and a protocol, so a step reads this record instead.
+Invariant: whether a backend has an ability does not change while a wrapper lives. Asking costs 13 us an
+ability with `isinstance` and a protocol, so a step reads this record instead.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Device:
         return self.group is not None and self.group.in_process_group()
 
     def may_probe(self) -> bool:
-        """Whether a part that does not fit raises and harms nobody: no other rank waits, no process is killed."""
+        """Whether a part that does not fit raises and harms nobody: no rank waits, no process is killed."""
         return self.probe is not None and not self.in_group() and self.probe.may_probe()
 
 

@@ -1,9 +1,10 @@
 """The seams: what a backend and a sizing policy must be able to do, and what they may.
 
-Invariant: core speaks to a device only through these; there is no `if backend ==` anywhere in core.
-Must-have abilities are in one Protocol each, optional ones in `Supports*` of `abilities.py` (checked with isinstance,
-once a backend). Rejected: one fat protocol with methods that raise "not supported", since nobody can ask
-it beforehand what it can do.
+Invariant: core speaks to a device only through these; there is no `if backend ==` anywhere in core. What each
+must do is one Protocol; what it may do is a `Supports*` of `abilities.py`, asked for once a backend.
+
+Rejected: one fat protocol with methods that raise "not supported": nobody can ask it beforehand what it can
+do.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ class Event(Protocol):
 
     def record(self, stream: Stream) -> None:
         """Mark the work submitted to `stream` so far; replaces an earlier mark."""
-        ...
 
     def done(self) -> bool:
         """Whether the marked work has finished; never blocks."""
@@ -46,13 +46,11 @@ class Stream(Protocol):
     purpose: str
 
     def submit(self, work: Callable[[], object]) -> None:
-        """Put `work` behind all that was submitted before. May return before it has run (CPU queue), or run it
-        at once with this stream current so that what it launches is ordered here (CUDA)."""
-        ...
+        """Put `work` behind all that was submitted before; may return before it has run (CPU queue), or run
+        it at once with this stream current so that what it launches is ordered here (CUDA)."""
 
     def wait(self, event: Event) -> None:
         """Order later work of this stream after `event`'s latest record; the host does not block."""
-        ...
 
     def synchronize(self, timeout: float | None = None) -> bool:
         """Block the host until all submitted work is done; raises the first error of that work."""
@@ -78,8 +76,8 @@ class Backend(Protocol):
 
     name: str
     asynchronous: bool
-    """Whether array operations under an active stream may still run when they return (a device queue). False on
-    a CPU, although work *submitted* to one of its streams runs beside the caller."""
+    """Whether array operations under an active stream may still run when they return (a device queue). False
+    on a CPU, although work *submitted* to one of its streams runs beside the caller."""
     parallel: bool
     """Whether several ubatches run faster side by side in host threads (a CPU); False where the device itself
     overlaps what streams allow, and more host threads only compete for the interpreter."""
@@ -110,7 +108,6 @@ class Backend(Protocol):
 
     def copy(self, destination: Array, source: Array) -> None:
         """Write `source` into `destination` (same shape), ordered on the current stream."""
-        ...
 
     def concatenate(self, parts: Sequence[Array], axis: int) -> Array:
         """Join parts along `axis` so that autograd, where it records, sees the join."""
@@ -122,7 +119,6 @@ class Backend(Protocol):
 
     def scatter(self, destination: Array, indices: Sequence[int], source: Array, axis: int) -> None:
         """Write rows of `source` to `destination` at `indices` along `axis`."""
-        ...
 
     def differentiable(self, arrays: Sequence[Array]) -> bool:
         """Whether autograd would record an operation on any of `arrays` now."""
@@ -137,20 +133,20 @@ class Backend(Protocol):
         ...
 
     def reclaim(self) -> None:
-        """Give cached memory back: synchronize, collect garbage, empty the pool. Slow; second failure only."""
-        ...
+        """Give cached memory back: synchronize, collect garbage, empty the pool. Slow, so only after a second
+        failure."""
 
     def thread_state(self) -> ThreadState:
         """Capture the calling thread's state."""
         ...
 
     def parallel_limits(self, workers: int) -> AbstractContextManager[None]:
-        """Entered by the caller around a parallel step: leave each of `workers` threads its share of the cores
-        (BLAS threads are process-wide). Per-thread counts are set by `worker_limits`."""
+        """Entered by the caller around a parallel step: leave each of `workers` threads its share of the
+        cores (BLAS threads are process-wide). Per-thread counts are set by `worker_limits`."""
         ...
 
     def worker_limits(self, workers: int) -> AbstractContextManager[None]:
-        """Entered inside each thread of a parallel step, the caller's too: intra-op threads of that thread."""
+        """Entered inside each thread of a parallel step, the caller's too: intra-op threads of it."""
         ...
 
 
@@ -159,9 +155,10 @@ class SizingPolicy(Protocol):
     """Decides how large a ubatch may be. Sees numbers only; cannot break a step, only slow it."""
 
     def propose(self, request: SizingRequest) -> Proposal:
-        """Answer for one step; called once per step. A part that runs out of memory is halved without asking again."""
+        """Answer for one step; called once per step. A part that runs out of memory is halved without
+        asking again."""
         ...
 
     def observe(self, report: StepReport) -> None:
-        """Learn from a finished or failed step; `report.oom_sizes` are the attempts that ran out of memory, if any."""
-        ...
+        """Learn from a finished or failed step; `report.oom_sizes` are the attempts that ran out of
+        memory."""

@@ -21,6 +21,7 @@ __all__ = [
     "Proposal",
     "SizingRequest",
     "StepReport",
+    "unit_label",
 ]
 
 API = 1
@@ -230,3 +231,8 @@ class StepReport:
     def rows_per_second(self) -> float:
         """Requests per second of wall time; 0 for an empty or unmeasured step."""
         return self.num_requests / self.seconds if self.seconds > 0 else 0.0
+
+
+def unit_label(unit: str) -> str:
+    """How a reader meets a unit of size. A cost is what a part takes with all rows padded to its longest."""
+    return "padded units" if unit == "cost" else unit

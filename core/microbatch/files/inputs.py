@@ -76,9 +76,8 @@ def read_inputs(path: Path, *, column: str | None = None) -> Inputs:
     if column is not None and kind != ".parquet":
         raise ArgumentValueError(f"{path} is a {kind} file, which has no columns to name; leave --column out")
     if path.is_dir() or not path.exists():
-        raise InputFileError(
-            f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; name an input file"
-        )
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        raise InputFileError(f"{path} {problem}; name an input file")
     try:
         return _read(path, kind, column)
     except PermissionError:

@@ -6,6 +6,7 @@ would end the process with SIGBUS in the middle of the work.
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from pathlib import Path
@@ -29,7 +30,7 @@ def map_npy(path: Path) -> np.ndarray[Any, Any]:
         raise InputFileError(
             f"{path} holds Python objects, which are never unpickled; save numbers or text lines"
         )
-    expected = begin + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    expected = begin + math.prod(shape) * dtype.itemsize
     if actual < expected:
         raise InputFileError(
             f"{path} is cut short: {actual:,} of {expected:,} bytes are there; copy or write the file again"

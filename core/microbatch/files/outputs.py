@@ -9,6 +9,7 @@ lock on it tells a process of another machine from one that is gone.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +19,11 @@ import numpy as np
 
 from microbatch.errors import OutputFileError
 from microbatch.files.part_files import lock, remove_abandoned
+from microbatch.files.places import check_place, writing
 
 KINDS = (".npy", ".npz")
+FULL = "free space, or choose another folder"
+"""What to do where a disk is full."""
 
 
 class OutputFile:
@@ -33,9 +37,13 @@ class OutputFile:
         self.dtype = ""
         self._final = Path(os.path.realpath(path))
         self._part = self._final.with_name(f"{self._final.name}.part-{os.getpid()}")
-        _check(path, self._final, source)
+        check_place(path, KINDS, "written")
+        if source is not None and source.exists() and path.exists() and source.samefile(path):
+            raise OutputFileError(f"{path} is the input file itself; choose another name")
         remove_abandoned(self._final)
-        self._descriptor = self._create()
+        with writing(path, "choose a folder that this user may write to"):
+            self._descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        lock(self._descriptor)
         self._map: np.memmap[Any, Any] | None = None
 
     @property
@@ -44,38 +52,27 @@ class OutputFile:
         return self.path.suffix.lower() == ".npz"
 
     def allocate(self, shape: tuple[int, ...], like: Any) -> np.ndarray[Any, Any]:
-        """For `out=` of a wrapper: the array to write rows into, mapped from the file; `like` has the
-        dtype."""
+        """For `out=` of a wrapper: the array to write rows into, a map of the file; `like` has its dtype."""
         if self.shape is not None:
             raise OutputFileError(f"the function returns several arrays and {self.path} holds one; use .npz")
-        dtype = _host_dtype(self.path, like)
+        dtype = _host(self.path, "the output", like[:0]).dtype
         self.shape, self.dtype = tuple(shape), str(dtype)
-        try:
-            if 0 in shape:
-                with self._opened() as file:
-                    np.save(file, np.empty(shape, dtype))
-                return np.empty(shape, dtype)
-            self._reserve(shape, dtype)
-        except OSError as error:
-            size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-            raise OutputFileError(
-                f"{self.path} needs {size:,} bytes and cannot have them ({error.strerror}); "
-                "free space, or choose another folder"
-            ) from None
-        return np.asarray(self._map)
+        size = math.prod(shape) * dtype.itemsize
+        with writing(self.path, FULL, f"needs {size:,} bytes and cannot have them"):
+            if size:
+                self._map = self._reserved(self.shape, dtype, size)
+                return np.asarray(self._map)
+            with self._opened() as file:  # an empty file cannot be mapped
+                np.save(file, np.empty(shape, dtype))
+        return np.empty(shape, dtype)
 
     def save(self, arrays: Mapping[str, Any]) -> None:
         """Write named arrays as an archive."""
         named = {name: _host(self.path, name, value) for name, value in arrays.items()}
         self.shape = next((value.shape for value in named.values()), ())
         self.dtype = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in named.items())
-        try:
-            with self._opened() as file:
-                np.savez(file, allow_pickle=False, **named)
-        except OSError as error:
-            raise OutputFileError(
-                f"{self.path} cannot be written ({error.strerror}); free space, or choose another folder"
-            ) from None
+        with writing(self.path, FULL), self._opened() as file:
+            np.savez(file, allow_pickle=False, **named)
 
     def flush(self) -> None:
         """Wait until all that was written has reached the disk."""
@@ -101,53 +98,24 @@ class OutputFile:
     def __exit__(self, *exc_info: object) -> None:
         self.discard()
 
-    def _create(self) -> int:
-        try:
-            descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
-        except OSError as error:
-            raise OutputFileError(
-                f"{self.path} cannot be written ({error.strerror}); "
-                "choose a folder that this user may write to"
-            ) from None
-        lock(descriptor)
-        return descriptor
-
     def _opened(self) -> Any:
         return os.fdopen(os.dup(self._descriptor), "wb")
 
-    def _reserve(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def _reserved(self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> np.memmap[Any, Any]:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         with self._opened() as file:
             np.lib.format.write_array_header_2_0(file, header)
             begin = file.tell()
-        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._descriptor, 0, begin + size)
         else:
             os.truncate(self._descriptor, begin + size)
-        self._map = np.memmap(self._part, dtype, mode="r+", offset=begin, shape=shape)
+        return np.memmap(self._part, dtype, mode="r+", offset=begin, shape=shape)
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
-
-
-def _check(path: Path, final: Path, source: Path | None) -> None:
-    kind = path.suffix.lower()
-    if kind not in KINDS:
-        raise OutputFileError(f"{path} is of no kind that can be written; name one of {', '.join(KINDS)}")
-    if final.is_dir():
-        raise OutputFileError(f"{path} is a folder; name a file in it")
-    if not final.parent.is_dir():
-        raise OutputFileError(f"the folder of {path} does not exist; make it, or choose another")
-    if source is not None and source.exists() and final.exists() and source.samefile(final):
-        raise OutputFileError(f"{path} is the input file itself; choose another name")
-
-
-def _host_dtype(path: Path, like: Any) -> np.dtype[Any]:
-    dtype: np.dtype[Any] = _host(path, "the output", like[:0]).dtype
-    return dtype
 
 
 def _host(path: Path, name: str, value: Any) -> np.ndarray[Any, Any]:

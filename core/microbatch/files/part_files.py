@@ -17,13 +17,10 @@ def lock(descriptor: int) -> bool:
     """Take the file's lock until it is closed or the process ends; False if another process holds it."""
     try:
         fcntl: Any = import_module("fcntl")
-    except ImportError:  # not POSIX: the process number alone decides
-        return True
-    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks
+    except (ImportError, OSError):  # not POSIX, or a file system without locks: the process number decides
         return True
     return True
 
@@ -54,6 +51,6 @@ def _alive(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:
+    except OSError:  # it is another user's
         return True
     return True

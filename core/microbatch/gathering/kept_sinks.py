@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from microbatch.arrays.equal import describe_constant, equal_values
-from microbatch.arrays.looks import along, is_array, kind_of
+from microbatch.arrays.comparing import equal_values
+from microbatch.arrays.looks import along, describe_constant, is_array, kind_of
 from microbatch.arrays.memory import version_of
-from microbatch.arrays.overwritten import check_apart
+from microbatch.arrays.shared_memory import check_apart
 from microbatch.binding.rules import Rule
 from microbatch.errors import OutputMismatchError
 from microbatch.gathering.row_places import RowPlaces

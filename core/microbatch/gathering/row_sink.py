@@ -15,7 +15,7 @@ import numpy as np
 
 from microbatch.arrays.looks import along, class_of, kind_of
 from microbatch.arrays.memory import on_host, version_of
-from microbatch.arrays.overwritten import check_apart
+from microbatch.arrays.shared_memory import check_apart
 from microbatch.errors import ArgumentValueError, OutputMismatchError
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind

@@ -1,6 +1,4 @@
-"""What the host has: files of `/proc`, control groups, cores.
-
-The one reader for core, backends and the command line.
+"""What the host has (files of `/proc`, control groups, cores), read here for core, backends and command line.
 
 Nothing here decides anything from what it read.
 """

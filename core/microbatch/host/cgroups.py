@@ -8,7 +8,11 @@ Rejected: the fixed path `/sys/fs/cgroup`, which misses a limit on a parent, and
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
+
+MOUNT = r"^\S+ \S+ \S+ (\S+) (\S+) .* - (cgroup2?) \S+ (\S+)$"
+"""A line of the mount table: three numbers, what is mounted, where, options; kind, source, its options."""
 
 
 def control_groups(controller: str, root: Path = Path("/")) -> list[Path]:
@@ -21,9 +25,9 @@ def control_groups(controller: str, root: Path = Path("/")) -> list[Path]:
     found: list[Path] = []
     for kind, mounted, mount_point in _mounts(read_text(root / "proc/self/mountinfo"), controller):
         if kind in paths:
-            top = root / mount_point.lstrip("/")
-            found.extend(_upwards(top, _below(paths[kind], mounted)))
-    return found
+            top, below = root / mount_point.lstrip("/"), _below(paths[kind], mounted)
+            found.extend(dict.fromkeys(top / part for part in (below, *below.parents)))
+    return [directory for directory in found if directory.is_dir()]
 
 
 def read_text(path: Path) -> str:
@@ -58,30 +62,20 @@ def _own_paths(text: str, controller: str) -> dict[str, str]:
 
 def _mounts(text: str, controller: str) -> list[tuple[str, str, str]]:
     """(kind, what is mounted, where) of the control-group file systems that carry `controller`."""
-    mounts = []
-    for line in text.splitlines():
-        left, separator, right = line.partition(" - ")
-        fields, kinds = left.split(" "), right.split(" ")
-        if not separator or len(fields) < 5 or kinds[0] not in ("cgroup", "cgroup2"):
-            continue
-        if kinds[0] == "cgroup2" or controller in kinds[-1].split(","):
-            mounts.append((kinds[0], _unescape(fields[3]), _unescape(fields[4])))
-    return mounts
+    return [
+        (kind, _unescape(mounted), _unescape(where))
+        for mounted, where, kind, options in re.findall(MOUNT, text, re.MULTILINE)
+        if kind == "cgroup2" or controller in options.split(",")
+    ]
 
 
 def _unescape(field: str) -> str:
-    """The mount table writes blanks as octal."""
-    return field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+    """The mount table writes blanks and backslashes as octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
 
 
 def _below(path: str, mounted: str) -> PurePosixPath:
     """`path` seen from the mount; the mount itself when the path lies outside (another namespace)."""
     own, top = PurePosixPath(path), PurePosixPath(mounted)
-    if ".." in own.parts or not own.is_relative_to(top):
-        return PurePosixPath(".")
-    return own.relative_to(top)
-
-
-def _upwards(top: Path, below: PurePosixPath) -> list[Path]:
-    directories = [top / below, *(top / parent for parent in below.parents)]
-    return [directory for directory in dict.fromkeys(directories) if directory.is_dir()]
+    inside = ".." not in own.parts and own.is_relative_to(top)
+    return own.relative_to(top) if inside else PurePosixPath(".")

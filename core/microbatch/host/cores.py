@@ -14,14 +14,9 @@ from microbatch.host.cgroups import control_groups, read_number, read_text
 
 def usable_cores(root: Path = Path("/")) -> int:
     """Cores by affinity or by CPU quota (rounded up: 1.5 cores are 2 threads), whichever is fewer."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [quota for group in control_groups("cpu", root) if (quota := _quota(group)) is not None]
-    return max(1, min([_affinity(), *quotas]))
-
-
-def _affinity() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return max(1, min([affinity, *quotas]))
 
 
 def _quota(group: Path) -> int | None:

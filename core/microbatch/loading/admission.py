@@ -24,12 +24,12 @@ def admit(manager: pluggy.PluginManager, source: DiscoveredPlugin) -> str:
         return _register(manager, source)
     if source.error is None:
         return "" if source.blocked else "it is None"
-    return f"importing {source.target} raised {type(source.error).__name__}: {source.error}"
+    return f"importing {source.entry.target} raised {type(source.error).__name__}: {source.error}"
 
 
 def manager_name(source: DiscoveredPlugin) -> str:
     """What pluggy calls the plugin; unlike the module's name it says which distribution a fault is of."""
-    return f"{source.name} = {source.target} ({source.origin})"
+    return f"{source.entry.name} = {source.entry.target} ({source.entry.origin})"
 
 
 def unmarked_hooks(plugin: object) -> list[str]:
@@ -47,9 +47,9 @@ def unmarked_hooks(plugin: object) -> list[str]:
 
 def _register(manager: pluggy.PluginManager, source: DiscoveredPlugin) -> str:
     if inspect.isclass(source.plugin):
-        return f"{source.target} is a class; name a module or an instance"
+        return f"{source.entry.target} is a class; name a module or an instance"
     if manager.is_registered(source.plugin):
-        return f"{source.target} is registered already by another entry point"
+        return f"{source.entry.target} is registered already by another entry point"
     name = manager_name(source)
     try:
         manager.register(source.plugin, name=name)
@@ -65,21 +65,16 @@ def _register(manager: pluggy.PluginManager, source: DiscoveredPlugin) -> str:
 
 def _accepted_by_pluggy(manager: pluggy.PluginManager, plugin: str) -> str:
     """What pluggy lets through: hooks that do not exist, and wrappers around other plugins' answers."""
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError:
-        unknown = sorted(
-            impl.function.__name__
-            for hook in vars(manager.hook).values()
-            if isinstance(hook, pluggy.HookCaller) and not hook.has_spec()
-            for impl in hook.get_hookimpls()
-            if impl.plugin_name == plugin and not impl.optionalhook
-        )
+    callers = [hook for hook in vars(manager.hook).values() if isinstance(hook, pluggy.HookCaller)]
+    impls = [
+        (hook.name, impl) for hook in callers for impl in hook.get_hookimpls() if impl.plugin_name == plugin
+    ]
+    unknown = sorted(name for name, impl in impls if name not in HOOKS and not impl.optionalhook)
+    if unknown:
         return "; ".join(f"there is no hook {name!r};{near_match(name, HOOKS)}" for name in unknown)
-    for hook in HOOKS:
-        for impl in getattr(manager.hook, hook).get_hookimpls():
-            if impl.plugin_name == plugin and (impl.wrapper or impl.hookwrapper):
-                return f"{hook} is a hook wrapper; microbatch takes plain implementations only"
+    for name, impl in impls:
+        if name in HOOKS and (impl.wrapper or impl.hookwrapper):
+            return f"{name} is a hook wrapper; microbatch takes plain implementations only"
     return ""
 
 

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from microbatch.extend.hookspecs import PROJECT
 from microbatch.loading.entry_points import PluginEntry
 from microbatch.loading.objects import load_object
 
@@ -26,27 +25,14 @@ ALLOW = "MICROBATCH_PLUGINS"
 class DiscoveredPlugin:
     """One installed plugin, after the attempt to import it; equal to itself only."""
 
-    name: str
-    """Name of the entry point."""
-    target: str
-    """What the entry point names: `module` or `module:attribute`."""
-    distribution: str = ""
-    """Distribution it came from; empty for one given in code."""
-    version: str = ""
-    """Version of that distribution."""
-    builtin: bool = False
-    """Whether it comes with microbatch itself."""
+    entry: PluginEntry
+    """Its entry point; of a plugin given in code, what would be one."""
     plugin: object | None = None
     """The imported module or object; None when it was blocked or failed."""
     blocked: str = ""
     """The environment variable that keeps it off, with its value; empty when it may run."""
     error: BaseException | None = None
     """What importing it raised."""
-
-    @property
-    def origin(self) -> str:
-        """Distribution and version as users know them, such as `acme-backend 1.2`."""
-        return f"{self.distribution} {self.version}".strip() or f"{self.target} (given in code)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,30 +72,18 @@ def discover(entries: Iterable[PluginEntry], environment: Mapping[str, str]) -> 
 
 
 def _key(entry: PluginEntry) -> tuple[bool, str, str, str, str]:
-    distribution = _normal(entry.distribution)
-    return (distribution != PROJECT, distribution, entry.name, entry.target, entry.version)
+    return (not entry.builtin, _normal(entry.distribution), entry.name, entry.target, entry.version)
 
 
 def _load(entry: PluginEntry, switches: Switches) -> DiscoveredPlugin:
-    builtin = _normal(entry.distribution) == PROJECT
-    blocked = "" if builtin else switches.blocked(entry.name, entry.distribution)
-    plugin: object | None = None
-    error: BaseException | None = None
-    if not blocked:
-        try:
-            plugin = load_object(entry.target.partition("[")[0].strip())  # without its extras
-        except (Exception, SystemExit) as failure:  # noqa: BLE001 - a plugin may even exit on import
-            error = failure
-    return DiscoveredPlugin(
-        name=entry.name,
-        target=entry.target,
-        distribution=entry.distribution,
-        version=entry.version,
-        builtin=builtin,
-        plugin=plugin,
-        blocked=blocked,
-        error=error,
-    )
+    blocked = "" if entry.builtin else switches.blocked(entry.name, entry.distribution)
+    if blocked:
+        return DiscoveredPlugin(entry=entry, blocked=blocked)
+    try:
+        plugin = load_object(entry.target.partition("[")[0].strip())  # without its extras
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may even exit on import
+        return DiscoveredPlugin(entry=entry, error=error)
+    return DiscoveredPlugin(entry=entry, plugin=plugin)
 
 
 def _names(text: str) -> frozenset[str]:

@@ -6,7 +6,7 @@ plugin did wrong: the fault is in the line's `reason`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,7 +49,7 @@ def policy_lines(registry: Registry) -> Iterator[Listing]:
     """All policies in the order of their names."""
     for name, offers in sorted(registry.policies.items()):
         for offer in offers:
-            yield _line(offer, "policy", reason=clash(name, "policy", offers))
+            yield _offered(offer, "policy", reason=clash(name, "policy", offers))
 
 
 def backend_lines(
@@ -63,65 +63,61 @@ def backend_lines(
             reason, remedy = why_not(offer)
         else:
             reason, remedy = clash(offer.info.name, "backend", rivals), clash_remedy(rivals)
-        yield _line(offer, "backend", reason=reason, remedy=remedy, priority=offer.info.priority)
+        yield _offered(offer, "backend", reason=reason, remedy=remedy, priority=offer.info.priority)
 
 
 def plugin_lines(registry: Registry) -> Iterator[Listing]:
     """All plugins, those that came with microbatch first."""
     for found in registry.found:
-        problems = list(registry.problems.get(found, ()))
-        if found.blocked:
-            problems.append(f"blocked by {found.blocked}")
-        usable = found not in registry.refused and not found.blocked
-        yield Listing(
-            name=found.name,
+        problems = registry.troubles(found)
+        yield _line(
+            found,
+            name=found.entry.name,
             kind="plugin",
             summary=_announced(registry, found),
-            distribution=found.distribution,
-            version=found.version,
-            available=usable,
+            available=found not in registry.refused and not found.blocked,
             reason="; ".join(problems),
-            remedy=_plugin_remedy(found, problems),
-            source=found.target,
-            plugin=found.name,
-            builtin=found.builtin,
+            remedy=_plugin_remedy(found) if problems else "",
+            source=found.entry.target,
         )
 
 
-def _line(offer: Offer[Any], kind: Literal["backend", "policy"], *, reason: str, **more: Any) -> Listing:
+def _offered(offer: Offer[Any], kind: str, *, reason: str, **more: Any) -> Listing:
     info: BackendInfo | PolicyInfo = offer.info
+    facts = {"name": info.name, "kind": kind, "summary": info.summary, "source": info.load}
+    return _line(offer.source, available=not reason, reason=reason, **facts, **more)
+
+
+def _line(plugin: DiscoveredPlugin, **fields: Any) -> Listing:
+    entry = plugin.entry
     return Listing(
-        name=info.name,
-        kind=kind,
-        summary=info.summary,
-        distribution=offer.source.distribution,
-        version=offer.source.version,
-        available=not reason,
-        reason=reason,
-        source=info.load,
-        plugin=offer.source.name,
-        builtin=offer.source.builtin,
-        **more,
+        plugin=entry.name,
+        distribution=entry.distribution,
+        version=entry.version,
+        builtin=entry.builtin,
+        **fields,
     )
 
 
 def _announced(registry: Registry, found: DiscoveredPlugin) -> str:
-    parts = [
-        *(f"backend {name}" for name, offers in registry.backends.items() if _from(offers, found)),
-        *(f"policy {name}" for name, offers in registry.policies.items() if _from(offers, found)),
-        *(f"container {offer.info.type}" for offer in registry.containers if offer.source is found),
-        *("observer of steps" for observer in registry.observers if observer.source is found),
-    ]
-    return ", ".join(parts)
+    def named(kind: str, known: Mapping[str, Sequence[Offer[Any]]]) -> list[str]:
+        return [
+            f"{kind} {name}"
+            for name, offers in known.items()
+            if any(offer.source is found for offer in offers)
+        ]
+
+    return ", ".join(
+        [
+            *named("backend", registry.backends),
+            *named("policy", registry.policies),
+            *(f"container {offer.info.type}" for offer in registry.containers if offer.source is found),
+            *("observer of steps" for _, source in registry.observers if source is found),
+        ]
+    )
 
 
-def _from(offers: Sequence[Offer[Any]], found: DiscoveredPlugin) -> bool:
-    return any(offer.source is found for offer in offers)
-
-
-def _plugin_remedy(found: DiscoveredPlugin, problems: Sequence[str]) -> str:
-    if not problems:
-        return ""
+def _plugin_remedy(found: DiscoveredPlugin) -> str:
     if found.blocked:
         return "change that variable to use it"
-    return f"repair or update {found.distribution or found.target}"
+    return f"repair or update {found.entry.distribution or found.entry.target}"

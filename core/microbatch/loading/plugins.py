@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Any, cast
 from microbatch.errors import BackendUnavailableError, MicrobatchError
 from microbatch.extend.protocols import Backend, SizingPolicy
 from microbatch.extend.records import BackendInfo, StepReport
-from microbatch.loading import containers
-from microbatch.loading.availability import why_not
 from microbatch.loading.discovery import DiscoveredPlugin, discover
-from microbatch.loading.entry_points import entry_of, installed
+from microbatch.loading.entry_points import PluginEntry, entry_of, installed
 from microbatch.loading.objects import build
-from microbatch.loading.observers import tell
+from microbatch.loading.plugin_code import register_container, tell_observers, why_not
 from microbatch.loading.registry import Offer, Registry
 
 if TYPE_CHECKING:  # both cost time that the first wrap of a process need not pay
@@ -71,9 +69,9 @@ class Plugins:
         offer = self.registry.only("backend", name, self.registry.backends)
         reason, remedy = self._why_not(offer)
         if reason:
+            why = f"{reason}; {remedy}" if remedy else reason
             raise BackendUnavailableError(
-                f"backend {name!r} ({offer.source.origin}) cannot run here: {reason}"
-                + (f"; {remedy}" if remedy else "")
+                f"backend {name!r} ({offer.source.entry.origin}) cannot run here: {why}"
             )
         return self._build(offer)
 
@@ -83,7 +81,7 @@ class Plugins:
         Backends whose `modules` have no type among the leaves are neither probed nor loaded. One that fails
         to load is passed over when another owns the leaves; if none does, its error is raised.
         """
-        modules = {_top(kind) for leaf in leaves for kind in type(leaf).__mro__}
+        modules = {kind.__module__.partition(".")[0] for leaf in leaves for kind in type(leaf).__mro__}
         failure: MicrobatchError | None = None
         for offer in self._candidates(modules):
             try:
@@ -100,7 +98,7 @@ class Plugins:
     def policy(self, name: str, **options: Any) -> SizingPolicy:
         """A new policy called `name`; `options` go to its class. Errors as of `backend`."""
         offer = self.registry.only("policy", name, self.registry.policies)
-        what = f"policy {name!r} ({offer.source.origin})"
+        what = f"policy {name!r} ({offer.source.entry.origin})"
         return cast("SizingPolicy", build(what, offer.info.load, SizingPolicy, options))
 
     def listeners(self) -> bool:
@@ -109,12 +107,12 @@ class Plugins:
 
     def step_finished(self, report: StepReport) -> None:
         """Tell the observers. One that raises is a RuntimeWarning, once; the step is not affected."""
-        tell(self.registry, report)
+        tell_observers(self.registry, report)
 
     def register_containers(self) -> None:
         """Register the announced containers whose modules are imported by now; may be repeated."""
         for offer in self.registry.containers:
-            problem = containers.register(offer.info)
+            problem = register_container(offer.info)
             if problem and problem not in self.registry.problems.get(offer.source, ()):
                 self.registry.report(offer.source, problem)
 
@@ -140,21 +138,14 @@ class Plugins:
         environment = os.environ if self._environment is None else self._environment
         points = self._entry_points
         entries = installed() if points is None else tuple(entry_of(point) for point in points)
-        given = tuple(
-            DiscoveredPlugin(name=_title(plugin), target=_title(plugin), plugin=plugin)
-            for plugin in self._extra
-        )
+        given = tuple(DiscoveredPlugin(entry=_entry(plugin), plugin=plugin) for plugin in self._extra)
         return Registry(discover(entries, environment) + given)
 
     def _candidates(self, modules: set[str]) -> list[Offer[BackendInfo]]:
-        """Offers that may own types of `modules` and can run here, highest priority first, without
-        clashes."""
-        offers = [
-            several[0]
-            for several in self.registry.backends.values()
-            if len(several) == 1 and not modules.isdisjoint(several[0].info.modules)
-        ]
-        able = [offer for offer in offers if not self._why_not(offer)[0]]
+        """Offers without a clash that may own types of `modules` and can run here, highest priority first."""
+        single = [several[0] for several in self.registry.backends.values() if len(several) == 1]
+        fitting = [offer for offer in single if not modules.isdisjoint(offer.info.modules)]
+        able = [offer for offer in fitting if not self._why_not(offer)[0]]
         return sorted(able, key=lambda offer: (-offer.info.priority, offer.info.name))
 
     def _why_not(self, offer: Offer[BackendInfo]) -> tuple[str, str]:
@@ -164,7 +155,7 @@ class Plugins:
 
     def _build(self, offer: Offer[BackendInfo]) -> Backend:
         info = offer.info
-        what = f"backend {info.name!r} ({offer.source.origin})"
+        what = f"backend {info.name!r} ({offer.source.entry.origin})"
         made = build(what, info.load, Backend, {}, info.install)
         return self._backends.setdefault(info.name, cast("Backend", made))
 
@@ -199,9 +190,7 @@ def register_containers(plugins: Plugins | None = None) -> None:
     (plugins or default_plugins()).register_containers()
 
 
-def _top(kind: type) -> str:
-    return kind.__module__.partition(".")[0]
-
-
-def _title(plugin: object) -> str:
-    return str(getattr(plugin, "__name__", type(plugin).__qualname__))
+def _entry(plugin: object) -> PluginEntry:
+    """What the entry point of a plugin that was given in code would be."""
+    title = str(getattr(plugin, "__name__", type(plugin).__qualname__))
+    return PluginEntry(name=title, target=title)

@@ -9,7 +9,7 @@ up is an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -36,18 +36,6 @@ class Offer(Generic[Info]):
     """The plugin."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observer:
-    """One implementation of `microbatch_step_finished`."""
-
-    call: Callable[..., object]
-    """The function, to be called with the names in `arguments`."""
-    arguments: tuple[str, ...]
-    """The arguments it takes: `("report",)` or none."""
-    source: DiscoveredPlugin
-    """The plugin."""
-
-
 @dataclass(slots=True)
 class Registry:
     """Everything announced by `found`; made once, complete when the constructor returns."""
@@ -60,8 +48,8 @@ class Registry:
     """By name; more than one offer is a clash."""
     containers: list[Offer[ContainerInfo]] = field(init=False, default_factory=list)
     """In the order announced."""
-    observers: list[Observer] = field(init=False, default_factory=list)
-    """Who wants to hear of finished steps."""
+    observers: list[tuple[HookImpl, DiscoveredPlugin]] = field(init=False, default_factory=list)
+    """Who wants to hear of finished steps: implementations of `microbatch_step_finished`."""
     problems: dict[DiscoveredPlugin, list[str]] = field(init=False, default_factory=dict)
     """What is wrong with each plugin, as text for the listing and for lookup errors."""
     refused: set[DiscoveredPlugin] = field(init=False, default_factory=set)
@@ -74,18 +62,12 @@ class Registry:
         manager.add_hookspecs(hookspecs)
         for source in self.found:
             self._admit(manager, source)
-        by_name = {manager_name(source): source for source in self.found}
-
-        def implementations(hook: str) -> list[tuple[HookImpl, DiscoveredPlugin]]:
-            return _implementations(manager, by_name, hook)
-
-        for backend in self._records(implementations("microbatch_register_backends"), BackendInfo):
+        for backend in self._records(manager, "microbatch_register_backends", BackendInfo):
             self._file(self.backends, backend)
-        for policy in self._records(implementations("microbatch_register_policies"), PolicyInfo):
+        for policy in self._records(manager, "microbatch_register_policies", PolicyInfo):
             self._file(self.policies, policy)
-        self.containers += self._records(implementations("microbatch_register_containers"), ContainerInfo)
-        for impl, source in implementations("microbatch_step_finished"):
-            self.observers.append(Observer(impl.function, tuple(impl.argnames), source))
+        self.containers += self._records(manager, "microbatch_register_containers", ContainerInfo)
+        self.observers += self._implementations(manager, "microbatch_step_finished")
 
     def report(self, source: DiscoveredPlugin, problem: str) -> None:
         """Write down what is wrong with a plugin."""
@@ -102,17 +84,19 @@ class Registry:
             raise PluginConflictError(f"{clash(name, what, offers)}; {clash_remedy(offers)}")
         return offers[0]
 
-    def _faults(self) -> str:
-        """What is wrong with any plugin, and what is blocked, as the end of an error text; often empty."""
-        texts = [f"plugin {source.name!r} ({source.origin}): {text}" for source, text in self._troubles()]
-        return f" Plugins not in use: {'; '.join(texts)}." if texts else ""
+    def troubles(self, source: DiscoveredPlugin) -> list[str]:
+        """What is wrong with a plugin, or keeps it off; often empty."""
+        blocked = [f"blocked by {source.blocked}"] if source.blocked else []
+        return blocked + self.problems.get(source, [])
 
-    def _troubles(self) -> Iterable[tuple[DiscoveredPlugin, str]]:
-        for source in self.found:
-            if source.blocked:
-                yield source, f"blocked by {source.blocked}"
-            for text in self.problems.get(source, ()):
-                yield source, text
+    def _faults(self) -> str:
+        """What is wrong with any plugin, as the end of an error text; often empty."""
+        texts = [
+            f"plugin {source.entry.name!r} ({source.entry.origin}): {text}"
+            for source in self.found
+            for text in self.troubles(source)
+        ]
+        return f" Plugins not in use: {'; '.join(texts)}." if texts else ""
 
     def _admit(self, manager: pluggy.PluginManager, source: DiscoveredPlugin) -> None:
         problem = admit(manager, source)
@@ -123,30 +107,37 @@ class Registry:
             for unmarked in unmarked_hooks(source.plugin):
                 self.report(source, unmarked)
 
-    def _records(
-        self, implementations: Iterable[tuple[HookImpl, DiscoveredPlugin]], kind: type[Info]
-    ) -> Iterable[Offer[Info]]:
+    def _implementations(
+        self, manager: pluggy.PluginManager, hook: str
+    ) -> list[tuple[HookImpl, DiscoveredPlugin]]:
+        """Implementations of `hook` in the order of discovery; pluggy has them the other way round."""
+        known = {impl.plugin_name: impl for impl in getattr(manager.hook, hook).get_hookimpls()}
+        used = [source for source in self.found if source not in self.refused]
+        return [(known[name], source) for source in used if (name := manager_name(source)) in known]
+
+    def _records(self, manager: pluggy.PluginManager, hook: str, kind: type[Info]) -> Iterable[Offer[Info]]:
         """Call each implementation once; yield the records that are as they must be."""
-        for impl, source in implementations:
+        for impl, source in self._implementations(manager, hook):
             try:
                 answer: Any = impl.function()
-                records = list(answer) if _is_several(answer) else None
+                several = isinstance(answer, Iterable) and not isinstance(answer, (str, bytes, Mapping))
+                records: list[Any] | None = list(answer) if several else None
             except Exception as error:  # noqa: BLE001 - a hook is a third party's code
-                self.report(source, f"{impl.function.__name__} raised {type(error).__name__}: {error}")
+                self.report(source, f"{hook} raised {type(error).__name__}: {error}")
                 continue
             if records is None:
-                self.report(source, _wrong_answer(impl.function.__name__, answer, kind))
+                self.report(source, _wrong_answer(hook, answer, kind))
                 continue
             for record in records:
                 problem = faults(record, kind)
                 if problem:
-                    self.report(source, f"{impl.function.__name__}: {problem}")
+                    self.report(source, f"{hook}: {problem}")
                 else:
                     yield Offer(record, source)
 
     def _file(self, names: dict[str, list[Offer[Any]]], offer: Offer[Any]) -> None:
         holders = names.setdefault(offer.info.name, [])
-        if any(holder.source.builtin for holder in holders) and not offer.source.builtin:
+        if any(holder.source.entry.builtin for holder in holders) and not offer.source.entry.builtin:
             self.report(offer.source, f"{offer.info.name!r} is reserved: it comes with microbatch itself")
         elif all(holder.info != offer.info or holder.source != offer.source for holder in holders):
             holders.append(offer)
@@ -156,27 +147,15 @@ def clash(name: str, what: str, offers: Sequence[Offer[Any]]) -> str:
     """Who announces the same name, with versions; empty for a single offer."""
     if len(offers) < 2:
         return ""
-    return f"{what} {name!r} is announced by {' and by '.join(offer.source.origin for offer in offers)}"
+    return f"{what} {name!r} is announced by {' and by '.join(offer.source.entry.origin for offer in offers)}"
 
 
 def clash_remedy(offers: Sequence[Offer[Any]]) -> str:
     """How to end a clash."""
-    names = " or ".join(sorted({offer.source.distribution or offer.source.name for offer in offers}))
+    names = " or ".join(
+        sorted({offer.source.entry.distribution or offer.source.entry.name for offer in offers})
+    )
     return f"uninstall one of them, or set MICROBATCH_DISABLE_PLUGINS to {names}"
-
-
-def _implementations(
-    manager: pluggy.PluginManager, by_name: Mapping[str, DiscoveredPlugin], hook: str
-) -> list[tuple[HookImpl, DiscoveredPlugin]]:
-    """Implementations of `hook` in the order of discovery; pluggy has them the other way round."""
-    known = list(by_name)
-    implementations = getattr(manager.hook, hook).get_hookimpls()
-    ordered = sorted(implementations, key=lambda impl: known.index(impl.plugin_name))
-    return [(impl, by_name[impl.plugin_name]) for impl in ordered]
-
-
-def _is_several(answer: object) -> bool:
-    return isinstance(answer, Iterable) and not isinstance(answer, (str, bytes, Mapping))
 
 
 def _wrong_answer(hook: str, answer: object, kind: type) -> str:

@@ -14,9 +14,9 @@ from microbatch.errors import ArgumentValueError
 from microbatch.options.messages import shorten
 
 _UNITS = MappingProxyType(
-    {"": 1, "b": 1}
-    | {f"{letter}b": 1000**power for power, letter in enumerate("kmgtp", 1)}
-    | {f"{letter}ib": 1024**power for power, letter in enumerate("kmgtp", 1)}
+    {"": 1, "B": 1}
+    | {f"{letter}B": 1000**power for power, letter in enumerate("kMGTP", 1)}
+    | {f"{letter}iB": 1024**power for power, letter in enumerate("KMGTP", 1)}
 )
 _SIZE = re.compile(r"(\d[\d_]{0,24}(?:\.\d{1,20})?)\s*([a-z]*)", re.IGNORECASE | re.ASCII)
 
@@ -32,13 +32,10 @@ def parse_bytes(text: str) -> int:
             f"{shorten(text)!r} is not a size; write bytes, or a number with a unit such as '2GiB'"
         )
     number, unit = match.groups()
-    factor = _UNITS.get(unit.lower())
+    factor = {name.lower(): factor for name, factor in _UNITS.items()}.get(unit.lower())
     if factor is None:
-        hint = (
-            f"write {unit}iB or {unit}B"
-            if unit.lower() in set("kmgtp")
-            else "use B, kB, MB, GB, KiB, MiB or GiB"
-        )
+        bare = unit.lower() in set("kmgtp")
+        hint = f"write {unit}iB or {unit}B" if bare else "use B, kB, MB, GB, KiB, MiB or GiB"
         raise ArgumentValueError(f"{shorten(text)!r} has no unit that is known; {hint}")
     from decimal import Decimal  # 1 ms, and few options are sizes
 
@@ -50,13 +47,4 @@ def parse_bytes(text: str) -> int:
 
 def format_bytes(size: int) -> str:
     """The shortest exact text: `2GiB`, `500MB`, `1234567`."""
-    texts = [str(size)] + [
-        f"{size // factor}{_spelled(unit)}"
-        for unit, factor in _UNITS.items()
-        if factor > 1 and size and size % factor == 0
-    ]
-    return min(texts, key=len)
-
-
-def _spelled(unit: str) -> str:
-    return "kB" if unit == "kb" else unit[0].upper() + unit[1:-1] + "B"
+    return min((f"{size // factor}{unit}" for unit, factor in _UNITS.items() if size % factor == 0), key=len)

@@ -3,14 +3,15 @@
 Invariant: each check returns the value in its plain Python type or raises, naming the argument, what was
 given and what to give. ArgumentTypeError is for the wrong kind, ArgumentValueError for the wrong value,
 UnknownNameError for a name that does not exist. `True` is no count and `"2"` is no number: both come from
-mistakes.
+mistakes. No check meets None: the field of an option says whether that is a value of it.
 """
 
 from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, SliceError, UnknownNameError, near_match
@@ -55,18 +56,14 @@ def count(name: str, value: object, highest: int = 2**63 - 1) -> int:
     return number
 
 
-def seconds(name: str, value: Any) -> float | None:
-    """A positive finite number of seconds, or None for no limit."""
-    if value is None:
-        return None
+def seconds(name: str, value: Any) -> float:
+    """A positive finite number of seconds."""
     if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
         raise ArgumentTypeError(f"{name} is {given(value)}; give a positive number of seconds, or None")
     number = float(value)
     if not 0 < number <= LONGEST_WAIT:  # also refuses nan and inf
-        raise ArgumentValueError(
-            f"{name} is {number}; "
-            f"give a positive number of seconds up to {LONGEST_WAIT}, or None for no limit"
-        )
+        most = f"up to {LONGEST_WAIT}, or None for no limit"
+        raise ArgumentValueError(f"{name} is {number}; give a positive number of seconds {most}")
     return number
 
 
@@ -87,35 +84,29 @@ def choice(name: str, value: Any, known: Sequence[str]) -> str:
 
 def names(name: str, value: Any) -> str:
     """A name, or names joined by commas; whether they exist is asked when they are looked up."""
-    text = _text(name, value)
-    if not all(part.strip() for part in text.split(",")):
-        raise ArgumentValueError(f"{name} is {shorten(text)!r}; give a name, such as 'auto'")
-    return ",".join(part.strip() for part in text.split(","))
+    parts = [part.strip() for part in _text(name, value).split(",")]
+    if not all(parts):
+        raise ArgumentValueError(f"{name} is {shorten(value)!r}; give a name, such as 'auto'")
+    return ",".join(parts)
 
 
-def label(name: str, value: Any) -> str | None:
-    """Any text that is not empty, or None."""
-    if value is None:
-        return None
+def label(name: str, value: Any) -> str:
+    """Any text that is not empty."""
     if not _text(name, value).strip():
         raise ArgumentValueError(f"{name} is empty; give a text, or None")
     return str(value)
 
 
-def path(name: str, value: Any) -> str | None:
-    """A path as text, or None."""
-    if value is None:
-        return None
+def path(name: str, value: Any) -> str:
+    """A path as text."""
     text = _text(name, os.fspath(value) if isinstance(value, os.PathLike) else value)
     if not text.strip() or "\0" in text:
         raise ArgumentValueError(f"{name} is {shorten(text)!r}; give the path of a file, or None")
     return text
 
 
-def size(name: str, value: Any) -> int | None:
-    """Bytes as a whole number or as text such as `2GiB`, or None for no limit."""
-    if value is None:
-        return None
+def size(name: str, value: Any) -> int:
+    """Bytes as a whole number or as text such as `2GiB`."""
     if isinstance(value, str):
         try:
             return parse_bytes(value)
@@ -124,22 +115,28 @@ def size(name: str, value: Any) -> int | None:
     return count(name, value)
 
 
-def increasing(name: str, value: Any) -> tuple[int, ...] | None:
-    """Whole numbers from 1, sorted, each once, of a sequence or a text such as `8,16,32`; or None."""
-    if value is None:
-        return None
+def increasing(name: str, value: Any) -> tuple[int, ...]:
+    """Whole numbers from 1, sorted, each once."""
+    try:
+        numbers = None if isinstance(value, (str, bytes, Mapping, AbstractSet)) else list(value)
+    except TypeError:
+        numbers = None
+    if numbers is None:
+        raise ArgumentTypeError(f"{name} is {given(value)}; give whole numbers, such as [8, 16, 32]")
+    if not numbers:
+        raise ArgumentValueError(f"{name} is empty; give at least one, or None")
+    return tuple(sorted({count(name, number) for number in numbers}))
+
+
+def increasing_in_text(name: str, value: Any) -> tuple[int, ...]:
+    """As `increasing`, also of a text such as `8,16,32`."""
     if isinstance(value, str):
         try:
             value = [int(part) for part in value.split(",")]
         except ValueError:
-            raise ArgumentValueError(
-                f"{name} is {shorten(value)!r}; give numbers, such as '8,16,32'"
-            ) from None
-    if isinstance(value, (bytes, bool, int, float)) or not isinstance(value, Sequence):
-        raise ArgumentTypeError(f"{name} is {given(value)}; give a sequence of whole numbers, or None")
-    if not value:
-        raise ArgumentValueError(f"{name} is empty; give at least one size, or None")
-    return tuple(sorted({count(name, number) for number in value}))
+            text = f"{name} is {shorten(value)!r}; give numbers, such as '8,16,32'"
+            raise ArgumentValueError(text) from None
+    return increasing(name, value)
 
 
 def _text(name: str, value: Any) -> str:

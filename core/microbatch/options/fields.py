@@ -6,8 +6,8 @@ from (argument, context manager, environment, file, default) is the business of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -23,54 +23,60 @@ DRIVERS = ("threads", "greenlets")
 """What `driver` may be."""
 
 
+def _option(default: Any, check: Callable[..., Any], *, optional: bool = False, **bounds: Any) -> Any:
+    """A field, the check of its values, and whether it may be None; it may where that is the default."""
+    check = partial(check, **bounds)
+    return field(default=default, metadata={"check": check, "optional": optional or default is None})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UBatchConfig:
     """How a wrapper cuts and runs its steps."""
 
-    num_ubatches: int = 2
+    num_ubatches: int = _option(2, checks.count)
     """Ubatches per step for the policies that follow a count (`fixed`)."""
-    max_tokens_per_ubatch: int = 512
+    max_tokens_per_ubatch: int = _option(512, checks.count)
     """Token budget of one ubatch for the policies that follow a budget (`tokens`)."""
-    thread_pool_size: int = 4
+    thread_pool_size: int = _option(4, checks.count, highest=4096)
     """Most threads a step may use, the caller's included; also capped by the cores this process may use."""
-    barrier_timeout: float | None = 30.0
+    barrier_timeout: float | None = _option(30.0, checks.seconds, optional=True)
     """Seconds any wait between ubatches may take; None waits for ever."""
-    enable_overlap: bool = True
+    enable_overlap: bool = _option(True, checks.flag)
     """False runs ubatches one after another in the caller's thread."""
-    backend: str = "auto"
+    backend: str = _option("auto", checks.names)
     """Backend name; `auto` asks the inputs, then the priorities. A named backend never falls back."""
-    policy: str = "auto"
+    policy: str = _option("auto", checks.names)
     """Policy name, or a chain of names joined by commas; each may only lower the limit."""
-    splitter: str = "auto"
+    splitter: str = _option("auto", checks.choice, known=SPLITTERS)
     """even, floor, request-aligned or packed; `auto` is packed where requests have lengths, else even."""
-    schedule: str = "auto"
+    schedule: str = _option("auto", checks.choice, known=SCHEDULES)
     """sequential, parallel, pingpong or streamed; `auto` is parallel where that is safe, else sequential."""
-    driver: str = "threads"
+    driver: str = _option("threads", checks.choice, known=DRIVERS)
     """What carries the ubatches of `pingpong`: threads or greenlets."""
-    memory_limit: int | None = None
+    memory_limit: int | None = _option(None, checks.size)
     """Most bytes the step may use, also given as text (`"2GiB"`); None takes what the backend reads."""
-    strict_yields: bool = False
+    strict_yields: bool = _option(False, checks.flag)
     """Report unequal numbers of yields instead of letting a finished ubatch leave."""
-    history: str | None = None
+    history: str | None = _option(None, checks.path)
     """Path of the file in which learned sizes are kept across runs; None keeps nothing."""
-    model: str | None = None
+    model: str | None = _option(None, checks.label)
     """Id of the model in the history; None takes the module and name of the function."""
-    thread_safe: bool = True
+    thread_safe: bool = _option(True, checks.flag)
     """False says that two calls of the function must never overlap."""
-    graphs: bool = False
+    graphs: bool = _option(False, checks.flag)
     """Capture calls, or whole steps of ubatches that take turns, as graphs and replay them, where the backend
     can and the results are those without. A replay reads weights where they were at the capture (updates in
     place are seen, other arrays in their place are not) and repeats no host code; wrap again after replacing
     weights."""
-    graph_sizes: tuple[int, ...] | None = None
+    graph_sizes: tuple[int, ...] | None = _option(None, checks.increasing_in_text)
     """Rows to capture; calls are padded up to the next larger number. None captures sizes as they come."""
-    max_ubatches: int = 65536
+    max_ubatches: int = _option(65536, checks.count, highest=2**31 - 1)
     """Most ubatches in one step; a guard against a wrong count."""
 
     def __post_init__(self) -> None:
         """Raise ArgumentTypeError, ArgumentValueError or UnknownNameError for the first wrong value."""
-        for field in fields(self):
-            object.__setattr__(self, field.name, checked(field.name, getattr(self, field.name)))
+        for name in _OPTIONS:
+            object.__setattr__(self, name, checked(name, getattr(self, name)))
         if self.num_ubatches > self.max_ubatches:
             raise ArgumentValueError(
                 f"num_ubatches is {self.num_ubatches}, above the cap of {self.max_ubatches}; "
@@ -78,30 +84,13 @@ class UBatchConfig:
             )
 
 
-def checked(field: str, value: Any) -> Any:
+_OPTIONS = MappingProxyType({option.name: option for option in fields(UBatchConfig)})
+OPTIONAL = frozenset(name for name, option in _OPTIONS.items() if option.metadata["optional"])
+"""Fields that may be None; written `none` where there is only text."""
+
+
+def checked(name: str, value: Any) -> Any:
     """`value` as the field of that name holds it; raises what the constructor raises."""
-    return _CHECKS[field](field, value)
-
-
-_CHECKS: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
-    {
-        "num_ubatches": checks.count,
-        "max_tokens_per_ubatch": checks.count,
-        "thread_pool_size": partial(checks.count, highest=4096),
-        "barrier_timeout": checks.seconds,
-        "enable_overlap": checks.flag,
-        "backend": checks.names,
-        "policy": checks.names,
-        "splitter": partial(checks.choice, known=SPLITTERS),
-        "schedule": partial(checks.choice, known=SCHEDULES),
-        "driver": partial(checks.choice, known=DRIVERS),
-        "memory_limit": checks.size,
-        "strict_yields": checks.flag,
-        "history": checks.path,
-        "model": checks.label,
-        "thread_safe": checks.flag,
-        "graphs": checks.flag,
-        "graph_sizes": checks.increasing,
-        "max_ubatches": partial(checks.count, highest=2**31 - 1),
-    }
-)
+    if value is None and name in OPTIONAL:
+        return None
+    return _OPTIONS[name].metadata["check"](name, value)

@@ -59,18 +59,15 @@ def find(start: Path) -> ConfigFile | None:
     for folder in _upward(start):
         for name in (OWN_NAME, SHARED_NAME):
             path = folder / name
-            if os.path.lexists(path) and not _planted(path):
-                file = read(path, found=True)
-                if file is not None:
-                    return file
+            if os.path.lexists(path) and not _planted(path) and (file := read(path, found=True)) is not None:
+                return file
     return None
 
 
 def named(path: Path) -> ConfigFile:
     """The file that MICROBATCH_CONFIG names; it must exist, and may be the null device for no file at all."""
-    return read(path.absolute(), found=False) or ConfigFile(
-        path=path.absolute(), values=MappingProxyType({}), lines=MappingProxyType({}), found=False
-    )
+    place, nothing = path.absolute(), MappingProxyType[str, Any]({})
+    return read(place, found=False) or ConfigFile(path=place, values=nothing, lines=nothing, found=False)
 
 
 def read(path: Path, *, found: bool) -> ConfigFile | None:
@@ -128,9 +125,8 @@ def _bytes(path: Path, largest: int) -> bytes:
     except IsADirectoryError:
         raise ConfigError(f"{path} is a directory; a configuration file is a TOML file") from None
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read: {error.strerror}; repair it, or unset {VARIABLE}"
-        ) from None
+        problem = f"{path} cannot be read: {error.strerror}"
+        raise ConfigError(f"{problem}; repair it, or unset {VARIABLE}") from None
     if len(raw) > largest:
         raise ConfigError(f"{path} is larger than {largest} bytes; this is no configuration of microbatch")
     return raw

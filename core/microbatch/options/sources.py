@@ -25,13 +25,10 @@ from microbatch.errors import (
     near_match,
 )
 from microbatch.options import file as config_file
-from microbatch.options.fields import UBatchConfig, checked
-from microbatch.options.file import ConfigFile
+from microbatch.options.fields import OPTIONAL, UBatchConfig, checked
 
-FIELDS = tuple(field.name for field in fields(UBatchConfig))
 DEFAULTS: Mapping[str, Any] = MappingProxyType({field.name: field.default for field in fields(UBatchConfig)})
-OPTIONAL = frozenset(name for name, value in DEFAULTS.items() if value is None) | {"barrier_timeout"}
-"""Fields that may be None; written `none` where there is only text."""
+FIELDS = tuple(DEFAULTS)
 
 Layer = Mapping[str, tuple[Any, str]]
 """Field to (value, where it came from)."""
@@ -72,16 +69,14 @@ def resolve(explicit: UBatchConfig | None = None, **options: Any) -> Resolved:
     other sources, with file and line or the variable.
     """
     if explicit is not None and not isinstance(explicit, UBatchConfig):
-        raise ArgumentTypeError(
-            f"config is {type(explicit).__name__}; pass a UBatchConfig, or the options themselves"
-        )
-    given = {} if explicit is None else _changed(explicit)
+        kind = type(explicit).__name__
+        raise ArgumentTypeError(f"config is {kind}; pass a UBatchConfig, or the options themselves")
     merged: dict[str, tuple[Any, str]] = {name: (value, "default") for name, value in DEFAULTS.items()}
     merged |= _file_layer()
-    merged |= _environment_layer(os.environ)
+    merged |= _environment_layer()
     merged |= {name: (value, "config()") for name, value in _scoped.get().items()}
-    merged |= {name: (value, "argument") for name, value in (given | _checked_arguments(options)).items()}
-    return _resolved(merged)
+    arguments = _changed(explicit) | _checked_arguments(options)
+    return _resolved(merged | {name: (value, "argument") for name, value in arguments.items()})
 
 
 def variable(field: str) -> str:
@@ -98,8 +93,8 @@ def _scope(values: Mapping[str, Any]) -> Iterator[None]:
         _scoped.reset(token)
 
 
-def _changed(explicit: UBatchConfig) -> dict[str, Any]:
-    values = {name: getattr(explicit, name) for name in FIELDS}
+def _changed(explicit: UBatchConfig | None) -> dict[str, Any]:
+    values = {} if explicit is None else {name: getattr(explicit, name) for name in FIELDS}
     return {name: value for name, value in values.items() if value != DEFAULTS[name]}
 
 
@@ -110,23 +105,19 @@ def _checked_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: checked(name, value) for name, value in options.items()}
 
 
-def _environment_layer(environment: Mapping[str, str]) -> Layer:
+def _environment_layer() -> Layer:
     """Variables that are set and not empty; each is read as its field is typed."""
     layer = {}
     for name in FIELDS:
-        text = environment.get(variable(name), "").strip()
-        if text:
+        if text := os.environ.get(variable(name), "").strip():
             source = f"environment {variable(name)}"
-            layer[name] = (
-                _valid(name, _from_text(name, text, get_type_hints(UBatchConfig)[name]), source),
-                source,
-            )
+            layer[name] = (_valid(name, _from_text(name, text), source), source)
     return layer
 
 
-def _from_text(name: str, text: str, hint: Any) -> Any:
+def _from_text(name: str, text: str) -> Any:
     """The value that `text` means for a field; a text that means none stays, to be refused by name."""
-    lowered = text.lower()
+    lowered, hint = text.lower(), get_type_hints(UBatchConfig)[name]
     if name in OPTIONAL and lowered == "none":
         return None
     if name in ("memory_limit", "graph_sizes") or hint in (str, str | None):
@@ -150,13 +141,12 @@ def _file_layer() -> Layer:
         source = file.place(str(name))
         if name not in DEFAULTS:
             raise ConfigError(f"{source}: unknown key {name!r};{near_match(name, FIELDS)}")
-        meant = None if name in OPTIONAL and value == "none" else value
-        meant = _valid(name, meant, source)
+        meant = _valid(name, None if name in OPTIONAL and value == "none" else value, source)
         layer[name] = (_history(file, meant, source) if name == "history" else meant, source)
     return layer
 
 
-def _file() -> ConfigFile | None:
+def _file() -> config_file.ConfigFile | None:
     path = os.environ.get(config_file.VARIABLE, "").strip()
     if path:
         return config_file.named(Path(path))
@@ -167,17 +157,15 @@ def _file() -> ConfigFile | None:
     return config_file.find(start)
 
 
-def _history(file: ConfigFile, value: str | None, source: str) -> str | None:
+def _history(file: config_file.ConfigFile, value: str | None, source: str) -> str | None:
     """A path in a file is relative to it; in a file that was found, it may not leave the file's folder."""
     if value is None:
         return None
     folder = os.path.realpath(file.path.parent)
     target = os.path.realpath(os.path.join(folder, value))
     if file.found and not Path(target).is_relative_to(folder):
-        raise ConfigError(
-            f"{source}: history {value!r} is outside the folder of this file; "
-            f"set {variable('history')} or pass history= for a place elsewhere"
-        )
+        remedy = f"set {variable('history')} or pass history= for a place elsewhere"
+        raise ConfigError(f"{source}: history {value!r} is outside the folder of this file; {remedy}")
     return target
 
 

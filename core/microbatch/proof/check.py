@@ -8,18 +8,17 @@ numbers, and a shape that depends on the number of rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from microbatch.arrays.comparing import Comparison, Difference, Tolerance
-from microbatch.arrays.equal import equal_values
+from microbatch.arrays.comparing import Comparison, Difference, equal_values
 from microbatch.arrays.trees import leaves_of
 from microbatch.binding.batch import Batch
 from microbatch.binding.call import Call
 from microbatch.binding.paths import declared_rules, flatten_by_layout
 from microbatch.binding.rules import Layout
-from microbatch.cutting.slices import Cut, UBatchSlice
+from microbatch.cutting.slices import UBatchSlice
 from microbatch.errors import ArgumentValueError, OutputMismatchError
 from microbatch.extend.protocols import Backend
 from microbatch.gathering.gather import Outputs
@@ -41,8 +40,10 @@ class Search:
     """Which places are drawn."""
     drawn: int = 4
     """Cuts at drawn places, beside the fixed ones."""
-    tolerance: Tolerance | None = None
-    """How far two numbers may differ and count as equal; None takes the default of each dtype."""
+    rtol: float | None = None
+    """How far two numbers may differ and count as equal, relative to the value; None: by dtype."""
+    atol: float | None = None
+    """The same, absolute; None: `rtol` times the mean magnitude of the output."""
 
 
 def check(
@@ -64,41 +65,39 @@ def check(
     batch of fewer than 2 rows, LayoutError for inputs that cannot be cut, and what `f` raises on the whole
     batch.
     """
-    tolerance = Tolerance(rtol=rtol, atol=atol)
-    call = Call.of(f, inputs, kwargs, layout)
-    return check_call(call, backend, Search(seed=seed, drawn=cuts, tolerance=tolerance))
+    search = Search(seed=seed, drawn=cuts, rtol=rtol, atol=atol)
+    return check_call(Call.of(f, inputs, kwargs, layout), backend, search)
 
 
 def check_call(call: Call, backend: str = "auto", search: Search | None = None) -> CheckReport:
     """As `check`, of a call that is there already."""
-    search = search or Search()
     register_containers()
     chosen = BackendChoice(backend, default_plugins()).of(call.args, call.kwargs)
     batch = call.batch(chosen)
-    if batch.shape.num_tokens < 2:
-        count = f"{batch.shape.num_tokens} row" + "s" * (batch.shape.num_tokens != 1)
+    rows = batch.shape.num_tokens
+    if rows < 2:
+        count = "1 row" if rows == 1 else f"{rows} rows"
         raise ArgumentValueError(
             f"the batch has only {count}, and nothing can be cut below 2; pass more rows"
         )
+    search = search or Search()
     trials = trial_cuts(batch.shape, search.seed, search.drawn)
-    return Checking(chosen, call, batch, search.tolerance).run(trials)
+    return Checking(chosen, call, batch, search).run(trials)
 
 
 class Checking:
     """One check: the output of the whole batch, and what the cuts made of it."""
 
-    def __init__(self, backend: Backend, call: Call, batch: Batch, tolerance: Tolerance | None) -> None:
+    def __init__(self, backend: Backend, call: Call, batch: Batch, search: Search) -> None:
         self.backend = backend
         self.f = call.function
         self.batch = batch
         self.layout = call.layout
         self.writes_inputs = False
         whole, spec = flatten_by_layout(self.call_whole(), self.layout, "outputs", ())
-        self.comparison = Comparison(spec, whole, tolerance)
+        self.comparison = Comparison(spec, whole, search.rtol, search.atol)
         rules = declared_rules(spec, self.layout, "outputs", ()) or ()
-        self.collected: frozenset[int] = frozenset(
-            index for index, (rule, _) in enumerate(rules) if rule is not None and rule.kind == "collect"
-        )
+        self.collected = {index for index, (rule, _) in enumerate(rules) if rule and rule.kind == "collect"}
         """Outputs that are lists over the ubatches, which the whole batch has no counterpart of."""
 
     def run(self, trials: Sequence[Trial]) -> CheckReport:
@@ -106,34 +105,39 @@ class Checking:
 
         The whole batch is called once more at the end: another output shows state that parts left behind.
         """
-        again = self.differences(self.call_whole(), "the whole batch again")
+        compare = self.comparison.differences
+        again = compare(self.call_whole(), "the whole batch again")
         if again:
             return self.report(
                 (),
                 again,
-                "two calls on the same whole batch give different outputs: the function "
-                "draws random numbers or keeps state",
+                "two calls on the same whole batch give different outputs: the function draws random numbers "
+                "or keeps state",
             )
         found = [self.tried(trial) for trial in trials]
         labels = tuple(trial.label for trial in trials)
         differences = [difference for several in found for difference in several]
-        after = self.differences(self.call_whole(), "the whole batch after the cuts")
+        after = compare(self.call_whole(), "the whole batch after the cuts")
         if after:
             return self.report(
                 labels,
                 [*differences, *after],
-                "the whole batch gives another output once parts were "
-                "called: calls change state that later calls depend on",
+                "the whole batch gives another output once parts were called: calls change state that later "
+                "calls depend on",
             )
         failed = [trial for trial, several in zip(trials, found, strict=True) if several]
         raised = all(difference.parts.startswith(RAISED) for difference in differences)
         return self.report(labels, differences, why_not(trials, failed, raised=raised))
 
+    def copies(self) -> Batch:
+        """The batch with copies of the arrays that are cut, so that what is written stays apart."""
+        return self.batch.permuted(range(self.batch.shape.num_requests), self.backend)
+
     def call_whole(self) -> Any:
         """The function on fresh copies of the whole batch."""
         shape = self.batch.shape
         everything = UBatchSlice.from_range(0, shape.num_tokens, 0, shape.num_requests)
-        args, kwargs = self.batch.permuted(range(shape.num_requests), self.backend).part(everything)
+        args, kwargs = self.copies().part(everything)
         arrays = [leaf for leaf in leaves_of((args, kwargs)) if self.backend.owns(leaf)]
         before = [self.copied(array) for array in arrays]
         output = self.f(*args, **kwargs)
@@ -149,40 +153,26 @@ class Checking:
     def tried(self, trial: Trial) -> list[Difference]:
         """Differences that one cut makes; an error of a part is one too."""
         try:
-            output = self.gathered(trial.cut)
+            parts = Parts(self.copies(), trial.cut, self.backend, Outputs(layout=self.layout))
+            output = run_parts(parts, lambda args, kwargs, rows: self.f(*args, **kwargs))
         except OutputMismatchError as error:
             text = str(error)
         except Exception as error:  # noqa: BLE001  # whatever a part raises is what was looked for
             text = f"{RAISED} {type(error).__name__}: {error}"
         else:
-            return self.differences(output, trial.label, self.collected)
+            return self.comparison.differences(output, trial.label, self.collected)
         return [Difference(path="", row=None, whole="", parts=text, cut=trial.label)]
-
-    def gathered(self, made: Cut) -> Any:
-        """The output put together from the parts of a cut; an input that is written is a copy, so others stay whole."""
-        shape = self.batch.shape
-        batch = self.batch.permuted(range(shape.num_requests), self.backend)
-        outputs = Outputs(layout=self.layout)
-        parts = Parts(batch, made, self.backend, outputs)
-        return run_parts(parts, lambda args, kwargs, rows: self.f(*args, **kwargs))
-
-    def differences(self, output: Any, label: str, skip: Collection[int] = ()) -> list[Difference]:
-        """Differences of `output` from that of the first whole call."""
-        return self.comparison.differences(output, label, skip)
 
     def report(self, cuts: tuple[str, ...], differences: Sequence[Difference], reason: str) -> CheckReport:
         """The report; `reason` is why the function must not be cut, if there are differences."""
-        absolute, relative = self.comparison.absolute, self.comparison.relative
-        if not differences:
-            reason = (
-                f"in every cut the outputs equal the whole batch's, to {relative:.1e} of their largest value"
-            )
+        relative = self.comparison.relative
+        equal = f"in every cut the outputs equal the whole batch's, to {relative:.1e} of their largest value"
         return CheckReport(
             cuttable=not differences,
-            absolute=absolute,
+            absolute=self.comparison.absolute,
             relative=relative,
             cuts=cuts,
             differences=tuple(differences),
-            reason=reason,
+            reason=reason if differences else equal,
             writes_inputs=self.writes_inputs,
         )

@@ -11,29 +11,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from contextlib import suppress
 from types import CodeType, FunctionType
 from typing import Any
+
+from microbatch.arrays.memory import version_of
 
 
 def modules_of(function: Any) -> tuple[Any, ...]:
     """The stateful modules that `function` is or visibly refers to."""
-    found: dict[int, Any] = {}
-    for candidate in _reachable(function):
-        if _is_module(candidate):
-            found.setdefault(id(candidate), candidate)
+    found = {id(candidate): candidate for candidate in _reachable(function) if _is_module(candidate)}
     return tuple(found.values())
 
 
-def buffer_versions(modules: tuple[Any, ...]) -> tuple[int, ...]:
+def buffer_versions(modules: tuple[Any, ...]) -> tuple[int | None, ...]:
     """Write counters of all buffers; two unequal answers mean that something was written in between."""
-    return tuple(_version(buffer) for module in modules for buffer in module.buffers())
-
-
-def _version(buffer: Any) -> int:
-    try:
-        return int(buffer._version)
-    except (AttributeError, RuntimeError):  # inference tensors keep no counter
-        return 0
+    return tuple(version_of(buffer) for module in modules for buffer in module.buffers())
 
 
 def _is_module(candidate: Any) -> bool:
@@ -50,9 +43,7 @@ def _reachable(function: Any) -> Iterator[Any]:
         yield from function.keywords.values()
         function = function.func
         yield function
-    owner = getattr(function, "__self__", None)
-    if owner is not None:
-        yield owner
+    yield getattr(function, "__self__", None)
     plain = getattr(function, "__func__", function)
     if isinstance(plain, FunctionType):
         yield from _referred(plain)
@@ -60,14 +51,11 @@ def _reachable(function: Any) -> Iterator[Any]:
 
 def _referred(function: FunctionType) -> Iterator[Any]:
     for cell in function.__closure__ or ():
-        try:
+        with suppress(ValueError):  # not assigned yet
             yield cell.cell_contents
-        except ValueError:  # not assigned yet
-            continue
     yield from function.__defaults__ or ()
     for name in _names(function.__code__):
-        if name in function.__globals__:
-            yield function.__globals__[name]
+        yield function.__globals__.get(name)
 
 
 def _names(code: CodeType) -> Iterator[str]:
@@ -106,11 +94,11 @@ class StateWatch:
         """Whether each module is in training mode."""
         return tuple([bool(module.training) for module in self._modules])
 
-    def before(self) -> tuple[int, ...] | None:
+    def before(self) -> tuple[int | None, ...] | None:
         """What the counters are before a step, for `after`; None when there is nothing left to watch."""
         return buffer_versions(self._modules) if self._calls_left > 0 else None
 
-    def after(self, snapshot: tuple[int, ...] | None) -> None:
+    def after(self, snapshot: tuple[int | None, ...] | None) -> None:
         """Note after a step whether it changed buffers."""
         if snapshot is None:
             return
@@ -121,7 +109,7 @@ class StateWatch:
 
     def why_whole(self) -> str:
         """Why the next step must not be cut; empty where it may."""
-        if not self._modules or not self._training():
+        if not self._training():
             return ""
         if not self._trained_whole:
             self._calls_left = max(self._calls_left, 1)
@@ -134,8 +122,6 @@ class StateWatch:
 
     def why_sequential(self) -> str:
         """Why the ubatches of the next step must not overlap; empty where they may."""
-        if not self._modules:
-            return ""
         if self._training():
             return "a module is in training mode"
         if self._changed:

@@ -29,8 +29,7 @@ class CheckReport:
     reason: str
     """Why it must not be cut, or how close the outputs are where it may."""
     writes_inputs: bool = False
-    """Whether it wrote into its inputs; a part that ran out of memory is called again, on what it left
-    there."""
+    """Whether it wrote into its inputs; a part that ran out of memory is called again, on what it left."""
 
     def __bool__(self) -> bool:
         return self.cuttable
@@ -47,13 +46,11 @@ class CheckReport:
         lines += [f"  {difference}" for difference in reversed(first.values())]
         if len(self.differences) > len(first):
             lines.append(f"  and {len(self.differences) - len(first)} more in other cuts")
-        lines.append(f"cuts tried: {'; '.join(self.cuts) or 'none'}")
-        return "\n".join(lines)
+        return "\n".join([*lines, f"cuts tried: {'; '.join(self.cuts) or 'none'}"])
 
 
 def why_not(trials: Sequence[Trial], failed: Sequence[Trial], *, raised: bool = False) -> str:
-    """The likeliest reason, from which cuts differ; `raised` says that all differences are errors of
-    parts."""
+    """The likeliest reason, from which cuts differ; `raised`: all differences are errors of parts."""
     some = 0 < len(failed) < len(trials)
     if some and all(trial.inside_request for trial in failed):
         return (

@@ -63,30 +63,22 @@ def _places(shape: BatchShape, draw: random.Random, drawn: int) -> list[tuple[st
     starts = shape.query_start_loc
     if starts is not None:
         inner = sorted({int(start) for start in starts if 0 < start < rows})
-        wanted.append(("between requests", inner[:SINGLE_ROWS]))
-        wanted.append(("between requests", inner[len(inner) // 2 :][:1]))
+        middle = inner[len(inner) // 2 :][:1]
+        wanted += [("between requests", inner[:SINGLE_ROWS]), ("between requests", middle)]
     return wanted
 
 
 def _trial(how: str, made: Cut, shape: BatchShape) -> Trial:
     sizes = [piece.num_tokens for piece in made.slices]
+    reordered = made.permutation is not None  # by packing, which never cuts a request
+    starts = [piece.token_slice.start for piece in made.slices]
     return Trial(
         label=f"{how}: {_sizes(sizes)}",
         cut=made,
-        inside_request=any(not _between(piece.token_slice.start, made, shape) for piece in made.slices),
-        reordered=made.permutation is not None,
+        inside_request=not reordered and not np.isin(starts, shape.starts).all(),
+        reordered=reordered,
         single_rows=1 in sizes,
     )
-
-
-def _between(start: int, made: Cut, shape: BatchShape) -> bool:
-    """Whether `start` is where a request starts; packing never cuts one."""
-    starts = shape.query_start_loc
-    if made.permutation is not None or (starts is None and shape.num_tokens == shape.num_requests):
-        return True
-    if starts is None:  # requests are taken as equally long: number k starts at k * tokens / requests
-        return (start * shape.num_requests) % shape.num_tokens == 0
-    return bool(np.isin(start, starts))
 
 
 def _sizes(sizes: Sequence[int]) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.memory import start_of
-from microbatch.arrays.overwritten import overwritten
+from microbatch.arrays.shared_memory import overwritten
 from microbatch.arrays.trees import leaves_of
 from microbatch.errors import WaitTimeoutError
 from microbatch.extend.protocols import Event, Stream

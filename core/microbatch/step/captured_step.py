@@ -40,7 +40,8 @@ class CapturedStep:
     """Threads and schedules."""
 
     def work(self, plain: Callable[[], Any], *, given_result: bool) -> CapturedWork:
-        """What to look up, replay or capture; `plain` runs the step as it is, `given_result`: into an `out`."""
+        """What to look up, replay or capture; `plain` runs the step as it is, `given_result`: into an
+        `out`."""
         made = self._planned_cut()
         parts = len(made.slices)
         edges = tuple((piece.token_slice.start, piece.token_slice.stop) for piece in made.slices)

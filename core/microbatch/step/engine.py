@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microbatch.arrays.looks import is_array
 from microbatch.binding.batch import Batch, Binder
@@ -23,8 +23,6 @@ from microbatch.extend.protocols import Backend
 from microbatch.extend.records import StepReport
 from microbatch.gathering.gather import Outputs
 from microbatch.gathering.run_parts import Parts, run_parts
-from microbatch.graphs.runner import Graphs
-from microbatch.graphs.step_graphs import StepGraphs
 from microbatch.host.cores import usable_cores
 from microbatch.loading.choose_backend import BackendChoice
 from microbatch.loading.plugins import Plugins
@@ -33,7 +31,6 @@ from microbatch.proof.module_modes import StateWatch
 from microbatch.sizing.conditions import Conditions, ConditionsOf
 from microbatch.sizing.planning import Planner
 from microbatch.sizing.remembering import Remembering
-from microbatch.step.captured_step import CapturedStep
 from microbatch.step.choose_schedule import choose_schedule
 from microbatch.step.guarded_call import GuardedCall
 from microbatch.step.in_parts import InParts, ScheduleRunner
@@ -45,6 +42,10 @@ from microbatch.step.recovery import Recovery
 from microbatch.step.report import make_report, sizes_that_ran
 from microbatch.step.ubatches import Progress, Ubatches
 from microbatch.turns.runtime import Runtime
+
+if TYPE_CHECKING:
+    # imported with `graphs=True` only: it is 15 % of the time from `import microbatch` to the first wrapper
+    from microbatch.graphs.runner import Graphs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +211,8 @@ class Engine:
         """The layers around the function: graph, recovery, and a guard where the memory is to be watched."""
         function, graphs, watched = self.function, None, None
         if self._graphs is not None:
+            from microbatch.graphs.step_graphs import StepGraphs
+
             schedule = "sequential" if planned.plan.cut is None else planned.schedule
             graphs = StepGraphs(self._graphs, planned.binder.device, schedule)
             function = function if planned.overlaps else graphs
@@ -230,6 +233,8 @@ class Engine:
         order = InParts(planned, ubatches, layers, self._runner)
         if layers.graphs is None or not planned.overlaps:
             return run_parts(parts, layers.call, order)
+        from microbatch.step.captured_step import CapturedStep
+
         step = CapturedStep(
             function=self.function, planned=planned, config=self._wrapping.config, runner=self._runner
         )
@@ -266,5 +271,7 @@ class Engine:
         )
 
     def _new_graphs(self) -> Graphs:
+        from microbatch.graphs.runner import Graphs
+
         config, uniform = self._wrapping.config, self._wrapping.layout is None
         return Graphs(self.function, config.graph_sizes, uniform=uniform, modes=self._modules.modes)

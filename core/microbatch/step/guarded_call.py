@@ -23,11 +23,11 @@ from microbatch.step.memory_guard import Watched
 from microbatch.step.outcome import Outcome
 
 SHARE_OF_PILOT = 16
-"""The parts of a pilot double up to this part of its rows: a larger one would be half of the result,
-copied twice."""
+"""The parts of a pilot double up to this part of its rows; half of the result would be copied twice."""
 FADING = 0.9
-"""A larger step may lower the known peak per row to this part of it at most, and a smaller step not at
-all: memory that is held anyway hides part of a peak."""
+"""How far a larger step may lower the known peak per row, since memory that is held anyway hides part of it.
+
+A smaller step lowers it not at all."""
 HIDDEN = 0.7
 """A measured peak below this part of the expected one is taken to be hidden so, and is reported to nobody."""
 
@@ -56,27 +56,25 @@ class GuardedCall:
         return self._pilot
 
     def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int, nested: bool = True) -> Any:
-        """The outputs for these arguments, in as many parts as the memory asks for; `nested` as in
-        `Recovery.call`."""
+        """The outputs, in as many parts as the memory asks for; `nested` as in `Recovery.call`."""
         if self._pilot:
             return self._run_pilot(self._binder.bind(args, kwargs), nested=nested)
         bound = self._bound
         if bound is None or rows <= bound:
             return self._inner(args, kwargs, rows, nested)
-        batch = self._binder.bind(args, kwargs)
-        return self._in_parts(
-            batch, cut(batch.shape, splitter="even", limit=bound), self._inner, nested=nested
-        )
+        return self._within(bound, args, kwargs, nested=nested)
 
     def finish(self, sizes: Sequence[int], workers: int) -> None:
-        """Learn from the step, and put its peak into the outcome. `sizes` are the parts that ran,
-        `workers` at a time."""
-        peak = (
-            None
-            if self._watched.mark is None or not sizes
-            else self._learn(self._watched.mark, sizes, workers)
-        )
-        self._outcome.peak, self._outcome.calibration = peak, self._watched.pilot
+        """Learn from a step of which parts of these `sizes` ran, `workers` at a time; note its peak."""
+        self._outcome.calibration = self._watched.pilot
+        if self._watched.mark is not None and sizes:
+            self._outcome.peak = self._learn(self._watched.mark, sizes, workers)
+
+    def _within(self, bound: int, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, nested: bool) -> Any:
+        """The outputs for these arguments, in parts of at most `bound` rows."""
+        batch = self._binder.bind(args, kwargs)
+        made = cut(batch.shape, splitter="even", limit=bound)
+        return self._in_parts(batch, made, self._inner, nested=nested)
 
     def _in_parts(self, batch: Batch, made: Cut, call: Call, *, nested: bool) -> Any:
         outputs = Outputs(layout=self._binder.layout, nested=nested)
@@ -92,16 +90,12 @@ class GuardedCall:
         return outputs
 
     def _measured(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int) -> Any:
-        """One part of the pilot, cut further where the bound so far asks for it; then the bound is set
-        anew."""
-        before = len(self._outcome.ran)
-        if rows <= (self._bound or rows):
+        """One part of the pilot, cut further where the bound so far asks for it; it sets the next bound."""
+        before, bound = len(self._outcome.ran), self._bound or rows
+        if rows <= bound:
             outputs = self._inner(args, kwargs, rows)
         else:
-            batch = self._binder.bind(args, kwargs)
-            outputs = self._in_parts(
-                batch, cut(batch.shape, splitter="even", limit=self._bound), self._inner, nested=True
-            )
+            outputs = self._within(bound, args, kwargs, nested=True)
         self._bound = self._bound_after(max(self._outcome.ran[before:]), rows, outputs)
         return outputs
 
@@ -118,25 +112,27 @@ class GuardedCall:
         return self._most(1)
 
     def _most(self, side: int) -> int:
-        """Rows of each of `side` parts that fit: the budget, less what the function holds for good and the
-        result."""
+        """Rows that each of `side` parts may have.
+
+        What the function holds for good and the result are taken off the budget; the rest is for rows in
+        flight.
+        """
         watched, later = self._watched, self._later
         assert watched.mark is not None and later is not None
         held = max(0, later.in_use - watched.mark.in_use) + watched.need.result_per_row * watched.rows
         return max(1, math.floor((watched.budget - held) / (watched.need.per_row * side)))
 
     def _learn(self, mark: PeakMark, sizes: Sequence[int], workers: int) -> int | None:
-        """The peak of the step above its start; None where it was hidden. A pilot has set the need per row
-        already."""
+        """The peak of the step above its start, None where it was hidden; a pilot knows the need per row."""
         peak, need = mark.peak() - mark.in_use, self._watched.need
         need.steps += 1
-        flight = sum(sorted(sizes)[-max(1, workers) :])  # the largest parts may have run at the same time
+        # the largest parts may have run at the same time, and the result grows with the batch, not with a
+        # part
+        flight = sum(sorted(sizes)[-max(1, workers) :])
         hidden = peak < HIDDEN * need.per_row * flight
         if not self._largest:
             fading = FADING if flight > need.largest else 1.0
-            parts = (
-                peak - need.result_per_row * self._watched.rows
-            )  # the result grows with the batch, not a part
+            parts = peak - need.result_per_row * self._watched.rows
             need.per_row = max(parts / flight, fading * need.per_row, 1.0)
         need.largest = max(need.largest, flight)
         return None if hidden or peak <= 0 else peak

@@ -8,11 +8,14 @@ since the overlap is what is worth replaying.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from microbatch.gathering.run_parts import Layer
-from microbatch.graphs.step_graphs import StepGraphs
 from microbatch.step.guarded_call import GuardedCall
 from microbatch.step.recovery import Recovery
+
+if TYPE_CHECKING:
+    from microbatch.graphs.step_graphs import StepGraphs
 
 
 @dataclass(frozen=True, slots=True)

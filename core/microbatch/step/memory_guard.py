@@ -16,11 +16,9 @@ from microbatch.step.planned import Planned
 SHARE = 0.9
 """Part of the memory that is planned with; the kernel counts in batches of pages."""
 LIMITED = 4096
-"""With a memory limit: a first step is watched if this many bytes for each byte of its input would pass
-the limit."""
+"""With a memory limit: a first step is watched if it would pass it with this many bytes per byte of input."""
 UNLIMITED = 512
-"""The same without a limit, against the memory that is left: lower, as a step seldom needs 512 times its
-input."""
+"""The same without a limit, against the memory that is left; few steps need 512 times their input."""
 MEASURED = 4
 """Steps of a kind that are measured; after that only larger ones are."""
 KINDS = 256
@@ -61,11 +59,11 @@ class Watched:
     """Rows of all parts that are planned to run at the same time."""
     bound: int | None
     """Most rows of a part; None where the plan keeps within the budget as it is."""
-    pilot: bool = False
+    pilot: bool
     """Whether nothing is known yet: the first part runs alone, in small parts."""
-    given_result: bool = False
+    given_result: bool
     """Whether the result goes to memory of the caller's, which does not count."""
-    least: int = 1
+    least: int
     """Bytes that a row needs at least: its input."""
 
     @property
@@ -75,8 +73,7 @@ class Watched:
 
 
 class MemoryGuard:
-    """One per wrapper. `limit` is the user's, in bytes above the start of the step; None for what the
-    memory has."""
+    """One per wrapper; `limit` is the user's, in bytes above the start of a step, None for all there is."""
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
@@ -103,16 +100,24 @@ class MemoryGuard:
         if need is None:
             if mark is None:
                 return None
-            return Watched(
-                need=self._new(plan.signature), peaks=peaks, mark=mark, budget=budget, rows=rows, size=size,
-                flight=flight, bound=1, pilot=True, given_result=given_result,
-                least=max(1, planned.batch.bytes_per_unit),
-            )  # fmt: skip
-        bound = _bound(need, budget, (rows, size, flight), given_result=given_result)
-        if bound is None and mark is None:
-            return None
+            need, pilot = self._new(plan.signature), True
+            bound: int | None = 1
+        else:
+            pilot, bound = False, _bound(need, budget, (rows, size, flight), given_result=given_result)
+            if bound is None and mark is None:
+                return None
         return Watched(
-            need=need, peaks=peaks, mark=mark, budget=budget, rows=rows, size=size, flight=flight, bound=bound
+            need=need,
+            peaks=peaks,
+            mark=mark,
+            budget=budget,
+            rows=rows,
+            size=size,
+            flight=flight,
+            bound=bound,
+            pilot=pilot,
+            given_result=given_result,
+            least=max(1, planned.batch.bytes_per_unit),
         )
 
     def budget(self, planned: Planned) -> int:

@@ -16,20 +16,16 @@ class Outcome:
     """The record of one step."""
 
     ran: list[int] = field(default_factory=list)
-    """Rows of each call that returned, in order of their ends; by recovery."""
+    """By recovery: rows of each call that returned, in order of their ends."""
     failed: list[int] = field(default_factory=list)
-    """Rows of each call that ran out of memory, in order; by recovery."""
+    """By recovery: rows of each call that ran out of memory, in order."""
     one_at_a_time: bool = False
-    """Whether parts that ran side by side took each other's memory, so that the rest ran alone; by
-    recovery."""
+    """By recovery: whether parts side by side took each other's memory, so that the rest ran alone."""
     seconds: list[float] = field(default_factory=list)
-    """Wall time of each planned part, in row order; empty where the function ran on the whole batch; by
-    ubatches."""
+    """By ubatches: wall time of each planned part, in row order; empty where the batch was not cut."""
     guarded: bool = False
-    """Whether a guard of the memory stood around the calls, so that parts may have been cut further; by
-    the guard."""
+    """By the guard: whether parts may have been cut further for their memory."""
     peak: int | None = None
-    """Highest bytes in use above the start of the step; None where it was not measured; by the guard."""
+    """By the guard: highest bytes in use above the start of the step; None where it was not measured."""
     calibration: bool = False
-    """Whether the first parts were small, to see what they need, so that times say nothing of sizes; by
-    the guard."""
+    """By the guard: whether the first parts were small to see what they need, so times teach nothing."""

@@ -1,5 +1,4 @@
-"""What one step was given and how it will run: the facts that the calls, the report and the caller's
-warning share."""
+"""What one step was given and how it will run, for those who run it and those who report it."""
 
 from __future__ import annotations
 
@@ -51,7 +50,6 @@ class Planned:
         return self.batch.shape.num_tokens
 
     def whole_cut(self) -> Cut:
-        """The cut with one part, for a batch that is not split and still goes into parts (`out=`,
-        `streamed`)."""
+        """The cut with one part, for a batch that is not split and still is gathered (`out=`, `streamed`)."""
         shape = self.batch.shape
         return Cut(slices=(UBatchSlice.from_range(0, shape.num_tokens, 0, shape.num_requests),))

@@ -44,8 +44,7 @@ class Failed:
 
 
 class Recovery:
-    """The layer around the function of one step that lets a part which ran out of memory run in smaller
-    parts."""
+    """The layer around the function of one step that runs a part again, in smaller parts, for its memory."""
 
     __slots__ = ("_binder", "_function", "_limit", "_outcome", "_reclaimed", "_suspects")
 
@@ -143,8 +142,7 @@ class Recovery:
 
 
 def strip_tracebacks(error: BaseException) -> None:
-    """Drop the tracebacks of `error` and of every cause, context and group member, so that no frame is
-    kept."""
+    """Drop the tracebacks of `error` and of all causes, contexts and group members, so no frame is kept."""
     for member in _chain(error):
         member.__traceback__ = None
 

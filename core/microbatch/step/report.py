@@ -6,8 +6,9 @@ microseconds.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from microbatch.extend.records import FailureKind, StepReport
-from microbatch.graphs.step_graphs import StepGraphs
 from microbatch.step.outcome import Outcome
 from microbatch.step.planned import Planned
 
@@ -15,6 +16,9 @@ ONE_AT_A_TIME = "memory ran out while parts ran side by side, so the rest ran on
 """Reason of a step whose unfinished parts had to be run again so."""
 PILOT = "first parts small, to see what they need"
 """Reason of a step whose memory was not known beforehand."""
+
+if TYPE_CHECKING:
+    from microbatch.graphs.step_graphs import StepGraphs
 
 
 def make_report(

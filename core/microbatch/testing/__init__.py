@@ -10,20 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from microbatch.testing.adversarial.device import AdversarialBackend as AdversarialBackend
-    from microbatch.testing.adversarial.order import WorkOrder as WorkOrder
-    from microbatch.testing.backends import BackendSuite as BackendSuite
-    from microbatch.testing.policies import PolicySuite as PolicySuite
-    from microbatch.testing.properties import PropertySuite as PropertySuite
-    from microbatch.testing.properties import prop as prop
-    from microbatch.testing.recording.checker import Race as Race
-    from microbatch.testing.recording.checker import check as check
-    from microbatch.testing.recording.device import RecordingBackend as RecordingBackend
-    from microbatch.testing.recording.runtime import RecordingRuntime as RecordingRuntime
-    from microbatch.testing.recording.trace import Trace as Trace
-    from microbatch.testing.sequencer import Sequencer as Sequencer
-    from microbatch.testing.simulated.memory import DeviceOutOfMemoryError as DeviceOutOfMemoryError
-    from microbatch.testing.simulated.memory import MemoryModel as MemoryModel
+    from microbatch.testing.adversarial.device import AdversarialBackend
+    from microbatch.testing.adversarial.order import WorkOrder
+    from microbatch.testing.backends import BackendSuite
+    from microbatch.testing.policies import PolicySuite
+    from microbatch.testing.properties import PropertySuite, prop
+    from microbatch.testing.recording.checker import Race, check
+    from microbatch.testing.recording.device import RecordingBackend
+    from microbatch.testing.recording.runtime import RecordingRuntime
+    from microbatch.testing.recording.trace import Trace
+    from microbatch.testing.sequencer import Sequencer
+    from microbatch.testing.simulated.memory import DeviceOutOfMemoryError, MemoryModel
 
 _WHERE = {
     "AdversarialBackend": "adversarial.device",

@@ -22,8 +22,6 @@ from microbatch.testing.suites.graphs import GraphChecks
 from microbatch.testing.suites.streams import StreamChecks
 from microbatch.testing.suites.surroundings import SurroundingChecks
 
-__all__ = ["BackendSuite"]
-
 
 class BackendSuite(ArrayChecks, StreamChecks, AbilityChecks, GraphChecks, SurroundingChecks):
     """Conformance of one backend; see `microbatch.testing.suites.base` for the hooks."""

@@ -11,11 +11,12 @@ from typing import Any
 from microbatch.extend.protocols import Backend, SizingPolicy
 from microbatch.loading.plugins import Plugins, default_plugins
 
-__all__ = ["GivenBackends", "GivenPolicy"]
-
 
 class GivenBackends(Plugins):
-    """`UBatchWrapper(f, plugins=GivenBackends(device), backend=device.name)` runs on `device`."""
+    """`UBatchWrapper(f, plugins=GivenBackends(device), backend=device.name)` runs on `device`.
+
+    Backends that are not given are those of the process: looking one up anew takes 5 ms, longer than a step.
+    """
 
     __slots__ = ("_given",)
 
@@ -24,23 +25,17 @@ class GivenBackends(Plugins):
         self._given = {backend.name: backend for backend in backends}
 
     def backend(self, name: str) -> Backend:
-        """The given backend of that name, else the installed one."""
-        return self._given[name] if name in self._given else super().backend(name)
+        """The given backend of that name, else the process's."""
+        return self._given[name] if name in self._given else default_plugins().backend(name)
 
     def backend_for(self, leaves: Sequence[object]) -> Backend:
-        """The first given backend that owns one of `leaves`, else as usual."""
-        return self._owner(leaves) or super().backend_for(leaves)
-
-    def _owner(self, leaves: Sequence[object]) -> Backend | None:
-        owns = (backend for backend in self._given.values() if any(map(backend.owns, leaves)))
-        return next(owns, None)
+        """The first given backend that owns one of `leaves`, else the process's."""
+        owners = (backend for backend in self._given.values() if any(map(backend.owns, leaves)))
+        return next(owners, None) or default_plugins().backend_for(leaves)
 
 
 class GivenPolicy(GivenBackends):
-    """`wrap(f, plugins=GivenPolicy(policy))` asks `policy`, whatever its name; backends may be given too.
-
-    Backends that are not given are those of the process: looking one up anew takes 5 ms, longer than a step.
-    """
+    """`wrap(f, plugins=GivenPolicy(policy))` asks `policy`, whatever its name; backends may be given too."""
 
     __slots__ = ("_policy",)
 
@@ -51,14 +46,6 @@ class GivenPolicy(GivenBackends):
     def policy(self, name: str, **options: Any) -> SizingPolicy:
         """The given policy."""
         return self._policy
-
-    def backend(self, name: str) -> Backend:
-        """The given backend of that name, else the process's."""
-        return self._given[name] if name in self._given else default_plugins().backend(name)
-
-    def backend_for(self, leaves: Sequence[object]) -> Backend:
-        """The first given backend that owns one of `leaves`, else the process's."""
-        return self._owner(leaves) or default_plugins().backend_for(leaves)
 
     def listeners(self) -> bool:
         """Nobody hears of steps under test."""

@@ -11,14 +11,12 @@ from typing import Any
 
 import pytest
 
-__all__ = ["microbatch_backend", "pytest_addoption", "pytest_generate_tests", "pytest_report_header"]
-
 DEVICES = ("recording", "adversarial")
 """Test devices that may be named too."""
 
-
 # A suite that fails shall say what was compared, as tests of one's own do.
-pytest.register_assert_rewrite("microbatch.testing.suites", "microbatch.testing.policies")
+for _module in ("suites", "policies", "policy_evidence", "policy_steps"):
+    pytest.register_assert_rewrite(f"microbatch.testing.{_module}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

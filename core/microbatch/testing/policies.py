@@ -22,22 +22,20 @@ from hypothesis import strategies as st
 from microbatch.extend.abilities import SupportsState
 from microbatch.extend.records import MemoryReading, Proposal, SizingRequest, StepReport
 from microbatch.testing.policy_evidence import PolicyEvidence
-from microbatch.testing.policy_steps import PolicySteps
 from microbatch.testing.properties import prop
 from microbatch.testing.simulated_steps import (
+    FIXED,
+    SLOPES,
+    WORKERS,
     MemoryDevice,
     SimulatedStep,
     flight,
     histories,
     perform,
     requests,
-    simulated_steps,
     sizes_of,
-    units_in_flight,
 )
 from microbatch.testing.strategies.numbers import step_outcomes
-
-__all__ = ["GROUPS", "PolicySuite"]
 
 GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -64,15 +62,18 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )  # fmt: skip
 """The twelve properties of a sizing policy and of what runs it, each with the checks that show it."""
 
+SHARES = st.tuples(st.floats(0.05, 1), st.floats(0.05, 1))
+"""Two parts of a memory."""
 FOREIGN: tuple[Any, ...] = (
     {},
     {"policy": "another", "version": 1, "kinds": {}},
     {"policy": None, "version": 99},
     {"version": 1, "kinds": {"": {"model": "nonsense"}}},
 )
+"""States of other policies."""
 
 
-class PolicySuite(PolicySteps, PolicyEvidence):
+class PolicySuite(PolicyEvidence):
     """Conformance of one sizing policy."""
 
     @prop(history=histories(), request=requests())
@@ -89,18 +90,6 @@ class PolicySuite(PolicySteps, PolicyEvidence):
         play = [*history, SimulatedStep(request=request)]
         assert perform(self.make(), play) == perform(self.make(), play)
 
-    @prop(history=histories(), step=simulated_steps())
-    def check_a_failed_step_teaches_nothing(self, history: list[SimulatedStep], step: SimulatedStep) -> None:
-        """An error of the function says nothing about sizes."""
-        step = replace(step, outcome="error")
-        policy = self.make()
-        perform(policy, history)
-        other = deepcopy(policy)
-        perform(policy, [step], first=len(history))
-        other.propose(replace(step.request, step=len(history)))
-        probe = [SimulatedStep(request=step.request)]
-        assert perform(policy, probe, first=len(history) + 1) == perform(other, probe, first=len(history) + 1)
-
     @prop(outcomes=st.lists(step_outcomes(), max_size=6), request=requests())
     def check_any_report_may_be_observed(self, outcomes: list[StepReport], request: SizingRequest) -> None:
         """Reports of steps it was never asked about (a cut the caller gave) raise nothing, and it goes on."""
@@ -110,35 +99,12 @@ class PolicySuite(PolicySteps, PolicyEvidence):
         (answer,) = perform(policy, [SimulatedStep(request=request)])
         assert 1 <= max(sizes_of(request, answer)) <= request.num_tokens
 
-    @prop(history=histories(), request=requests(), recovered=st.booleans())
-    def check_shrinks_below_a_failure(
-        self, history: list[SimulatedStep], request: SizingRequest, recovered: bool
-    ) -> None:
-        """Told that a step ran out of memory, it makes the next smaller: its parts, or what runs at a time.
-
-        It is told by `oom_sizes` in the report, whether the step then finished in smaller parts or failed.
-        """
-        policy = self.make()
-        perform(policy, history)
-        step = SimulatedStep(request=request, outcome="recovered" if recovered else "out of memory")
-        least = max(request.longest_request, -(-request.num_tokens // 256))
-        for number in range(len(history), len(history) + 3 * request.num_tokens.bit_length()):
-            (failed,) = perform(policy, [step], first=number)
-            size = max(sizes_of(request, failed))
-            if size <= least:
-                return
-            answer = deepcopy(policy).propose(request)
-            in_flight = units_in_flight(request, answer)
-            assert max(sizes_of(request, answer)) < size or in_flight < units_in_flight(request, failed)
-        raise AssertionError(f"after many failures parts are still of {size} units, and {least} would do")
-
     @prop(history=histories(), request=requests(), smaller=st.floats(0, 1))
     def check_less_memory_never_gives_more(
         self, history: list[SimulatedStep], request: SizingRequest, smaller: float
     ) -> None:
         """With the same history, a smaller limit or a smaller reading gives no larger size."""
-        policy = self.make()
-        perform(policy, history)
+        policy = self.taught(history)
         roomy = replace(request, memory=_reading(1 << 34), memory_limit=1 << 34)
         usable = int((1 << 34) * smaller)
         tight = replace(roomy, memory=_reading(usable), memory_limit=usable)
@@ -149,19 +115,13 @@ class PolicySuite(PolicySteps, PolicyEvidence):
         self, history: list[SimulatedStep], request: SizingRequest, pressures: tuple[float, float]
     ) -> None:
         """With the same history, more pressure gives no larger size."""
-        policy = self.make()
-        perform(policy, history)
+        policy = self.taught(history)
         low, high = (
             replace(request, memory=_reading(1 << 34, pressure=pressure)) for pressure in sorted(pressures)
         )
         assert flight(deepcopy(policy), high) <= flight(policy, low)
 
-    @prop(
-        examples=15,
-        slope=st.integers(32, 1 << 16),
-        fits=st.integers(32, 256),
-        shares=st.tuples(st.floats(0.05, 1), st.floats(0.05, 1)),
-    )
+    @prop(examples=15, slope=SLOPES, fits=st.integers(32, 256), shares=SHARES)
     def check_settled_less_memory_never_gives_more(
         self, slope: int, fits: int, shares: tuple[float, float]
     ) -> None:
@@ -169,55 +129,37 @@ class PolicySuite(PolicySteps, PolicyEvidence):
         that is still going on may try another side of its curve first."""
         device = _device(slope, slope, fits, 1)
         policy = self.make()
-        for _ in range(40):
-            device.run(policy)
+        device.run(policy, 40)
         full, sizes = device.capacity, []
         for share in sorted(shares):
             device.capacity = int(full * share)
-            other = deepcopy(policy)
-            sizes.append([device.run(other) for _ in range(25)][-1])
+            sizes.append(device.run(deepcopy(policy), 25)[-1])
         assert sizes[0] <= sizes[1]
 
-    @prop(
-        fixed=st.integers(0, 1 << 20),
-        slope=st.integers(32, 1 << 16),
-        fits=st.integers(8, 512),
-        workers=st.integers(1, 4),
-    )
+    @prop(fixed=FIXED, slope=SLOPES, fits=st.integers(8, 512), workers=WORKERS)
     def check_settles(self, fixed: int, slope: int, fits: int, workers: int) -> None:
         """Under constant conditions the size comes to rest within 5 % of one value."""
-        device = _device(fixed, slope, fits, workers)
-        policy = self.make()
-        sizes = [device.run(policy) for _ in range(100)][-20:]
+        sizes = _device(fixed, slope, fits, workers).run(self.make(), 100)[-20:]
         assert max(sizes) <= 1.05 * min(sizes) + workers
 
-    @prop(
-        fixed=st.integers(0, 1 << 20),
-        slope=st.integers(32, 1 << 16),
-        fits=st.integers(8, 512),
-        workers=st.integers(1, 4),
-    )
+    @prop(fixed=FIXED, slope=SLOPES, fits=st.integers(8, 512), workers=WORKERS)
     def check_never_runs_out_of_memory(self, fixed: int, slope: int, fits: int, workers: int) -> None:
         """Where peaks follow the model and one unit needs no more than 64 times its input, nothing fails."""
         device = _device(min(fixed, slope * 2), slope, fits, workers)
-        policy = self.make()
-        for _ in range(40):
-            device.run(policy)
+        device.run(self.make(), 40)
         assert device.failures == 0
 
-    @prop(slope=st.integers(32, 1 << 16), fits=st.integers(32, 256), squeeze=st.floats(0.2, 0.9))
+    @prop(slope=SLOPES, fits=st.integers(32, 256), squeeze=st.floats(0.2, 0.9))
     def check_recovers_when_memory_returns(self, slope: int, fits: int, squeeze: float) -> None:
         """After a squeeze the size is at least 90 % of what it was before."""
         device = _device(slope, slope, fits, 1)
         policy = self.make()
-        before = [device.run(policy) for _ in range(40)][-1]
+        before = device.run(policy, 40)[-1]
         full = device.capacity
         device.capacity = int(full * squeeze)
-        for _ in range(40):
-            device.run(policy)
+        device.run(policy, 40)
         device.capacity = full
-        after = [device.run(policy) for _ in range(70)][-1]
-        assert after >= 0.9 * before
+        assert device.run(policy, 70)[-1] >= 0.9 * before
 
     @prop(history=histories(), request=requests())
     def check_state_survives_json(self, history: list[SimulatedStep], request: SizingRequest) -> None:

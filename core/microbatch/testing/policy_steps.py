@@ -20,10 +20,12 @@ from microbatch.extend.protocols import SizingPolicy
 from microbatch.testing.given_plugins import GivenPolicy
 from microbatch.testing.properties import PropertySuite, prop
 
-__all__ = ["PolicySteps"]
-
 EXAMPLES = 10
 """Drawn cases of each check: a wrapper and its steps take 2 ms, and 30 ms where garbage is collected."""
+
+
+ERRORS = (ValueError, RuntimeError, KeyboardInterrupt, SystemExit)
+"""What a step raises at once."""
 
 
 class PolicySteps(PropertySuite):
@@ -55,7 +57,7 @@ class PolicySteps(PropertySuite):
         device = _Device(fits)
         with self._wrapped(device) as wrapped:
             for _ in range(steps):
-                device.forget()
+                device.finished, device.failed = [], []
                 if fits:
                     np.testing.assert_array_equal(wrapped(np.arange(rows)), np.arange(rows) * 2)
                     assert sorted(device.finished) == list(range(rows))
@@ -65,11 +67,7 @@ class PolicySteps(PropertySuite):
                     assert isinstance(caught.value.__cause__, MemoryError)
                 assert len(device.failed) <= rows.bit_length() + 1
 
-    @prop(
-        examples=EXAMPLES,
-        rows=st.integers(1, 100),
-        kind=st.sampled_from([ValueError, RuntimeError, KeyboardInterrupt, SystemExit]),
-    )
+    @prop(examples=EXAMPLES, rows=st.integers(1, 100), kind=st.sampled_from(ERRORS))
     def check_other_errors_are_never_retried(self, rows: int, kind: type[BaseException]) -> None:
         """An error that is not of memory, and an interrupt, reach the caller from the first call."""
         calls: list[int] = []
@@ -117,10 +115,6 @@ class _Device:
         self.fits = fits
         self.finished: list[int] = []
         self.failed: list[int] = []
-
-    def forget(self) -> None:
-        self.finished.clear()
-        self.failed.clear()
 
     def __call__(self, x: Any) -> Any:
         if len(x) > self.fits:

@@ -18,8 +18,6 @@ from hypothesis.strategies import SearchStrategy
 
 from microbatch.errors import ArgumentTypeError, near_match
 
-__all__ = ["PropertySuite", "prop"]
-
 Check = TypeVar("Check", bound=Callable[..., None])
 
 
@@ -60,36 +58,28 @@ class PropertySuite:
 
 def _test(cls: type[PropertySuite], check: Any, name: str) -> Any:
     """A new test function for this subclass."""
+    test: Any = _named(cls, check, name)
+    strategies, examples = getattr(check, "property_of_suite", ({}, None))
+    if examples is not None:  # whoever names a number runs steps
+        test = settings(max_examples=examples, deadline=None)(test)
+    if strategies:
+        test = given(**strategies)(test)
+        test.__qualname__ = f"{cls.__qualname__}.test_{name}"
     if name in cls.not_promised:
-        test: Any = pytest.mark.skip(reason=cls.not_promised[name])(
-            _named(cls, _nothing, name, check.__doc__)
-        )
-    else:
-        test = _named(cls, check, name, check.__doc__)
-        strategies, examples = getattr(check, "property_of_suite", ({}, None))
-        if strategies:
-            if examples is not None:
-                test = settings(max_examples=examples, deadline=None)(
-                    test
-                )  # whoever names a number runs steps
-            test = given(**strategies)(test)
-            test.__qualname__ = f"{cls.__qualname__}.test_{name}"
+        test = pytest.mark.skip(reason=cls.not_promised[name])(test)
     if name in cls.expected_failures:
         test = pytest.mark.xfail(strict=True, reason=cls.expected_failures[name])(test)
     test.of_suite = True
     return test
 
 
-def _named(cls: type, function: Any, name: str, doc: str | None) -> types.FunctionType:
+def _named(cls: type, function: Any, name: str) -> types.FunctionType:
     """A copy of `function` as `cls.test_<name>`."""
     copy = types.FunctionType(
         function.__code__, function.__globals__, f"test_{name}", function.__defaults__, function.__closure__
     )
     copy.__kwdefaults__ = function.__kwdefaults__
     copy.__annotations__ = dict(function.__annotations__)
-    copy.__module__, copy.__doc__, copy.__qualname__ = cls.__module__, doc, f"{cls.__qualname__}.test_{name}"
+    copy.__module__, copy.__doc__ = cls.__module__, function.__doc__
+    copy.__qualname__ = f"{cls.__qualname__}.test_{name}"
     return copy
-
-
-def _nothing(self: PropertySuite) -> None:
-    """What a skipped check would run."""

@@ -14,8 +14,6 @@ from microbatch.binding.rules import Layout
 from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.extend.records import MemoryReading, SizingRequest, StepReport
 
-__all__: list[str] = []
-
 _STRATEGIES: dict[type, str] = {
     BatchShape: "batch_shapes",
     Layout: "layouts",

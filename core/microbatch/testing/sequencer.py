@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 
 from microbatch.errors import BarrierBrokenError, WaitTimeoutError
 
-__all__ = ["Sequencer"]
-
 
 class Sequencer:
     """`run` starts the bodies; each calls `turn(label)` wherever another may go on in its place.

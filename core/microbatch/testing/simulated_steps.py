@@ -16,18 +16,6 @@ from microbatch.extend.chain import checked
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
 
-__all__ = [
-    "MemoryDevice",
-    "SimulatedStep",
-    "flight",
-    "histories",
-    "perform",
-    "requests",
-    "simulated_steps",
-    "sizes_of",
-    "units_in_flight",
-]
-
 Outcome = Literal["ran", "ran, peak unknown", "recovered", "out of memory", "error"]
 """Recovered: a part ran out of memory, and its rows then ran in parts of half its size."""
 
@@ -91,17 +79,17 @@ def readings(draw: st.DrawFn) -> MemoryReading:
     )
 
 
-@st.composite
-def simulated_steps(draw: st.DrawFn) -> SimulatedStep:
+def simulated_steps() -> st.SearchStrategy[SimulatedStep]:
     """One drawn step."""
-    outcomes: list[Outcome] = ["ran", "ran", "ran, peak unknown", "recovered", "out of memory", "error"]
-    return SimulatedStep(
-        request=draw(requests()),
-        outcome=draw(st.sampled_from(outcomes)),
-        fixed=draw(st.integers(0, 1 << 30)),
-        slope=draw(st.integers(1, 1 << 24)),
-        overhead=draw(st.floats(0, 1e-2)),
-        pace=draw(st.floats(1e-9, 1e-3)),
+    outcomes = ["ran", "ran", "ran, peak unknown", "recovered", "out of memory", "error"]
+    return st.builds(
+        SimulatedStep,
+        request=requests(),
+        outcome=st.sampled_from(outcomes),
+        fixed=st.integers(0, 1 << 30),
+        slope=st.integers(1, 1 << 24),
+        overhead=st.floats(0, 1e-2),
+        pace=st.floats(1e-9, 1e-3),
     )
 
 
@@ -126,8 +114,8 @@ def report(step: SimulatedStep, answer: Proposal, number: int) -> StepReport:
     request = step.request
     sizes = sizes_of(request, answer)
     side = min(len(sizes), answer.workers or request.workers, request.workers)
-    flight = sum(sorted(sizes)[-side:])
     out_of_memory = step.outcome in ("recovered", "out of memory")
+    peak = step.fixed + step.slope * units_in_flight(request, answer)
     cut = len(sizes) > 1
     seconds = len(sizes) * step.overhead / side + request.num_tokens * step.pace
     return StepReport(
@@ -141,7 +129,7 @@ def report(step: SimulatedStep, answer: Proposal, number: int) -> StepReport:
         signature=request.signature,
         limit=max(answer.limit, request.longest_request) if cut and answer.limit else None,
         workers=side,
-        peak_bytes=step.fixed + step.slope * flight if step.outcome == "ran" else None,
+        peak_bytes=peak if step.outcome == "ran" else None,
         memory_before=request.memory,
         oom_sizes=(max(sizes),) if out_of_memory else (),
         failure={"out of memory": FailureKind.OOM, "error": FailureKind.OTHER}.get(step.outcome),
@@ -170,24 +158,55 @@ def units_in_flight(request: SizingRequest, answer: Proposal) -> int:
     return sum(sorted(sizes)[-min(request.workers, answer.workers or request.workers) :])
 
 
-class MemoryDevice:
-    """A memory of `capacity` bytes in which x units in flight need `fixed + slope * x`."""
+FIXED, SLOPES, WORKERS = st.integers(0, 1 << 20), st.integers(32, 1 << 16), st.integers(1, 4)
+"""Numbers of a `MemoryDevice`."""
 
-    def __init__(self, *, capacity: int, fixed: int, slope: int, units: int, workers: int = 1) -> None:
-        self.capacity, self.fixed, self.slope = capacity, fixed, slope
-        self.units, self.workers = units, workers
-        self.failures = 0
-        self.step = 0
+
+@dataclass(slots=True, kw_only=True)
+class MemoryDevice:
+    """A memory in which x units in flight need `fixed + slope * x` bytes, and steps of one batch on it."""
+
+    capacity: int
+    """Bytes of the memory."""
+    fixed: int
+    """Bytes that a step needs whatever its size."""
+    slope: int
+    """Bytes that a unit in flight needs; its input is a 32nd of them."""
+    units: int
+    """Units of the batch."""
+    workers: int = 1
+    """How many parts may run at the same time."""
+    failures: int = 0
+    """Steps that ran out of memory so far."""
+    step: int = 0
+    """Number of the next step."""
 
     @property
     def fits(self) -> int:
         """The most units in flight that fit."""
         return max(0, (self.capacity - self.fixed) // self.slope)
 
-    def run(self, policy: SizingPolicy) -> int:
-        """One step; returns the units in flight. Input is a 32nd of what a unit needs."""
+    def run(self, policy: SizingPolicy, steps: int = 1) -> list[int]:
+        """Steps that `policy` sizes; returns the units in flight of each."""
+        return [self._step(checked(policy, type(policy).__name__)) for _ in range(steps)]
+
+    def _step(self, policy: SizingPolicy) -> int:
+        request = self._request()
+        step = SimulatedStep(request=request, fixed=self.fixed, slope=self.slope, overhead=1e-3)
+        answer = policy.propose(request)
+        made = report(step, answer, self.step)
+        flight = units_in_flight(request, answer)
+        if flight > self.fits:
+            self.failures += 1
+            made = report(replace(step, outcome="recovered"), answer, self.step)
+            made = replace(made, oom_sizes=tuple(self._halves(max(made.sizes), made.workers)))
+        policy.observe(made)
+        self.step += 1
+        return flight
+
+    def _request(self) -> SizingRequest:
         memory = MemoryReading(capacity=self.capacity, in_use=0, usable=self.capacity, peak=0, pressure=0.0)
-        request = SizingRequest(
+        return SizingRequest(
             num_tokens=self.units,
             num_requests=self.units,
             bytes_per_unit=max(1, self.slope // 32),
@@ -198,18 +217,6 @@ class MemoryDevice:
             in_flight=self.workers,
             step=self.step,
         )
-        step = SimulatedStep(request=request, fixed=self.fixed, slope=self.slope, overhead=1e-3)
-        watched = checked(policy, type(policy).__name__)
-        answer = watched.propose(request)
-        made = report(step, answer, self.step)
-        flight = sum(sorted(made.sizes)[-made.workers :])
-        if flight > self.fits:
-            self.failures += 1
-            made = report(replace(step, outcome="recovered"), answer, self.step)
-            made = replace(made, oom_sizes=tuple(self._halves(max(made.sizes), made.workers)))
-        watched.observe(made)
-        self.step += 1
-        return flight
 
     def _halves(self, size: int, workers: int) -> Iterator[int]:
         """The sizes that fail one after another until one fits, as a step halves what failed."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from microbatch.extend.abilities import PeakMark
+from microbatch.extend.records import unit_label
 from microbatch.tuning.prediction import predicted
-from microbatch.tuning.report import TunePoint, TuneReport, unit_label
+from microbatch.tuning.report import TunePoint, TuneReport, rate_label
 
 NEAR = 0.05
 """Part of the best throughput by which a chosen size may be slower."""
@@ -96,13 +97,14 @@ def measure_sizes(
         if _past_the_peak(points):
             stopped = f"throughput falls from {_best(points).size:,} {label} on"
             break
-    chosen, per = choose(points), "tokens" if bench.unit == "tokens" else "rows"
-    best = f"{_best(points).rows_per_second:,.0f} {per}/s"
+    chosen = choose(points)
+    best = f"{_best(points).rows_per_second:,.0f} {rate_label(bench.unit)}"
+    reason = f"{chosen:,} {label} is the smallest size within {NEAR:.0%} of the best, {best}"
     return TuneReport(
         points=tuple(points),
         chosen=chosen,
         unit=bench.unit,
-        reason=f"{chosen:,} {label} is the smallest size within {NEAR:.0%} of the best, {best}",
+        reason=reason,
         stopped=stopped,
         budget_bytes=budget,
     )
@@ -143,12 +145,9 @@ def _measure(
 
 def _past_the_peak(points: Sequence[TunePoint]) -> bool:
     """Whether the last two sizes were so much slower than the best that larger ones need not be tried."""
-    least = _best(points).rows_per_second * SLOW
-    return (
-        len(points) > 2
-        and points[-1].seconds >= LONG
-        and all(point.rows_per_second < least for point in points[-2:])
-    )
+    if len(points) < 3 or points[-1].seconds < LONG:
+        return False
+    return max(point.rows_per_second for point in points[-2:]) < _best(points).rows_per_second * SLOW
 
 
 def _best(points: Sequence[TunePoint]) -> TunePoint:

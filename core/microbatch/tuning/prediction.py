@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from microbatch.tuning.report import TunePoint
 
 MARGIN = 0.1
@@ -32,11 +34,8 @@ def predicted(points: Sequence[TunePoint], size: int) -> int | None:
     if len(peaks) >= ENOUGH_PEAKS:
         fixed, slope = _line(peaks)
         value = max(fixed + slope * size, peak + slope * (size - last))
-    misses = [
-        point.peak_bytes / point.predicted_bytes - 1
-        for point in points
-        if point.peak_bytes and point.predicted_bytes
-    ]
+    judged = [(point.peak_bytes, point.predicted_bytes) for point in points]
+    misses = [bytes_ / bound - 1 for bytes_, bound in judged if bytes_ and bound]
     return int((1 + max([MARGIN, *misses])) * max(value, peak) + ALLOWANCE)
 
 
@@ -46,10 +45,6 @@ def _line(peaks: Sequence[tuple[int, int]]) -> tuple[float, float]:
     A peak weighs as much as its size: sizes double, so unweighted the many small ones, whose peaks are mostly
     noise of the allocator, would set the slope that the next, largest size is judged by.
     """
-    weight = sum(size for size, _ in peaks)
-    mean_size = sum(size * size for size, _ in peaks) / weight
-    mean_peak = sum(size * peak for size, peak in peaks) / weight
-    spread = sum(size * (size - mean_size) ** 2 for size, _ in peaks)
-    together = sum(size * (size - mean_size) * (peak - mean_peak) for size, peak in peaks)
-    slope = max(together / spread if spread else 0.0, 0.0)
-    return mean_peak - slope * mean_size, slope
+    sizes, bytes_ = np.array(peaks, float).T
+    slope = max(float(np.polyfit(sizes, bytes_, 1, w=np.sqrt(sizes))[0]), 0.0)
+    return float(np.average(bytes_ - slope * sizes, weights=sizes)), slope

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from microbatch.extend.records import unit_label
+
 MIB = 1 << 20
 
 
-def unit_label(unit: str) -> str:
-    """How a reader meets a unit of size. A cost is what a part takes with all rows padded to its longest."""
-    return "padded units" if unit == "cost" else unit
+def rate_label(unit: str) -> str:
+    """What is counted by the second; of packed parts the rows, as units of padding are no work done."""
+    return "tokens/s" if unit == "tokens" else "rows/s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,20 +58,12 @@ class TuneReport:
     def __str__(self) -> str:
         lines = [*self._table(), "", self.reason, f"stopped: {self.stopped}"]
         if self.workers > 1:
-            lines.append(
-                f"measured as one of {self.workers} workers runs a part; "
-                "a step runs that many at the same time"
-            )
+            measured = f"measured as one of {self.workers} workers runs a part"
+            lines.append(f"{measured}; a step runs that many at the same time")
         return "\n".join(lines)
 
     def _table(self) -> list[str]:
-        titles = (
-            f"size ({unit_label(self.unit)})",
-            "tokens/s" if self.unit == "tokens" else "rows/s",
-            "peak memory",
-            "predicted bound",
-            "",
-        )
+        size, rate = f"size ({unit_label(self.unit)})", rate_label(self.unit)
         rows = [
             (
                 f"{point.size:,}",
@@ -80,7 +74,7 @@ class TuneReport:
             )
             for point in self.points
         ]
-        return _aligned([titles, *rows])
+        return _aligned([(size, rate, "peak memory", "predicted bound", ""), *rows])
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -13,12 +13,12 @@ from typing import Any
 
 from microbatch.binding.call import Call
 from microbatch.binding.rules import Layout
-from microbatch.errors import ArgumentTypeError, ArgumentValueError
+from microbatch.errors import ArgumentValueError
 from microbatch.extend.protocols import Backend
 from microbatch.host.cores import usable_cores
 from microbatch.loading.choose_backend import BackendChoice
 from microbatch.loading.plugins import default_plugins, register_containers
-from microbatch.options.checks import count
+from microbatch.options.checks import increasing
 from microbatch.options.sources import resolve
 from microbatch.tuning.measure import doubling, measure_sizes
 from microbatch.tuning.report import TuneReport
@@ -60,7 +60,7 @@ def tune_call(
     memory_limit: int | str | None = None,
 ) -> TuneReport:
     """As `tune`, of a call that is there already."""
-    wanted = None if sizes is None else _checked(sizes)
+    wanted = None if sizes is None else increasing("sizes", sizes)
     given = {"backend": backend, "memory_limit": memory_limit}
     config = resolve(None, **{name: value for name, value in given.items() if value is not None}).config
     register_containers()
@@ -74,18 +74,11 @@ def tune_call(
     )
     workers = min(config.thread_pool_size, usable_cores()) if chosen.parallel else 1
     budget = _budget(chosen, config.memory_limit)
-    with bench.as_one_of(workers):
+    # The calling thread gets what one of `workers` has. With all threads of the framework a part is faster
+    # than it will run or, on a busy machine, a hundred times slower.
+    with chosen.parallel_limits(workers), chosen.worker_limits(workers):
         report = measure_sizes(bench, sorted(tried), time.perf_counter, budget=budget)
     return replace(report, workers=workers)
-
-
-def _checked(sizes: Iterable[int]) -> list[int]:
-    if isinstance(sizes, (str, bytes)) or not isinstance(sizes, Iterable):
-        raise ArgumentTypeError(f"sizes is {sizes!r}; give whole numbers, such as [64, 256, 1024]")
-    counts = [count("sizes", size) for size in sizes]
-    if not counts:
-        raise ArgumentValueError("sizes is empty; give at least one, or None to double from the smallest")
-    return counts
 
 
 def _budget(backend: Backend, limit: int | None) -> int:

@@ -6,8 +6,7 @@ Invariant: a part is cut as a step would cut it, and a call of it is over when t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from microbatch.binding.call import Call
@@ -79,15 +78,6 @@ class CallBench:
         piece, trim = made.slices[middle], None if made.trims is None else made.trims[middle]
         args, kwargs = batch.part(piece, trim, middle)
         return self._part(args, kwargs, piece.num_reqs, 0)
-
-    @contextmanager
-    def as_one_of(self, workers: int) -> Iterator[None]:
-        """Give the calling thread what one of `workers` has: its share of the framework's threads.
-
-        With all of them a part is faster than it will run or, on a busy machine, a hundred times slower.
-        """
-        with self._backend.parallel_limits(workers), self._backend.worker_limits(workers):
-            yield
 
     def mark(self) -> PeakMark | None:
         """Start measuring memory."""

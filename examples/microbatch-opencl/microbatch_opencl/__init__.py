@@ -13,7 +13,8 @@ __all__ = ["probe"]
 
 
 def probe(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Why there is no OpenCL here, or None: pyopencl and a driver's entry (an .icd file, or PoCL's wheel) are needed."""
+    """Why there is no OpenCL here, or None: pyopencl and a driver's entry (an .icd file, or PoCL's wheel)
+    are needed."""
     if find_spec("pyopencl") is None:
         return "pyopencl is not installed"
     if find_spec("pocl_binary_distribution") is not None or environment.get("OCL_ICD_FILENAMES"):

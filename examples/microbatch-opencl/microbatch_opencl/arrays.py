@@ -1,8 +1,8 @@
 """Rows in a device buffer: shape, dtype, and slices along the first axis.
 
-Invariant: an array is contiguous, and a slice is an offset into the same buffer, so it needs no sub-buffer (whose
-offsets must be multiples of the device's alignment, 128 bytes on PoCL). All work is enqueued on the stream that is
-current in the calling thread, and nothing is ordered with other streams.
+Invariant: an array is contiguous, and a slice is an offset into the same buffer, so it needs no sub-buffer
+(whose offsets must be multiples of the device's alignment, 128 bytes on PoCL). All work is enqueued on the
+stream that is current in the calling thread, and nothing is ordered with other streams.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ class ClArray:
 
 
 def copy_rows(target: Any, source: Any) -> None:
-    """Write `source` into `target`, device or host arrays of one shape and dtype; blocks only on the way to the host."""
+    """Write `source` into `target`, device or host arrays of one shape and dtype; blocks only on the way
+    to the host."""
     if tuple(target.shape) != tuple(source.shape) or target.dtype != source.dtype:
         raise TypeError(
             f"cannot copy {source.dtype}{tuple(source.shape)} into {target.dtype}{tuple(target.shape)};"

@@ -1,8 +1,8 @@
 """The `opencl` backend: one device, a queue for each purpose, buffers that are counted.
 
-Invariant: bytes in use are those of the buffers that Python holds; OpenCL itself cannot be asked, and allocates late,
-so `capacity` is kept here and a buffer beyond it raises MemoryError. A buffer dropped while commands use it is kept
-alive by the runtime, so it may count as free a little early.
+Invariant: bytes in use are those of the buffers that Python holds; OpenCL itself cannot be asked, and
+allocates late, so `capacity` is kept here and a buffer beyond it raises MemoryError. A buffer dropped while
+commands use it is kept alive by the runtime, so it may count as free a little early.
 """
 
 from __future__ import annotations
@@ -191,8 +191,8 @@ class OpenClBackend:
         with self._lock:
             if nbytes > 0 and self._in_use + nbytes > self._capacity:
                 raise MemoryError(
-                    f"{nbytes:,} bytes do not fit beside {self._in_use:,} of {self._capacity:,} on the device;"
-                    " use smaller parts"
+                    f"{nbytes:,} bytes do not fit beside {self._in_use:,} of {self._capacity:,} on the "
+                    "device; use smaller parts"
                 )
             self._in_use += nbytes
             self._peak = max(self._peak, self._in_use)

@@ -1,9 +1,9 @@
 """Command queues as streams, markers as events.
 
-Invariant: every stream is one in-order queue; queues are ordered by markers only. The host never calls `finish()` or
-`Event.wait()` on unfinished work: both block in C, for ever behind a user event nobody sets, so waits go through a
-callback and can be limited and interrupted. Host memory of a copy is held by its stream until the copy is done, since
-pyopencl blocks when the event of an unfinished copy is dropped.
+Invariant: every stream is one in-order queue; queues are ordered by markers only. The host never calls
+`finish()` or `Event.wait()` on unfinished work: both block in C, for ever behind a user event nobody sets, so
+waits go through a callback and can be limited and interrupted. Host memory of a copy is held by its stream
+until the copy is done, since pyopencl blocks when the event of an unfinished copy is dropped.
 """
 
 from __future__ import annotations

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from microbatch_policies.memory.constants import GAP, GROWN, LIFE, LONGEST
 
-__all__ = ["Bracket"]
-
 
 class Bracket:
     """`fits` and `fails` in units in flight; 0 where not known."""

@@ -31,6 +31,8 @@ both near the limit, and no later one rose above their mark: they stayed at 0.89
 so."""
 MISSES = 32
 """Prediction errors kept for the margin."""
+NEEDS = 256
+"""Sizes of batches of one signature for which the memory of the whole batch is remembered."""
 
 # The fit itself (least_squares.py)
 NOISE = 0.05

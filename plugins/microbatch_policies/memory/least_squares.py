@@ -4,8 +4,8 @@ y = a + b x + o N + c x^2: a fixed cost, x units in flight of N in the batch (it
 size, so an observation weighs 1/y^2: with 2 % noise and a nominal 1 % bound, unweighted fits were exceeded
 5.4 % of the time. (The study weighs 1/x^2; where the fixed cost dominates that trusts the smallest sizes far
 too much, and the bound reached 64 % of the limit after four probes instead of 81 %.) Keeping sums (matrix,
-vector, total) rather than a covariance makes the state additive, lets a column be left out at solving time,
-and needs no start value. Plain floats: for two to four columns NumPy's calls cost ten times the arithmetic.
+vector, count) rather than a covariance makes the state additive, lets a column be left out at solving time,
+and needs no start value.
 
 Invariant: every coefficient is at least 0 (more units never need less). N joins only where batches differed
 in size, x^2 only where its interval excludes 0.
@@ -13,55 +13,47 @@ in size, x^2 only where its interval excludes 0.
 
 from __future__ import annotations
 
-import itertools
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from microbatch_policies.memory.constants import LEAST_NOISE, NOISE, RIDGE
 from microbatch_policies.memory.student import t_quantile
 
-__all__ = ["Fit", "LeastSquares", "largest_within", "quantile"]
-
 COLUMNS = 4
 """1, x, N, x^2."""
 
-Floats = list[float]
-Matrix = list[list[float]]
+Floats = NDArray[np.float64]
 
 
 class Fit:
     """One solved model: coefficients and how far the next observation may lie above."""
 
-    __slots__ = ("_curved", "_inverse", "_known", "_scale", "_spread", "columns", "theta")
-
     def __init__(
-        self, columns: Sequence[int], theta: Floats, inverse: Matrix, spread: float, scale: float
+        self, columns: list[int], theta: Floats, inverse: Floats, spread: float, scale: float
     ) -> None:
         self.columns = columns
         self.theta = theta
         self._inverse = inverse
         self._spread = spread
         self._scale = scale
-        self._curved = 3 in columns
-        self._known: tuple[float, tuple[float, float, float, float, float, float]]
-        self._known = (-1.0, (0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+        self._known: tuple[float, list[float], list[float]] = (-1.0, [], [])
 
     def value(self, x: float, total: float) -> float:
         """Predicted y."""
-        at, rise, curve = self._line(total)[:3]
+        (at, rise, curve), _ = self._polynomials(total)
         return at + (rise + curve * x) * x
 
     def bound(self, x: float, total: float) -> float:
         """What y exceeds with the given risk only."""
-        # y + t s sqrt(y^2 + u' A^-1 u): noise grows with y (weights are 1 / y^2), and the fit has its own
-        # variance
-        at, rise, curve, c0, c1, c2 = self._line(total)
+        # y + t s sqrt(y^2 + u' A^-1 u): noise grows with y, and the fit has its own variance
+        (at, rise, curve), (v0, v1, v2, v3, v4) = self._polynomials(total)
         y = at + (rise + curve * x) * x
-        if self._curved:
-            own = _quadratic(self._at(x, total), self._inverse)
-        else:
-            own = c0 + (c1 + c2 * x) * x
+        own = v0 + (v1 + (v2 + (v3 + v4 * x) * x) * x) * x
         return y + self._spread * math.sqrt(y * y + max(0.0, own))
 
     def largest(self, budget: float, total: float, most: int) -> int:
@@ -71,42 +63,31 @@ class Fit:
         """
         return largest_within(budget, most, lambda x: self.bound(x, total))
 
-    def _line(self, total: float) -> tuple[float, float, float, float, float, float]:
-        """Coefficients in x of the prediction, and of its own variance where that has no x^2; kept."""
-        if total == self._known[0]:
-            return self._known[1]
-        # with u(x) = base + slope x (no x^2) the quadratic form is c0 + c1 x + c2 x^2: no matrix for each
-        # size asked
-        base = self._at(0, total)
-        slope = [1 / self._scale if column == 1 else 0.0 for column in self.columns]
-        rise = _dot(slope, self.theta)
-        curve = self.theta[-1] / self._scale**2 if self._curved else 0.0
-        turned = [_dot(line, slope) for line in self._inverse]
-        own = (_quadratic(base, self._inverse), 2 * _dot(base, turned), _dot(slope, turned))
-        line = (_dot(base, self.theta), rise, curve, *own)
-        self._known = (total, line)
-        return line
+    @property
+    def curved(self) -> bool:
+        """Whether x^2 is there, and the interval of its coefficient excludes 0."""
+        width = self._spread * math.sqrt(max(self._inverse[-1, -1], 0.0))
+        return self.columns[-1] == 3 and bool(self.theta[-1] > width)
 
-    def error(self, column: int) -> float:
-        """Half the width of the interval of a coefficient."""
-        at = self.columns.index(column)
-        return self._spread * math.sqrt(max(self._inverse[at][at], 0.0))
-
-    def _at(self, x: float, total: float) -> Floats:
-        row = _row(x / self._scale, total / self._scale)
-        return [row[column] for column in self.columns]
+    def _polynomials(self, total: float) -> tuple[list[float], list[float]]:
+        """Coefficients in x of the prediction and of its own variance: no matrix for each size asked."""
+        if total != self._known[0]:
+            # the row of a size is u(x) = powers (1, x, x^2)', so theta' u and u' A^-1 u are polynomials
+            unit = 1 / self._scale
+            rows = [[1, 0, 0], [0, unit, 0], [total * unit, 0, 0], [0, 0, unit * unit]]
+            powers = np.array([rows[column] for column in self.columns])
+            (v0, a, b), (_, c, d), (_, _, v4) = (powers.T @ self._inverse @ powers).tolist()
+            self._known = (total, (self.theta @ powers).tolist(), [v0, 2 * a, 2 * b + c, 2 * d, v4])
+        return self._known[1:]
 
 
 class LeastSquares:
     """Sums over observations, the older ones fading by `forgetting` per new one."""
 
-    __slots__ = ("_forgetting", "count", "matrix", "scale", "square", "totals", "vector", "xs")
-
     def __init__(self, forgetting: float = 0.99) -> None:
         self._forgetting = forgetting
-        self.matrix: Matrix = [[0.0] * COLUMNS for _ in range(COLUMNS)]
-        self.vector: Floats = [0.0] * COLUMNS
-        self.square = 0.0
+        self.matrix: Floats = np.zeros((COLUMNS, COLUMNS))
+        self.vector: Floats = np.zeros(COLUMNS)
         self.count = 0.0
         self.scale = 0.0
         self.xs: tuple[int, int] = (0, 0)
@@ -117,15 +98,11 @@ class LeastSquares:
         if not self.scale:
             self.scale = float(x)
             self.xs, self.totals = (x, x), (total, total)
-        # weighted normal equations: A = sum of w u u', b = sum of w u y, each older term times `keep` once
-        # more
-        row, weight, keep = _row(x / self.scale, total / self.scale), 1 / (y * y), self._forgetting
-        for i, u in enumerate(row):
-            line, share = self.matrix[i], u * weight
-            for j, v in enumerate(row):
-                line[j] = line[j] * keep + share * v
-            self.vector[i] = self.vector[i] * keep + share * y
-        self.square = self.square * keep + 1.0
+        u, v = x / self.scale, total / self.scale
+        # normal equations: A = sum of u u' / y^2, b = sum of u / y, each older term times `keep` once more
+        row, keep = np.array([1.0, u, v, u * u]) / y, self._forgetting
+        self.matrix = self.matrix * keep + np.outer(row, row)
+        self.vector = self.vector * keep + row
         self.count = self.count * keep + 1.0
         self.xs = (min(self.xs[0], x), max(self.xs[1], x))
         self.totals = (min(self.totals[0], total), max(self.totals[1], total))
@@ -140,76 +117,56 @@ class LeastSquares:
         # N is told apart from x only where batches differed; x^2 needs five peaks over a factor of four
         columns = [0, 1] if self.totals[1] <= 1.05 * self.totals[0] else [0, 1, 2]
         if self.count >= 5 and self.xs[1] >= 4 * self.xs[0]:
-            curved = self._guarded([*columns, 3], risk)
-            if 3 in curved.columns and curved.theta[-1] > curved.error(3):
-                return curved
+            fit = self._guarded([*columns, 3], risk)
+            if fit.curved:
+                return fit
         return self._guarded(columns, risk)
 
     def widen(self, by: float = 4.0) -> None:
         """Believe the past less, as after loading it: the sums shrink, so the bound moves away."""
-        self.matrix = [[value / by for value in line] for line in self.matrix]
-        self.vector = [value / by for value in self.vector]
-        self.square /= by
-        self.count /= by
+        self.matrix, self.vector, self.count = self.matrix / by, self.vector / by, self.count / by
 
     def _guarded(self, columns: list[int], risk: float) -> Fit:
         """The fit with the most negative coefficient left out until none is negative."""
-        while True:
-            inverse = _inverse([[self.matrix[i][j] for j in columns] for i in columns])
-            vector = [self.vector[i] for i in columns]
-            theta = [_dot(line, vector) for line in inverse]
-            lowest = min(theta)
-            if lowest >= 0 or len(columns) == 1:
-                spread = self._spread(theta, vector, risk)
-                return Fit(columns, [max(value, 0.0) for value in theta], inverse, spread, self.scale)
-            del columns[theta.index(lowest)]
+        inverse = _inverse(self.matrix[np.ix_(columns, columns)])
+        theta = inverse @ self.vector[columns]
+        if theta.min() < 0 and len(columns) > 1:
+            lowest = theta.argmin()
+            return self._guarded([c for at, c in enumerate(columns) if at != lowest], risk)
+        spread = self._spread(theta, self.vector[columns], risk)
+        return Fit(columns, theta.clip(0.0), inverse, spread, self.scale)
 
     def _spread(self, theta: Floats, vector: Floats, risk: float) -> float:
         """Quantile times relative noise."""
         freedom = int(self.count - len(theta) + 1e-9)
         if freedom < 1:
             return t_quantile(risk, 30) * NOISE
-        # the sum of w (y - prediction)^2: at the solution that is sum of w y^2 minus theta' b
-        rest = max(0.0, self.square - _dot(theta, vector))
+        # the sum of w (y - prediction)^2: at the solution that is sum of w y^2, the count, minus theta' b
+        rest = max(0.0, self.count - float(theta @ vector))
         return t_quantile(risk, freedom) * max(math.sqrt(rest / freedom), LEAST_NOISE)
 
     def as_json(self) -> dict[str, Any]:
         """The sums."""
-        return {
-            "matrix": self.matrix,
-            "vector": self.vector,
-            "square": self.square,
-            "count": self.count,
-            "scale": self.scale,
-            "xs": list(self.xs),
-            "totals": list(self.totals),
-        }
+        sums = {"matrix": self.matrix.tolist(), "vector": self.vector.tolist(), "count": self.count}
+        return {**sums, "scale": self.scale, "xs": list(self.xs), "totals": list(self.totals)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], forgetting: float) -> LeastSquares:
         """Raises ValueError, KeyError or TypeError for what `as_json` did not make."""
         made = cls(forgetting)
-        made.matrix = [[float(value) for value in line] for line in data["matrix"]]
-        made.vector = [float(value) for value in data["vector"]]
-        made.square, made.count, made.scale = (float(data[key]) for key in ("square", "count", "scale"))
+        made.matrix, made.vector = np.array(data["matrix"], float), np.array(data["vector"], float)
+        made.count, made.scale = float(data["count"]), float(data["scale"])
         made.xs, made.totals = _pair(data["xs"]), _pair(data["totals"])
-        shaped = [len(line) for line in made.matrix] == [COLUMNS] * COLUMNS and len(made.vector) == COLUMNS
-        numbers = [*itertools.chain(*made.matrix), *made.vector, made.square, made.count, made.scale]
-        if not shaped or not all(map(math.isfinite, numbers)) or made.count < 0 or made.scale < 0:
+        shaped = made.matrix.shape == (COLUMNS, COLUMNS) and made.vector.shape == (COLUMNS,)
+        finite = np.isfinite([*made.matrix.flat, *made.vector.flat, made.count, made.scale]).all()
+        if not (shaped and finite and min(made.count, made.scale, *made.matrix.diagonal()) >= 0):
             raise ValueError("the sums are not four columns of finite numbers")
         return made
 
 
 def largest_within(budget: float, most: int, cost: Callable[[int], float]) -> int:
-    """The largest size up to `most` whose cost, which never falls, is within `budget`; 0 if not even that of
-    1 is."""
-    if cost(most) <= budget:
-        return most
-    low, high = 0, most
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if cost(middle) <= budget else (low, middle)
-    return low
+    """The largest size up to `most` whose cost, which never falls, is within `budget`; 0 if none is."""
+    return most if cost(most) <= budget else bisect_right(range(1, most), budget, key=cost)
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -217,34 +174,13 @@ def quantile(values: Sequence[float], share: float) -> float:
     return sorted(values)[int(share * (len(values) - 1))]
 
 
-def _row(u: float, v: float) -> tuple[float, float, float, float]:
-    return (1.0, u, v, u * u)
-
-
-def _dot(a: Sequence[float], b: Sequence[float]) -> float:
-    return sum(map(float.__mul__, a, b))
-
-
-def _quadratic(row: Floats, matrix: Matrix) -> float:
-    return _dot(row, [_dot(line, row) for line in matrix])
-
-
-def _inverse(matrix: Matrix) -> Matrix:
-    """Inverse of a small symmetric positive matrix by Gauss-Jordan; a ridge keeps it invertible."""
-    n = len(matrix)
-    scales = [math.sqrt(matrix[i][i]) or 1.0 for i in range(n)]  # columns differ by many orders of magnitude
-    work = [
-        [matrix[i][j] / (scales[i] * scales[j]) + (RIDGE if i == j else 0.0) for j in range(n)]
-        + [1.0 if i == j else 0.0 for j in range(n)]
-        for i in range(n)
-    ]
-    for i in range(n):
-        pivot = max(RIDGE, work[i][i])
-        line = work[i] = [value / pivot for value in work[i]]
-        for k in range(n):
-            if k != i and (factor := work[k][i]):
-                work[k] = [value - factor * own for value, own in zip(work[k], line, strict=True)]
-    return [[work[i][n + j] / (scales[i] * scales[j]) for j in range(n)] for i in range(n)]
+def _inverse(matrix: Floats) -> Floats:
+    """Inverse of a small symmetric positive matrix; a ridge keeps it invertible."""
+    sizes = np.sqrt(matrix.diagonal())  # columns differ by many orders of magnitude
+    scales = np.outer(sizes, sizes)
+    scales[scales == 0] = 1.0
+    inverse: Floats = np.linalg.inv(matrix / scales + RIDGE * np.eye(len(matrix))) / scales
+    return inverse
 
 
 def _pair(value: Any) -> tuple[int, int]:

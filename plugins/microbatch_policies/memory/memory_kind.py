@@ -11,31 +11,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from microbatch_policies.memory import constants as tuned
 from microbatch_policies.memory.bracket import Bracket
-from microbatch_policies.memory.constants import (
-    EARLY,
-    EARLY_RISK,
-    MISSES,
-    SETTLED,
-    SPARE,
-    SPARE_TRIED,
-    SPREAD,
-    TRUST,
-    UNMEASURED,
-    UNSEEN,
-)
 from microbatch_policies.memory.least_squares import Fit, LeastSquares, quantile
-
-__all__ = ["MemoryKind"]
 
 
 class MemoryKind:
     """One signature. Sizes `x` are units in flight at the same time; `total` are units of the whole batch."""
-
-    __slots__ = (
-        "_fit", "_forgetting", "_misses", "_peak", "_risk", "_seen", "_silent", "_since",
-        "bracket", "mark", "model", "ran", "version",
-    )  # fmt: skip
 
     def __init__(self, risk: float, forgetting: float) -> None:
         self._risk = risk
@@ -46,9 +28,8 @@ class MemoryKind:
         """The largest size that ran."""
         self.mark: tuple[int, int, int] = (0, 0, 0)
         """Size, batch and highest mark of the step that last raised the mark of a device."""
-        self.version = 0
-        """Goes up when `need` may answer otherwise than before."""
         self._fit: Fit | None = None
+        self._needs: dict[int, float] = {}  # by units of the batch, until it may answer otherwise
         self._misses: list[float] = []
         self._peak = 0.0  # the highest peak, fading
         self._seen = (0, 0, 0.0)  # the largest size whose peak was seen, its batch, and that peak
@@ -61,15 +42,14 @@ class MemoryKind:
         self._silent += 1
         if x > self.ran:
             self.ran = x
-            self.version += 1
+            self._needs.clear()
 
     def learn(self, x: int, total: int, peak: float) -> None:
         """Size `x` needed `peak` > 0 bytes."""
-        fit = self.fit
-        expected = False
+        fit, expected = self.fit, False
         if fit is not None:
             value = max(fit.value(x, total), 1.0)
-            self._misses = [*self._misses, peak / value - 1.0][-MISSES:]
+            self._misses = [*self._misses, peak / value - 1.0][-tuned.MISSES :]
             expected = 0.9 * value <= peak <= fit.bound(x, total)
         self.model.add(x, total, peak)
         self._silent = 0
@@ -78,9 +58,9 @@ class MemoryKind:
             self._seen = (x, total, max(peak, faded))
         self._peak = max(self._peak * self._forgetting, peak)
         self._since += 1
-        if not expected or self._since > 3 or self.model.count < SETTLED:
+        if not expected or self._since > 3 or self.model.count < tuned.SETTLED:
             self._fit, self._since = None, 0
-            self.version += 1
+            self._needs.clear()
 
     @property
     def fit(self) -> Fit | None:
@@ -95,21 +75,43 @@ class MemoryKind:
         With `probe` a failure can be tried again, so a size may be tried that is not known to fit.
         """
         if not self.model.count:
-            per_unit = bytes_per_unit * (UNMEASURED if self.ran else UNSEEN)
+            per_unit = self._assumed(bytes_per_unit)
             return max(1, min(total, int(budget // per_unit))) if per_unit else total
         fit = self.fit
-        if probe and self.model.ready and self.model.count < EARLY:
-            fit = self.model.fit(max(self._risk, EARLY_RISK))
         if fit is None:
             return self._from_one(budget, total, probe)
-        most = min(total, self._trusted(budget))
-        size = fit.largest(budget, total, most)
+        if probe and self.model.count < tuned.EARLY:
+            fit = self.model.fit(max(self._risk, tuned.EARLY_RISK))
+        size = fit.largest(budget, total, min(total, self._trusted(budget)))
         margin = self._margin(fit, size, total)
         size = fit.largest(budget - margin, total, size) if margin and size else size
-        spare = SPARE_TRIED if probe else SPARE
-        return max(
-            1, size, min(total, max(self._ran_with_room(budget / spare, total), self._one_size_down(budget)))
-        )
+        spare = tuned.SPARE_TRIED if probe else tuned.SPARE
+        seen = max(self._ran_with_room(budget / spare, total), self._one_size_down(budget))
+        return max(1, size, min(total, seen))
+
+    def need(self, total: int, bytes_per_unit: int) -> float:
+        """Bytes from which on the whole batch is known to fit: `largest`, solved for the budget."""
+        if total not in self._needs:
+            if len(self._needs) >= tuned.NEEDS:
+                self._needs.clear()
+            self._needs[total] = self._need(total, bytes_per_unit)
+        return self._needs[total]
+
+    def _need(self, total: int, bytes_per_unit: int) -> float:
+        if not self.model.count:
+            return float(total * self._assumed(bytes_per_unit))
+        ratio = total / max(1, self.model.xs[1])
+        # Beyond what was seen, peaks are taken to grow in proportion, from TRUST times that on as the square.
+        beyond = self._peak * max(1.0, ratio if ratio <= tuned.TRUST else ratio * ratio)
+        fit = self.fit
+        if fit is None:
+            return beyond
+        bound = fit.bound(total, total) + self._margin(fit, total, total)
+        return bound if ratio <= tuned.TRUST else max(bound, beyond)
+
+    def _assumed(self, bytes_per_unit: int) -> int:
+        """Bytes that a unit is taken to need before a peak was seen."""
+        return bytes_per_unit * (tuned.UNMEASURED if self.ran else tuned.UNSEEN)
 
     def _ran_with_room(self, budget: float, total: int) -> int:
         """The largest size seen, if its own peak is within `budget`; 0 if not.
@@ -128,23 +130,9 @@ class MemoryKind:
         not rise again. So half of the smallest size is taken, or less where so much less memory is left.
         """
         least, most = self.model.xs
-        if most >= SPREAD * least or self._peak <= 0:
+        if most >= tuned.SPREAD * least or self._peak <= 0:
             return 0
         return min(least // 2, int(most * budget / self._peak))
-
-    def need(self, total: int, bytes_per_unit: int) -> float:
-        """Bytes from which on the whole batch is known to fit: `largest`, solved for the budget."""
-        if not self.model.count:
-            return float(total * bytes_per_unit * (UNMEASURED if self.ran else UNSEEN))
-        ratio = total / max(1, self.model.xs[1])
-        # Beyond what was seen, peaks are taken to grow in proportion; beyond TRUST times that, with the
-        # square.
-        beyond = self._peak * max(1.0, ratio if ratio <= TRUST else ratio * ratio)
-        fit = self.fit
-        if fit is None:
-            return beyond
-        bound = fit.bound(total, total) + self._margin(fit, total, total)
-        return bound if ratio <= TRUST else max(bound, beyond)
 
     def _from_one(self, budget: float, total: int, probe: bool) -> int:
         """The next size where peaks of one size only were seen, so that the slope is not known.
@@ -158,7 +146,7 @@ class MemoryKind:
         if self._peak > budget:
             return max(1, min(total, x // 2))
         grown = budget / self._peak
-        size = min(total, int(x * grown) if grown <= TRUST else self._trusted(budget))
+        size = min(total, int(x * grown) if grown <= tuned.TRUST else self._trusted(budget))
         if size > x or x >= total:
             return size
         up = probe and (x < 4 or self._silent)
@@ -167,16 +155,13 @@ class MemoryKind:
     def _trusted(self, budget: float) -> int:
         """The largest size for which a prediction is believed: `TRUST` times what was seen, or more where
         even peaks that grow with the square of the size would be within the budget."""
-        square = math.sqrt(max(budget, 0.0) / max(self._peak, 1.0)) * (
-            1 + 1e-12
-        )  # the root may be rounded down
-        return int(self.model.xs[1] * max(float(TRUST), square))
+        # a factor just above 1, since the root may be rounded down
+        square = math.sqrt(max(budget, 0.0) / max(self._peak, 1.0)) * (1 + 1e-12)
+        return int(self.model.xs[1] * max(float(tuned.TRUST), square))
 
     def _margin(self, fit: Fit, x: int, total: int) -> float:
         """Bytes by which recent peaks went beyond the prediction, where that is more than the bound has."""
-        if len(self._misses) < 4:
-            return 0.0
-        worst = quantile(self._misses, 0.95)
+        worst = quantile(self._misses, 0.95) if len(self._misses) >= 4 else 0.0
         if worst <= 0:
             return 0.0
         value = fit.value(x, total)
@@ -184,13 +169,8 @@ class MemoryKind:
 
     def as_json(self) -> dict[str, Any]:
         """Sums, misses, and what fits."""
-        return {
-            "model": self.model.as_json(),
-            "fits": self.bracket.fits,
-            "misses": list(self._misses),
-            "peak": self._peak,
-            "ran": self.ran,
-        }
+        seen = {"misses": list(self._misses), "peak": self._peak, "ran": self.ran}
+        return {"model": self.model.as_json(), "fits": self.bracket.fits, **seen}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], risk: float, forgetting: float) -> MemoryKind:
@@ -198,7 +178,7 @@ class MemoryKind:
         made = cls(risk, forgetting)
         made.model = LeastSquares.from_json(data["model"], forgetting)
         made.model.widen()
-        made._misses = [float(value) for value in data["misses"]][-MISSES:]
+        made._misses = [float(value) for value in data["misses"]][-tuned.MISSES :]
         made._peak = float(data["peak"])
         fits, ran = data["fits"], data["ran"]
         finite = all(map(math.isfinite, [made._peak, *made._misses]))

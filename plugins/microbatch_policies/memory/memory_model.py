@@ -13,12 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from microbatch.extend.records import Proposal, SizingRequest, StepReport
+from microbatch.extend.records import MemoryReading, Proposal, SizingRequest, StepReport, unit_label
 from microbatch_policies.kept import KINDS, own_state, remember, state_of
 from microbatch_policies.memory.memory_kind import MemoryKind
 from microbatch_policies.option_checks import number
-
-__all__ = ["MemoryModel"]
 
 
 class MemoryModel:
@@ -30,33 +28,27 @@ class MemoryModel:
     """
 
     def __init__(self, risk: float = 0.01, share: float = 0.95, forgetting: float = 0.99) -> None:
-        self._risk = number("memory-model", "risk", risk, 0.49)
         self._share = number("memory-model", "share", share, 1.0)
-        self._forgetting = number("memory-model", "forgetting", forgetting, 1.0)
+        fading = number("memory-model", "forgetting", forgetting, 1.0)
+        self._of_kinds = (number("memory-model", "risk", risk, 0.49), fading)
         self._kinds: dict[str, MemoryKind] = {}
-        self._needs: dict[tuple[str, int], tuple[int, float]] = {}
         self._side = 0
         self._budget: float | None = None
         self._step = 0
-        self._late: tuple[str, int, int, int, int] | None = None
+        self._late: tuple[StepReport, MemoryReading, int] | None = None
+        """The last report if it had no peak, the reading before that step, and its units in flight."""
 
     def roomy(self, request: SizingRequest) -> bool:
         """Whether the whole batch is known to fit; about 1 us once it was worked out."""
         late = self._late
-        if late is not None and request.memory is not None and request.memory.peak > late[4]:
+        if late is not None and request.memory is not None and request.memory.peak > late[1].peak:
             return False
         kind = self._kinds.get(request.signature)
         if kind is None or kind.bracket.fails:
             return False
-        known = self._needs.get((request.signature, request.num_tokens))
-        if known is None or known[0] != kind.version:
-            if len(self._needs) >= 4 * KINDS:
-                self._needs.clear()
-            known = (kind.version, kind.need(request.num_tokens, _input_bytes(request)))
-            self._needs[request.signature, request.num_tokens] = known
         self._budget = budget = self.budget(request)
         self._side = request.in_flight
-        return budget is None or known[1] <= budget
+        return budget is None or kind.need(request.num_tokens, _input_bytes(request)) <= budget
 
     def budget(self, request: SizingRequest) -> float | None:
         """Bytes a step may use; None when nothing says so."""
@@ -70,21 +62,18 @@ class MemoryModel:
         """The most units that fit, and fewer workers where not even the smallest parts of all of them fit."""
         self._measured_late(request)
         self._step += 1
-        budget = self._budget = self.budget(request)
+        self._budget = budget = self.budget(request)
         self._side = request.in_flight
-        kind = self._kind(request.signature)
-        total = max(1, request.num_tokens)
-        if budget is None:
-            most = total
-        else:
+        kind, unit = self._kind(request.signature), unit_label(request.unit)
+        most = total = max(1, request.num_tokens)
+        if budget is not None:
             most = kind.largest(budget, total, _input_bytes(request), probe=request.probe)
         failed = kind.bracket.limit(self._step, budget)
         if failed is not None and failed < most:
-            return _bounded(request, failed, f"{kind.bracket.fails} {request.unit} did not fit")
-        if most < total:
-            how = "predicted" if kind.model.count else "assumed"
-            return _bounded(request, most, f"{most} {request.unit} are {how} to fit {budget:,.0f} bytes")
-        return _bounded(request, total, "")
+            return _bounded(request, failed, f"{kind.bracket.fails} {unit} did not fit")
+        how = "predicted" if kind.model.count else "assumed"
+        why = f"{most} {unit} are {how} to fit {budget:,.0f} bytes" if most < total else ""
+        return _bounded(request, most, why)
 
     def observe(self, report: StepReport) -> None:
         """Learn the peak of a clean step, or that a size failed."""
@@ -92,16 +81,15 @@ class MemoryModel:
         side = max(1, min(self._side or report.workers, report.workers))
         if report.oom_sizes:
             self._learn_failure(kind, report, side)
-            return
-        if report.failure is not None or report.num_tokens < 1 or not report.sizes:
-            return
-        x = sum(report.sizes) if len(report.sizes) <= side else sum(sorted(report.sizes)[-side:])
+        elif report.failure is None and report.num_tokens > 0 and report.sizes:
+            self._learn(kind, report, sum(sorted(report.sizes)[-side:]))
+
+    def _learn(self, kind: MemoryKind, report: StepReport, x: int) -> None:
         kind.note(x)
-        before = report.memory_before
         if report.peak_bytes is not None and report.peak_bytes > 0:
             kind.learn(x, report.num_tokens, float(report.peak_bytes))
-        elif before is not None:
-            self._late = (report.signature, x, report.num_tokens, before.in_use, before.peak)
+        elif report.memory_before is not None:
+            self._late = (report, report.memory_before, x)
 
     def _learn_failure(self, kind: MemoryKind, report: StepReport, side: int) -> None:
         """The smallest size that failed is a bound; of a step that went on, half of it ran."""
@@ -110,22 +98,6 @@ class MemoryModel:
         kind.bracket.fail(min(size * side, total), self._step, self._budget)
         if report.failure is None:
             kind.bracket.fit(min(size // 2 * side, total))
-        kind.version += 1
-
-    def state(self) -> Mapping[str, Any]:
-        """The sums of each signature."""
-        kinds = {signature: kind.as_json() for signature, kind in self._kinds.items()}
-        return state_of("memory-model", kinds=kinds)
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take them back, four times as unsure. Raises ValueError, nothing changed, for foreign state."""
-        with own_state("memory-model", state):
-            self._kinds = {
-                str(signature): MemoryKind.from_json(data, self._risk, self._forgetting)
-                for signature, data in list(state["kinds"].items())[-KINDS:]
-            }
-        self._needs = {}
-        self._late = None
 
     def _measured_late(self, request: SizingRequest) -> None:
         """Where the report had no peak, learn it from the highest mark of the reading after the step.
@@ -140,29 +112,37 @@ class MemoryModel:
         memory = request.memory
         if late is None or memory is None:
             return
-        signature, x, total, in_use, peak = late
-        kind = self._kind(signature)
-        rose = memory.peak > peak and memory.peak > memory.in_use and memory.peak > in_use
-        if rose or kind.mark == (x, total, memory.peak):
-            kind.learn(x, total, float(memory.peak - in_use))
-            kind.mark = (x, total, memory.peak)
+        report, before, x = late
+        kind, mark = self._kind(report.signature), (x, report.num_tokens, memory.peak)
+        if memory.peak > max(before.peak, before.in_use, memory.in_use) or kind.mark == mark:
+            kind.learn(x, report.num_tokens, float(memory.peak - before.in_use))
+            kind.mark = mark
 
     def _kind(self, signature: str) -> MemoryKind:
         known = self._kinds.get(signature)
-        return known or remember(self._kinds, signature, MemoryKind(self._risk, self._forgetting))
+        return known or remember(self._kinds, signature, MemoryKind(*self._of_kinds))
+
+    def state(self) -> Mapping[str, Any]:
+        """The sums of each signature."""
+        return state_of("memory-model", kinds={key: kind.as_json() for key, kind in self._kinds.items()})
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take them back, four times as unsure. Raises ValueError, nothing changed, for foreign state."""
+        with own_state("memory-model", state):
+            kinds = list(state["kinds"].items())[-KINDS:]
+            self._kinds = {str(key): MemoryKind.from_json(data, *self._of_kinds) for key, data in kinds}
+        self._late = None
 
 
 def _bounded(request: SizingRequest, most: int, reason: str) -> Proposal:
     """At most `most` units in flight, over as many workers as then still get a request each."""
-    total = max(1, request.num_tokens)
+    total, longest = max(1, request.num_tokens), max(1, request.longest_request)
     if most >= total:
         return Proposal(limit=total, reason=reason, hard=True)
-    side = max(1, request.in_flight)
-    workers = None
-    if most // side < request.longest_request and side > 1:
-        workers = side = max(1, min(side, most // max(1, request.longest_request)))
-    limit = max(1, min(total, most // side))
-    return Proposal(limit=limit, reason=reason, workers=workers, hard=True)
+    side, workers = max(1, request.in_flight), None
+    if most // side < longest and side > 1:
+        workers = side = max(1, min(side, most // longest))
+    return Proposal(limit=max(1, min(total, most // side)), reason=reason, workers=workers, hard=True)
 
 
 def _input_bytes(request: SizingRequest) -> int:

@@ -15,12 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from microbatch_policies.speed.arms import WHOLE, Allowed
+from microbatch_policies.speed.arms import WHOLE, Allowed, beside
 from microbatch_policies.speed.constants import CLEAR, MOST_SIZES, PROMISING, SECOND_CHANCE
 from microbatch_policies.speed.size_search import SizeSearch
-
-__all__ = ["fewer_choice", "fewer_win", "ladder", "next_fewer"]
-
 
 Searches = Mapping[int, SizeSearch]
 """What was measured with fewer workers, by their number."""
@@ -28,33 +25,21 @@ Searches = Mapping[int, SizeSearch]
 
 def ladder(workers: int) -> tuple[int, ...]:
     """Numbers of workers that may be tried below `workers`, by halves: 8 gives 4, 2 and 1."""
-    counts = []
-    while workers > 1:
-        workers //= 2
-        counts.append(workers)
-    return tuple(counts)
+    return tuple(workers >> halvings for halvings in range(1, workers.bit_length()))
 
 
 def next_fewer(search: SizeSearch, fewer: Searches, workers: int, allowed: Allowed) -> tuple[int, int] | None:
     """(workers, exponent) to measure next, None when enough is known; `search` is that of all workers.
 
-    `fewer` has a search for each number of the ladder.
+    `fewer` has a search for each number of the ladder, in its order.
     """
-    counts = ladder(workers)
-    if not counts:
+    if workers < 2:
         return None
-    alone = _next_arm(search, fewer[1], allowed)
-    if alone is not None:
-        return 1, alone
-    known = {workers: search, **{count: fewer[count] for count in counts}}
-    values = {count: _least(known[count], allowed) for count in known}
-    best = min(values, key=values.__getitem__)
-    for count in (best, *_beside((workers, *counts), best)):
-        rival = search if count == best else known[best]
-        arm = None if count == workers else _next_arm(rival, known[count], allowed)
-        if arm is not None:
-            return count, arm
-    return None
+    known = {workers: search, **fewer}
+    best = min(known, key=lambda count: _least(known[count], allowed))
+    tried = [(1, search), (best, search), *((count, known[best]) for count in beside(list(known), best))]
+    arms = ((count, _next_arm(rival, known[count], allowed)) for count, rival in tried if count != workers)
+    return next(((count, arm) for count, arm in arms if arm is not None), None)
 
 
 def fewer_choice(fewer: Searches, allowed: Allowed, near: float) -> tuple[int, int] | None:
@@ -78,16 +63,14 @@ def fewer_win(search: SizeSearch, fewer: Searches, allowed: Allowed) -> bool:
 
 def _next_arm(search: SizeSearch, fewer: SizeSearch, allowed: Allowed) -> int | None:
     """The exponent to measure next with one number of workers against the best of `search`."""
-    parts = allowed.sizes(search.arms)
+    parts, known = allowed.sizes(search.arms), allowed.sizes(fewer.arms)
     if not parts:
         return None
     # 1. the fastest size of `search`
     fastest = min(parts, key=search.value)
-    known = allowed.sizes(fewer.arms)
     if not known:
         return None if fewer.refused(fastest) else fastest
-    best = min(known, key=fewer.value)
-    limit = search.value(fastest)
+    best, limit = min(known, key=fewer.value), search.value(fastest)
     if allowed.whole and WHOLE in search.arms:
         limit = min(limit, search.value(WHOLE))
     # 2. if that was clearly slower, a second time only where the first one may have been cold
@@ -95,21 +78,15 @@ def _next_arm(search: SizeSearch, fewer: SizeSearch, allowed: Allowed) -> int | 
         cold = WHOLE not in search.arms and len(known) == len(fewer.arms[best]) == 1
         again = fewer.doubtful(best, limit) or (cold and fewer.value(best) <= SECOND_CHANCE * limit)
         return best if again and not fewer.refused(best) else None
-    # 3. otherwise neighbours that may have been cold, then neighbours not yet measured, then the best a
-    # second time
+    # 3. otherwise neighbours that may have been cold, then those not yet measured, then the best once more
     cold_one = fewer.second_chance(allowed)
     if cold_one is not None:
         return cold_one
-    for beside in (best + 1, best - 1) if len(known) < MOST_SIZES else ():
-        if allowed.sizes((beside,)) and beside not in fewer.arms and not fewer.refused(beside):
-            return beside
-    return best if len(fewer.arms[best]) < 2 and not fewer.refused(best) else None
-
-
-def _beside(counts: tuple[int, ...], best: int) -> tuple[int, ...]:
-    """The next fewer workers than the best number, and the next more."""
-    at = counts.index(best)
-    return counts[at + 1 : at + 2] + counts[max(0, at - 1) : at]
+    unknown = [arm for arm in allowed.sizes((best + 1, best - 1)) if arm not in fewer.arms]
+    wanted = unknown if len(known) < MOST_SIZES else []
+    if len(fewer.arms[best]) < 2:
+        wanted.append(best)
+    return next((arm for arm in wanted if not fewer.refused(arm)), None)
 
 
 def _twice(search: SizeSearch, allowed: Allowed) -> list[int]:

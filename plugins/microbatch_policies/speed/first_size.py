@@ -8,16 +8,7 @@ rows and 8 KiB.
 from __future__ import annotations
 
 from microbatch.extend.records import SizingRequest
-from microbatch_policies.speed.constants import (
-    COST_START,
-    FIRST_PARTS,
-    LEAST_BYTES,
-    LEAST_ROWS,
-    TARGET_BYTES,
-    TINY_BYTES,
-)
-
-__all__ = ["start_size"]
+from microbatch_policies.speed import constants as tuned
 
 
 def start_size(request: SizingRequest) -> int | None:
@@ -26,12 +17,12 @@ def start_size(request: SizingRequest) -> int | None:
     if units < 2 * max(1, request.workers):
         return None
     if request.unit == "cost":
-        return None if units <= COST_START else max(COST_START, request.longest_request)
+        return None if units <= tuned.COST_START else max(tuned.COST_START, request.longest_request)
     largest = request.largest_bytes_per_unit or request.bytes_per_unit
     if largest <= 0:
-        return min(units, max(LEAST_ROWS, units // FIRST_PARTS))
-    if units * max(request.bytes_per_unit, largest) < TINY_BYTES:
+        return min(units, max(tuned.LEAST_ROWS, units // tuned.FIRST_PARTS))
+    if units * max(request.bytes_per_unit, largest) < tuned.TINY_BYTES:
         return None
-    by_cache = max(1, TARGET_BYTES // largest)
-    by_parts = max(LEAST_ROWS, -(-units // FIRST_PARTS), -(-LEAST_BYTES // largest))
+    by_cache = max(1, tuned.TARGET_BYTES // largest)
+    by_parts = max(tuned.LEAST_ROWS, -(-units // tuned.FIRST_PARTS), -(-tuned.LEAST_BYTES // largest))
     return min(by_cache, by_parts, units)

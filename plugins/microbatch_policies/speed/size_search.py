@@ -1,9 +1,8 @@
 """Find the smallest size within 5 % of the fastest, on a grid of powers of two, from few measurements.
 
-An *arm* is something that can be measured: a size, named by its exponent of two, or the whole batch. Seconds
-per unit first fall with the size (each part has a fixed cost), then are flat, and then rise (caches are too
-small), so at most 8 sizes need to be measured. The whole batch is an arm of its own: it runs without a
-schedule, so the times of parts do not tell its time.
+Seconds per unit first fall with the size (each part has a fixed cost), then are flat, and then rise (caches
+are too small), so at most 8 sizes need to be measured. The whole batch is an arm of its own: it runs without
+a schedule, so the times of parts do not tell its time.
 
 Invariant: `choice` names only arms that were measured. Rejected: golden section that keeps what it once
 compared (one noisy comparison throws the best half away for good), bandits (they never stop paying for bad
@@ -16,28 +15,13 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from microbatch_policies.speed.arms import WHOLE, Allowed
-from microbatch_policies.speed.constants import (
-    CLOSE,
-    COLD,
-    FAR,
-    GAIN,
-    HOPE,
-    KEPT,
-    NEAR,
-    SECOND_CHANCE,
-    SHORT,
-    UNEVEN,
-)
+from microbatch_policies.speed import constants as tuned
+from microbatch_policies.speed.arms import WHOLE, Allowed, beside
 from microbatch_policies.speed.unimodal_search import next_exponent
-
-__all__ = ["SizeSearch"]
 
 
 class SizeSearch:
     """What is known of one kind of batch. Arms are exponents of two, or WHOLE; values, seconds per unit."""
-
-    __slots__ = ("_bad", "_hopes", "arms", "start")
 
     def __init__(self, start: int) -> None:
         self.start = start
@@ -47,9 +31,7 @@ class SizeSearch:
 
     def record(self, arm: int, seconds_per_unit: float, steady: float | None = None) -> None:
         """Add a measurement; `steady` is what it would have been without its slow parts."""
-        samples = self.arms.setdefault(arm, [])
-        samples.append(seconds_per_unit)
-        del samples[:-KEPT]
+        self.arms[arm] = [*self.arms.get(arm, ()), seconds_per_unit][-tuned.KEPT :]
         self._hopes[arm] = seconds_per_unit if steady is None else steady
 
     def hopeful(self, arm: int, best: float) -> bool:
@@ -59,11 +41,9 @@ class SizeSearch:
     def doubtful(self, arm: int, best: float) -> bool:
         """Whether the only time of `arm` is slower than `best` perhaps because it was the first one: then a
         second time settles it."""
-        if len(self.arms[arm]) != 1:
-            return False
         value = self.value(arm)
-        uneven = self._hopes.get(arm, value) * UNEVEN < value
-        return self.hopeful(arm, best) or (uneven and value <= COLD * best)
+        uneven = len(self.arms[arm]) == 1 and self._hopes.get(arm, value) * tuned.UNEVEN < value
+        return self.hopeful(arm, best) or (uneven and value <= tuned.COLD * best)
 
     def forget(self) -> None:
         """Measure all of it anew."""
@@ -74,6 +54,10 @@ class SizeSearch:
         """Note that the arm was asked for and another size ran (a memory bound lowered it). After the second
         time it is not asked for again."""
         self._bad[arm] = self._bad.get(arm, 0) + 1
+
+    def refused(self, arm: int) -> bool:
+        """Whether it was asked for in vain too often."""
+        return self._bad.get(arm, 0) > 1
 
     def value(self, arm: int) -> float:
         """Seconds per unit: the least of its times, since what disturbs a measurement only adds to it."""
@@ -87,18 +71,16 @@ class SizeSearch:
         try_whole = allowed.whole and WHOLE not in self.arms and not self.refused(WHOLE)
         if self.start == WHOLE and try_whole:
             return WHOLE
-        short = bool(self.arms) and min(map(self.value, self.arms)) * units < SHORT
-        arm = None
-        if not short:
-            arm = self._explore(allowed)
-            arm = self.second_chance(allowed) if arm is None else arm
-        if arm is not None:
-            return arm
+        short = bool(self.arms) and min(map(self.value, self.arms)) * units < tuned.SHORT
+        for find in () if short else (self._explore, self.second_chance):
+            arm = find(allowed)
+            if arm is not None:
+                return arm
         if try_whole and self._whole_may_win(allowed):
             return WHOLE if short else self._on_the_way(allowed)
         return self._again(allowed) if repeat else None
 
-    def choice(self, allowed: Allowed, near: float = NEAR) -> int | None:
+    def choice(self, allowed: Allowed, near: float = tuned.NEAR) -> int | None:
         """The arm to settle on among those measured, or None if none of them may run.
 
         That is the smallest size whose time is at most `near` (a fraction) above the best. The whole batch is
@@ -110,14 +92,13 @@ class SizeSearch:
             return WHOLE if allowed.whole and WHOLE in self.arms else None
         best = min(map(self.value, parts))
         rival = statistics.median(self.arms[min(parts, key=self.value)])
-        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= rival * GAIN:
+        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= rival * tuned.GAIN:
             return WHOLE
         return min(arm for arm in parts if self.value(arm) <= best * (1 + near))
 
     def recheck(self) -> None:
         """Have the close contenders measured once more."""
-        for samples in self.arms.values():
-            del samples[:-1]
+        self.arms = {arm: samples[-1:] for arm, samples in self.arms.items()}
         self._hopes.clear()
 
     def as_json(self) -> dict[str, Any]:
@@ -135,17 +116,13 @@ class SizeSearch:
             search.record(_exponent(int(arm)), seconds)
         return search
 
-    def refused(self, arm: int) -> bool:
-        """Whether it was asked for in vain too often."""
-        return self._bad.get(arm, 0) > 1
-
     def _explore(self, allowed: Allowed) -> int | None:
         """The next size of the search, None once the best has a worse one on both sides."""
         low, high = allowed.low, allowed.high
-        if not allowed.sizes(self.arms):
-            first = min(max(self.start, low), high)  # WHOLE is above `high`
-            return None if self.refused(first) else first
-        return next_exponent({arm: self.value(arm) for arm in self.arms}, low, high, self.refused)
+        if allowed.sizes(self.arms):
+            return next_exponent({arm: self.value(arm) for arm in self.arms}, low, high, self.refused)
+        first = min(max(self.start, low), high)  # WHOLE is above `high`
+        return None if self.refused(first) else first
 
     def second_chance(self, allowed: Allowed) -> int | None:
         """A size next to the best whose only time may have been cold. If it is the faster one in truth, so
@@ -154,47 +131,38 @@ class SizeSearch:
         if not parts:
             return None
         best = min(parts, key=self.value)
-        at = parts.index(best)
-        for arm in parts[at + 1 : at + 2] + parts[max(0, at - 1) : at]:
-            if self.hopeful(arm, self.value(best)) and not self.refused(arm):
-                return arm
-        return None
+        cold = [arm for arm in beside(parts, best) if self.hopeful(arm, self.value(best))]
+        return next((arm for arm in cold if not self.refused(arm)), None)
 
     def _whole_may_win(self, allowed: Allowed) -> bool:
         parts = [arm for arm in self.arms if arm <= allowed.high]
-        if not parts:
-            return True
-        return self.value(max(parts)) <= HOPE * min(map(self.value, parts))
+        return not parts or self.value(max(parts)) <= tuned.HOPE * min(map(self.value, parts))
 
     def _on_the_way(self, allowed: Allowed) -> int:
         """WHOLE; but where all measured sizes are far smaller, a size between first. The whole batch may need
         many times their memory, and if the larger part is slow already, it need not be tried."""
         largest = max(allowed.sizes(self.arms), default=allowed.high)
         middle = (largest + allowed.high + 1) // 2
-        return WHOLE if allowed.high - largest < FAR or self.refused(middle) else middle
+        return WHOLE if allowed.high - largest < tuned.FAR or self.refused(middle) else middle
 
     def _again(self, allowed: Allowed) -> int | None:
-        """A contender that was measured only once."""
+        """A contender that was measured only once, or twice where parts and the whole batch are close."""
         parts, tried_whole = allowed.sizes(self.arms), allowed.whole and WHOLE in self.arms
-        contenders = [*parts, WHOLE] if tried_whole else parts
+        contenders = sorted([*parts, WHOLE] if tried_whole else parts, key=self.value)
         if len(contenders) < 2:
             return None
-        best = min(map(self.value, contenders))
-        rivals = self._rivals(parts) if tried_whole else ()
-        for arm in sorted(contenders, key=self.value):
-            factor = SECOND_CHANCE if arm == WHOLE else CLOSE
-            wanted = 3 if arm in rivals else 2
-            if len(self.arms[arm]) < wanted and self.value(arm) <= best * factor and not self.refused(arm):
+        rivals = self._rivals(min(parts, key=self.value)) if tried_whole else ()
+        for arm in contenders:
+            factor = tuned.SECOND_CHANCE if arm == WHOLE else tuned.CLOSE
+            close = self.value(arm) <= self.value(contenders[0]) * factor
+            if close and len(self.arms[arm]) < (3 if arm in rivals else 2) and not self.refused(arm):
                 return arm
         return None
 
-    def _rivals(self, parts: list[int]) -> tuple[int, ...]:
-        """The whole batch and the best size, where they are close: they are measured three times."""
-        if not parts:
-            return ()
-        best = min(parts, key=self.value)
+    def _rivals(self, best: int) -> tuple[int, ...]:
+        """The best size and the whole batch, where they are close: they are measured three times."""
         low, high = sorted((self.value(best), self.value(WHOLE)))
-        return (best, WHOLE) if high <= CLOSE * low else ()
+        return (best, WHOLE) if high <= tuned.CLOSE * low else ()
 
 
 def _exponent(value: object) -> int:

@@ -6,66 +6,90 @@ have moved for good. The noise of one step moves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from microbatch_policies.speed.constants import COLD, DRIFT, PATIENCE, RECENT, RECHECK
-from microbatch_policies.speed.fewer_workers import ladder
+from microbatch.extend.records import StepReport
+from microbatch_policies.speed.arms import WHOLE, Allowed
+from microbatch_policies.speed.constants import COLD, DRIFT, PATIENCE, RECENT, RECHECK, SHORT, TINY_STEP, WARM
+from microbatch_policies.speed.fewer_workers import fewer_win, ladder, next_fewer
 from microbatch_policies.speed.size_search import SizeSearch
-
-__all__ = ["SpeedKind"]
+from microbatch_policies.speed.steady_seconds import steady_seconds
 
 
 class SpeedKind:
     """One kind of batch: its search with all `workers`, and those with fewer of them."""
 
-    __slots__ = ("age", "calls", "expected", "fewer", "patience", "recent", "recheck", "search")
-
-    def __init__(
-        self, search: SizeSearch, workers: int, fewer: Mapping[int, SizeSearch] | None = None
-    ) -> None:
-        self.search = search
-        self.fewer = {count: SizeSearch(search.start) for count in ladder(workers)}
-        self.fewer.update(fewer or {})
-        self.calls = 0
-        self.age = 0
-        self.recheck = RECHECK
-        self.patience = PATIENCE
+    def __init__(self, start: int, workers: int) -> None:
+        self.search = SizeSearch(start)
+        self.fewer = {count: SizeSearch(start) for count in ladder(workers)}
+        self._calls = 0
         self.expected = 0.0
-        self.recent = 0.0
+        self._recent = 0.0
+        self._age = 0
+        self._recheck = RECHECK
+        self._patience = PATIENCE
+
+    def next_arm(self, units: int, workers: int, allowed: Allowed) -> tuple[int | None, int | None]:
+        """What to measure next, None once enough is known; and with how many workers, None for all."""
+        search = self.search
+        if search.start == WHOLE and WHOLE in search.arms and search.value(WHOLE) * units < TINY_STEP:
+            return None, None
+        arm = search.next_arm(allowed, units, repeat=False)
+        # steps too short to tell are left to all workers
+        if arm is None and search.arms and min(map(search.value, search.arms)) * units >= SHORT:
+            fewer = next_fewer(search, self.fewer, workers, allowed)
+            if fewer is not None:
+                return fewer[1], fewer[0]
+        if arm is None and not fewer_win(search, self.fewer, allowed):
+            arm = search.next_arm(allowed, units)
+        return arm, None
+
+    def learn(self, arm: int, fewer: int | None, limit: int | None, report: StepReport) -> None:
+        """Record the time of the arm, or that another size than `limit` or more workers than `fewer` ran."""
+        search = self.search if fewer is None else self.fewer[fewer]
+        too_many = fewer is not None and report.workers > fewer
+        if too_many or (report.limit if report.split else None) != (None if arm == WHOLE else limit):
+            search.refuse(arm)
+            return
+        self._calls += 1
+        if self._calls > 1 or report.seconds >= WARM:
+            units = max(1, report.num_tokens)
+            search.record(arm, report.seconds / units, steady_seconds(report) / units)
 
     def settle(self, seconds_per_unit: float) -> None:
         """The search has ended with a size that takes so long."""
-        self.expected = self.recent = seconds_per_unit
-        self.age = 0
+        self.expected = self._recent = seconds_per_unit
+        self._age = 0
 
-    def look(self, seconds_per_unit: float) -> Literal["settled", "due", "moved"]:
-        """Take note of a settled step: whether all is as it was, or the times must be looked at again."""
-        self.age += 1
-        self.recent += RECENT * (seconds_per_unit - self.recent)
+    def look(self, seconds_per_unit: float) -> bool:
+        """Take note of a settled step: whether all is as it was. If not, its times are measured again."""
+        self._age += 1
+        self._recent += RECENT * (seconds_per_unit - self._recent)
         # outside 1 / DRIFT to DRIFT times the settled time
-        moved = not self.expected <= self.recent * DRIFT <= self.expected * DRIFT * DRIFT
-        if moved and self.age >= self.patience:
-            return "moved"
-        return "due" if self.age >= self.recheck else "settled"
+        moved = not self.expected <= self._recent * DRIFT <= self.expected * DRIFT * DRIFT
+        if moved and self._age >= self._patience:
+            self._start_again()
+        elif self._age >= self._recheck:
+            self._recheck_contenders()
+        else:
+            return True
+        return False
 
-    def start_again(self) -> None:
+    def _start_again(self) -> None:
         """Forget the times: they hold no more."""
-        self.age = 0
-        self.patience *= 2
+        self._age = 0
+        self._patience *= 2
         for search in (self.search, *self.fewer.values()):
             search.forget()
 
-    def recheck_contenders(self) -> None:
+    def _recheck_contenders(self) -> None:
         """Have the close sizes measured once more.
 
         From the second time on this holds also for each number of workers that was slower than all of them,
         though by less than four times. Its only time may have been a bad one, and one such step in 256 costs
         at most 1.6 %.
         """
-        again = self.recheck > RECHECK
-        self.age = 0
-        self.recheck *= 4
+        again, self._recheck, self._age = self._recheck > RECHECK, self._recheck * 4, 0
         self.search.recheck()
         for fewer in self.fewer.values():
             slower = min(map(fewer.value, fewer.arms), default=0.0) / self.expected
@@ -85,4 +109,7 @@ class SpeedKind:
         fewer = {count: SizeSearch.from_json(one) for count, one in (rest[0] if rest else [])}
         if not set(fewer) <= set(ladder(workers)):
             raise ValueError(f"{sorted(fewer)!r} are not numbers of workers below {workers}")
-        return cls(SizeSearch.from_json(search), workers, fewer)
+        made = cls(search["start"], workers)
+        made.search = SizeSearch.from_json(search)
+        made.fewer |= fewer
+        return made

@@ -17,8 +17,6 @@ import statistics
 from microbatch.extend.records import StepReport
 from microbatch_policies.speed.constants import COLDEST, FEW
 
-__all__ = ["steady_seconds"]
-
 
 def steady_seconds(report: StepReport) -> float:
     """Seconds of the step without what its slow parts took beyond the median part of the same size.

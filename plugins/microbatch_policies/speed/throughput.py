@@ -11,28 +11,40 @@ reports give the same sizes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch_policies.kept import KINDS, own_state, remember, state_of
 from microbatch_policies.option_checks import number
-from microbatch_policies.speed.arms import WHOLE, Allowed
-from microbatch_policies.speed.constants import ANSWERS, GAIN, MOST_NEAR, NEAR, SHORT, TINY_STEP, WARM
-from microbatch_policies.speed.fewer_workers import fewer_choice, fewer_win, next_fewer
+from microbatch_policies.speed.arms import WHOLE, Allowed, allowed_arms, arm_name, proposal_for
+from microbatch_policies.speed.constants import ANSWERS, GAIN, MOST_NEAR, NEAR
+from microbatch_policies.speed.fewer_workers import fewer_choice
 from microbatch_policies.speed.first_size import start_size
-from microbatch_policies.speed.size_proposals import allowed_sizes, proposal_for, size_name, workers_name
-from microbatch_policies.speed.size_search import SizeSearch
 from microbatch_policies.speed.speed_kind import SpeedKind
-from microbatch_policies.speed.steady_seconds import steady_seconds
-
-__all__ = ["Throughput"]
 
 Key = tuple[str, int, int]
 """Signature, size class (bits of the number of units) and workers."""
 ANY = Allowed(low=0, high=62, whole=True)
 """All sizes, and the whole batch."""
-Settled = tuple[Proposal, SpeedKind, int, int | None, Allowed]
-"""The answer, its kind, and what it holds for: workers, limit of the chain, and what that limit allows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What was answered, and what for."""
+
+    proposal: Proposal
+    """The size, and why."""
+    kind: SpeedKind
+    """The kind of the batch."""
+    limit: int | None
+    """Limit of the policies before."""
+    allowed: Allowed
+    """What that limit allows."""
+    arm: int | None = None
+    """What the step measures; None once the kind has settled."""
+    fewer: int | None = None
+    """The number of workers it is measured with, where these are fewer than allowed."""
 
 
 class Throughput:
@@ -44,49 +56,41 @@ class Throughput:
     def __init__(self, near: float = NEAR) -> None:
         self._near = number("throughput", "near", near, MOST_NEAR, zero=True)
         self._kinds: dict[Key, SpeedKind] = {}
-        self._settled: dict[tuple[str, int], Settled] = {}
+        self._settled: dict[Key, Answer] = {}
+        """By signature, number of units and workers."""
+        self._asked: Answer | None = None
+        """The answer whose step was not reported yet."""
         self.at_rest: SpeedKind | None = None
         """The kind whose settled size the last step had; None after any other step."""
-        self._current: SpeedKind | None = None
-        self._arm: int | None = None
-        self._fewer: int | None = None
-        self._limit: int | None = None
 
     def propose(self, request: SizingRequest) -> Proposal:
         """The settled size, or the next one to measure."""
-        known = self._settled.get((request.signature, request.num_tokens))
-        if known is None:
-            return self._measure(request)
-        proposal, kind, workers, limit, allowed = known
-        if workers != request.workers or (limit != request.limit and allowed != allowed_sizes(request)):
-            return self._measure(request)
-        self._current, self._arm, self.at_rest = kind, None, kind
-        return proposal
+        answer = self._settled.get((request.signature, request.num_tokens, request.workers))
+        if answer is None or (answer.limit != request.limit and answer.allowed != allowed_arms(request)):
+            self.at_rest, answer = None, self._measure(request)
+        else:
+            self.at_rest = answer.kind
+        self._asked = answer
+        return answer.proposal
 
     def observe(self, report: StepReport) -> None:
         """Learn the time of a clean step."""
-        kind, arm = self._current, self._arm
-        self._current = self._arm = None
+        asked, self._asked = self._asked, None
         if report.failure is not None or report.oom_sizes or report.calibration or report.seconds <= 0:
             self.at_rest = None
-        elif kind is None:
+        elif asked is None:
             self._foreign(report)
-        elif arm is None:
-            self.rest(kind, report)
+        elif asked.arm is None:
+            self.rest(asked.kind, report)
         else:
-            self._learn(kind, arm, report)
+            asked.kind.learn(asked.arm, asked.fewer, asked.proposal.limit, report)
 
     def rest(self, kind: SpeedKind, report: StepReport) -> bool:
         """Learn the time of one more settled step; False where all times must be looked at again."""
-        state = kind.look(report.seconds / max(1, report.num_tokens))
-        if state == "settled":
+        if kind.look(report.seconds / max(1, report.num_tokens)):
             return True
         self.at_rest = None
-        self._settled = {key: value for key, value in self._settled.items() if value[1] is not kind}
-        if state == "moved":
-            kind.start_again()
-        else:
-            kind.recheck_contenders()
+        self._settled = {key: answer for key, answer in self._settled.items() if answer.kind is not kind}
         return False
 
     def state(self) -> Mapping[str, Any]:
@@ -102,84 +106,55 @@ class Throughput:
                 if type(signature) is not str or type(size_class) is not int or type(workers) is not int:
                     raise ValueError("a kind is not named by signature, class and workers")
                 kinds[signature, size_class, workers] = SpeedKind.from_json(data, workers)
-        self._kinds = kinds
-        self._settled = {}
-        self._current = self._arm = self.at_rest = None
+        self._kinds, self._settled = kinds, {}
+        self._asked = self.at_rest = None
 
-    def _measure(self, request: SizingRequest) -> Proposal:
-        self.at_rest = None
-        kind, units = self._kind(request), request.num_tokens
-        search = kind.search
-        allowed = allowed_sizes(request)
-        arm = fewer = None
-        if not _tiny_and_short(search, units):
-            arm = search.next_arm(allowed, units, repeat=False)
-            if arm is None and _worth_fewer(kind, request):
-                fewer_next = next_fewer(search, kind.fewer, request.workers, allowed)
-                fewer, arm = fewer_next or (None, None)
-            if arm is None and not fewer_win(search, kind.fewer, allowed):
-                arm = search.next_arm(allowed, units)
-        self._current, self._arm, self._fewer = kind, arm, fewer
-        if arm is None:
-            proposal = self._settle(kind, request, allowed)
+    def _measure(self, request: SizingRequest) -> Answer:
+        """The next answer to learn from; once enough is known the settled one, which is remembered."""
+        kind, allowed, limit = self._kind(request), allowed_arms(request), request.limit
+        arm, fewer = kind.next_arm(request.num_tokens, request.workers, allowed)
+        if arm is not None:
+            proposal = proposal_for(arm, request, f"measuring {arm_name(arm, request.unit, fewer)}", fewer)
         else:
-            on = "" if fewer is None else f" on {workers_name(fewer)}"
-            proposal = proposal_for(arm, request, f"measuring {size_name(arm, request.unit)}{on}", fewer)
-        self._limit = proposal.limit
-        return proposal
+            proposal = self._fastest(kind, request, allowed)
+        answer = Answer(proposal=proposal, kind=kind, limit=limit, allowed=allowed, arm=arm, fewer=fewer)
+        if arm is None and kind.search.choice(allowed) is not None:
+            if len(self._settled) >= ANSWERS:
+                self._settled.clear()
+            self._settled[request.signature, request.num_tokens, request.workers] = answer
+        return answer
 
-    def _settle(self, kind: SpeedKind, request: SizingRequest, allowed: Allowed) -> Proposal:
-        arm = kind.search.choice(allowed, self._near)
+    def _fastest(self, kind: SpeedKind, request: SizingRequest, allowed: Allowed) -> Proposal:
+        """The size to settle on; any that is allowed where no measured one may run."""
+        search, unit = kind.search, request.unit
+        arm = search.choice(allowed, self._near)
         if arm is None:
-            start = max(kind.search.start, allowed.low)
-            arm = min(start, allowed.high) if allowed.whole else allowed.high
+            arm = min(max(search.start, allowed.low), allowed.high) if allowed.whole else allowed.high
             return proposal_for(arm, request, "no measured size may run")
-        proposal = proposal_for(arm, request, _reason(kind.search, arm, request.unit, self._near))
-        kind.settle(kind.search.value(arm))
-        better = fewer_choice(kind.fewer, allowed, self._near)
-        if better is not None and kind.fewer[better[0]].value(better[1]) * GAIN < kind.expected:
-            count, arm = better
-            name = f"{size_name(arm, request.unit)} on {workers_name(count)}"
-            proposal = proposal_for(arm, request, f"{name} is faster than on {request.workers}", count)
-            kind.settle(kind.fewer[count].value(arm))
-        if len(self._settled) >= ANSWERS:
-            self._settled.clear()
-        key = (request.signature, request.num_tokens)
-        self._settled[key] = (proposal, kind, request.workers, request.limit, allowed)
-        return proposal
+        kind.settle(search.value(arm))
+        count, better = fewer_choice(kind.fewer, allowed, self._near) or (None, arm)
+        if count is not None and kind.fewer[count].value(better) * GAIN < kind.expected:
+            kind.settle(kind.fewer[count].value(better))
+            reason = f"{arm_name(better, unit, count)} is faster than on {request.workers}"
+            return proposal_for(better, request, reason, count)
+        found = f"is the smallest size within {self._near:.0%} of the fastest of {len(search.arms)}"
+        reason = "cutting gains less than 3 %" if arm == WHOLE else f"{arm_name(arm, unit)} {found}"
+        return proposal_for(arm, request, reason)
 
     def _kind(self, request: SizingRequest) -> SpeedKind:
         key = (request.signature, request.num_tokens.bit_length(), request.workers)
-        kind = self._kinds.get(key)
-        if kind is None:
-            search = SizeSearch(self._start(key, request))
-            kind = remember(self._kinds, key, SpeedKind(search, request.workers))
-        return kind
+        known = self._kinds.get(key)
+        return known or remember(self._kinds, key, SpeedKind(self._start(key, request), request.workers))
 
     def _start(self, key: Key, request: SizingRequest) -> int:
         """What the nearest size class of the same signature settled on, else what the bytes say."""
-        near = min(
-            (other for other in self._kinds if other[0] == key[0] and other[2] == key[2]),
-            key=lambda other: abs(other[1] - key[1]),
-            default=None,
-        )
+        alike = (other for other in self._kinds if other[::2] == key[::2])
+        near = min(alike, key=lambda other: abs(other[1] - key[1]), default=None)
         arm = None if near is None else self._kinds[near].search.choice(ANY)
         if arm is not None and arm != WHOLE:
             return arm
         size = start_size(request)
         return WHOLE if size is None else size.bit_length() - 1
-
-    def _learn(self, kind: SpeedKind, arm: int, report: StepReport) -> None:
-        search = kind.search if self._fewer is None else kind.fewer[self._fewer]
-        ran = report.limit if report.split else None
-        too_many = self._fewer is not None and report.workers > self._fewer
-        if ran != (None if arm == WHOLE else self._limit) or too_many:
-            search.refuse(arm)
-            return
-        kind.calls += 1
-        if kind.calls > 1 or report.seconds >= WARM:
-            units = max(1, report.num_tokens)
-            search.record(arm, report.seconds / units, steady_seconds(report) / units)
 
     def _foreign(self, report: StepReport) -> None:
         """A time of one part measured elsewhere: it counts for every kind with that signature."""
@@ -191,21 +166,3 @@ class Throughput:
                 kind.search.record(arm, report.seconds / report.num_tokens / workers)
         self._settled.clear()
         self.at_rest = None
-
-
-def _tiny_and_short(search: SizeSearch, units: int) -> bool:
-    return search.start == WHOLE and WHOLE in search.arms and search.value(WHOLE) * units < TINY_STEP
-
-
-def _worth_fewer(kind: SpeedKind, request: SizingRequest) -> bool:
-    """Whether fewer workers may be tried; steps too short to tell are left as they are."""
-    arms = kind.search.arms
-    return bool(arms) and min(map(kind.search.value, arms)) * request.num_tokens >= SHORT
-
-
-def _reason(search: SizeSearch, arm: int, unit: str, near: float) -> str:
-    if arm == WHOLE:
-        return "cutting gains less than 3 %"
-    return (
-        f"{size_name(arm, unit)} is the smallest size within {near:.0%} of the fastest of {len(search.arms)}"
-    )

@@ -16,11 +16,9 @@ which overshoot and save no measurement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from microbatch_policies.speed.constants import MOST, STRIDE
-
-__all__ = ["next_exponent"]
 
 
 def next_exponent(
@@ -30,53 +28,33 @@ def next_exponent(
 
     `seconds` has a value for at least one exponent; those outside `low` to `high` do not count.
     """
-    parts = sorted(arm for arm in seconds if low <= arm <= high)
-    if not parts:
+    known = {arm: seconds[arm] for arm in sorted(seconds) if low <= arm <= high}
+    if not known:
         return None
-    best = min(parts, key=seconds.__getitem__)
-    at = parts.index(best)
-    below = parts[at - 1] if at else None
-    above = parts[at + 1] if at + 1 < len(parts) else None
-    # a size outside the range counts as one that is worse
-    up = (high + 1 if above is None else above) - best
-    down = best - (low - 1 if below is None else below)
-    sides = [(up, down, 1, above), (down, up, -1, below)]
-    sides.sort(key=lambda side: -1.0 if side[3] is None else seconds[side[3]])
-    left = MOST - len(parts) - 1
-    # First the side whose known neighbour is the better one, or where there is none. Of its distances that
-    # leave enough sizes whichever of the two turns out better: the new size (gap left beyond it) or the best
-    # so far.
-    for gap, other, sign, worse in sides:
-        wanted = STRIDE if worse is None else gap // 2
-        for distance in _by_closeness(gap, wanted):
+    best, left = min(known, key=known.__getitem__), MOST - len(known) - 1
+    places = [low - 1, *known, high + 1]  # a size outside the range counts as one that is worse
+    at = places.index(best)
+    up, down = places[at + 1] - best, best - places[at - 1]
+    # First the side whose known neighbour is the better one, or where there is none.
+    sides = [(up, down, 1), (down, up, -1)]
+    sides.sort(key=lambda side: known.get(best + side[0] * side[2], -1.0))
+    for gap, other, sign in sides:
+        wanted = gap // 2 if best + gap * sign in known else STRIDE
+        for distance in sorted(range(1, gap), key=lambda distance: abs(distance - wanted)):
+            # enough sizes are left whichever turns out better: the new one (gap beyond it) or the best so far
             enough = _enough(gap - distance, distance, left) and _enough(distance, other, left)
-            if enough and not refused(best + sign * distance):
-                return best + sign * distance
-    return _beyond(best, sides, refused)
-
-
-def _by_closeness(gap: int, wanted: int) -> Iterator[int]:
-    """Distances within the gap, those nearest to the wanted one first."""
-    yield from sorted(range(1, gap), key=lambda distance: abs(distance - wanted))
+            if enough and not refused(best + distance * sign):
+                return best + distance * sign
+    # Else a stride towards a side where nothing was measured yet, even if more than `MOST` sizes are needed
+    # then: times that were measured elsewhere use sizes up and cost no steps.
+    open_sides = [side for side in sides if side[0] > 1 and best + side[0] * side[2] not in known]
+    strides = [best + min(STRIDE, gap - 1) * sign for gap, _, sign in open_sides]
+    return next((arm for arm in strides if not refused(arm)), None)
 
 
 def _enough(gap: int, other: int, sizes: int) -> bool:
     """Whether so many more sizes find the best between two worse ones at these distances."""
-    if sizes < 0:
-        return False
-    smaller, larger = 1, 1
+    smaller = larger = 1
     for _ in range(sizes):
         smaller, larger = larger, smaller + larger
-    return max(gap, other) <= larger and min(gap, other) <= smaller
-
-
-def _beyond(
-    best: int, sides: list[tuple[int, int, int, int | None]], refused: Callable[[int], bool]
-) -> int | None:
-    """A stride towards a side where nothing was measured yet, even if more than `MOST` sizes are needed then:
-    times that were measured elsewhere use sizes up and cost no steps."""
-    for gap, _, sign, worse in sides:
-        beyond = best + sign * min(STRIDE, gap - 1)
-        if worse is None and gap > 1 and not refused(beyond):
-            return beyond
-    return None
+    return sizes >= 0 and max(gap, other) <= larger and min(gap, other) <= smaller

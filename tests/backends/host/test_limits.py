@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch_backends.host.limits import BlasThreads, SharedLimit, process_blas_limit
+from microbatch_backends.host.limits import BlasThreads, process_blas_limit
 
 
 class Library:
@@ -40,11 +40,10 @@ def test_overlapping_steps_leave_the_number_as_it_was(
     threads: list[int], steps: list[tuple[int, int]]
 ) -> None:
     fakes = Fakes(*threads)
-    limit = SharedLimit(fakes)
     inside = []
     for workers, leaves in steps:
         held = ExitStack()
-        held.enter_context(limit.hold(workers))
+        held.enter_context(fakes.hold(workers))
         inside.append(held)
         if leaves < len(inside):
             inside.pop(leaves).close()
@@ -56,24 +55,23 @@ def test_overlapping_steps_leave_the_number_as_it_was(
 @given(threads=st.integers(1, 64), workers=st.integers(1, 80))
 def test_each_worker_gets_its_share_and_at_least_one(threads: int, workers: int) -> None:
     fakes = Fakes(threads, 1)
-    with SharedLimit(fakes).hold(workers):
+    with fakes.hold(workers):
         assert fakes.libraries[0].threads == max(1, threads // workers)
         assert fakes.libraries[1].threads == 1
 
 
 def test_it_holds_until_the_last_of_the_overlapping_steps_has_left() -> None:
     fakes = Fakes(4)
-    limit = SharedLimit(fakes)
     with ExitStack() as last:
-        with limit.hold(4):
-            last.enter_context(limit.hold(2))
+        with fakes.hold(4):
+            last.enter_context(fakes.hold(2))
         assert fakes.libraries[0].threads == 1
     assert fakes.libraries[0].threads == 4
 
 
 def test_it_is_put_back_when_the_step_raises() -> None:
     fakes = Fakes(4)
-    with pytest.raises(ZeroDivisionError), SharedLimit(fakes).hold(4):
+    with pytest.raises(ZeroDivisionError), fakes.hold(4):
         raise ZeroDivisionError
     assert fakes.libraries[0].threads == 4
 

@@ -14,7 +14,6 @@ MUST_HAVE = {
     "Event": set(),
     "current_stream": set(),
     "stream": set(),
-    "set_stream": set(),
     "current_device": set(),
     "mem_get_info": set(),
     "memory_stats": set(),

@@ -59,14 +59,14 @@ def test_a_late_worker_learns_the_full_number() -> None:
             pass
         return torch.get_num_threads()
 
-    with threads.hold(), threads.share(4):
+    with threads.hold(2), threads.share(4):
         assert torch.get_num_threads() == 1
         assert fresh(late) == 4
 
 
 def test_overlapping_steps_restore_the_first_number() -> None:
     threads = IntraOpThreads()
-    first, second = threads.hold(), threads.hold()
+    first, second = threads.hold(2), threads.hold(2)
     first.__enter__()
     torch.set_num_threads(1)
     second.__enter__()

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.arrays.comparing import RELATIVE, RELATIVE_ELSE, Comparison, Tolerance
-from microbatch.arrays.equal import equal_values
+from microbatch.arrays.comparing import RELATIVE, RELATIVE_ELSE, Comparison, equal_values
 from microbatch.arrays.trees import children_of, flatten, leaf_paths, leaves_of, map_leaves
 
 TREES = st.recursive(
@@ -65,7 +64,7 @@ def test_a_sum_that_cancels_is_not_called_different() -> None:
     assert comparison.differences(found, "cut") == []
     assert comparison.absolute == pytest.approx(1e-5, rel=1e-3)
     assert comparison.relative == pytest.approx(1e-8, rel=1e-3)
-    assert Comparison(spec, leaves, Tolerance(atol=0.0)).differences(found, "cut") != []
+    assert Comparison(spec, leaves, atol=0.0).differences(found, "cut") != []
 
 
 def test_what_is_skipped_is_not_compared() -> None:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.binding.batch import bind
 from microbatch.binding.rules import (
     Layout,
     computed_tokens,
@@ -25,6 +24,7 @@ from microbatch.binding.rules import (
 from microbatch.cutting.cut import cut
 from microbatch.cutting.slices import UBatchSlice
 from microbatch.errors import LayoutError
+from tests.support.binding import bind
 
 Run = Callable[..., Any]
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from microbatch.binding.batch import bind
 from microbatch.binding.rules import (
     Layout,
     collect,
@@ -22,6 +21,7 @@ from microbatch.binding.rules import (
     tokens,
 )
 from microbatch.errors import ArgumentTypeError, LayoutError, UncoveredArrayError
+from tests.support.binding import bind
 
 NAMES = ("ids", "mask")
 
@@ -197,7 +197,7 @@ def test_sequence_lengths_without_starts(backend: Any) -> None:
     [
         ("nothing", "lengths='nothing' names no argument"),
         (lambda args, kwargs: [1, 2], "lengths of shape (2,) for 3 requests"),
-        (lambda args, kwargs: [1, -2, 3], "the length -2"),
+        (lambda args, kwargs: [1, -2, 3], "lengths[1] is -2; a length is 0 or more"),
         (lambda args, kwargs: [0.5, 1, 2], "lengths holds float64 and must hold integers"),
     ],
 )

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from microbatch.binding.request_fields import slice_computed_tokens, slice_query_start_loc, slice_seq_lens
 from microbatch.cutting.cut import cut
-from microbatch.cutting.padded import padded_twin
-from microbatch.cutting.slices import BatchShape, UBatchSlice
+from microbatch.cutting.slices import BatchShape, UBatchSlice, padded_twin
 from microbatch.errors import SliceError
 from microbatch.metadata import UbatchMetadata, make_ubatch_metadata, query_start_loc_from
 from microbatch.turns.context import UBatchContext

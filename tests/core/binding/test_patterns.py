@@ -1,4 +1,7 @@
-"""A layout's pattern that names nothing is told once, with what was meant; one for a field that may be missing is not."""
+"""A layout's pattern that names nothing is told once, with what was meant.
+
+One for a field that may be missing is not told.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ import numpy as np
 import pytest
 
 import microbatch
-from microbatch.binding.batch import bind
 from microbatch.binding.rules import Layout, collect, per_ubatch, query_start_loc, replicate, tokens
+from tests.support.binding import bind
 
 NAMES = ("ids", "weights")
 X = np.zeros(4)

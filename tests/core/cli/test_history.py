@@ -58,7 +58,8 @@ def test_a_file_that_is_no_history_is_an_error(
     before = path.read_bytes()
     assert main(["history", action, "--path", str(path)]) == 2
     assert capsys.readouterr().err == (
-        f"error: history {str(path)!r} cannot be used (file is not a database); name a file that a run has kept\n"
+        f"error: history {str(path)!r} cannot be used (file is not a database); name a file that a run has "
+        "kept\n"
     )
     assert path.read_bytes() == before
 

@@ -27,7 +27,8 @@ def probe():
 
 @hookimpl
 def microbatch_register_backends():
-    return [BackendInfo(name="npu", load="acme:Npu", probe=probe, install="pip install acme[npu]", summary="boxes")]
+    names = {"name": "npu", "load": "acme:Npu", "install": "pip install acme[npu]"}
+    return [BackendInfo(**names, probe=probe, summary="boxes")]
 """
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from microbatch.cli.app import main
 from microbatch.cli.config_writer import write_config
-from microbatch.cli.tune import parse_sizes
 from microbatch.errors import ArgumentValueError, ConfigError, OutputFileError
+from microbatch.options.checks import increasing_in_text
 from microbatch_backends.host.backend import CpuBackend
 
 SOURCE = """
@@ -96,7 +96,8 @@ def test_texts_are_measured_in_padded_units(capsys: pytest.CaptureFixture[str]) 
 def test_a_part_is_measured_with_the_threads_of_one_worker(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With all threads of BLAS, on a busy machine a hundred times slower, a size would be chosen that runs otherwise."""
+    """With all threads of BLAS, on a busy machine a hundred times slower, a size would be chosen that runs
+    otherwise."""
     monkeypatch.setattr("microbatch.tuning.tune.usable_cores", lambda: 3)
     limited: list[tuple[str, int]] = []
 
@@ -166,8 +167,8 @@ def test_without_matplotlib_it_says_what_to_install(
     [
         (["--plot", "p.jpg"], "of no kind that can be drawn"),
         (["--plot", "no/p.png"], "folder of no/p.png does not exist"),
-        (["--sizes", "1,two"], "--sizes is '1,two'"),
-        (["--sizes", "0"], "--sizes is '0'"),
+        (["--sizes", "1,two"], "--sizes is '1,two'; give numbers"),
+        (["--sizes", "0"], "--sizes is 0; it must be from 1"),
         (["--write", "pyproject.toml"], "name microbatch.toml"),
         (["--backend", "cup"], "no backend is called 'cup'"),
         (["--memory-limit", "much"], "memory_limit"),
@@ -240,6 +241,6 @@ def test_a_file_of_somebody_else_stays_as_it_is(folder: Path, text: str) -> None
 
 
 def test_sizes_are_sorted_and_single() -> None:
-    assert parse_sizes("64, 8,8") == (8, 64)
-    with pytest.raises(ArgumentValueError, match="counts from 1 on"):
-        parse_sizes("")
+    assert increasing_in_text("--sizes", "64, 8,8") == (8, 64)
+    with pytest.raises(ArgumentValueError, match="--sizes is ''; give numbers, such as '8,16,32'"):
+        increasing_in_text("--sizes", "")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from microbatch.cutting.boundaries import is_last_ubatch_empty
 from microbatch.cutting.cut import SPLITTERS, cut, validate_slices
-from microbatch.cutting.padded import is_last_ubatch_empty, padded_twin
-from microbatch.cutting.slices import BatchShape, Cut, UBatchSlice
+from microbatch.cutting.slices import BatchShape, Cut, UBatchSlice, padded_twin
 from microbatch.errors import SliceError
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from microbatch.cutting.boundaries import is_last_ubatch_empty
 from microbatch.cutting.cut import SPLITTERS, cut, validate_slices
-from microbatch.cutting.padded import is_last_ubatch_empty, padded_twin
-from microbatch.cutting.slices import BatchShape, UBatchSlice
+from microbatch.cutting.slices import BatchShape, UBatchSlice, padded_twin
 from microbatch.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -71,7 +71,7 @@ def test_offsets_that_do_not_start_at_zero() -> None:
 
 
 def test_offsets_that_decrease() -> None:
-    refused(SliceError, "query_start_loc decreases at index 2 (12 -> 9)", shape=starts(0, 12, 9, 20), limit=4)
+    refused(SliceError, "query_start_loc decreases at index 2 (12 to 9)", shape=starts(0, 12, 9, 20), limit=4)
 
 
 def test_offsets_that_end_elsewhere() -> None:

@@ -112,7 +112,8 @@ def test_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_space_is_asked_for_before_rows_are_written(tmp_path: Path) -> None:
-    """A map without blocks behind it would end the process; more than any disk has is refused with the size."""
+    """A map without blocks behind it would end the process; more than any disk has is refused with the
+    size."""
     with (
         OutputFile(tmp_path / "y.npy") as output,
         pytest.raises(OutputFileError, match=r"needs 1,125,899,906,842,624 bytes and cannot have them"),

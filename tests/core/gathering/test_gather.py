@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import microbatch
-from microbatch.binding.batch import bind
 from microbatch.binding.rules import Layout, collect, query_start_loc, reduce, replicate, requests, tokens
 from microbatch.cutting.cut import cut
 from microbatch.errors import OutputMismatchError
 from microbatch.gathering.gather import Gather, Outputs
+from tests.support.binding import bind
 
 Run = Callable[..., Any]
 Pair = namedtuple("Pair", "first second")

@@ -12,11 +12,11 @@ import optree
 import pytest
 
 import microbatch
-from microbatch.binding.batch import bind
 from microbatch.binding.rules import Layout, replicate
 from microbatch.cutting.cut import cut
 from microbatch.errors import OutputMismatchError
 from microbatch.gathering.gather import Gather, Outputs
+from tests.support.binding import bind
 
 Run = Callable[..., Any]
 Pair = namedtuple("Pair", "first second")

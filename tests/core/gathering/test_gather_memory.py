@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import microbatch
-from microbatch.binding.batch import bind
 from microbatch.binding.rules import Layout, collect, query_start_loc, reduce, replicate, tokens
 from microbatch.cutting.cut import cut
 from microbatch.errors import OutputMismatchError
@@ -23,6 +22,7 @@ from microbatch.testing import AdversarialBackend
 from microbatch.testing.adversarial.order import WORST_ORDERS
 from microbatch.testing.given_plugins import GivenBackends
 from microbatch_backends.host.backend import CpuBackend
+from tests.support.binding import bind
 
 Run = Callable[..., Any]
 X = np.arange(24.0).reshape(12, 2)

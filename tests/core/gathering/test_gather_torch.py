@@ -10,10 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from microbatch.binding.batch import bind
 from microbatch.binding.rules import Layout, query_start_loc, reduce, seq_lens, tokens
 from microbatch.errors import ArgumentValueError, LayoutError, OutputMismatchError
 from microbatch_backends.torch_device.backend import TorchCpuBackend
+from tests.support.binding import bind
 
 pytestmark = pytest.mark.torch
 Run = Callable[..., Any]

@@ -1,7 +1,7 @@
 """What goes wrong between streams when one wait or one reference is missing, one pitfall a test.
 
-Each runs on the adversarial device under every worst order, and once on the recording device, where nothing may be
-unordered. Which line each one guards is in `tests/teeth/guards.py`.
+Each runs on the adversarial device under every worst order, and once on the recording device, where nothing
+may be unordered. Which line each one guards is in `tests/teeth/guards.py`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def test_memory_of_an_input_dropped_after_the_call_is_not_used_again_too_early(s
 
 @pytest.mark.pitfall(10)
 def test_memory_of_a_part_is_not_used_again_while_it_is_computed_with() -> None:
-    """More parts than slots: copying in the next one would find the block of one whose work is still queued."""
+    """More parts than slots: copying in the next one would find the block of one whose work is still
+    queued."""
 
     def program(device: SimulatedBackend) -> None:
         np.testing.assert_array_equal(step(device, "streamed", ROWS.copy()), ROWS * 2 + 1)

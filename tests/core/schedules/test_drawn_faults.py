@@ -23,7 +23,8 @@ SCHEDULES = ["sequential", "parallel", "pingpong", "streamed"]
 
 
 class Failing:
-    """`x * 2 + 1`, failing once: at the first call of a part of the drawn ubatch, before or after its work."""
+    """`x * 2 + 1`, failing once: at the first call of a part of the drawn ubatch, before or after its
+    work."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault

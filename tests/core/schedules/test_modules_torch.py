@@ -1,4 +1,5 @@
-"""Torch modules that keep state, on the CPU: what `auto` may do with them, and that a seed gives one result."""
+"""Torch modules that keep state, on the CPU: what `auto` may do with them, and that a seed gives one
+result."""
 
 from __future__ import annotations
 
@@ -106,7 +107,8 @@ def test_a_module_that_writes_its_buffers_is_never_run_side_by_side(caches: Any)
 
 @pytest.mark.pitfall(23)
 def test_parts_that_take_turns_reach_shared_buffers_in_one_order() -> None:
-    """Between two yields one part runs alone, and the ring has one order: so an order-sensitive module repeats."""
+    """Between two yields one part runs alone, and the ring has one order: so an order-sensitive module
+    repeats."""
 
     class Last(torch.nn.Module):
         def __init__(self) -> None:

@@ -1,4 +1,5 @@
-"""Every schedule on the recording and the adversarial device: nothing unordered, and right under the worst order."""
+"""Every schedule on the recording and the adversarial device: nothing unordered, and right under the worst
+order."""
 
 from __future__ import annotations
 
@@ -93,7 +94,8 @@ class OnePair(RecordingBackend):
 def test_pitfall_8_an_event_recorded_after_the_hand_over_would_order_too_much(
     kind: type[RecordingBackend],
 ) -> None:
-    """What ubatch 0 communicates must not wait for what ubatch 1 computes meanwhile: they are there to overlap."""
+    """What ubatch 0 communicates must not wait for what ubatch 1 computes meanwhile: they are there to
+    overlap."""
     device = kind()
     run(device, yielding, "pingpong", 2, host=False, driver="threads")
     clocks = Clocks()
@@ -109,7 +111,8 @@ def test_pitfall_8_an_event_recorded_after_the_hand_over_would_order_too_much(
 
 
 def dropping(x: Any) -> Any:
-    """Arrays of each lane are dropped while the other lane still reads them, and more are made than were dropped."""
+    """Arrays of each lane are dropped while the other lane still reads them, and more are made than were
+    dropped."""
     h = x * 2
     dbo.dbo_yield_and_switch_from_compute_to_comm("dispatch")
     h = h + 1
@@ -163,7 +166,8 @@ def test_nothing_is_unordered_between_callers_on_streams_of_their_own(schedule: 
 
 
 def from_comm(x: Any) -> Any:
-    """Begins on the communication stream without waiting for anything; what it makes there is read by compute."""
+    """Begins on the communication stream without waiting for anything; what it makes there is read by
+    compute."""
     dbo.dbo_switch_to_comm()
     h = x + 1
     dbo.dbo_switch_to_compute_sync()
@@ -201,8 +205,13 @@ def test_nothing_is_unordered_where_streams_of_a_step_go_to_another_caller(
 ) -> None:
     device = RecordingBackend()
     with microbatch.wrap(
-        function, backend=device.name, plugins=GivenBackends(device), schedule="pingpong", num_ubatches=2, policy="fixed"
-    ) as wrapped:  # fmt: skip
+        function,
+        backend=device.name,
+        plugins=GivenBackends(device),
+        schedule="pingpong",
+        num_ubatches=2,
+        policy="fixed",
+    ) as wrapped:
         for step, caller in enumerate(callers):
             if isinstance(function, FailingInComm):
                 function.fails = step % 2 == 0

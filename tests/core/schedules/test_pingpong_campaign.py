@@ -1,7 +1,7 @@
 """Many drawn steps under drawn schedules: no hang, no row lost or doubled, no wrong error, no thread left.
 
-200,000 in CI (HYPOTHESIS_PROFILE=ci), 4,000 elsewhere, 10 million with `-m soak`. A failure prints the seed, the
-program and the schedule.
+200,000 in CI (HYPOTHESIS_PROFILE=ci), 4,000 elsewhere, 10 million with `-m soak`. A failure prints the seed,
+the program and the schedule.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""An error at every place of every ubatch: the very error reaches the caller, everybody unwinds, nobody hangs."""
+"""An error at every place of every ubatch: the very error reaches the caller, everybody unwinds, nobody
+hangs."""
 
 from __future__ import annotations
 
@@ -205,7 +206,8 @@ def test_a_thread_that_cannot_be_started_leaves_nobody_parked(at: int, refusal: 
 @pytest.mark.pitfall(7)
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_an_error_before_a_ubatch_has_begun_leaves_nobody_at_the_start_line(at: int) -> None:
-    """In a thread's set-up, as where a device cannot be selected: its ubatch never arrives, and the others know."""
+    """In a thread's set-up, as where a device cannot be selected: its ubatch never arrives, and the others
+    know."""
     fault = Fault(at, "setup", RuntimeError)
     explore(lambda r: TurnsProgram((1, 1, 1, 1), fault)(r), range(50), carrier=fastest_carrier()).check()
 

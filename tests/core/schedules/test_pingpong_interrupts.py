@@ -1,6 +1,7 @@
 """Ctrl-C at every bytecode of the caller: the turn is not lost, nobody stays parked, the next step runs.
 
-The trace function raises before the chosen bytecode of our own frames, which is where a signal handler may run.
+The trace function raises before the chosen bytecode of our own frames, which is where a signal handler may
+run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Errors before the start line on both drivers, closing inside a step, the barrier of a wrapper, and no state of modules."""
+"""Errors before the start line on both drivers, closing inside a step, the barrier of a wrapper, and no
+state of modules."""
 
 from __future__ import annotations
 
@@ -200,7 +201,8 @@ def test_an_interrupt_while_a_ubatch_is_stuck_ends_after_the_limit() -> None:
 
 
 def test_closing_the_workers_inside_a_step_names_who_is_parked_and_ends() -> None:
-    """The siblings of a ubatch that waits for them cannot end before it goes on: the limit of `shutdown` passes."""
+    """The siblings of a ubatch that waits for them cannot end before it goes on: the limit of `shutdown`
+    passes."""
 
     def program(runtime: DetRuntime) -> None:
         pool = WorkerPool(runtime)

@@ -33,10 +33,15 @@ def turns(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     def wrap(function: Callable[..., Any], num_ubatches: int = 3, **options: Any) -> Any:
         made.append(
             microbatch.wrap(
-                function, schedule="pingpong", driver=request.param, policy="fixed", num_ubatches=num_ubatches,
-                barrier_timeout=60.0, **options,
+                function,
+                schedule="pingpong",
+                driver=request.param,
+                policy="fixed",
+                num_ubatches=num_ubatches,
+                barrier_timeout=60.0,
+                **options,
             )
-        )  # fmt: skip
+        )
         return made[-1]
 
     yield wrap

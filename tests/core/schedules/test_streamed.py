@@ -1,4 +1,5 @@
-"""`streamed` on the host: the three stages overlap, and a mapped file bigger than the memory used goes through."""
+"""`streamed` on the host: the three stages overlap, and a mapped file bigger than the memory used goes
+through."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ def step(load: Any, compute: Any, store: Any, ubatches: int, **config: Any) -> S
 
 
 def test_three_neighbouring_ubatches_are_in_three_stages_at_once() -> None:
-    """Each stage of the middle of the step waits for the other two, so without overlap this would never end."""
+    """Each stage of the middle of the step waits for the other two, so without overlap this would never
+    end."""
     meeting = threading.Barrier(3, timeout=30)
     met: list[tuple[str, int]] = []
 
@@ -128,8 +130,8 @@ def in_file(array: np.ndarray) -> bool:
 class Watched(CpuBackend):
     """The cpu backend, telling when rows are read from a mapped file and when they are written to one.
 
-    In the turns 2 to 7 the three stages meet in the middle of their work: were one of them to wait for another to
-    end, nobody would ever go on.
+    In the turns 2 to 7 the three stages meet in the middle of their work: were one of them to wait for
+    another to end, nobody would ever go on.
     """
 
     def __init__(self) -> None:
@@ -211,9 +213,13 @@ def test_copying_in_waits_for_room(slots: int) -> None:
     part = 2 * 8 * 8
     device = AdversarialBackend(model=MemoryModel(capacity=slots * 2 * part, granularity=8))
     with microbatch.wrap(
-        lambda x: x + 1, schedule="streamed", backend="adversarial", plugins=GivenBackends(device), num_ubatches=5,
+        lambda x: x + 1,
+        schedule="streamed",
+        backend="adversarial",
+        plugins=GivenBackends(device),
+        num_ubatches=5,
         policy="fixed",
-    ) as wrapped:  # fmt: skip
+    ) as wrapped:
         np.testing.assert_array_equal(wrapped(x), x + 1)
         assert wrapped.last_report is not None
         assert len(wrapped.last_report.sizes) == 5

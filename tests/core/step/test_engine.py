@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch import UBatchConfig
-from microbatch.binding.batch import bind
 from microbatch.loading.plugins import Plugins
 from microbatch.sizing.planning import Plan, Planner
 from microbatch.step.engine import Engine, Wrapping
 from microbatch.testing.strategies import batches, layouts, plans, row_functions
 from microbatch.turns.runtime import default_runtime
 from microbatch_backends.host.backend import CpuBackend
-from microbatch_policies.fixed import Fixed
+from microbatch_policies.counts import Fixed
+from tests.support.binding import bind
 
 
 class Given(Planner):

@@ -9,7 +9,7 @@ import pytest
 
 from microbatch.testing.recording.trace import Access, TraceEntry
 
-ENQUEUED = ("launch", "alloc", "free", "record", "wait")
+ENQUEUED = ("launch", "alloc", "record", "wait")
 
 
 class Graph:

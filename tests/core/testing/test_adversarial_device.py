@@ -183,7 +183,7 @@ def test_fragmented_memory_fails_exactly_where_no_hole_is_large_enough(steps: li
         assert min(room) >= 0
         assert memory.reading().usable == max(room)
         try:
-            kept.append(memory.allocate(number, "compute").block)
+            kept.append(memory.allocate(number, "compute"))
         except DeviceOutOfMemoryError:
             assert max(room) < number
         else:
@@ -208,17 +208,17 @@ def test_a_cache_serves_its_own_stream_only_and_counts_against_the_device(
         fitting = [size for size in pools[what] if number <= size <= 2 * number]
         held = sum(block.size for _, block in kept) + sum(map(sum, pools.values()))
         try:
-            allocation = memory.allocate(number, what)
+            block = memory.allocate(number, what)
         except DeviceOutOfMemoryError:
             assert not fitting and held + number > 96
             continue
-        assert allocation.reused == bool(fitting)
+        assert block.reused == bool(fitting)
         if fitting:
             pools[what].remove(min(fitting))
         else:
             assert held + number <= 96
-        kept.append((what, allocation.block))
-        del allocation
+        kept.append((what, block))
+        del block
 
 
 def test_out_of_memory_is_raised_at_the_launch_and_told_apart() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from microbatch.extend.records import FailureKind
 from microbatch.testing import AdversarialBackend, BackendSuite, MemoryModel, WorkOrder
-from microbatch.testing.adversarial.executor import LazyExecutor
+from microbatch.testing.simulated.array import DeviceArray
 from microbatch.testing.simulated.streams import SimulatedEvent, SimulatedStream
 
 
@@ -65,19 +65,20 @@ class CapturesOnEagerStreams(Sound):
 
 
 class ForgetsWaits(Sound):
-    def __init__(self) -> None:
-        super().__init__()
-        self.device.wait = lambda stream, event: None  # type: ignore[method-assign]
+    class kind_of_stream(SimulatedStream):
+        __slots__ = ()
+
+        def wait(self, event: Any) -> None:
+            pass
 
 
 class WaitsForTheLatest(Sound):
     """A wait that looks at its event only when it is its turn."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        executor: LazyExecutor = self._queues
+    class kind_of_stream(SimulatedStream):
+        __slots__ = ()
 
-        def wait(stream: SimulatedStream, event: Any) -> None:
+        def wait(self, event: Any) -> None:
             class Latest:
                 error = None
 
@@ -85,21 +86,19 @@ class WaitsForTheLatest(Sound):
                 def done(self) -> bool:
                     return event.mark is None or bool(event.mark.done)
 
-            executor.wait(stream.number, Latest())  # type: ignore[arg-type]
-
-        self.device.wait = wait  # type: ignore[method-assign]
+            self._device.executor.wait(self.number, Latest())  # type: ignore[arg-type]
 
 
 class KeepsTheFirstRecord(Sound):
-    def __init__(self) -> None:
-        super().__init__()
-        record = self.device.record
+    def event(self) -> Any:
+        class Event(SimulatedEvent):
+            __slots__ = ()
 
-        def first_only(event: SimulatedEvent, stream: SimulatedStream) -> None:
-            if event.mark is None:
-                record(event, stream)
+            def record(self, stream: Any) -> None:
+                if self.mark is None:
+                    super().record(stream)
 
-        self.device.record = first_only  # type: ignore[method-assign]
+        return Event(self.device, 0)
 
 
 class NeverDone(Sound):
@@ -165,7 +164,7 @@ class ForgetsItsPurpose(Sound):
 
 class MakesBytes(Sound):
     def empty(self, shape: Any, like: Any) -> Any:
-        return self.device.empty(shape, np.uint8)
+        return DeviceArray.empty(self.device, shape, np.uint8)
 
 
 class CopiesTooMuch(Sound):

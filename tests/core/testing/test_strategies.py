@@ -13,11 +13,11 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 import microbatch
-from microbatch.binding.batch import bind
 from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.extend.records import FailureKind, MemoryReading, SizingRequest, StepReport
 from microbatch.testing import register, strategies
 from microbatch_backends.host.backend import CpuBackend
+from tests.support.binding import bind
 from tests.support.deterministic.drawn import switch_lists
 
 QUICK = settings(max_examples=60, database=None)

@@ -117,7 +117,7 @@ def test_a_report_is_a_frozen_record() -> None:
     [
         ({"sizes": [0]}, ArgumentValueError, "sizes is 0"),
         ({"sizes": [True]}, ArgumentTypeError, "sizes is True"),
-        ({"sizes": "64"}, ArgumentTypeError, "sizes is '64'; give whole numbers"),
+        ({"sizes": "64"}, ArgumentTypeError, r"sizes is '64' \(str\); give whole numbers"),
         ({"sizes": []}, ArgumentValueError, "sizes is empty"),
         ({"memory_limit": "much"}, ArgumentValueError, "memory_limit"),
     ],

@@ -1,4 +1,5 @@
-"""The barrier under chosen schedules; each test is named after what CPython's and Java's suites hold of theirs."""
+"""The barrier under chosen schedules; each test is named after what CPython's and Java's suites hold of
+theirs."""
 
 from __future__ import annotations
 

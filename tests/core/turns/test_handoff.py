@@ -149,7 +149,10 @@ def test_ring_follows_the_model_under_drawn_preemptions(
 scripts = st.lists(st.sampled_from(["wait", "abort", "reset"]), min_size=1, max_size=4)
 
 
-@given(script=st.lists(scripts, min_size=2, max_size=3), switches=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3)), max_size=4))  # fmt: skip
+@given(
+    script=st.lists(scripts, min_size=2, max_size=3),
+    switches=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3)), max_size=4),
+)
 def test_barrier_is_usable_after_any_history(
     script: list[list[str]], switches: list[tuple[int, int]]
 ) -> None:

@@ -162,7 +162,8 @@ def test_an_interrupt_outranks_an_error_that_came_before(pool: WorkerPool) -> No
 @pytest.mark.case(32)
 @pytest.mark.parametrize("interrupts", [1, 2, 3])
 def test_further_interrupts_while_the_first_is_handled_end_the_waiting(interrupts: int) -> None:
-    """One while the others are waited for is taken and the waiting goes on; after the next one nobody is waited for."""
+    """One while the others are waited for is taken and the waiting goes on; after the next one nobody is
+    waited for."""
 
     def program(runtime: DetRuntime) -> None:
         pool, left, stuck = WorkerPool(runtime), [interrupts], runtime.gate()
@@ -190,7 +191,8 @@ def test_further_interrupts_while_the_first_is_handled_end_the_waiting(interrupt
 
 @pytest.mark.case(41, 42)
 def test_an_interrupt_in_one_caller_leaves_the_workers_of_another_alone() -> None:
-    """The first caller's worker is still busy when the second is interrupted, and must not be given to a third."""
+    """The first caller's worker is still busy when the second is interrupted, and must not be given to a
+    third."""
 
     def program(runtime: DetRuntime) -> None:
         pool, busy, go_on, done = WorkerPool(runtime), runtime.gate(), runtime.gate(), []
@@ -443,7 +445,8 @@ def test_a_worker_claimed_in_the_moment_it_is_given_back_does_not_end() -> None:
 
 
 def test_a_roster_of_another_process_is_left_alone() -> None:
-    """As in the child of a fork: its threads are not there, and what it shares with its parent is not touched."""
+    """As in the child of a fork: its threads are not there, and what it shares with its parent is not
+    touched."""
 
     class Foreign:
         def join(self, timeout: float | None = None) -> bool:

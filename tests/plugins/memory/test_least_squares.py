@@ -105,8 +105,9 @@ def test_a_loaded_model_is_less_sure(sizes: list[int]) -> None:
     "change",
     [
         {"matrix": [[1.0]]},
+        {"matrix": [[-1.0] * 4] * 4},
         {"vector": [1.0]},
-        {"square": float("inf")},
+        {"count": float("inf")},
         {"count": -1},
         {"xs": [3, 1]},
         {"xs": [1.5, 2]},

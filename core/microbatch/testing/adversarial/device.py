@@ -13,8 +13,6 @@ from microbatch.testing.recording.trace import Trace
 from microbatch.testing.simulated.backend import SimulatedBackend
 from microbatch.testing.simulated.memory import MemoryModel
 
-__all__ = ["AdversarialBackend"]
-
 
 class AdversarialBackend(SimulatedBackend):
     """A backend that runs work in `order`. With a `trace`, it also records what was ordered."""

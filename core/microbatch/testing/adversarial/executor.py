@@ -14,9 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from microbatch.testing.adversarial.order import WorkOrder
-from microbatch.testing.simulated.executor import Mark, Work
-
-__all__ = ["LazyExecutor"]
+from microbatch.testing.simulated.executor import Executor, Mark, Work
 
 
 @dataclass(slots=True)
@@ -29,7 +27,7 @@ class _Item:
     after: Mark | None = None
 
 
-class LazyExecutor:
+class LazyExecutor(Executor):
     """Holds work back; safe from several host threads."""
 
     def __init__(self, order: WorkOrder, purpose_of: Callable[[int], str]) -> None:
@@ -52,7 +50,7 @@ class LazyExecutor:
 
     def mark(self, stream: int) -> Mark:
         """A point behind what is queued."""
-        mark = Mark(stream)
+        mark = Mark()
         self._put(stream, _Item(0, sets=mark))
         return mark
 

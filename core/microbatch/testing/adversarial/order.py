@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["WORST_ORDERS", "WorkOrder"]
-
 PURPOSES = ("copy_in", "compute", "communication", "copy_out", "default")
 
 

@@ -9,34 +9,35 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-__all__ = ["Cell", "Cells", "Epoch"]
 
-
+@dataclass(slots=True, eq=False)
 class Epoch:
-    """One access: which agent, at which tick of its clock, and the entry of the trace."""
+    """One access."""
 
-    __slots__ = ("agent", "entry", "exact", "tick")
+    agent: int
+    """Which agent makes it."""
+    tick: int
+    """When, by the agent's clock."""
+    entry: int
+    """Place of its entry in the trace."""
+    exact: bool
+    """Whether its bytes are exact."""
 
-    def __init__(self, agent: int, tick: int, entry: int, exact: bool) -> None:
-        self.agent = agent
-        self.tick = tick
-        self.entry = entry
-        self.exact = exact
 
-
+@dataclass(slots=True, eq=False)
 class Cell:
     """The history of a run of bytes."""
 
-    __slots__ = ("high", "low", "reads", "write")
-
-    def __init__(
-        self, low: int, high: int, write: Epoch | None = None, reads: dict[int, Epoch] | None = None
-    ) -> None:
-        self.low = low
-        self.high = high
-        self.write = write
-        self.reads = reads or {}
+    low: int
+    """First byte."""
+    high: int
+    """Byte after the last."""
+    write: Epoch | None = None
+    """The last write."""
+    reads: dict[int, Epoch] = field(default_factory=dict)
+    """Agent -> its last read since."""
 
 
 class Cells:

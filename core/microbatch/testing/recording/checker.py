@@ -11,13 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from microbatch.testing.recording.cells import Cells, Epoch
+from microbatch.testing.recording.cells import Cell, Cells, Epoch
 from microbatch.testing.recording.clocks import Clock, Clocks
 from microbatch.testing.recording.trace import Access, TraceEntry
-
-__all__ = ["Findings", "Race", "check"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +64,8 @@ class Findings:
     """Waits whose order was there already."""
 
 
-class _Conflict(NamedTuple):
-    """An earlier access that nothing orders before the one that is looked at."""
-
-    earlier: Epoch
-    """That access."""
-    writes: bool
-    """Whether it wrote."""
-    low: int
-    """First byte that both touch."""
-    high: int
-    """Byte after the last."""
+_Conflict = tuple[Epoch, bool, Cell]
+"""An access that nothing orders before the one looked at, whether it wrote, and bytes that both touch."""
 
 
 def check(entries: Sequence[TraceEntry]) -> Findings:
@@ -95,7 +83,7 @@ def check(entries: Sequence[TraceEntry]) -> Findings:
             epoch = Epoch(agent, clock[agent], index, access.exact)
             cells = blocks.setdefault(access.block, Cells())
             for conflict in _touch(cells, access, epoch, clock):
-                pair = conflict.earlier.entry, index
+                pair = conflict[0].entry, index
                 if pair not in races:
                     races[pair] = _race(entries, conflict, epoch, access)
     return Findings(
@@ -108,13 +96,13 @@ def _touch(cells: Cells, access: Access, epoch: Epoch, clock: Clock) -> Iterator
     for cell in cells.within(access.low, access.high):
         write = cell.write
         if write is not None and not _ordered(write, clock, epoch):
-            yield _Conflict(write, True, cell.low, cell.high)
+            yield write, True, cell
         if not access.write:
             cell.reads[epoch.agent] = epoch
             continue
         for read in cell.reads.values():
             if not _ordered(read, clock, epoch):
-                yield _Conflict(read, False, cell.low, cell.high)
+                yield read, False, cell
         cell.write, cell.reads = epoch, {}
 
 
@@ -123,17 +111,18 @@ def _ordered(earlier: Epoch, clock: Clock, epoch: Epoch) -> bool:
 
 
 def _race(entries: Sequence[TraceEntry], conflict: _Conflict, later: Epoch, access: Access) -> Race:
+    earlier, writes, cell = conflict
     return Race(
-        first=entries[conflict.earlier.entry],
+        first=entries[earlier.entry],
         second=entries[later.entry],
-        first_index=conflict.earlier.entry,
+        first_index=earlier.entry,
         second_index=later.entry,
-        first_writes=conflict.writes,
+        first_writes=writes,
         second_writes=access.write,
         block=access.block,
-        low=conflict.low,
-        high=conflict.high,
-        exact=conflict.earlier.exact and later.exact,
+        low=cell.low,
+        high=cell.high,
+        exact=earlier.exact and later.exact,
     )
 
 

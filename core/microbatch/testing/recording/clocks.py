@@ -12,8 +12,6 @@ from collections.abc import Hashable
 
 from microbatch.testing.recording.trace import TraceEntry
 
-__all__ = ["Clock", "Clocks"]
-
 Clock = dict[int, int]
 """agent -> tick."""
 
@@ -35,7 +33,7 @@ class Clocks:
         """
         host = self._agent("host", entry.thread)
         kind = entry.kind
-        if kind in ("launch", "alloc", "free", "record", "wait"):
+        if kind in ("launch", "alloc", "record", "wait"):
             return self._enqueue(entry, host)
         known: Clock | None = None
         if kind == "sync_stream":
@@ -58,10 +56,6 @@ class Clocks:
     def recorded(self, event: Hashable) -> bool:
         """Whether `event` has been recorded so far."""
         return event in self._events
-
-    def name(self, agent: int) -> tuple[str, Hashable]:
-        """("host", thread) or ("stream", stream)."""
-        return next(name for name, number in self._agents.items() if number == agent)
 
     def _enqueue(self, entry: TraceEntry, host: int) -> tuple[int, Clock, bool]:
         stream = self._agent("stream", entry.stream)

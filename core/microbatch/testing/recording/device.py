@@ -12,10 +12,8 @@ from collections.abc import Callable, Hashable
 from microbatch.testing.recording.checker import Findings, Race, check
 from microbatch.testing.recording.trace import Trace
 from microbatch.testing.simulated.backend import SimulatedBackend
-from microbatch.testing.simulated.executor import EagerExecutor
+from microbatch.testing.simulated.executor import Executor
 from microbatch.testing.simulated.memory import MemoryModel
-
-__all__ = ["RecordingBackend"]
 
 
 class RecordingBackend(SimulatedBackend):
@@ -27,7 +25,7 @@ class RecordingBackend(SimulatedBackend):
         self, model: MemoryModel | None = None, identity: Callable[[], Hashable] | None = None
     ) -> None:
         self.trace = Trace(identity)
-        super().__init__(EagerExecutor(), model, self.trace)
+        super().__init__(Executor(), model, self.trace)
 
     def findings(self) -> Findings:
         """What the trace so far shows."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 from microbatch.testing.recording.trace import Trace
 from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime, Task, default_runtime
-
-__all__ = ["RecordingRuntime"]
 
 
 class RecordingRuntime:
@@ -23,6 +22,9 @@ class RecordingRuntime:
         self._trace = trace
         self._inner = inner or default_runtime()
         self._numbers = itertools.count()
+        # the rest is as of the wrapped runtime
+        self.monotonic, self.current = self._inner.monotonic, self._inner.current
+        self.point, self.dump = self._inner.point, self._inner.dump
 
     def spawn(self, function: Callable[[], None], *, name: str) -> Task:
         """Spawn; what came before in the caller is ordered before the task."""
@@ -43,32 +45,25 @@ class RecordingRuntime:
         """A gate whose openings are ordered before the waits that take them."""
         return _Gate(self._inner.gate(), self._trace, ("gate", next(self._numbers)))
 
-    def monotonic(self) -> float:
-        """As of the wrapped runtime."""
-        return self._inner.monotonic()
-
-    def current(self) -> Hashable:
-        """As of the wrapped runtime."""
-        return self._inner.current()
-
-    def point(self, label: str) -> None:
-        """As of the wrapped runtime."""
-        self._inner.point(label)
-
     def gather(self, gates: Sequence[Gate]) -> None:
         """Nothing: where threads sleep is no part of a trace."""
 
-    def dump(self) -> str:
-        """As of the wrapped runtime."""
-        return self._inner.dump()
 
+class _HandOff:
+    """Something that one thread opens or ends and another waits for."""
 
-class _Gate:
-    def __init__(self, inner: Gate, trace: Trace, token: Hashable) -> None:
+    def __init__(self, inner: Any, trace: Trace, token: Hashable) -> None:
         self._inner = inner
         self._trace = trace
         self._token = token
 
+    def _taken(self, taken: bool) -> bool:
+        if taken:
+            self._trace.add("wait_host", token=self._token)
+        return taken
+
+
+class _Gate(_HandOff):
     def open(self) -> None:
         """Open, after saying so: whoever wakes must find the edge there."""
         self._trace.add("signal", token=self._token)
@@ -76,21 +71,10 @@ class _Gate:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait."""
-        taken = self._inner.wait(timeout)
-        if taken:
-            self._trace.add("wait_host", token=self._token)
-        return taken
+        return self._taken(self._inner.wait(timeout))
 
 
-class _Task:
-    def __init__(self, inner: Task, trace: Trace, token: Hashable) -> None:
-        self._inner = inner
-        self._trace = trace
-        self._token = token
-
+class _Task(_HandOff):
     def join(self, timeout: float | None = None) -> bool:
         """Join."""
-        ended = self._inner.join(timeout)
-        if ended:
-            self._trace.add("wait_host", token=self._token)
-        return ended
+        return self._taken(self._inner.join(timeout))

@@ -15,10 +15,8 @@ from typing import Literal, NamedTuple
 
 from microbatch.turns.context import CURRENT
 
-__all__ = ["Access", "Kind", "Trace", "TraceEntry"]
-
 Kind = Literal[
-    "launch", "record", "wait", "sync_stream", "sync_event", "sync_device", "alloc", "free", "host", "signal",
+    "launch", "record", "wait", "sync_stream", "sync_event", "sync_device", "alloc", "host", "signal",
     "wait_host",
 ]  # fmt: skip
 """launch: work for a stream; alloc: a block comes to a stream; host: the host touches memory; signal and

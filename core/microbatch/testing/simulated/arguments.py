@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
+import optree
 
 from microbatch.errors import ArgumentTypeError
 from microbatch.testing.simulated.block_view import DeviceView
-
-__all__ = ["NumpyCall", "as_views", "device_arrays", "fetched", "is_device_array", "mapped", "views"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,42 +43,26 @@ class NumpyCall:
         with np.errstate(all="ignore"):
             return self._with(_zeros)(**more)
 
-    def on_host(self) -> Any:
-        """What the function gives for host copies; waits for the current stream."""
-        return self.function(*fetched(self.args), **fetched(self.kwargs))
+    def on_host(self, *first: Any) -> Any:
+        """What the function gives for `first` and host copies; waits for the current stream."""
+        return self._with(_fetched)(*first)
 
     def on_views(self) -> Any:
         """What the function gives for NumPy views of the arrays; for looking at shapes only."""
-        return self.function(*views(self.args), **views(self.kwargs))
+        return self._with(_viewed)()
 
-    def __call__(self, **more: Any) -> Any:
-        return self.function(*self.args, **self.kwargs, **more)
+    def __call__(self, *first: Any, **more: Any) -> Any:
+        return self.function(*first, *self.args, **self.kwargs, **more)
 
     def _with(self, change: Callable[[Any], Any]) -> NumpyCall:
-        args, kwargs = mapped(self.args, change), mapped(self.kwargs, change)
+        args = optree.tree_map(change, self.args)
+        kwargs = {name: optree.tree_map(change, value) for name, value in self.kwargs.items()}
         return NumpyCall(function=self.function, args=args, kwargs=kwargs, label=self.label)
-
-
-def is_device_array(value: object) -> TypeGuard[DeviceView]:
-    """Whether `value` is an array of a simulated device."""
-    return isinstance(value, DeviceView)
 
 
 def device_arrays(values: Any) -> list[DeviceView]:
     """The device arrays in `values`."""
-    found: list[DeviceView] = []
-    _collect(values, found)
-    return found
-
-
-def views(values: Any) -> Any:
-    """The same with NumPy views for device arrays; for looking at shapes only."""
-    return mapped(values, lambda value: value.view if is_device_array(value) else value)
-
-
-def fetched(values: Any) -> Any:
-    """The same with host copies for device arrays; waits for the current stream."""
-    return mapped(values, lambda value: np.asarray(value) if is_device_array(value) else value)
+    return [value for value in optree.tree_leaves(values) if isinstance(value, DeviceView)]
 
 
 def as_views(result: Any, args: Any) -> Any:
@@ -95,27 +78,21 @@ def as_views(result: Any, args: Any) -> Any:
         complete = False
         return None
 
-    found = mapped(result, viewed)
+    found = optree.tree_map(viewed, result)
     return found if complete else None
 
 
-def mapped(values: Any, function: Callable[[Any], Any]) -> Any:
-    """`function` on every leaf of nested tuples, lists and dicts."""
-    if isinstance(values, (DeviceView, np.ndarray)):
-        return function(values)
-    if isinstance(values, dict):
-        return {key: mapped(value, function) for key, value in values.items()}
-    if isinstance(values, tuple):
-        made = [mapped(value, function) for value in values]
-        return type(values)(*made) if hasattr(values, "_fields") else tuple(made)
-    if isinstance(values, list):
-        return [mapped(value, function) for value in values]
-    return function(values)
+def _viewed(value: Any) -> Any:
+    return value.view if isinstance(value, DeviceView) else value
+
+
+def _fetched(value: Any) -> Any:
+    return np.asarray(value) if isinstance(value, DeviceView) else value
 
 
 def _operand(value: Any) -> Any:
     """What queued work may hold of an argument."""
-    if is_device_array(value):
+    if isinstance(value, DeviceView):
         return value.view
     if isinstance(value, np.ndarray):
         return value.copy()
@@ -131,13 +108,3 @@ def _zeros(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return np.broadcast_to(np.zeros((), value.dtype), value.shape)
     return value
-
-
-def _collect(values: Any, found: list[DeviceView]) -> None:
-    if is_device_array(values):
-        found.append(values)
-    elif isinstance(values, (tuple, list)):
-        for value in values:
-            _collect(value, found)
-    elif isinstance(values, dict):
-        _collect(tuple(values.values()), found)

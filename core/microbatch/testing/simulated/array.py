@@ -10,6 +10,7 @@ copied at the launch, as an upload from pageable memory is.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import getitem, setitem
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,6 @@ from microbatch.testing.simulated.arguments import NumpyCall
 from microbatch.testing.simulated.block_view import DeviceView
 from microbatch.testing.simulated.functions import METHODS, call_function, call_ufunc
 from microbatch.testing.simulated.launching import launch_new, launch_update, upload
-
-__all__ = ["DeviceArray"]
 
 
 class DeviceArray(NDArrayOperatorsMixin, DeviceView):
@@ -53,42 +52,28 @@ class DeviceArray(NDArrayOperatorsMixin, DeviceView):
         """The view of the imaginary parts; zeros where the numbers have none."""
         return self.viewed(np.imag(self.view)) if self.dtype.kind == "c" else np.zeros_like(self)
 
-    @property
-    def flags(self) -> Any:
-        """As of NumPy: how the bytes lie."""
-        return self.view.flags
-
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        return call_ufunc(self.owner, ufunc, method, inputs, kwargs)
+        return call_ufunc(self, ufunc, method, inputs, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return call_function(self.owner, function, args, kwargs)
+        return call_function(self, function, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
             raise ValueError("an array of a simulated device cannot be seen from the host without a copy")
-        return self.owner.fetch(self).astype(dtype or self.dtype, copy=False)
+        return self.fetch().astype(dtype or self.dtype, copy=False)
 
     def __getitem__(self, key: Any) -> Any:
         if _is_basic(key):
-            part = self.view[key]
-            if not isinstance(part, np.ndarray):  # one element: a 0-dimensional view
-                place = key if isinstance(key, tuple) else (key,)
-                part = self.view[(*place, ...)]
-            return self.viewed(part)
-        if _has_mask(key):
-            return upload(self.owner, np.asarray(self)[_to_host(key)])
-        return launch_new(self.owner, NumpyCall(function=_getitem, args=(self, key), label="getitem"))
+            return self.part(key)
+        call = NumpyCall(function=getitem, args=(self, key), label="getitem")
+        return upload(self, call.on_host()) if _has_mask(key) else launch_new(self, call)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if value is self:
             return  # x[key] += y has written in place already
-        if _is_basic(key):
-            call = NumpyCall(function=_assign, args=(value,), label="setitem")
-            launch_update(self.owner, call, self[key])
-        else:
-            call = NumpyCall(function=_setitem, args=(key, value), label="setitem")
-            launch_update(self.owner, call, self)
+        target, place = (self.part(key), ...) if _is_basic(key) else (self, key)
+        launch_update(NumpyCall(function=setitem, args=(place, value), label="setitem"), target)
 
     def __getattr__(self, name: str) -> Any:
         function = METHODS.get(name)
@@ -118,34 +103,14 @@ class DeviceArray(NDArrayOperatorsMixin, DeviceView):
 
 
 def _is_basic(key: Any) -> bool:
-    parts = key if isinstance(key, tuple) else (key,)
-    return all(
-        part is None
-        or part is Ellipsis
-        or isinstance(part, (slice, int, np.integer))
-        and not isinstance(part, bool)
-        for part in parts
-    )
+    """Whether a view can show what `key` picks: slices, numbers, new axes, no mask and no list."""
+    basic = (slice, int, np.integer, type(None), type(...))
+    return all(isinstance(part, basic) and not isinstance(part, bool) for part in _parts(key))
 
 
 def _has_mask(key: Any) -> bool:
-    parts = key if isinstance(key, tuple) else (key,)
-    return any(isinstance(part, bool) or getattr(part, "dtype", None) == np.bool_ for part in parts)
+    return any(isinstance(part, bool) or getattr(part, "dtype", None) == np.bool_ for part in _parts(key))
 
 
-def _to_host(key: Any) -> Any:
-    if isinstance(key, tuple):
-        return tuple(_to_host(part) for part in key)
-    return np.asarray(key) if isinstance(key, DeviceArray) else key
-
-
-def _getitem(view: np.ndarray, key: Any) -> Any:
-    return view[key]
-
-
-def _assign(target: np.ndarray, value: Any) -> None:
-    target[...] = value
-
-
-def _setitem(target: np.ndarray, key: Any, value: Any) -> None:
-    target[key] = value
+def _parts(key: Any) -> tuple[Any, ...]:
+    return key if isinstance(key, tuple) else (key,)

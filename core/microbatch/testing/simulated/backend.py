@@ -11,6 +11,7 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Token, copy_context
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,15 @@ from microbatch.extend.protocols import StreamPurpose
 from microbatch.extend.records import FailureKind, MemoryReading
 from microbatch.testing.recording.trace import Trace
 from microbatch.testing.simulated.array import DeviceArray
+from microbatch.testing.simulated.block_view import BlockView, StagingArray, launch
 from microbatch.testing.simulated.capture import CaptureRefusedError
 from microbatch.testing.simulated.device import SimulatedDevice
 from microbatch.testing.simulated.executor import Executor
 from microbatch.testing.simulated.graphs import SimulatedGraph, capture_graph
-from microbatch.testing.simulated.launching import upload
+from microbatch.testing.simulated.launching import put
 from microbatch.testing.simulated.memory import DeviceMemory, MemoryModel
-from microbatch.testing.simulated.staging import StagingArray
 from microbatch.testing.simulated.streams import SimulatedEvent, SimulatedStream
 from microbatch.turns.context import CURRENT
-
-__all__ = ["SimulatedBackend", "SimulatedState"]
 
 
 class SimulatedBackend:
@@ -56,7 +55,9 @@ class SimulatedBackend:
 
     def array(self, values: Any, dtype: Any = None) -> DeviceArray:
         """A device copy of host values, uploaded on the current stream."""
-        made: DeviceArray = upload(self.device, np.array(values, dtype=dtype))
+        host = np.array(values, dtype=dtype)
+        made = DeviceArray.empty(self.device, host.shape, host.dtype)
+        put(made, host)
         return made
 
     def stream(self, purpose: StreamPurpose) -> SimulatedStream:
@@ -68,13 +69,9 @@ class SimulatedBackend:
         inside = self.device.inside()
         if inside is None:
             return self._lanes.lend(count)
-        named = self.device.named
-        return nullcontext(
-            [
-                (named(f"compute {number} of {inside}"), named(f"communication {number} of {inside}"))
-                for number in range(count)
-            ]
-        )
+        name = self.device.named
+        names = [f"{number} of {inside}" for number in range(count)]
+        return nullcontext([(name(f"compute {lane}"), name(f"communication {lane}")) for lane in names])
 
     def current_stream(self) -> SimulatedStream:
         """The stream that is active in the calling thread; the device's default stream where none is."""
@@ -99,16 +96,15 @@ class SimulatedBackend:
     def empty(self, shape: Sequence[int], like: Any) -> Any:
         """An array of poison, on the device or the host like `like`."""
         if isinstance(like, DeviceArray):
-            return self.device.empty(shape, like.dtype)
+            return self.empty_device(shape, like)
         return np.empty(tuple(shape), like.dtype)
 
     def copy(self, destination: Any, source: Any) -> None:
         """Write `source` into `destination`, wherever either is."""
-        if isinstance(destination, DeviceArray):
-            if isinstance(source, DeviceArray):
-                destination[...] = source
-            else:
-                self.to_device(destination, source)
+        if isinstance(destination, DeviceArray) and isinstance(source, DeviceArray):
+            destination[...] = source
+        elif isinstance(destination, DeviceArray):
+            self.to_device(destination, source)
         elif isinstance(source, DeviceArray):
             self.to_host(destination, source)
         elif isinstance(destination, StagingArray):
@@ -167,42 +163,35 @@ class SimulatedBackend:
         """Nothing."""
         return nullcontext()
 
-    def worker_limits(self, workers: int) -> AbstractContextManager[None]:
-        """Nothing."""
-        return nullcontext()
+    worker_limits = parallel_limits
 
     def staging(self, shape: Sequence[int], like: Any) -> StagingArray:
         """A host buffer of poison."""
-        kind = np.dtype(like.dtype)
-        size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
-        block = self._pinned.allocate(size, None).block
-        return StagingArray(block.data[:size].view(kind).reshape(tuple(shape)), block, self.device)
+        return StagingArray.made(shape, like.dtype, partial(self._pinned.allocate, owner=None), self.device)
 
     def to_device(self, destination: Any, source: Any) -> None:
         """Copy on the current stream. A plain host array is read now, a staging buffer when the copy runs."""
-        target = destination.view
         if isinstance(source, StagingArray):
-            data: np.ndarray = source.view
-            reads: tuple[StagingArray, ...] = (source,)
+            self._queue_copy(destination, source.view, (source,), "copy to device")
         else:
-            data, reads = np.array(source), ()
-        self.device.launch(
-            lambda: np.copyto(target, data, casting="equiv"), reads, (destination,), "copy to device"
-        )
+            self._queue_copy(destination, np.array(source), (), "copy to device")
 
     def to_host(self, destination: Any, source: Any) -> None:
         """Copy on the current stream; into a plain host array the host waits, into staging it does not."""
-        if not isinstance(destination, StagingArray):
-            np.copyto(destination, self.device.fetch(source), casting="equiv")
-            return
-        target, data = destination.view, source.view
-        self.device.launch(
-            lambda: np.copyto(target, data, casting="equiv"), (source,), (destination,), "copy to host"
-        )
+        if isinstance(destination, StagingArray):
+            self._queue_copy(destination, source.view, (source,), "copy to host")
+        else:
+            np.copyto(destination, source.fetch(), casting="equiv")
+
+    def _queue_copy(
+        self, destination: BlockView, data: np.ndarray, reads: Sequence[BlockView], label: str
+    ) -> None:
+        target = destination.view
+        launch(self.device, lambda: np.copyto(target, data, casting="equiv"), reads, (destination,), label)
 
     def empty_device(self, shape: Sequence[int], like: Any) -> DeviceArray:
         """A device array of poison for host data like `like`."""
-        return self.device.empty(shape, like.dtype)
+        return DeviceArray.empty(self.device, shape, like.dtype)
 
     def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[SimulatedGraph, Any]:
         """Run `work` once, then collect what it launches; nothing of that runs before `replay`."""

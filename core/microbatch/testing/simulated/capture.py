@@ -9,13 +9,11 @@ everywhere else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from microbatch.testing.recording.trace import Access, Kind
 from microbatch.testing.simulated.executor import Work
-
-__all__ = ["Capture", "CaptureRefusedError", "CapturedMark", "Launch"]
 
 
 class CaptureRefusedError(RuntimeError):
@@ -59,52 +57,54 @@ class CapturedMark:
     """Calls on each stream that come before it."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Capture:
-    """The calls of one capture, which begins on the stream `origin` and allocates from `pool`.
+    """The calls of one capture.
 
     It knows streams by number and purpose; a stream knows its capture (`SimulatedStream.capture`).
     """
 
-    def __init__(self, pool: object, origin: int) -> None:
-        self.pool = pool
-        self.origin = origin
-        """Number of the first stream."""
-        self.open = False
-        """Whether calls are captured now."""
-        self.calls: list[CapturedCall] = []
-        """What was captured, in order."""
-        self.purposes: dict[int, str] = {}
-        """Number of each stream that takes part -> its purpose."""
-        self._known: dict[int, dict[int, int]] = {}
+    pool: object
+    """What it allocates from."""
+    origin: int
+    """Number of the first stream."""
+    open: bool = False
+    """Whether calls are captured now."""
+    calls: list[CapturedCall] = field(default_factory=list)
+    """What was captured, in order."""
+    purposes: dict[int, str] = field(default_factory=dict)
+    """Number of each stream that takes part -> its purpose."""
+    known: dict[int, dict[int, int]] = field(default_factory=dict)
+    """Number of a stream -> calls on each stream that come before what it does next."""
 
     def join(self, stream: int, purpose: str) -> None:
         """What is launched on `stream` is captured too."""
         self.purposes[stream] = purpose
-        self._known[stream] = {stream: 0}
+        self.known[stream] = {stream: 0}
 
     def launch(self, stream: int, launch: Launch) -> None:
         """Keep `launch`."""
-        self._known[stream][stream] += 1
+        self.known[stream][stream] += 1
         self.calls.append(CapturedCall("launch", stream, launch=launch))
 
     def record(self, stream: int) -> CapturedMark:
         """A point behind what `stream` has captured."""
-        mark = CapturedMark(capture=self, known=dict(self._known[stream]))
+        mark = CapturedMark(capture=self, known=dict(self.known[stream]))
         self.calls.append(CapturedCall("record", stream, mark=mark))
         return mark
 
     def wait(self, stream: int, mark: CapturedMark) -> None:
         """Later work of `stream` comes after `mark`."""
-        known = self._known[stream]
+        known = self.known[stream]
         for number, count in mark.known.items():
             known[number] = max(known.get(number, 0), count)
         self.calls.append(CapturedCall("wait", stream, mark=mark))
 
     def unjoined(self) -> list[str]:
         """Purposes of the streams with work that nothing joins to the first stream."""
-        joined = self._known[self.origin]
+        joined = self.known[self.origin]
         return [
             purpose
             for number, purpose in self.purposes.items()
-            if self._known[number][number] > joined.get(number, 0)
+            if self.known[number][number] > joined.get(number, 0)
         ]

@@ -6,65 +6,38 @@ Invariant: work of one stream runs in the order of its launches; work of two str
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
-
-__all__ = ["EagerExecutor", "Executor", "Mark", "Work"]
+from dataclasses import dataclass
 
 Work = Callable[[], object]
 
 
+@dataclass(slots=True, eq=False)
 class Mark:
     """A point in the work of a stream."""
 
-    __slots__ = ("done", "error", "stream")
-
-    def __init__(self, stream: int, *, done: bool = False) -> None:
-        self.stream = stream
-        self.done = done
-        self.error: BaseException | None = None
+    done: bool = False
+    """Whether the work before it has run."""
+    error: BaseException | None = None
+    """The error of that work."""
 
 
-class Executor(Protocol):
-    """Runs launched work, now or later."""
-
-    def launch(self, stream: int, work: Work) -> None:
-        """Put `work` behind what was launched on `stream`."""
-        ...
-
-    def mark(self, stream: int) -> Mark:
-        """A point behind all that was launched on `stream` so far."""
-        ...
-
-    def wait(self, stream: int, mark: Mark) -> None:
-        """Keep what is launched on `stream` later behind `mark`."""
-        ...
-
-    def poll(self, mark: Mark) -> bool:
-        """Whether `mark` has been reached; asking again and again makes it so."""
-        ...
-
-    def finish(self, mark: Mark) -> None:
-        """Run what must run to reach `mark`; raises the error of the work before it."""
-        ...
-
-
-class EagerExecutor:
+class Executor:
     """Runs work when it is launched: the order of the host, which is one legal order."""
 
     def launch(self, stream: int, work: Work) -> None:
-        """Run it."""
+        """Put `work` behind what was launched on `stream`."""
         work()
 
     def mark(self, stream: int) -> Mark:
-        """A point that has been reached."""
-        return Mark(stream, done=True)
+        """A point behind all that was launched on `stream` so far."""
+        return Mark(done=True)
 
     def wait(self, stream: int, mark: Mark) -> None:
-        """Nothing."""
+        """Keep what is launched on `stream` later behind `mark`."""
 
     def poll(self, mark: Mark) -> bool:
-        """Always."""
+        """Whether `mark` has been reached; asking again and again makes it so."""
         return True
 
     def finish(self, mark: Mark) -> None:
-        """Nothing."""
+        """Run what must run to reach `mark`; raises the error of the work before it."""

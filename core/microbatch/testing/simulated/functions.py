@@ -7,6 +7,7 @@ functions, because models use more of NumPy than a list remembers, and one that 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -14,17 +15,14 @@ from typing import Any
 import numpy as np
 
 from microbatch.testing.simulated.arguments import NumpyCall, as_views
-from microbatch.testing.simulated.block_view import ArrayDevice
+from microbatch.testing.simulated.block_view import DeviceView
 from microbatch.testing.simulated.launching import launch_into, launch_new, launch_update, upload
-
-__all__ = ["METHODS", "call_function", "call_ufunc"]
 
 VIEWS = frozenset(
     {
-        np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.squeeze, np.expand_dims,
-        np.broadcast_to,
-        np.atleast_1d, np.atleast_2d, np.split, np.array_split, np.diagonal, np.flip, np.real, np.imag,
-        np.broadcast_arrays,
+        np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.squeeze, np.expand_dims, np.split,
+        np.broadcast_to, np.broadcast_arrays, np.atleast_1d, np.atleast_2d, np.array_split, np.diagonal,
+        np.flip, np.real, np.imag,
     }
 )  # fmt: skip
 """Functions that give a view where they can."""
@@ -33,8 +31,7 @@ METADATA = frozenset({np.shape, np.ndim, np.size, np.result_type, np.can_cast, n
 WAITING = frozenset(
     {
         np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.extract, np.compress, np.array_equal,
-        np.allclose,
-        np.array_repr, np.array_str, np.array2string, np.save, np.bincount,
+        np.allclose, np.array_repr, np.array_str, np.array2string, np.save, np.bincount,
     }
 )  # fmt: skip
 """Functions whose result has a shape, or is a decision, that depends on values."""
@@ -43,12 +40,8 @@ WRITING = frozenset({np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, 
 
 
 def _astype(array: Any, dtype: Any, **options: Any) -> Any:
-    call = NumpyCall(function=_convert, args=(array, np.dtype(dtype)), label="astype")
-    return launch_new(array.owner, call)
-
-
-def _convert(view: np.ndarray, dtype: Any) -> np.ndarray:
-    return view.astype(dtype)
+    call = NumpyCall(function=np.ndarray.astype, args=(array, np.dtype(dtype)), label="astype")
+    return launch_new(array, call)
 
 
 def _reshape(array: Any, *shape: Any, **options: Any) -> Any:
@@ -59,72 +52,55 @@ def _transpose(array: Any, *axes: Any) -> Any:
     return np.transpose(array, (axes[0] if len(axes) == 1 else axes) or None)
 
 
-def _fill(array: Any, value: Any) -> None:
-    array[...] = value
-
-
-def _item(array: Any, *index: Any) -> Any:
-    return np.asarray(array).item(*index)
-
-
-def _tolist(array: Any) -> Any:
-    return np.asarray(array).tolist()
-
-
-def _copy(array: Any, order: str = "C") -> Any:
-    return np.copy(array)
-
-
 METHODS: Mapping[str, Any] = MappingProxyType(
     {
         name: getattr(np, name)
         for name in (
             "all", "any", "argmax", "argmin", "argpartition", "argsort", "choose", "clip", "compress", "conj",
             "conjugate", "cumprod", "cumsum", "diagonal", "dot", "max", "mean", "min", "nonzero", "prod",
-            "ravel",
-            "repeat", "round", "searchsorted", "squeeze", "std", "sum", "swapaxes", "take", "trace", "var",
+            "ravel", "repeat", "round", "searchsorted", "squeeze", "std", "sum", "swapaxes", "take", "trace",
+            "var",
         )
     }
     | {
         "astype": _astype,
-        "copy": _copy,
-        "fill": _fill,
+        "copy": lambda array, order="C": np.copy(array),
+        "fill": lambda array, value: array.__setitem__(..., value),
         "flatten": lambda array: np.copy(array).reshape(-1),
-        "item": _item,
+        "item": lambda array, *index: np.asarray(array).item(*index),
         "reshape": _reshape,
-        "tolist": _tolist,
+        "tolist": lambda array: np.asarray(array).tolist(),
         "transpose": _transpose,
     }
 )  # fmt: skip
 """The methods of arrays."""
 
 
-def call_ufunc(device: ArrayDevice, ufunc: np.ufunc, method: str, inputs: Any, kwargs: Any) -> Any:
-    """Launch a ufunc or one of its methods."""
+def call_ufunc(array: DeviceView, ufunc: np.ufunc, method: str, inputs: Any, kwargs: Any) -> Any:
+    """Launch a ufunc or one of its methods; new results are of the kind of `array`."""
     label = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
     if method == "at":
-        return launch_update(device, NumpyCall(function=ufunc.at, args=inputs[1:], label=label), inputs[0])
+        return launch_update(NumpyCall(function=ufunc.at, args=inputs[1:], label=label), inputs[0])
     out = kwargs.pop("out", None)
     call = NumpyCall(function=getattr(ufunc, method), args=inputs, kwargs=kwargs, label=label)
     if out is None:
-        return launch_new(device, call)
-    return launch_into(device, call, out if isinstance(out, tuple) else (out,))
+        return launch_new(array, call)
+    return launch_into(call, out if isinstance(out, tuple) else (out,), array.owner.name)
 
 
-def call_function(device: ArrayDevice, function: Any, args: Any, kwargs: Any) -> Any:
+def call_function(array: DeviceView, function: Any, args: Any, kwargs: Any) -> Any:
     """Launch a function of NumPy, or look at shapes, or wait."""
     label = getattr(function, "__name__", str(function))
     call = NumpyCall(function=function, args=args, kwargs=kwargs, label=label)
     if function in METADATA:
         return call.on_views()
     if function in WAITING or (function is np.where and len(args) == 1):
-        return upload(device, call.on_host())
+        return upload(array, call.on_host())
     if function in WRITING:
-        others = NumpyCall(function=function, args=args[1:], kwargs=kwargs, label=label)
-        return launch_update(device, others, args[0])
+        return launch_update(dataclasses.replace(call, args=args[1:]), args[0])
     if function in VIEWS:
         seen = as_views(call.on_views(), args)
         if seen is not None:
             return seen
     out = kwargs.pop("out", None)  # from the call too, which holds this dict
-    return launch_new(device, call) if out is None else launch_into(device, call, (out,))
+    return launch_new(array, call) if out is None else launch_into(call, (out,), array.owner.name)

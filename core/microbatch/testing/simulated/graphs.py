@@ -10,11 +10,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from microbatch.testing.simulated.capture import Capture, CaptureRefusedError
+from microbatch.testing.simulated.capture import Capture, CapturedMark, CaptureRefusedError
 from microbatch.testing.simulated.device import LANES, SimulatedDevice
 from microbatch.testing.simulated.streams import SimulatedEvent, SimulatedStream
-
-__all__ = ["SimulatedGraph", "capture_graph"]
 
 
 class SimulatedGraph:
@@ -30,17 +28,17 @@ class SimulatedGraph:
         if device.in_capture:
             raise CaptureRefusedError("cannot launch a graph during a capture")
         streams = self._streams()
-        events: dict[int, SimulatedEvent] = {}
+        events: dict[CapturedMark | None, SimulatedEvent] = {}
         for call in self._capture.calls:
             stream = streams[call.stream]
             if call.launch is not None:
                 label = f"graph: {call.launch.label}"
                 device.enqueue(stream, dataclasses.replace(call.launch, label=label))
             elif call.kind == "record":
-                event = events[id(call.mark)] = device.event()
-                device.record(event, stream)
+                event = events[call.mark] = device.event()
+                event.record(stream)
             else:
-                device.wait(stream, events[id(call.mark)])
+                stream.wait(events[call.mark])
 
     def bytes_held(self) -> int:
         """Nothing beyond its pool."""
@@ -65,17 +63,17 @@ def capture_graph(
     CaptureRefusedError where a stream that took part was not joined to the first one.
     """
     device.refuse_in_capture("begin another capture")
-    name = device.next_capture()
+    name = f"capture {next(device.captures)}"
     caller, origin, entry = device.current(), device.named(f"first of {name}"), device.event()
-    capture = Capture(pool, origin.number)
-    device.record(entry, caller)
-    device.wait(origin, entry)
+    capture = Capture(pool=pool, origin=origin.number)
+    entry.record(caller)
+    origin.wait(entry)
     token = LANES.set((device, name))
     try:
         with origin.activate():
             work()
-            device.record(entry, origin)
-            device.wait(caller, entry)
+            entry.record(origin)
+            caller.wait(entry)
             outputs = _captured(device, capture, origin, work)
     finally:
         LANES.reset(token)

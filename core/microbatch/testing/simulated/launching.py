@@ -2,49 +2,46 @@
 
 Invariant: the work holds NumPy views of device memory and copies of host operands, never the caller's arrays.
 Shapes of results come from running the function on zeros of the same shapes, so a shape error is raised at
-the launch.
+the launch. Results are arrays of the kind of the array `like`, on its device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import setitem
 from typing import Any
 
 import numpy as np
+import optree
 
 from microbatch.errors import ArgumentTypeError
-from microbatch.testing.simulated.arguments import NumpyCall, fetched, is_device_array, mapped
-from microbatch.testing.simulated.block_view import ArrayDevice, DeviceView
-
-__all__ = ["launch_into", "launch_new", "launch_update", "upload"]
+from microbatch.testing.simulated.arguments import NumpyCall
+from microbatch.testing.simulated.block_view import DeviceView, launch
 
 
-def launch_new(device: ArrayDevice, call: NumpyCall) -> Any:
+def launch_new(like: DeviceView, call: NumpyCall) -> Any:
     """Launch `call`; its results in new arrays."""
-    reads, queued = call.arrays(), call.queued()
-    if not (device.lazy or device.in_capture):
-        with np.errstate(all="ignore"):
-            values = queued()
-        outs, result = _new_like(device, values)
-        targets = [out.view for out in outs]
-        device.launch(lambda: _store(targets, values), reads, outs, call.label)
-        return result
+    device, reads, queued = like.owner, call.arrays(), call.queued()
+    now = not (device.lazy or device.in_capture)
     try:
-        shapes = queued.on_zeros()
+        with np.errstate(all="ignore"):
+            values = queued() if now else queued.on_zeros()
     except (np.linalg.LinAlgError, ZeroDivisionError):  # zeros are singular: only the values can tell
-        return upload(device, call.on_host())
-    outs, result = _new_like(device, shapes)
+        if now:
+            raise
+        return upload(like, call.on_host())
+    outs, result = _new_like(like, values)
     targets = [out.view for out in outs]
-    device.launch(lambda: _store(targets, queued()), reads, outs, call.label)
+    launch(device, lambda: _store(targets, values if now else queued()), reads, outs, call.label)
     return result
 
 
-def launch_into(device: ArrayDevice, call: NumpyCall, outs: Sequence[Any]) -> Any:
-    """Launch `call` with its results in `outs`."""
+def launch_into(call: NumpyCall, outs: Sequence[Any], device: str) -> Any:
+    """Launch `call` with its results in `outs`, arrays of `device`."""
     for out in outs:
-        if not is_device_array(out):
+        if not isinstance(out, DeviceView):
             raise ArgumentTypeError(
-                f"out= of {call.label} is a {type(out).__name__}, not an array of {device.name!r}; "
+                f"out= of {call.label} is a {type(out).__name__}, not an array of {device!r}; "
                 "copy the result instead"
             )
     reads, queued = call.arrays(), call.queued()
@@ -54,58 +51,61 @@ def launch_into(device: ArrayDevice, call: NumpyCall, outs: Sequence[Any]) -> An
     results = queued.on_zeros(out=(None,) * len(outs) if several else None)
     for result, target in zip(results if several else (results,), targets, strict=True):
         _check_shape(result, target, call.label)
-    device.launch(lambda: queued(out=into), reads, outs, call.label)
+    launch(outs[0].owner, lambda: queued(out=into), reads, outs, call.label)
     return tuple(outs) if several else outs[0]
 
 
-def launch_update(device: ArrayDevice, call: NumpyCall, target: Any) -> None:
+def launch_update(call: NumpyCall, target: Any) -> None:
     """Launch `call`, which writes into its first argument `target`; `call.args` are the others.
 
     A trace is told that all of `target` is touched.
     """
-    if not is_device_array(target):
-        call.function(target, *fetched(call.args), **fetched(call.kwargs))
+    if not isinstance(target, DeviceView):
+        call.on_host(target)
         return
-    reads, queued, function = call.arrays(), call.queued(), call.function
-    view = target.view
-    if call.label == "setitem" and len(queued.args) == 1:
-        _check_shape(queued.args[0], view, call.label)
-    # not `call` itself: pending work must not keep the arrays alive that it reads
-    device.launch(lambda: function(view, *queued.args, **queued.kwargs), reads, (target,), call.label)
+    view, reads, queued = target.view, call.arrays(), call.queued()
+    if call.function is setitem and queued.args[0] is Ellipsis:
+        _check_shape(queued.args[1], view, call.label)
+    # `queued`, not `call`: pending work must not keep the arrays alive that it reads
+    launch(target.owner, lambda: queued(view), reads, (target,), call.label)
 
 
-def upload(device: ArrayDevice, values: Any) -> Any:
+def upload(like: DeviceView, values: Any) -> Any:
     """Device copies of the arrays in `values`; other values as they are."""
 
-    def put(value: Any) -> Any:
+    def on_device(value: Any) -> Any:
         if not isinstance(value, np.ndarray):
             return value
-        made, data = device.empty(value.shape, value.dtype), value.copy()
-        view = made.view
-        device.launch(lambda: np.copyto(view, data), (), (made,), "upload")
+        made = like.empty(like.owner, value.shape, value.dtype)
+        put(made, value)
         return made
 
-    return mapped(values, put)
+    return optree.tree_map(on_device, values)
 
 
-def _new_like(device: ArrayDevice, values: Any) -> tuple[list[DeviceView], Any]:
+def put(target: DeviceView, values: np.ndarray) -> None:
+    """Copy `values`, which may change afterwards, to `target`."""
+    view, data = target.view, values.copy()
+    launch(target.owner, lambda: np.copyto(view, data), (), (target,), "upload")
+
+
+def _new_like(like: DeviceView, values: Any) -> tuple[list[DeviceView], Any]:
     """New arrays for the arrays in `values`: in a list, and in their places."""
     outs: list[DeviceView] = []
 
-    def new(like: Any) -> Any:
-        if not isinstance(like, (np.ndarray, np.generic)):
-            return like
-        outs.append(device.empty(like.shape, like.dtype))
+    def new(value: Any) -> Any:
+        if not isinstance(value, (np.ndarray, np.generic)):
+            return value
+        outs.append(like.empty(like.owner, value.shape, value.dtype))
         return outs[-1]
 
-    result = mapped(values, new)
+    result = optree.tree_map(new, values)
     return outs, result
 
 
 def _store(targets: Sequence[np.ndarray], values: Any) -> None:
     """Write results to where they belong."""
-    found: list[Any] = []
-    mapped(values, lambda value: found.append(value) if isinstance(value, (np.ndarray, np.generic)) else None)
+    found = [value for value in optree.tree_leaves(values) if isinstance(value, (np.ndarray, np.generic))]
     for target, value in zip(targets, found, strict=True):
         np.copyto(target, value)
 

@@ -17,8 +17,6 @@ import numpy as np
 
 from microbatch.extend.records import MemoryReading
 
-__all__ = ["Allocation", "Block", "DeviceMemory", "DeviceOutOfMemoryError", "MemoryModel"]
-
 POISON = 0xFF
 """Every byte of uninitialised memory: NaN in floats, -1 in signed integers."""
 
@@ -41,35 +39,29 @@ class MemoryModel:
     """Bytes to which sizes are rounded up."""
 
 
-class Block:
-    """Bytes of a device that one array and its views share; freed when the last of them goes."""
-
-    __slots__ = ("__weakref__", "address", "data", "number", "size")
-
-    def __init__(self, number: str, address: int, data: np.ndarray) -> None:
-        self.number = number
-        self.address = address
-        self.data = data
-        self.size = data.nbytes
-
-
-@dataclass(frozen=True, slots=True)
-class Allocation:
-    """A block, and whether somebody had its bytes before."""
-
-    block: Block
-    """The block; its bytes are poison unless reused."""
-    reused: bool
-    """Whether the bytes may still be in use by another stream."""
-
-
 @dataclass(slots=True, eq=False)
 class _Range:
     """Bytes that are allocated or cached."""
 
     number: str
+    """What a trace calls them."""
     address: int
+    """Where they begin."""
     data: np.ndarray
+    """The bytes themselves."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes."""
+        return self.data.nbytes
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Block(_Range):
+    """Bytes of a device that one array and its views share; freed when the last of them goes."""
+
+    reused: bool
+    """Whether another stream may still use the bytes; poison else."""
 
 
 class DeviceMemory:
@@ -82,15 +74,14 @@ class DeviceMemory:
         self._numbers = itertools.count()
         self._live: dict[str, _Range] = {}
         self._cached: dict[object, list[_Range]] = {}
-        self._freed: deque[tuple[str, object]] = (
-            deque()
-        )  # finalizers must not touch what a caller iterates over
+        # finalizers must not touch what a caller iterates over
+        self._freed: deque[tuple[str, object]] = deque()
         self._end = 0
         self._peak = 0
         self._in_use = 0
         self._held = 0
 
-    def allocate(self, size: int, owner: object) -> Allocation:
+    def allocate(self, size: int, owner: object) -> Block:
         """A block of at least `size` bytes for work on stream `owner`.
 
         DeviceOutOfMemoryError when there is no room.
@@ -98,16 +89,14 @@ class DeviceMemory:
         rounded = max(1, -(-size // self.model.granularity)) * self.model.granularity
         with self._lock:
             self._take_back()
-            found = self._from_cache(rounded, owner)
-            reused = found is not None
-            if found is None:
-                found = self._fresh(rounded)
+            cached = self._from_cache(rounded, owner)
+            found = cached or self._fresh(rounded)
             self._live[found.number] = found
-            self._in_use += found.data.nbytes
+            self._in_use += found.size
             self._peak = max(self._peak, self._in_use)
-        block = Block(found.number, found.address, found.data)
+        block = Block(found.number, found.address, found.data, reused=cached is not None)
         weakref.finalize(block, self._freed.append, (found.number, owner)).atexit = False
-        return Allocation(block, reused)
+        return block
 
     def reading(self) -> MemoryReading:
         """What is used and what a new array could get now."""
@@ -138,20 +127,20 @@ class DeviceMemory:
         while self._freed:
             number, owner = self._freed.popleft()
             found = self._live.pop(number)
-            self._in_use -= found.data.nbytes
+            self._in_use -= found.size
             if self.model.caching:
-                self._held += found.data.nbytes
+                self._held += found.size
                 self._cached.setdefault(owner, []).append(found)
 
     def _from_cache(self, size: int, owner: object) -> _Range | None:
         """The smallest cached block of that stream which is no more than twice too large."""
         pool = self._cached.get(owner, [])
-        fitting = [block for block in pool if size <= block.data.nbytes <= 2 * size]
+        fitting = [block for block in pool if size <= block.size <= 2 * size]
         if not fitting:
             return None
-        best = min(fitting, key=lambda block: block.data.nbytes)
+        best = min(fitting, key=lambda block: block.size)
         pool.remove(best)
-        self._held -= best.data.nbytes
+        self._held -= best.size
         return best
 
     def _fresh(self, size: int) -> _Range:
@@ -177,7 +166,7 @@ class DeviceMemory:
         for block in sorted(taken, key=lambda block: block.address):
             if block.address > start:
                 holes.append((start, block.address - start))
-            start = max(start, block.address + block.data.nbytes)
+            start = max(start, block.address + block.size)
         capacity = self.model.capacity or 1 << 40
         if capacity > start:
             holes.append((start, capacity - start))

@@ -7,10 +7,9 @@ marked inexact, so that a checker may say so instead of guessing.
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
-
-__all__ = ["MOST_RUNS", "byte_ranges"]
 
 MOST_RUNS = 64
 """Runs of a strided view that are listed one by one."""
@@ -23,23 +22,14 @@ def byte_ranges(view: np.ndarray, start: int) -> tuple[tuple[tuple[int, int], ..
     low = view.__array_interface__["data"][0] - start
     if view.flags.c_contiguous or view.flags.f_contiguous:
         return ((low, low + view.nbytes),), True
-    axes = sorted(
-        (
-            (abs(step), size, step)
-            for step, size in zip(view.strides, view.shape, strict=True)
-            if size > 1 and step
-        ),
-        reverse=True,
-    )
+    walked = zip(view.strides, view.shape, strict=True)
+    axes = sorted(((abs(step), size, step) for step, size in walked if size > 1 and step), reverse=True)
     low += sum(step * (size - 1) for _, size, step in axes if step < 0)
     run = view.itemsize
     while axes and axes[-1][0] <= run:
         stride, size, _ = axes.pop()
         run += stride * (size - 1)
-    runs = 1
-    for _, size, _ in axes:
-        runs *= size
-    if runs > MOST_RUNS:
+    if math.prod(size for _, size, _ in axes) > MOST_RUNS:
         return ((low, low + run + sum(stride * (size - 1) for stride, size, _ in axes)),), False
     steps = [range(0, stride * size, stride) for stride, size, _ in axes]
     starts = sorted({low + sum(offsets) for offsets in itertools.product(*steps)})

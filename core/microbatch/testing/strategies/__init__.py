@@ -8,19 +8,13 @@ from microbatch.testing.strategies.batches import (
     arrays,
     batch_shapes,
     batches,
+    layouts,
     pytrees,
     query_start_locs,
     row_functions,
 )
 from microbatch.testing.strategies.cuts import DrawnCut, cuts, plans
-from microbatch.testing.strategies.devices import (
-    Fault,
-    faults,
-    traces,
-    turn_lists,
-    work_orders,
-)
-from microbatch.testing.strategies.layouts import layouts
+from microbatch.testing.strategies.devices import Fault, faults, traces, turn_lists, work_orders
 from microbatch.testing.strategies.numbers import (
     memory_readings,
     memory_traces,

@@ -1,7 +1,9 @@
-"""Batches as users have them: arrays with rows, tokens of requests, nested containers, and functions of rows.
+"""Batches as users have them: layouts, arrays of rows or tokens, nested containers, and functions of rows.
 
-Invariant: every element of a drawn array differs from every other of the same leaf (as far as its dtype can
-count), so a row that is lost, doubled or misplaced changes a value.
+Invariant: a drawn layout is valid and complete for the fields that it names: rows of one axis, or tokens of
+requests with the fields that belong to them, and never a rule that lacks what it depends on. Every element of
+a drawn array differs from every other of the same leaf (as far as its dtype can count), so a row that is
+lost, doubled or misplaced changes a value.
 """
 
 from __future__ import annotations
@@ -14,12 +16,20 @@ import numpy as np
 import optree
 from hypothesis import strategies as st
 
-from microbatch.binding.rules import Layout, Rule
+from microbatch.binding.rules import (
+    Layout,
+    Rule,
+    computed_tokens,
+    query_start_loc,
+    replicate,
+    requests,
+    seq_lens,
+    tokens,
+)
 from microbatch.cutting.slices import BatchShape
-from microbatch.testing.strategies.layouts import layouts
 
-__all__ = ["DrawnBatch", "arrays", "batch_shapes", "batches", "pytrees", "query_start_locs", "row_functions"]
-
+OF_REQUESTS = (("seq_lens", seq_lens()), ("per_request", requests()), ("computed", computed_tokens()))
+"""Fields that only a batch of tokens and requests has."""
 DTYPES = ("f4", "f8", "i8", "i4", "i2", "c8")
 
 
@@ -93,6 +103,25 @@ def pytrees(
 
 
 @st.composite
+def layouts(draw: st.DrawFn, *, ragged: bool | None = None) -> Layout:
+    """A layout with a field `hidden` that is cut; `batches(layout=...)` makes arguments for it.
+
+    `ragged` says whether there are tokens of requests (with `query_start_loc` and what depends on it) or
+    rows; None draws it. A leaf `weight` that every ubatch gets whole may be among them.
+    """
+    rules: dict[str, Rule] = {}
+    of_requests = draw(st.booleans()) if ragged is None else ragged
+    axis = 0 if of_requests else draw(st.integers(0, 1))
+    rules["hidden"] = tokens(axis)
+    if of_requests:
+        rules["query_start_loc"] = query_start_loc()
+        rules.update((name, rule) for name, rule in OF_REQUESTS if draw(st.booleans()))
+    if draw(st.booleans()):
+        rules["weight"] = replicate()
+    return Layout(inputs=rules, outputs={"*": tokens(axis)})
+
+
+@st.composite
 def batches(
     draw: st.DrawFn,
     *,
@@ -112,7 +141,6 @@ def batches(
 @st.composite
 def row_functions(draw: st.DrawFn) -> Callable[..., Any]:
     """Functions of the rows of their keyword arguments: given a part, they give that part of the result."""
-    kind = draw(st.sampled_from(["same", "doubled", "renamed", "nested"]))
 
     def same(**inputs: Any) -> Any:
         return inputs["hidden"]
@@ -126,7 +154,8 @@ def row_functions(draw: st.DrawFn) -> Callable[..., Any]:
     def nested(**inputs: Any) -> Any:
         return [same(**inputs), (doubled(**inputs),)]
 
-    return {"same": same, "doubled": doubled, "renamed": renamed, "nested": nested}[kind]
+    function: Callable[..., Any] = draw(st.sampled_from([same, doubled, renamed, nested]))
+    return function
 
 
 def _starts(draw: st.DrawFn, layout: Layout, max_requests: int, max_length: int) -> np.ndarray:

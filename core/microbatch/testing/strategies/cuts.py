@@ -16,8 +16,6 @@ from microbatch.cutting.cut import cut
 from microbatch.cutting.slices import BatchShape, Cut
 from microbatch.sizing.planning import Plan
 
-__all__ = ["DrawnCut", "cuts", "plans"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnCut:

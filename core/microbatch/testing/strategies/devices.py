@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 from microbatch.testing.adversarial.order import PURPOSES, WorkOrder
 from microbatch.testing.recording.trace import Access, TraceEntry
 
-__all__ = ["Fault", "faults", "traces", "turn_lists", "work_orders"]
-
 STAGES = ("load", "compute", "store")
 
 

@@ -6,12 +6,12 @@ batch.
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from hypothesis import strategies as st
 
 from microbatch.cutting.slices import UBatchSlice
 from microbatch.extend.records import FailureKind, MemoryReading, SizingRequest, StepReport
-
-__all__ = ["memory_readings", "memory_traces", "sizing_requests", "step_outcomes", "ubatch_slices"]
 
 MIB = 1 << 20
 
@@ -39,21 +39,12 @@ def memory_readings(draw: st.DrawFn, *, capacity: int | None = None) -> MemoryRe
 @st.composite
 def memory_traces(draw: st.DrawFn, *, max_size: int = 12) -> list[MemoryReading]:
     """Readings of one memory over time; the peak never falls."""
-    capacity = draw(st.integers(1, 1 << 10)) * MIB
-    trace: list[MemoryReading] = []
-    peak = 0
-    for in_use in draw(st.lists(st.integers(0, capacity), min_size=1, max_size=max_size)):
-        peak = max(peak, in_use)
-        trace.append(
-            MemoryReading(
-                capacity=capacity,
-                in_use=in_use,
-                usable=capacity - in_use,
-                peak=peak,
-                pressure=in_use / capacity,
-            )
-        )
-    return trace
+    total = draw(st.integers(1, 1 << 10)) * MIB
+    used = draw(st.lists(st.integers(0, total), min_size=1, max_size=max_size))
+    return [
+        MemoryReading(capacity=total, in_use=now, usable=total - now, peak=peak, pressure=now / total)
+        for now, peak in zip(used, accumulate(used, max), strict=True)
+    ]
 
 
 @st.composite

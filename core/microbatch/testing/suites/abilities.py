@@ -19,8 +19,6 @@ from microbatch.extend.abilities import (
 from microbatch.testing.properties import prop
 from microbatch.testing.suites.base import BackendChecks
 
-__all__ = ["AbilityChecks"]
-
 
 class AbilityChecks(BackendChecks):
     """Skipped, with a sentence, where the backend does not have them."""

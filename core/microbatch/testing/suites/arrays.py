@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from microbatch.testing.properties import prop
 from microbatch.testing.suites.base import BackendChecks
 
-__all__ = ["ArrayChecks"]
-
 SIZES = st.lists(st.integers(0, 4), min_size=1, max_size=3)
 
 
@@ -37,10 +35,9 @@ class ArrayChecks(BackendChecks):
         values, others = self.numbers(rows), self.numbers(rows, start=1000)
         destination, source = self.make_array(backend, values), self.make_array(backend, others)
         backend.copy(destination[low:high], source[low:high])
-        backend.current_stream().synchronize()
         expected = values.copy()
         expected[low:high] = others[low:high]
-        np.testing.assert_array_equal(self.to_numpy(destination), expected)
+        self.assert_values(backend, destination, expected)
 
     @prop(sizes=st.lists(st.integers(0, 4), min_size=1, max_size=4), axis=st.integers(0, 1))
     def check_concatenate_is_numpys(self, sizes: list[int], axis: int) -> None:
@@ -50,8 +47,7 @@ class ArrayChecks(BackendChecks):
         if axis:
             parts = [np.ascontiguousarray(part.T) for part in parts]
         joined = backend.concatenate([self.make_array(backend, part) for part in parts], axis)
-        backend.current_stream().synchronize()
-        np.testing.assert_array_equal(self.to_numpy(joined), np.concatenate(parts, axis))
+        self.assert_values(backend, joined, np.concatenate(parts, axis))
 
     @prop(rows=st.integers(1, 6), axis=st.integers(0, 1), data=st.data())
     def check_take_is_numpys(self, rows: int, axis: int, data: Any) -> None:
@@ -62,8 +58,7 @@ class ArrayChecks(BackendChecks):
         array = self.make_array(backend, values)
         taken = backend.take(array, indices, axis)
         self.add_one(array)
-        backend.current_stream().synchronize()
-        np.testing.assert_array_equal(self.to_numpy(taken), values.take(np.array(indices, np.intp), axis))
+        self.assert_values(backend, taken, values.take(np.array(indices, np.intp), axis))
 
     @prop(order=st.permutations(range(5)), count=st.integers(0, 5), axis=st.integers(0, 1))
     def check_scatter_is_the_inverse_of_take(self, order: list[int], count: int, axis: int) -> None:
@@ -77,8 +72,7 @@ class ArrayChecks(BackendChecks):
             target, rows, expected = (np.ascontiguousarray(a.T) for a in (target, rows, expected))
         destination = self.make_array(backend, target)
         backend.scatter(destination, indices, self.make_array(backend, rows), axis)
-        backend.current_stream().synchronize()
-        np.testing.assert_array_equal(self.to_numpy(destination), expected)
+        self.assert_values(backend, destination, expected)
 
     def check_it_owns_its_arrays_and_nothing_else(self) -> None:
         """`owns` knows its own arrays, and answers for anything."""

@@ -6,17 +6,16 @@ copies are wrong cannot hide it by copying back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from microbatch.extend.protocols import Backend
+from microbatch.extend.protocols import Backend, Stream
 from microbatch.extend.records import FailureKind
 from microbatch.testing.properties import PropertySuite
-
-__all__ = ["BackendChecks"]
 
 
 class BackendChecks(PropertySuite):
@@ -69,6 +68,28 @@ class BackendChecks(PropertySuite):
             pytest.skip(f"{backend.name!r} has no {ability.__name__}, which is optional")
         return backend
 
+    def assert_values(self, backend: Backend, array: Any, expected: np.ndarray) -> None:
+        """Wait for the current stream, and compare."""
+        backend.current_stream().synchronize()
+        np.testing.assert_array_equal(self.to_numpy(array), expected)
+
+    def begin(self, backend: Backend, streams: Iterable[Stream]) -> None:
+        """Order `streams` after the making of arrays."""
+        event = backend.event()
+        event.record(backend.current_stream())
+        for stream in streams:
+            stream.wait(event)
+
     def numbers(self, rows: int, columns: int = 2, start: int = 0) -> np.ndarray:
         """An array in which every element differs."""
         return (np.arange(rows * columns) + start).reshape(rows, columns).astype(self.dtypes[0])
+
+
+def in_threads(*bodies: Callable[[], object]) -> list[object]:
+    """What each returns, run in a thread of its own; raises the first error once all have ended."""
+    pool = ThreadPoolExecutor(len(bodies))
+    futures = [pool.submit(body) for body in bodies]
+    running = wait(futures, timeout=30).not_done
+    pool.shutdown(wait=not running)  # a thread that hangs fails the test, which must not hang too
+    assert not running
+    return [future.result() for future in futures]

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from contextvars import copy_context
-
-import numpy as np
 
 from microbatch.extend.abilities import SupportsGraphs, SupportsThreadedCapture
 from microbatch.extend.protocols import Backend
-from microbatch.testing.suites.base import BackendChecks
-
-__all__ = ["GraphChecks"]
+from microbatch.testing.suites.base import BackendChecks, in_threads
 
 
 class GraphChecks(BackendChecks):
@@ -30,8 +24,7 @@ class GraphChecks(BackendChecks):
         for more in (1, 2):
             self.add_one(source)
             graph.replay()
-            backend.current_stream().synchronize()
-            np.testing.assert_array_equal(self.to_numpy(target), values + more + 2)
+            self.assert_values(backend, target, values + more + 2)
 
     def check_streams_of_a_capture_are_its_own(self) -> None:
         """Else eager work of other threads would get into the graph; threads of the capture find them too."""
@@ -43,8 +36,8 @@ class GraphChecks(BackendChecks):
         def work() -> None:
             self.add_one(launched_on)  # a capture of nothing may be refused
             context, own = copy_context(), backend.stream("compute")
-            seen.extend((own, in_thread(lambda: context.run(backend.stream, "compute"))))
-            seen.append(in_thread(lambda: backend.stream("compute")))
+            carried = in_threads(lambda: context.run(backend.stream, "compute"))
+            seen.extend((own, *carried, *in_threads(lambda: backend.stream("compute"))))
 
         graphs.capture(work)
         for own, carried, foreign in (seen[:3], seen[3:]):
@@ -71,8 +64,7 @@ class GraphChecks(BackendChecks):
         for more in (1, 2):
             self.add_one(source)
             graph.replay()
-            backend.current_stream().synchronize()
-            np.testing.assert_array_equal(self.to_numpy(output), values + more + 1)
+            self.assert_values(backend, output, values + more + 1)
         assert graph.bytes_held() >= 0
 
     def check_an_error_of_the_function_is_not_a_refused_capture(self) -> None:
@@ -91,15 +83,6 @@ class GraphChecks(BackendChecks):
         back.record(second)
         first.wait(back)
         self.add_one(target)
-
-
-def in_thread(function: Callable[[], object]) -> object:
-    """What `function` returns in a new thread."""
-    answers: list[object] = []
-    thread = threading.Thread(target=lambda: answers.append(function()))
-    thread.start()
-    thread.join()
-    return answers[0]
 
 
 def _of_threads(backend: Backend) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -10,11 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from microbatch.extend.protocols import Backend, Event, Stream, StreamPurpose
+from microbatch.extend.protocols import Backend, Event, StreamPurpose
 from microbatch.testing.properties import prop
 from microbatch.testing.suites.base import BackendChecks
-
-__all__ = ["StreamChecks"]
 
 PURPOSES: tuple[StreamPurpose, ...] = ("compute", "communication", "copy_in", "copy_out")
 BUFFERS = 3
@@ -63,7 +60,7 @@ class StreamChecks(BackendChecks):
         values = [self.numbers(4, start=100 * number) for number in range(BUFFERS)]
         buffers = [self.make_array(backend, value) for value in values]
         streams = [backend.stream(purpose) for purpose in PURPOSES]
-        self._begin(backend, streams)
+        self.begin(backend, streams)
         last: dict[int, tuple[int, Event]] = {}
         for task in tasks:
             stream = streams[task.stream]
@@ -98,7 +95,7 @@ class StreamChecks(BackendChecks):
         backend = self.make_backend()
         array = self.make_array(backend, self.numbers(2))
         stream, event = backend.stream("copy_in"), backend.event()
-        self._begin(backend, [stream])
+        self.begin(backend, [stream])
         event.record(stream)
         stream.submit(lambda: self.add_one(array))
         event.record(stream)
@@ -143,7 +140,7 @@ class StreamChecks(BackendChecks):
         backend = self.make_backend()
         array = self.make_array(backend, self.numbers(3))
         stream = backend.stream("communication")
-        self._begin(backend, [stream])
+        self.begin(backend, [stream])
         with stream.activate():
             self.add_one(array)
         stream.submit(lambda: self.add_one(array))
@@ -154,8 +151,12 @@ class StreamChecks(BackendChecks):
         """By the submit or by the next synchronize of that stream; then the stream works again."""
         backend = self.make_backend()
         stream, error = backend.stream("compute"), KeyError("row")
+
+        def work() -> None:
+            raise error
+
         with pytest.raises(KeyError) as caught:
-            stream.submit(_raising(error))
+            stream.submit(work)
             stream.synchronize()
         assert caught.value is error
         seen: list[int] = []
@@ -167,17 +168,3 @@ class StreamChecks(BackendChecks):
         if source is not target:
             backend.copy(target, source)
         self.add_one(target)
-
-    def _begin(self, backend: Backend, streams: Sequence[Stream]) -> None:
-        """Order `streams` after the making of arrays."""
-        event = backend.event()
-        event.record(backend.current_stream())
-        for stream in streams:
-            stream.wait(event)
-
-
-def _raising(error: BaseException) -> Callable[[], None]:
-    def work() -> None:
-        raise error
-
-    return work

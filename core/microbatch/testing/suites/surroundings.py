@@ -5,18 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 
-import numpy as np
 import pytest
 
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind
 from microbatch.loading.objects import missing_members
-from microbatch.testing.suites.base import BackendChecks
-
-__all__ = ["SurroundingChecks"]
+from microbatch.testing.suites.base import BackendChecks, in_threads
 
 VARIABLE: ContextVar[str] = ContextVar("microbatch_suite", default="unset")
 
@@ -50,14 +47,13 @@ class SurroundingChecks(BackendChecks):
         made = backend.empty((4, 2), array)
         backend.copy(made, array)
         self.add_one(array)
-        backend.current_stream().synchronize()
-        np.testing.assert_array_equal(self.to_numpy(made), self.numbers(4))
-        np.testing.assert_array_equal(self.to_numpy(array), self.numbers(4) + 1)
+        self.assert_values(backend, made, self.numbers(4))
+        self.assert_values(backend, array, self.numbers(4) + 1)
 
     def check_failures_are_told_apart(self) -> None:
         """`classify` says what each error of `failures()` means."""
         backend = self.make_backend()
-        expected = [(error, kind) for error, kind in self.failures()]
+        expected = list(self.failures())
         told = [(error, backend.classify(error)) for error, _ in expected]
         assert told == expected, f"classify says {told}, failures() says {expected}"
 
@@ -67,8 +63,7 @@ class SurroundingChecks(BackendChecks):
         array = self.make_array(backend, self.numbers(4))
         self.add_one(array)
         backend.reclaim()
-        backend.current_stream().synchronize()
-        np.testing.assert_array_equal(self.to_numpy(array), self.numbers(4) + 1)
+        self.assert_values(backend, array, self.numbers(4) + 1)
 
     def check_thread_state_is_carried_and_put_back(self) -> None:
         """A worker sees the caller's context variables inside `apply`, and its own before and after."""
@@ -99,13 +94,14 @@ class SurroundingChecks(BackendChecks):
 
         def body() -> None:
             try:
-                with state.apply():
+                with state.apply(), suppress(threading.BrokenBarrierError):
                     meeting.wait()
             except BaseException:
                 meeting.abort()
                 raise
 
         in_threads(body, body)
+        assert not meeting.broken
 
     def check_limits_may_be_entered(self) -> None:
         """`parallel_limits` and `worker_limits` around an empty step, nested."""
@@ -128,23 +124,3 @@ class SurroundingChecks(BackendChecks):
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stderr
-
-
-def in_threads(*bodies: Callable[[], None]) -> None:
-    """Run each in a thread of its own; raises the first error once all have ended."""
-    errors: list[BaseException] = []
-
-    def guarded(body: Callable[[], None]) -> None:
-        try:
-            body()
-        except BaseException as error:  # noqa: BLE001 - raised in the test
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(body,)) for body in bodies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-        assert not thread.is_alive()
-    if errors:
-        raise errors[0]

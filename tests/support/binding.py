@@ -1,0 +1,23 @@
+"""The batch in the arguments of one call, as a step finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from microbatch.binding.batch import Batch, Binder
+from microbatch.binding.rules import Layout
+from microbatch.extend.device import device_of
+from microbatch.extend.protocols import Backend
+
+
+def bind(
+    layout: Layout | None,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    backend: Backend,
+    names: Sequence[str] = (),
+) -> Batch:
+    """The batch in the arguments of one call; `names` are the parameter names. Errors as of `Binder.bind`."""
+    return Binder(layout=layout, names=tuple(names), device=device_of(backend)).bind(args, kwargs)
