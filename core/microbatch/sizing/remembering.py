@@ -9,14 +9,16 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microbatch.errors import warn
 from microbatch.extend.abilities import SupportsState
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.options.fields import UBatchConfig
-from microbatch.sizing.history import History, HistoryKey
+
+if TYPE_CHECKING:
+    from microbatch.sizing.history import History, HistoryKey
 
 FRAMEWORKS = ("numpy", "torch", "cupy")
 """Libraries whose version is part of the key, where they are loaded."""
@@ -29,11 +31,10 @@ class Remembering:
         self, policy: SizingPolicy, name: str, config: UBatchConfig, function: Callable[..., Any]
     ) -> None:
         self._learner = policy if config.history and isinstance(policy, SupportsState) else None
-        self._history = History(config.history or "")  # opened only where there is a learner
         self._name = name
         self._config = config
         self._model = model_name(function)
-        self._key: HistoryKey | None = None
+        self._kept: tuple[History, HistoryKey] | None = None
         self._next = 16
         self._closed = False
 
@@ -44,10 +45,10 @@ class Remembering:
 
     def before(self, device: Device, capacity: int) -> None:
         """Called before each step; reads the history before the first one."""
-        if self._learner is None or self._key is not None:
+        if self._learner is None or self._kept is not None:
             return
-        self._key = self._make_key(device, capacity)
-        state = self._history.load(self._key)
+        history, key = self._kept = self._opened(device, capacity)
+        state = history.load(key)
         if not state:
             return
         try:
@@ -74,14 +75,18 @@ class Remembering:
 
     def keep(self) -> None:
         """Write what the policy has learned; nothing before the first step."""
-        if self._learner is None or self._key is None:
+        if self._learner is None or self._kept is None:
             return
+        history, key = self._kept
         state = dict(self._learner.state())
         if state:
-            self._history.save(self._key, state)
+            history.save(key, state)
 
-    def _make_key(self, device: Device, capacity: int) -> HistoryKey:
-        return HistoryKey(
+    def _opened(self, device: Device, capacity: int) -> tuple[History, HistoryKey]:
+        """The history, and what must be equal for its state to hold."""
+        from microbatch.sizing.history import History, HistoryKey  # with json: only where it is asked for
+
+        key = HistoryKey(
             model=self._config.model or self._model,
             policy=self._name,
             backend=device.backend.name,
@@ -91,6 +96,7 @@ class Remembering:
             graphs=self._config.graphs and device.graphs is not None,
             versions=_versions(),
         )
+        return History(self._config.history or ""), key
 
 
 def model_name(function: Callable[..., Any]) -> str:

@@ -7,7 +7,6 @@ freedom and more, exact for one and two.
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 
 
 def t_quantile(risk: float, freedom: int) -> float:
@@ -36,6 +35,8 @@ def _hill(both: float, n: float) -> float:
     if y <= 0.05 + a:
         series = (1 / (((n + 6) / (n * y) - 0.089 * d - 0.822) * (n + 2) * 3) + 0.5 / (n + 4)) * y - 1
         return math.sqrt(n * (series * (n + 1) / (n + 2) + 1 / y))
+    from statistics import NormalDist  # 6 ms, which `import microbatch` need not take
+
     x = NormalDist().inv_cdf(both / 2)
     y = x * x
     c += 0.3 * (n - 4.5) * (x + 0.6) if n < 5 else 0

@@ -12,8 +12,6 @@ collection or a page fault in every tenth part is a cost that stays); a second m
 
 from __future__ import annotations
 
-import statistics
-
 from microbatch.extend.records import StepReport
 from microbatch_policies.speed.constants import COLDEST, FEW
 
@@ -29,6 +27,8 @@ def steady_seconds(report: StepReport) -> float:
         return report.seconds
     if len(times) < FEW:
         return report.seconds / COLDEST
-    pace = statistics.median(seconds / max(1, size) for seconds, size in zip(times, sizes, strict=True))
+    from statistics import median  # 6 ms, which `import microbatch` need not take
+
+    pace = median(seconds / max(1, size) for seconds, size in zip(times, sizes, strict=True))
     excess = (sum(times) - pace * sum(sizes)) / max(1, report.workers)
     return min(report.seconds, max(report.seconds - excess, 0.0))
