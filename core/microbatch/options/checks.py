@@ -11,7 +11,6 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, SliceError, UnknownNameError, near_match
@@ -118,7 +117,7 @@ def size(name: str, value: Any) -> int:
 def increasing(name: str, value: Any) -> tuple[int, ...]:
     """Whole numbers from 1, sorted, each once."""
     try:
-        numbers = None if isinstance(value, (str, bytes, Mapping, AbstractSet)) else list(value)
+        numbers = None if isinstance(value, (str, bytes, Mapping)) else list(value)
     except TypeError:
         numbers = None
     if numbers is None:
