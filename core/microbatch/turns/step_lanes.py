@@ -88,17 +88,19 @@ class StepLanes:
                     stream.wait(other)
 
 
-@contextmanager
-def lanes_of(device: Device, count: int) -> Iterator[StepLanes | None]:
+def lanes_of(device: Device, count: int) -> AbstractContextManager[StepLanes | None]:
     """The streams of a step of `count` ubatches, for a `with` block around it.
 
     They begin after the caller's stream, and it goes on after them, errors or not. All ubatches share one
     pair where the backend lends none. None on a backend whose work is done on return.
     """
+    return _ordered(device, count) if device.backend.asynchronous else nullcontext()
+
+
+@contextmanager
+def _ordered(device: Device, count: int) -> Iterator[StepLanes]:
+    """The streams, after what the caller's stream has been given and before what it is given next."""
     backend, lender = device.backend, device.lanes
-    if not backend.asynchronous:
-        yield None
-        return
     with _one_pair(backend, count) if lender is None else lender.lanes(count) as pairs:
         lanes = StepLanes(backend, pairs, lent=lender is not None)
         try:
