@@ -8,7 +8,8 @@ vector, count) rather than a covariance makes the state additive, lets a column 
 and needs no start value.
 
 Invariant: every coefficient is at least 0 (more units never need less). N joins only where batches differed
-in size, x^2 only where its interval excludes 0.
+in size, x^2 only where its interval excludes 0. Rejected: elimination on plain floats (two columns in 10 us
+instead of 15, with 40 lines more).
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class LeastSquares:
         u, v = x / self.scale, total / self.scale
         # normal equations: A = sum of u u' / y^2, b = sum of u / y, each older term times `keep` once more
         row, keep = np.array([1.0, u, v, u * u]) / y, self._forgetting
-        self.matrix = self.matrix * keep + np.outer(row, row)
+        self.matrix = self.matrix * keep + row[:, None] * row
         self.vector = self.vector * keep + row
         self.count = self.count * keep + 1.0
         self.xs = (min(self.xs[0], x), max(self.xs[1], x))
@@ -128,13 +129,13 @@ class LeastSquares:
 
     def _guarded(self, columns: list[int], risk: float) -> Fit:
         """The fit with the most negative coefficient left out until none is negative."""
-        inverse = _inverse(self.matrix[np.ix_(columns, columns)])
-        theta = inverse @ self.vector[columns]
+        inverse = _inverse(self.matrix.take(columns, 0).take(columns, 1))
+        vector = self.vector.take(columns)
+        theta = inverse @ vector
         if theta.min() < 0 and len(columns) > 1:
             lowest = theta.argmin()
             return self._guarded([c for at, c in enumerate(columns) if at != lowest], risk)
-        spread = self._spread(theta, self.vector[columns], risk)
-        return Fit(columns, theta.clip(0.0), inverse, spread, self.scale)
+        return Fit(columns, np.maximum(theta, 0.0), inverse, self._spread(theta, vector, risk), self.scale)
 
     def _spread(self, theta: Floats, vector: Floats, risk: float) -> float:
         """Quantile times relative noise."""
@@ -177,9 +178,11 @@ def quantile(values: Sequence[float], share: float) -> float:
 def _inverse(matrix: Floats) -> Floats:
     """Inverse of a small symmetric positive matrix; a ridge keeps it invertible."""
     sizes = np.sqrt(matrix.diagonal())  # columns differ by many orders of magnitude
-    scales = np.outer(sizes, sizes)
+    scales = sizes[:, None] * sizes
     scales[scales == 0] = 1.0
-    inverse: Floats = np.linalg.inv(matrix / scales + RIDGE * np.eye(len(matrix))) / scales
+    scaled = matrix / scales
+    scaled.flat[:: len(matrix) + 1] += RIDGE
+    inverse: Floats = np.linalg.inv(scaled) / scales
     return inverse
 
 
