@@ -41,14 +41,15 @@ def static() -> list[Row]:
     """Limits from 1 to 1024 rows: attempts that fail, and how much of the limit the search ends with.
 
     With noise every call draws its own need, and a step has hundreds of calls: whoever knew slope, noise and
-    limit would reach 0.93 with 0.4 failures in four steps, and 0.91 with 0.1.
+    limit would reach 0.93 with 0.4 failures in four steps, and 0.91 with 0.1. So the aim of 0.93 with half a
+    failure is the best there is; `memory-model` takes less risk and does not reach it.
     """
     work = "find the size, limit 1..1024"
     rows = [
         _row(work, name, [run_search(one(), memory) for memory in _memories()])
         for name, one in SEARCHES.items()
     ]
-    for noise, least in ((0.0, 0.95), (0.02, 0.88)):
+    for noise, least in ((0.0, 0.95), (0.02, 0.93)):
         outcomes = [search(MemoryModel(), memory) for memory in _memories(noise)]
         rows.append(_row(work, f"ours: memory-model, {noise:.0%} noise", outcomes, failures=0.5, least=least))
     return rows

@@ -15,6 +15,7 @@ from benchmarks.sizing_runs import follow, run_search, run_sizer, search
 from microbatch_policies.memory.memory_model import MemoryModel
 
 
+# With noise on every call the aim is the benchmark's 0.93, which `memory-model` does not reach: it has 0.90.
 @pytest.mark.parametrize(("noise", "least"), [(0.0, 0.95), (0.02, 0.88)])
 def test_finding_a_size_costs_half_a_failure_and_uses_the_memory(noise: float, least: float) -> None:
     outcomes = [

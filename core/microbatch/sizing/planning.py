@@ -54,8 +54,7 @@ class Planner:
         self._config = config
         self._memory_share = memory_share
         self._last = Proposal()
-        self._last_request: SizingRequest | None = None
-        self._last_conditions = ALONE
+        self._last_request: tuple[SizingRequest | None, Conditions] = (None, ALONE)
         self._last_plan: tuple[SizingRequest, Proposal, Plan] | None = None
         # A policy need not be thread-safe: who holds the one token may call it, others use the last answer.
         # pop and append are atomic, so an interrupt can lose the token (sizes stay) but never block anybody.
@@ -97,10 +96,10 @@ class Planner:
 
     def optimal(self) -> int:
         """Units per ubatch the policy would allow for a batch like the last one; 0 before any step."""
-        if self._last_request is None:
+        last, _ = self._last_request
+        if last is None:
             return 0
-        proposal = self._propose(self._last_request)
-        whole = self._last_request.num_tokens
+        proposal, whole = self._propose(last), last.num_tokens
         return min(proposal.limit or whole, whole) if proposal.split else whole
 
     def observe(self, report: StepReport) -> None:
@@ -118,7 +117,9 @@ class Planner:
         self, batch: Batch, memory: MemoryReading | None, conditions: Conditions, step: int
     ) -> SizingRequest:
         """The numbers a policy sees; those of the step before where they are still true, which saves 5 us."""
-        shape, last, signature = batch.shape, self._last_request, batch.signature
+        shape, signature = batch.shape, batch.signature
+        # one value, since threads share it: a request must never be taken for that of other conditions
+        last, known = self._last_request
         if (
             last is not None
             and last.num_tokens == shape.num_tokens
@@ -127,12 +128,12 @@ class Planner:
             and last.unit == "rows"
             and shape.lengths is None
             and shape.query_start_loc is None
-            and self._last_conditions is conditions
+            and known is conditions
         ):
             return last
-        self._last_conditions = conditions
-        self._last_request = last = self._asked(batch, memory, conditions, step)
-        return last
+        asked = self._asked(batch, memory, conditions, step)
+        self._last_request = (asked, conditions)
+        return asked
 
     def _asked(
         self, batch: Batch, memory: MemoryReading | None, conditions: Conditions, step: int

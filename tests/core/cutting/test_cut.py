@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -296,7 +297,8 @@ def test_huge_counts_need_no_arrays() -> None:
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
 def test_slices_are_values(start: int, size: int, first: int, number: int) -> None:
-    part = UBatchSlice.from_range(np.int64(start), start + size, first, np.int32(first + number))  # type: ignore[arg-type]
+    foreign: Any = np.int64(start), np.int32(first + number)  # integers that are no int
+    part = UBatchSlice.from_range(foreign[0], start + size, first, foreign[1])
     same = UBatchSlice(token_slice=slice(start, start + size, 1), req_slice=slice(first, first + number))
     assert part == same and hash(part) == hash(same)
     assert pickle.loads(pickle.dumps(part)) == copy.copy(part) == part

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -272,7 +273,8 @@ def lying(program: Program, *, at_once: bool) -> None:
     for seed in range(60):
         runtime = DetRuntime(RandomWalk(seed), carrier=fastest_carrier())
         honest = runtime.gate
-        runtime.gate = lambda honest=honest: LyingGate(honest(), at_once=at_once)  # type: ignore[method-assign,assignment,misc]
+        lying_gate = partial(lambda gate: LyingGate(gate(), at_once=at_once), honest)
+        runtime.gate = lying_gate  # type: ignore[method-assign]
         runtime.run(lambda runtime=runtime: program(runtime))  # type: ignore[misc]
 
 
@@ -284,7 +286,8 @@ def test_a_gate_that_lies_loses_no_worker(at_once: bool) -> None:
     def program(runtime: DetRuntime) -> None:
         pool, done = WorkerPool(runtime), []
         for number in range(2):
-            pool.run([lambda: None, lambda n=number: done.append(n)], limit=5.0, give_up=lambda: False)  # type: ignore[misc]
+            bodies: list[Callable[[], None]] = [lambda: None, partial(done.append, number)]
+            pool.run(bodies, limit=5.0, give_up=lambda: False)
         assert done == [0, 1]
         pool.shutdown()
 
