@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -24,6 +24,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 HAS_GIL = not sysconfig.get_config_var("Py_GIL_DISABLED")
 """Whether this Python was built with a GIL that cannot be switched off."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Tests that are marked `counted` run without the three calls that show whether a function may be cut."""
+    if item.get_closest_marker("counted") is None:
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MICROBATCH_VERIFY", "never")
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -39,6 +39,10 @@ class UncoveredArrayError(LayoutError):
     """An array leaf that no layout rule covers; cutting without a rule would give wrong answers."""
 
 
+class UnprovenError(LayoutError):
+    """Parts were asked for, and a few rows showed that the function gives other results in parts."""
+
+
 class SliceError(MicrobatchError, ValueError):
     """Slices overlap, leave a gap, run backwards or leave the batch; or a batch cannot be cut as asked."""
 

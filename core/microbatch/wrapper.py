@@ -22,8 +22,9 @@ from microbatch.options.fields import UBatchConfig
 from microbatch.options.sources import resolve
 from microbatch.sizing.planning import Planner
 from microbatch.sizing.policies import policy_for, policy_names
-from microbatch.step.engine import Engine, Wrapping
+from microbatch.step.engine import Engine
 from microbatch.step.ubatches import Progress, contexts_for
+from microbatch.step.wrapping import Wrapping
 from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime, default_runtime

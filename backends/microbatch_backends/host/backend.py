@@ -80,6 +80,17 @@ class HostBackend:
         """What Python, NumPy and the subclass's framework keep for the calling thread."""
         return self._capture_state()
 
+    def trial(self) -> AbstractContextManager[Callable[[], bool]]:
+        """Calls inside record no gradients, and torch's random numbers are put back, where torch is loaded.
+
+        A function of NumPy arrays or texts may compute with torch inside.
+        """
+        if "torch" not in sys.modules:
+            return nullcontext(_nothing_drawn)
+        from microbatch_backends.torch_device.trials import trial
+
+        return trial()
+
     @contextmanager
     def parallel_limits(self, workers: int) -> Iterator[None]:
         """BLAS threads shared out among `workers`, and torch's own number kept for afterwards."""
@@ -130,6 +141,10 @@ class CpuBackend(HostBackend):
     to_device = staticmethod(arrays.copy)
     to_host = staticmethod(arrays.copy)
     empty_device = staticmethod(arrays.empty)
+
+
+def _nothing_drawn() -> bool:
+    return False
 
 
 def _torch_threads() -> Any:

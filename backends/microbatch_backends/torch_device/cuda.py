@@ -29,6 +29,7 @@ from microbatch_backends.torch_device.device_module import DeviceModule
 from microbatch_backends.torch_device.memory import DeviceMemory
 from microbatch_backends.torch_device.modes import autocast_types, read_modes
 from microbatch_backends.torch_device.state import TorchState
+from microbatch_backends.torch_device.trials import trial
 
 PURPOSES: tuple[StreamPurpose, ...] = ("compute", "communication", "copy_in", "copy_out")
 DRAWS = 64
@@ -65,6 +66,10 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
     def thread_state(self) -> ThreadState:
         """Modes, context variables, and the device and stream of this thread."""
         return TorchState(self._types, self._module)
+
+    def trial(self) -> AbstractContextManager[Callable[[], bool]]:
+        """Calls inside record no gradients, and random numbers of host and device are put back."""
+        return trial(self._module)
 
     def staging(self, shape: Sequence[int], like: Any) -> Any:
         """A pinned host buffer with the dtype of `like`; pinning costs milliseconds, so use it many times."""

@@ -73,6 +73,15 @@ class DeviceModule(Driver):
     def name(self, index: int) -> str:
         return str(getattr(self._call("get_device_properties", index), "name", ""))
 
+    def random_state(self) -> Any:
+        """The state of the current device's random numbers; None where it cannot be read."""
+        return self._call("get_rng_state")
+
+    def set_random_state(self, state: Any) -> None:
+        """Put back what `random_state` answered."""
+        if state is not None:
+            self._module.set_rng_state(state)
+
     def empty_cache(self) -> None:
         self._module.empty_cache()
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from microbatch.arrays.looks import dtype_name, is_array, kind_of
+from microbatch.arrays.memory import on_host
 from microbatch.arrays.trees import TreeSpec, leaf_paths, output_name
 from microbatch.options.messages import shorten
 
@@ -86,7 +87,7 @@ class Comparison:
     `rtol` times the mean magnitude of the leaf.
     """
 
-    __slots__ = ("_atol", "_expected", "_names", "_rtol", "_spec", "absolute", "relative")
+    __slots__ = ("_atol", "_expected", "_names", "_rtol", "_spec", "absolute", "relative", "unknown")
 
     def __init__(
         self, spec: TreeSpec, expected: list[Any], rtol: float | None = None, atol: float | None = None
@@ -95,6 +96,10 @@ class Comparison:
         self._expected = expected
         self._names = [output_name(path) for path in leaf_paths(spec)]
         self._rtol, self._atol = rtol, atol
+        self.unknown = {
+            name for name, leaf in zip(self._names, expected, strict=True) if not _comparable(leaf)
+        }
+        """Leaves of other types than arrays and plain values; two of them need not compare as equal."""
         self.absolute = 0.0
         """Largest absolute difference so far between numbers that counted as equal."""
         self.relative = 0.0
@@ -127,8 +132,8 @@ class Comparison:
             return None, expected.dtype, found.dtype
         if tuple(expected.shape) != tuple(found.shape):
             return None, tuple(expected.shape), tuple(found.shape)
-        whole, parts = _wide(expected), _wide(found)
-        far = self._far(whole, parts, RELATIVE.get(dtype_name(expected), RELATIVE_ELSE))
+        whole, parts = wide(expected), wide(found)
+        far = self._far(whole, parts, rounding_of(expected))
         if not far.any():
             return None
         place = tuple(np.argwhere(far)[0].tolist())
@@ -136,31 +141,60 @@ class Comparison:
 
     def _far(self, expected: HostArray, found: HostArray, default: float) -> HostArray:
         """Which entries differ by more than rounding; `default` is the relative tolerance of the dtype."""
-        if expected.dtype.kind not in "fc":
-            return np.asarray(expected != found)
-        rtol, atol = default if self._rtol is None else self._rtol, self._atol
-        with np.errstate(invalid="ignore", over="ignore"):
-            size = np.where(np.isfinite(expected), np.abs(expected), 0.0)
-            if atol is None:
-                # Terms as large as the leaf's other values may have cancelled in one that is nearly 0: their
-                # rounding stays, so the mean magnitude sets the floor.
-                atol = rtol * float(size.mean()) if size.size else 0.0
-            far = np.asarray(~np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=True))
-            gap = np.abs(expected - found)
-        if gap.size and not far.any():
+        far = far_apart(expected, found, default if self._rtol is None else self._rtol, self._atol)
+        if expected.dtype.kind in "fc" and expected.size and not far.any():
+            with np.errstate(invalid="ignore", over="ignore"):
+                gap = np.abs(expected - found)
             largest = float(np.where(np.isfinite(gap), gap, 0.0).max())  # else both are NaN, or one infinity
             self.absolute = max(self.absolute, largest)
-            self.relative = max(self.relative, largest / float(size.max() or 1.0))
+            self.relative = max(self.relative, largest / float(_magnitudes(expected).max() or 1.0))
         return far
 
 
-def _wide(array: Any) -> HostArray:
+def far_apart(
+    expected: HostArray, found: HostArray, rtol: float, atol: float | None = None
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which entries differ by more than rounding; `atol` None takes `rtol` times the mean magnitude."""
+    if expected.dtype.kind not in "fc":
+        return np.asarray(expected != found)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if atol is None:
+            # Terms as large as the leaf's other values may have cancelled in one that is nearly 0: their
+            # rounding stays, so the mean magnitude sets the floor.
+            atol = rtol * float(_magnitudes(expected).mean()) if expected.size else 0.0
+        return np.asarray(~np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=True))
+
+
+def rounding_of(array: Any) -> float:
+    """The relative tolerance for the dtype of `array`."""
+    return RELATIVE.get(dtype_name(array), RELATIVE_ELSE)
+
+
+def _comparable(leaf: Any) -> bool:
+    """Whether it is an array or a plain value, of which two calls may return equal ones."""
+    return is_array(leaf) or leaf is None or isinstance(leaf, (int, float, complex, str, bytes))
+
+
+def _magnitudes(values: HostArray) -> HostArray:
+    return np.where(np.isfinite(values), np.abs(values), 0.0)
+
+
+def wide(array: Any) -> HostArray:
     """The values on the host, in a dtype of NumPy that holds them all; for arrays of every framework."""
     if not isinstance(array, np.ndarray):
-        # bfloat16 and the like have no dtype in NumPy, and Python's float holds them
+        array = _as_numpy(array)
+    least = {"f": "f8", "c": "c16"}.get(array.dtype.kind)
+    values: HostArray = array
+    return values if least is None else values.astype(np.promote_types(values.dtype, least), copy=False)
+
+
+def _as_numpy(array: Any) -> HostArray:
+    """The values of another framework's array; of a dtype that NumPy lacks (bfloat16) through Python's
+    float."""
+    try:
+        return on_host(array)
+    except (TypeError, RuntimeError, ValueError, AttributeError, BufferError):
         return np.asarray(array.tolist())
-    wide = {"f": "f8", "c": "c16"}.get(array.dtype.kind)
-    return array if wide is None else array.astype(np.promote_types(array.dtype, wide), copy=False)
 
 
 def _shown(value: Any) -> str:

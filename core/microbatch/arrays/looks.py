@@ -6,15 +6,19 @@ device.
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 
 def is_array(leaf: object) -> bool:
-    """Whether `leaf` has a shape and a dtype; the shape may be one that the framework cannot state."""
+    """Whether `leaf` has a shape and a dtype; the shape may be one that the framework cannot state.
+
+    A class or a module is none: `numpy.float32` has both as descriptors, `numpy` as functions.
+    """
     try:
-        return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+        return hasattr(leaf, "shape") and hasattr(leaf, "dtype") and not isinstance(leaf, (type, ModuleType))
     except RuntimeError:  # torch's nested tensors of unequal rows raise this when asked for a shape
         return True
 

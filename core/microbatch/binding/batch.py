@@ -7,7 +7,8 @@ way of its own: no tree is built for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microbatch.arrays.looks import is_array
+from microbatch.arrays.row_lists import is_row_list
 from microbatch.arrays.shared_memory import SharedRows, shared_rows
 from microbatch.arrays.trees import TreeSpec, leaf_paths
-from microbatch.binding.infer import TOKENS, measure_batch
+from microbatch.binding.infer import TOKENS, Inference, measure_batch
 from microbatch.binding.leaf_parts import LeafCut, part_of, permuted_leaf, permuted_shape, token_permutation
-from microbatch.binding.paths import CallLeaves, declared_rules, flatten_by_layout, input_name
-from microbatch.binding.rules import ROW_KINDS, Layout, Rule
+from microbatch.binding.paths import CallLeaves, Declared, declared_rules, flatten_call, input_name
+from microbatch.binding.proven import ProvenOutputs
+from microbatch.binding.rules import ROW_KINDS, Layout, Rule, replicate
+from microbatch.binding.structure import structure_of
 from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
@@ -31,7 +35,18 @@ SINGLE = (LeafCut(0, TOKENS),)
 class Batch:
     """The arguments of one call, and what of them is cut. Holds the arrays: drop it when the step is over."""
 
-    __slots__ = ("_cuts", "_leaves", "_others", "_rows", "_spec", "other_axis", "shape", "width")
+    __slots__ = (
+        "_cuts",
+        "_leaves",
+        "_others",
+        "_rows",
+        "_spec",
+        "most_rows",
+        "other_axis",
+        "readings",
+        "shape",
+        "width",
+    )
 
     def __init__(
         self,
@@ -42,6 +57,10 @@ class Batch:
     ) -> None:
         """`spec` is None where the one positional argument is the one leaf, cut along its rows."""
         self.shape = shape
+        self.readings = 1
+        """In how many ways the sizes may be read; 0 where everything that has rows is declared."""
+        self.most_rows = shape.num_tokens
+        """Rows of the batch by the reading that has most."""
         self._leaves = leaves
         self._cuts = cuts
         self._spec = spec
@@ -52,8 +71,11 @@ class Batch:
         self.other_axis = 0
         """The first axis other than 0 along which an input is cut; 0 when all are cut along their rows."""
         if spec is not None:
-            self._rows = tuple([cut.index for cut in cuts if cut.rule is TOKENS])
-            self._others = others = tuple([cut for cut in cuts if cut.rule is not TOKENS])
+            plain = [cut.rule is TOKENS and type(leaves[cut.index]) is not deque for cut in cuts]
+            self._rows = tuple([cut.index for cut, simple in zip(cuts, plain, strict=True) if simple])
+            self._others = others = tuple(
+                [cut for cut, simple in zip(cuts, plain, strict=True) if not simple]
+            )
             widths = [leaves[cut.index].shape[cut.rule.trim] for cut in others if cut.rule.trim is not None]
             self.width = max(widths, default=None)
             axes = [cut.rule.axis for cut in others if cut.rule.kind in ROW_KINDS]
@@ -79,7 +101,7 @@ class Batch:
             return None  # the commonest call: one array, whose rows are apart
         for cut in self._cuts:
             leaf = self._leaves[cut.index]
-            if cut.rule.kind in ROW_KINDS and not isinstance(leaf, list):
+            if cut.rule.kind in ROW_KINDS and not is_row_list(leaf):
                 found = shared_rows(leaf, cut.index, cut.rule.axis)
                 if found is not None:
                     return found
@@ -128,8 +150,29 @@ class Batch:
             return tuple(self._leaves), {}
         return self._spec.unflatten(self._leaves)  # type: ignore[return-value]
 
+    @property
+    def structure(self) -> Hashable:
+        """What all calls that a proof holds for have in common: kinds, dtypes, shapes of rows, constants."""
+        if self._spec is None:
+            return type(self._leaves[0]), self.signature
+        return structure_of(self._spec, self._leaves)
+
+    def spec_and_rules(self) -> tuple[TreeSpec | None, Declared]:
+        """The structure of the call, and the rule of each leaf as if all had been declared."""
+        rules = dict.fromkeys(range(len(self._leaves)), replicate()) | {c.index: c.rule for c in self._cuts}
+        return self._spec, tuple((rule, True) for rule in rules.values())
+
+    def leaf_kinds(self) -> list[tuple[Any, bool]]:
+        """Each leaf, and whether it is cut."""
+        cut = {cut.index for cut in self._cuts}
+        return [(leaf, index in cut) for index, leaf in enumerate(self._leaves)]
+
+    def with_leaves(self, leaves: Sequence[Any]) -> Batch:
+        """The same batch with other leaves in their places."""
+        return Batch(self.shape, leaves, self._cuts, self._spec)
+
     def permuted(self, permutation: Sequence[int] | NDArray[np.int64], backend: Backend) -> Batch:
-        """The batch with its requests in the order `permutation` (new position -> old), as a copy."""
+        """The requests `permutation` (new position -> old), all or some, as a batch of copies."""
         order = np.asarray(permutation, dtype=np.int64)
         token_order = token_permutation(self.shape, order)
         leaves = list(self._leaves)
@@ -157,14 +200,18 @@ class Binder:
     """Parameter names of the function, by position."""
     device: Device
     """The backend that the arrays belong to, with its abilities."""
+    strict: bool = False
+    """Whether nothing is proven before it is cut, so that what sizes do not say for certain is an error."""
+    outputs: ProvenOutputs | None = None
+    """What the outputs were shown to be; None takes the layout, then sizes."""
 
-    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], reading: int = 0) -> Batch:
         """Find the batch in the arguments of one call.
 
-        Without a layout every array with at least one axis has rows along the first, and all must have as
-        many; 0-dimensional arrays, numbers, strings, None, undeclared lists of such, and other objects go to
-        every ubatch as they are. An array that fits nothing raises UncoveredArrayError; leaves that
-        contradict each other or cannot be cut raise LayoutError.
+        Undeclared, the first array says how many rows there are, and every array, list, tuple, deque or range
+        with as many is cut; the others go to every ubatch as they are. `reading` takes another of the ways to
+        read the sizes. An array that fits nothing, and an object that hides rows, raise UncoveredArrayError;
+        leaves that contradict each other or cannot be cut raise LayoutError.
         """
         if self.layout is None and len(args) == 1 and not kwargs:
             leaf, backend = args[0], self.device.backend
@@ -172,16 +219,54 @@ class Binder:
             if known and not backend.unsupported(leaf) and len(leaf.shape):
                 rows = leaf.shape[0]
                 return Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None)
-        return self._bind_tree(args, dict(kwargs))
+        return self._bind_tree(args, dict(kwargs), reading)
 
-    def _bind_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Batch:
-        leaves, spec = flatten_by_layout((args, kwargs), self.layout, "inputs", self.names)
+    def for_parts_of(self, batch: Batch, outputs: ProvenOutputs | None) -> PartBinder:
+        """A binder of the parts of `batch`: leaves are what they are in it, whatever sizes a part has."""
+        return PartBinder(self, batch, outputs)
+
+    def _bind_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any], reading: int) -> Batch:
+        leaves, spec = flatten_call(args, kwargs, self.layout, self.names)
         declared = declared_rules(spec, self.layout, "inputs", self.names)
         call = CallLeaves(args=args, kwargs=kwargs, values=leaves, spec=spec, names=self.names)
-        shape, cuts = measure_batch(call, declared, self.layout, self.device.backend)
+        how = Inference(reading, self.strict)
+        found = measure_batch(call, declared, self.layout, self.device.backend, how)
         alone = len(args) == len(leaves) == 1 and not kwargs and leaves[0] is args[0]
-        plain = alone and is_array(leaves[0]) and cuts[0].rule is TOKENS
-        return Batch(shape, leaves, cuts, None if plain else spec)
+        plain = alone and is_array(leaves[0]) and found.cuts[0].rule is TOKENS
+        batch = Batch(found.shape, leaves, found.cuts, None if plain else spec)
+        declared_whole = self.layout is not None and bool(self.layout.outputs)
+        batch.readings = found.readings or (0 if declared_whole else 1)
+        batch.most_rows = found.most_rows
+        return batch
+
+
+class PartBinder:
+    """Finds the batch in a part of a batch, which is to be cut further.
+
+    A part may have as many rows as a weight beside it, so its sizes are not read again.
+    """
+
+    __slots__ = ("_binder", "_rules", "_spec", "device", "layout", "outputs")
+
+    def __init__(self, binder: Binder, batch: Batch, outputs: ProvenOutputs | None) -> None:
+        self._binder = binder
+        self._spec, self._rules = batch.spec_and_rules()
+        self.device = binder.device
+        self.layout = binder.layout
+        self.outputs = outputs
+        """What the outputs were shown to be; None takes the layout, then sizes."""
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
+        """Find the batch in the arguments of one part."""
+        spec = self._spec
+        if spec is None:
+            rows = args[0].shape[0]
+            return Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None)
+        tree: Any = (args, dict(kwargs))
+        leaves, binder = spec.flatten_up_to(tree), self._binder
+        call = CallLeaves(args=args, kwargs=dict(kwargs), values=leaves, spec=spec, names=binder.names)
+        found = measure_batch(call, self._rules, self.layout, self.device.backend, Inference())
+        return Batch(found.shape, leaves, found.cuts, spec)
 
 
 def _dtype(leaf: Any) -> str:

@@ -86,7 +86,11 @@ class Call:
         check_runnable(function)
         return cls(function=function, args=args, kwargs=kwargs, layout=layout)
 
+    def binder(self, backend: Backend) -> Binder:
+        """What finds the batch in such calls."""
+        names, device = parameter_names(self.function), device_of(backend)
+        return Binder(layout=self.layout, names=names, device=device)
+
     def batch(self, backend: Backend) -> Batch:
         """The batch in the arguments; raises LayoutError where there is none."""
-        names, device = parameter_names(self.function), device_of(backend)
-        return Binder(layout=self.layout, names=names, device=device).bind(self.args, self.kwargs)
+        return self.binder(backend).bind(self.args, self.kwargs)

@@ -64,13 +64,24 @@ class BatchCounts:
             )
         setattr(self, unit, known)
 
+    def known(self) -> bool:
+        """Whether any leaf has said a count yet."""
+        return self.tokens is not None or self.requests is not None
+
     def unit_of(self, size: int) -> str | None:
         """What an undeclared first axis of `size` has entries for; None where that is not certain."""
-        is_tokens = self.tokens is not None and size == self.tokens.size
-        is_requests = self.requests is not None and size == self.requests.size
-        if is_tokens and is_requests and self.starts is not None and (np.diff(self.starts) != 1).any():
-            return None  # as many requests as tokens: rows could be either, unless each request is one token
-        return "tokens" if is_tokens else "requests" if is_requests else None
+        if self.ambiguous(size):
+            return None
+        if self.tokens is not None and size == self.tokens.size:
+            return "tokens"
+        return "requests" if self.requests is not None and size == self.requests.size else None
+
+    def ambiguous(self, size: int) -> bool:
+        """Whether `size` entries could be tokens or requests, which are not the same rows."""
+        if self.tokens is None or self.requests is None or self.starts is None:
+            return False
+        both = size == self.tokens.size == self.requests.size
+        return both and bool((np.diff(self.starts) != 1).any())
 
     def misfit(self, count: LeafCount) -> str:
         """Why an undeclared leaf with `count` rows fits nothing, and what to declare."""

@@ -1,21 +1,24 @@
 """Find the batch in the arguments: how many tokens and requests, and how each leaf is cut.
 
-Invariant: every array with rows has a rule, declared or told by its size where that is unambiguous. An array
-that no rule covers is an error that names it, since a field that is dropped or replicated gives wrong answers
-silently.
+Invariant: every leaf with rows has a rule: declared, or by a reading of the sizes that a proof confirms
+before the batch is cut (`proof/`). Where nothing will be proven, an array that fits no count is an error that
+names it, since a field that is dropped or replicated gives wrong answers silently.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from microbatch.arrays.looks import is_array
+from microbatch.arrays.row_lists import is_row_list
 from microbatch.binding.counts import BatchCounts, LeafCount
 from microbatch.binding.integer_leaves import read_lengths, read_starts
-from microbatch.binding.leaf_checks import check_arrays, check_constant, count_axes
+from microbatch.binding.leaf_checks import CONSTANTS, check_arrays, check_constant, check_objects, count_axes
 from microbatch.binding.leaf_parts import LeafCut
 from microbatch.binding.paths import CallLeaves, Declared
+from microbatch.binding.readings import Reading, Sized, readings_of
 from microbatch.binding.rules import ROW_KINDS, Layout, Rule, requests, tokens
 from microbatch.cutting.slices import BatchShape
 from microbatch.errors import LayoutError, UncoveredArrayError
@@ -26,40 +29,82 @@ TOKENS = tokens()
 REQUESTS = requests()
 
 
-def measure_batch(
-    leaves: CallLeaves, declared: Declared | None, layout: Layout | None, backend: Backend
-) -> tuple[BatchShape, tuple[LeafCut, ...]]:
-    """The counts of the batch and the leaves that are cut, in order; every ubatch gets the others whole.
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """How far sizes are trusted where nothing is declared."""
 
-    Raises LayoutError for leaves that cannot be cut or do not fit together.
-    """
-    cuts, undeclared = _sorted_out(leaves, declared, backend)
+    reading: int = 0
+    """Which reading of the sizes is taken."""
+    strict: bool = False
+    """Whether nothing will be proven, so that whatever is ambiguous is an error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What was found in the arguments."""
+
+    shape: BatchShape
+    """The counts of the batch."""
+    cuts: tuple[LeafCut, ...]
+    """The leaves that are cut, in order; every ubatch gets the others whole."""
+    readings: int
+    """In how many ways the sizes may be read; 0 where everything that has rows is declared."""
+    most_rows: int
+    """Rows of the batch by the reading that has most."""
+
+
+def measure_batch(
+    leaves: CallLeaves, declared: Declared | None, layout: Layout | None, backend: Backend, how: Inference
+) -> Measured:
+    """Find the batch; raises LayoutError for leaves that cannot be cut or do not fit together."""
+    cuts, undeclared, unknown = _sorted_out(leaves, declared, backend)
     counts = _declared_counts(leaves, cuts)
-    cuts += _inferred(leaves, undeclared, counts)
+    sized = [_sized(leaves.values[index], index) for index in undeclared]
+    readings: list[Reading] = []
+    if counts.known() or how.strict:
+        cuts += _by_counts(leaves, sized, counts, strict=how.strict)
+    else:
+        readings = readings_of(sized, leaves.spec)
+        cuts += _by_reading(counts, readings[how.reading : how.reading + 1])
     check_arrays(leaves, cuts, backend)
     shape = counts.shape()
+    check_objects(leaves, unknown, frozenset({shape.num_tokens, shape.num_requests}))
     if layout is not None and layout.lengths is not None:
         shape = replace(shape, lengths=read_lengths(layout.lengths, leaves, shape))
-    return shape, tuple(sorted(cuts, key=lambda cut: cut.index))
+    return Measured(
+        shape=shape,
+        cuts=tuple(sorted(cuts, key=lambda cut: cut.index)),
+        readings=len(readings) or min(1, len(sized)),
+        most_rows=max([shape.num_tokens, *(reading.rows for reading in readings)]),
+    )
 
 
 def _sorted_out(
     leaves: CallLeaves, declared: Declared | None, backend: Backend
-) -> tuple[list[LeafCut], list[int]]:
-    """The leaves that a declared rule cuts, and the numbers of the arrays with rows that no rule names."""
+) -> tuple[list[LeafCut], list[int], list[int]]:
+    """The leaves that a declared rule cuts; of the undeclared, those with a size and those of other types."""
     cuts: list[LeafCut] = []
     undeclared: list[int] = []
+    unknown: list[int] = []
     for index, leaf in enumerate(leaves.values):
         rule, own = declared[index] if declared else (None, False)
-        if rule is not None:
+        if rule is not None and (own or not is_row_list(leaf)):  # a rule of a container is for its arrays
             settled = _settled(leaves, index, rule, backend, own=own)
             if settled is not None:
                 cuts.append(LeafCut(index, settled))
-        elif not is_array(leaf):
-            check_constant(leaves, index)
-        elif count_axes(leaves, index, backend):
+        elif is_row_list(leaf) or (is_array(leaf) and count_axes(leaves, index, backend)):
             undeclared.append(index)
-    return cuts, undeclared
+        elif type(leaf) not in CONSTANTS and not is_array(leaf):
+            check_constant(leaves, index)
+            unknown.append(index)
+    return cuts, undeclared, unknown
+
+
+def _sized(leaf: Any, index: int) -> Sized:
+    if not is_array(leaf):
+        return Sized(index, len(leaf), is_array=False, square=False)
+    shape = leaf.shape
+    return Sized(index, shape[0], is_array=True, square=len(shape) > 1 and shape[1] == shape[0])
 
 
 def _settled(leaves: CallLeaves, index: int, rule: Rule, backend: Backend, *, own: bool) -> Rule | None:
@@ -72,7 +117,11 @@ def _settled(leaves: CallLeaves, index: int, rule: Rule, backend: Backend, *, ow
         return None
     if rule.kind == "per_ubatch":
         return rule
-    axes = 1 if isinstance(leaf, list) else count_axes(leaves, index, backend) if is_array(leaf) else 0
+    if is_row_list(leaf) and rule.kind not in ROW_KINDS:
+        raise LayoutError(
+            f"{leaves.name(index)} is a {type(leaf).__name__} and cannot be cut by {rule}; pass an array"
+        )
+    axes = 1 if is_row_list(leaf) else count_axes(leaves, index, backend) if is_array(leaf) else 0
     if axes == 0:
         if not own and rule.kind in ROW_KINDS:
             return None
@@ -106,22 +155,38 @@ def _declared_counts(leaves: CallLeaves, cuts: Sequence[LeafCut]) -> BatchCounts
         if kind in ("seq_lens", "computed_tokens"):
             counts.needs_starts = cut.index
         if kind not in ("query_start_loc", "per_ubatch"):
-            size = len(leaf) if isinstance(leaf, list) else int(leaf.shape[cut.rule.axis])
+            size = len(leaf) if is_row_list(leaf) else int(leaf.shape[cut.rule.axis])
             counts.take(
                 "tokens" if kind == "tokens" else "requests", LeafCount(size, cut.index, cut.rule.axis)
             )
     return counts
 
 
-def _inferred(leaves: CallLeaves, undeclared: Sequence[int], counts: BatchCounts) -> list[LeafCut]:
-    """How undeclared arrays are cut, by the size of their first axis."""
+def _by_counts(
+    leaves: CallLeaves, sized: Sequence[Sized], counts: BatchCounts, *, strict: bool
+) -> list[LeafCut]:
+    """How undeclared leaves are cut where counts are known: by the size of their first axis.
+
+    Where nothing is proven afterwards, an array of another size is an error, since it could be a field that a
+    mistake made shorter.
+    """
     cuts = []
-    for index in undeclared:
-        count = LeafCount(leaves.values[index].shape[0], index)
-        if counts.tokens is None and counts.requests is None:
+    for leaf in sorted(sized, key=lambda leaf: not leaf.is_array):
+        count = LeafCount(leaf.size, leaf.index)
+        if not counts.known():
             counts.take("tokens", count)
-        unit = counts.unit_of(count.size)
-        if unit is None:
+        unit = counts.unit_of(leaf.size)
+        if unit is not None:
+            cuts.append(LeafCut(leaf.index, TOKENS if unit == "tokens" else REQUESTS))
+        elif counts.ambiguous(leaf.size) or (strict and leaf.is_array):
             raise UncoveredArrayError(counts.misfit(count))
-        cuts.append(LeafCut(index, TOKENS if unit == "tokens" else REQUESTS))
+    return cuts
+
+
+def _by_reading(counts: BatchCounts, reading: Sequence[Reading]) -> list[LeafCut]:
+    """How undeclared leaves are cut by one reading; by none where nothing has a size."""
+    cuts = []
+    for read in reading:
+        counts.take("tokens", LeafCount(read.rows, min(read.cut)))
+        cuts += [LeafCut(index, TOKENS) for index in sorted(read.cut)]
     return cuts

@@ -5,19 +5,21 @@ Invariant: nothing is consumed or copied to find out. The error names the leaf, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from microbatch.arrays.looks import describe, framework_of, is_array
+from microbatch.arrays.hidden_rows import hidden_rows
+from microbatch.arrays.looks import describe, framework_of
+from microbatch.arrays.row_lists import is_row_list
 from microbatch.binding.leaf_parts import LeafCut
 from microbatch.binding.paths import CallLeaves
 from microbatch.errors import LayoutError, UncoveredArrayError
 from microbatch.extend.protocols import Backend
 
-_CONSTANTS = frozenset({int, float, bool, complex, str, bytes, type(None)})
+CONSTANTS = frozenset({int, float, bool, complex, str, bytes, type(None)})
+"""Types that hold no rows."""
 
 
 def count_axes(leaves: CallLeaves, index: int, backend: Backend) -> int:
@@ -31,30 +33,30 @@ def count_axes(leaves: CallLeaves, index: int, backend: Backend) -> int:
 
 
 def check_constant(leaves: CallLeaves, index: int) -> None:
-    """Refuse what looks like a constant and is none: an iterator, or a container that hides arrays."""
-    leaf = leaves.values[index]
-    kind = type(leaf)
-    if kind in _CONSTANTS:
-        return
+    """Refuse an iterator, which looks like a constant and is used up by the first part."""
+    kind = type(leaves.values[index])
     if hasattr(kind, "__next__"):
         raise LayoutError(
             f"{leaves.name(index)} is a {kind.__name__}, which cannot be cut without consuming it; pass a "
             "list or an array"
         )
-    if any(is_array(value) and len(value.shape) for value in _inside(leaf)):
-        raise UncoveredArrayError(
-            f"{leaves.name(index)} is a {kind.__name__} that holds arrays and is not known as a container; "
-            "register it (hook microbatch_register_containers), pass a dict, or declare it replicate() or "
-            "per_ubatch()"
-        )
 
 
-def _inside(leaf: Any) -> Any:
-    if isinstance(leaf, Mapping):
-        return leaf.values()
-    if is_dataclass(leaf) and not isinstance(leaf, type):
-        return vars(leaf).values() if hasattr(leaf, "__dict__") else ()
-    return leaf if isinstance(leaf, (list, tuple)) and type(leaf) is not list else ()
+def check_objects(leaves: CallLeaves, unknown: Sequence[int], counts: frozenset[int]) -> None:
+    """Refuse objects that hold something with an entry per row: every part would be given all of it."""
+    if max(counts) < 2:
+        return  # one row is never cut
+    for index in unknown:
+        leaf = leaves.values[index]
+        path = hidden_rows(leaf, counts)
+        if path is not None:
+            raise UncoveredArrayError(
+                f"{leaves.name(index)}{path} has as many entries as the batch has rows, and a "
+                f"{type(leaf).__name__} is not known as a container, so every part would be given all of "
+                f"them; pass it as an argument of its own, declare {leaves.pattern(index)!r} replicate() if "
+                "every part needs all, or per_ubatch(), or register the type (hook "
+                "microbatch_register_containers)"
+            )
 
 
 def check_arrays(leaves: CallLeaves, cuts: Sequence[LeafCut], backend: Backend) -> None:
@@ -67,7 +69,7 @@ def check_arrays(leaves: CallLeaves, cuts: Sequence[LeafCut], backend: Backend) 
     foreign = owned = None
     for cut in cuts:
         leaf, index = leaves.values[cut.index], cut.index
-        if isinstance(leaf, list) or cut.rule.kind == "per_ubatch":
+        if is_row_list(leaf) or cut.rule.kind == "per_ubatch":
             continue
         reason = backend.unsupported(leaf)
         if reason:

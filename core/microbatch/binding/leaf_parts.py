@@ -6,12 +6,13 @@ part (query_start_loc, seq_lens, computed_tokens) is copied first, so no other u
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from microbatch.arrays.looks import along
+from microbatch.arrays.row_lists import is_row_list, rows_at, slice_of
 from microbatch.binding.request_fields import slice_computed_tokens, slice_query_start_loc, slice_seq_lens
 from microbatch.binding.rules import Rule
 from microbatch.cutting.slices import BatchShape, UBatchSlice
@@ -40,12 +41,15 @@ def part_of(leaf: Any, rule: Rule, part: UBatchSlice, trim: int | None, shape: B
         return slice_seq_lens(leaf, starts, part)
     if kind == "computed_tokens" and starts is not None:
         return slice_computed_tokens(leaf, starts, part)
-    rows = leaf[along(rule.axis, part.token_slice if kind == "tokens" else part.req_slice)]
+    where = part.token_slice if kind == "tokens" else part.req_slice
+    if is_row_list(leaf):
+        return slice_of(leaf, where)
+    rows = leaf[along(rule.axis, where)]
     return rows if trim is None or rule.trim is None else rows[along(rule.trim, slice(0, trim))]
 
 
 def permuted_leaf(leaf: Any, rule: Rule, order: Rows, token_order: Rows, backend: Backend) -> Any:
-    """`leaf` with its requests in `order` (new position -> old), as a copy."""
+    """`leaf` with the requests `order` (new position -> old), which may be all or some, as a copy."""
     if rule.kind == "per_ubatch":
         return leaf
     if rule.kind == "query_start_loc":
@@ -53,8 +57,8 @@ def permuted_leaf(leaf: Any, rule: Rule, order: Rows, token_order: Rows, backend
         fresh[1:] = backend.take(leaf[1:] - leaf[:-1], order, 0).cumsum(0)
         return fresh
     indices = token_order if rule.kind == "tokens" else order
-    if isinstance(leaf, list):
-        return [leaf[index] for index in indices.tolist()]
+    if is_row_list(leaf):
+        return rows_at(leaf, indices.tolist())
     return backend.take(leaf, indices, rule.axis)
 
 
@@ -67,8 +71,13 @@ def token_permutation(shape: BatchShape, order: Rows) -> Rows:
 
 
 def permuted_shape(shape: BatchShape, order: Rows) -> BatchShape:
-    """`shape` with its requests in `order`."""
+    """`shape` of the requests `order`, which may be all or some."""
     starts, lengths = shape.query_start_loc, shape.lengths
     if starts is not None:
         starts = np.concatenate(([0], np.cumsum(np.diff(starts)[order])))
-    return replace(shape, query_start_loc=starts, lengths=None if lengths is None else lengths[order])
+    return BatchShape(
+        num_tokens=len(token_permutation(shape, order)),
+        num_requests=len(order),
+        query_start_loc=starts,
+        lengths=None if lengths is None else lengths[order],
+    )

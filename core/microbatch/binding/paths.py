@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from microbatch.arrays.looks import is_array
+from microbatch.arrays.row_lists import holds_values, is_row_list, size_of
 from microbatch.arrays.trees import LeafPath, TreeSpec, children_of, flatten, leaf_paths
 from microbatch.binding.patterns import Side, SideName, is_wild, match, spellings
 from microbatch.binding.rules import Layout, Rule
@@ -40,8 +42,37 @@ def flatten_by_layout(
     try:
         return flatten(tree) if declaring is None else _flattened(declaring, tree)
     except RecursionError:
-        what = "the inputs" if side == "inputs" else "the output"
-        raise LayoutError(f"{what} contain themselves or are nested too deep; pass a flatter tree") from None
+        raise _too_deep(side) from None
+
+
+def flatten_call(
+    args: tuple[Any, ...], kwargs: dict[str, Any], layout: Layout | None, names: Sequence[str]
+) -> tuple[list[Any], TreeSpec]:
+    """The leaves and the structure of `(args, kwargs)`.
+
+    A list, tuple or deque of values is one leaf, and so is one with an entry for each row of the first array.
+    """
+    tree = (args, kwargs)
+    if _declaring(layout, "inputs", names) is not None:
+        return flatten_by_layout(tree, layout, "inputs", names)
+    opened: set[int] = set()
+
+    def is_leaf(node: Any) -> bool:
+        if not is_row_list(node) or node is tree or node is args:
+            return False
+        if holds_values(node):
+            return True
+        opened.add(len(node))
+        return False
+
+    try:
+        leaves, spec = flatten(tree, is_leaf)
+        rows = next((size for leaf in leaves if is_array(leaf) and (size := size_of(leaf)) is not None), None)
+        if rows not in opened:
+            return leaves, spec
+        return flatten(tree, lambda node: node is not tree and node is not args and holds_values(node, rows))
+    except RecursionError:
+        raise _too_deep("inputs") from None
 
 
 def declared_rules(
@@ -115,8 +146,9 @@ def _declaring(layout: Layout | None, name: SideName, names: Sequence[str]) -> S
 
 def _flattened(side: Side, tree: Any) -> tuple[list[Any], TreeSpec]:
     """As `flatten_by_layout`; first tried without a search, as few trees have a list that a rule takes."""
+    inputs = side.name == "inputs"
     if not any(rule.kind in _NODE_KINDS for rule in side.rules.values()):
-        leaves, spec = flatten(tree, lambda node: type(node) is list)
+        leaves, spec = flatten(tree, lambda node: type(node) is list or (inputs and _is_values(node, tree)))
         lists = tuple(index for index, leaf in enumerate(leaves) if type(leaf) is list)
 
         def find() -> bool:
@@ -127,7 +159,17 @@ def _flattened(side: Side, tree: Any) -> tuple[list[Any], TreeSpec]:
         if not lists or _kept(side, (spec, lists), find):
             return leaves, spec
     whole = _whole_nodes(side, tree, ())
-    return flatten(tree, (lambda node: id(node) in whole) if whole else None)
+    return flatten(tree, lambda node: id(node) in whole or (inputs and _is_values(node, tree)))
+
+
+def _is_values(node: Any, tree: Any) -> bool:
+    """Whether a list of values that no rule names is one leaf of the inputs `tree`."""
+    return node is not tree and node is not tree[0] and holds_values(node)
+
+
+def _too_deep(side: SideName) -> LayoutError:
+    what = "the inputs" if side == "inputs" else "the output"
+    return LayoutError(f"{what} contain themselves or are nested too deep; pass a flatter tree")
 
 
 def _rule_for(side: Side, path: LeafPath, *, container: bool = False) -> tuple[Rule | None, bool]:

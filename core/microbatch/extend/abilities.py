@@ -26,6 +26,7 @@ __all__ = [
     "SupportsState",
     "SupportsThreadedCapture",
     "SupportsTransfer",
+    "SupportsTrials",
     "SupportsYieldCheck",
 ]
 
@@ -162,6 +163,16 @@ class SupportsRanges(Protocol):
 
     def range(self, name: str) -> AbstractContextManager[None]:
         """Name what the calling thread does inside."""
+        ...
+
+
+@runtime_checkable
+class SupportsTrials(Protocol):
+    """Backends whose framework keeps a trace of calls: recorded gradients, random numbers."""
+
+    def trial(self) -> AbstractContextManager[Callable[[], bool]]:
+        """Calls inside leave none: nothing is recorded for gradients, and at the end the framework's random
+        numbers go on where they were. Gives a function that says whether any were drawn until then."""
         ...
 
 

@@ -19,6 +19,7 @@ from microbatch.extend.abilities import (
     SupportsRanges,
     SupportsThreadedCapture,
     SupportsTransfer,
+    SupportsTrials,
     SupportsYieldCheck,
 )
 from microbatch.extend.protocols import Backend
@@ -46,6 +47,8 @@ class Device:
     """Lends each ubatch streams of its own."""
     transfer: SupportsTransfer | None
     """Copies between the host and a memory of its own."""
+    trials: SupportsTrials | None
+    """Lets calls leave no trace."""
     yield_check: SupportsYieldCheck | None
     """Tells whether a thread's modes are as at the start of its ubatch."""
     ranges: SupportsRanges | None
@@ -75,6 +78,7 @@ def device_of(backend: Backend) -> Device:
         graph_state=backend if isinstance(backend, SupportsGraphState) else None,
         lanes=backend if isinstance(backend, SupportsLanes) else None,
         transfer=backend if isinstance(backend, SupportsTransfer) else None,
+        trials=backend if isinstance(backend, SupportsTrials) else None,
         yield_check=backend if isinstance(backend, SupportsYieldCheck) else None,
         ranges=backend if isinstance(backend, SupportsRanges) else None,
         names=backend if isinstance(backend, SupportsDeviceName) else None,

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from microbatch.arrays.looks import is_array, kind_of
+from microbatch.arrays.row_lists import is_row_list
 from microbatch.binding.batch import Batch
 from microbatch.binding.rules import Rule
 from microbatch.cutting.slices import Cut
@@ -30,7 +33,11 @@ from microbatch.gathering.row_sink import OutputLeaf, RowsSink, Sink, no_row_eac
 class Sinks:
     """Makes the sinks of one step; made in the thread and on the stream of the caller."""
 
-    def __init__(self, batch: Batch, cut: Cut, backend: Backend, *, nested: bool = False) -> None:
+    def __init__(
+        self, batch: Batch, cut: Cut, backend: Backend, *, nested: bool = False, proven: bool = False
+    ) -> None:
+        """`proven` says that the rules were shown by an experiment, which knows nothing of trimming."""
+        self._proven = proven
         self._shape = batch.shape
         self._width = batch.width
         self._axis = batch.other_axis
@@ -57,8 +64,8 @@ class Sinks:
             return KeptSink(name, rule, weights, nested=self._nested)
         if rule.kind == "replicate":
             return ConstantSink(name, parts)
-        if isinstance(value, list):
-            return ListSink(name, self._places(rule.kind))
+        if is_row_list(value):
+            return ListSink(name, self._places(rule.kind), type(value))
         if not rowless:
             return self._declared(value, index, rule, leaf)
         if own and value is not None:
@@ -81,13 +88,22 @@ class Sinks:
         piece, size, shape = self._cut.slices[index], value.shape[0], self._shape
         tokens = piece.token_slice.stop - piece.token_slice.start
         apart = shape.query_start_loc is not None or shape.num_tokens != shape.num_requests
-        if apart and size == tokens == piece.num_reqs:
+        if apart and size == tokens == piece.num_reqs and not self._one_token_each():
             choices = [(self._places(unit), self._maker(0, unit, leaf)) for unit in ("tokens", "requests")]
             return DoubtfulSink(leaf.name, choices)
         if size == tokens or (apart and size == piece.num_reqs):
             return RowsSink(value, index, 0, self._places("tokens" if size == tokens else "requests"), leaf)
         counts = f"{tokens} tokens and {piece.num_reqs} requests" if apart else f"{tokens}"
         raise no_row_each(leaf.name, index, size, counts)
+
+    def _one_token_each(self) -> bool:
+        """Whether every request is one token, as in a batch that decodes, so that both are the same rows."""
+        starts = self._shape.query_start_loc
+        return (
+            starts is not None
+            and len(starts) == self._shape.num_tokens + 1
+            and bool((np.diff(starts) == 1).all())
+        )
 
     def _places(self, unit: str) -> RowPlaces:
         """Where tokens or requests go; worked out once for a cut, which steps that are alike share."""
@@ -108,6 +124,8 @@ class Sinks:
         axis = rule.axis % axes
         make = self._maker(axis, rule.kind, leaf)
         if rule.trim is None or self._cut.trims is None:
+            if axis == 0 and self._proven:
+                self._check_trimmed(value, index, leaf.name)
             return make(value, index)
         return PaddedSink(leaf, len(self._cut.slices), (rule.trim % axes, self._width), make)
 

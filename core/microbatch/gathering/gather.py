@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Any
 
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.trees import TreeSpec, leaf_paths, output_name
 from microbatch.binding.batch import Batch
-from microbatch.binding.paths import declared_rules, flatten_by_layout
+from microbatch.binding.paths import Declared, declared_rules, flatten_by_layout
+from microbatch.binding.proven import ProvenOutputs
 from microbatch.binding.rules import Layout
 from microbatch.cutting.slices import Cut
 from microbatch.errors import OutputMismatchError
@@ -45,6 +47,8 @@ class Outputs:
     """The caller's place for the result; None makes one."""
     nested: bool = False
     """Whether the result is stored into another gather, as the output of one part that ran in several."""
+    proven: ProvenOutputs | None = None
+    """What the outputs were shown to be; None takes the layout and their sizes."""
 
 
 class Gather:
@@ -52,8 +56,9 @@ class Gather:
 
     def __init__(self, batch: Batch, cut: Cut, backend: Backend, outputs: Outputs) -> None:
         layout = outputs.layout
-        self._sinks = Sinks(batch, cut, backend, nested=outputs.nested)
+        self._sinks = Sinks(batch, cut, backend, nested=outputs.nested, proven=outputs.proven is not None)
         self._layout = layout if layout is not None and layout.outputs else None
+        self._proven = outputs.proven
         self._destination = None if outputs.out is None else Destination(outputs.out, self._layout)
         self._agreed: dict[int, Agreed] = {}
         self._stored = [False] * len(cut.slices)
@@ -70,10 +75,7 @@ class Gather:
         if agreed.spec is None:
             agreed.sinks[0].write(index, output)
         else:
-            leaves, spec = flatten_by_layout(output, self._layout, "outputs", ())
-            if spec != agreed.spec:
-                raise self._other_structure(agreed, index, spec, output)
-            for sink, leaf in zip(agreed.sinks, leaves, strict=True):
+            for sink, leaf in zip(agreed.sinks, self._leaves(agreed, index, output), strict=True):
                 sink.write(index, leaf)
         self._stored[index] = True
 
@@ -88,9 +90,29 @@ class Gather:
             return destination.out
         return leaves[0] if agreed.spec is None else agreed.spec.unflatten(leaves)
 
+    def _leaves(self, agreed: Agreed, index: int, output: Any) -> list[Any]:
+        """The leaves of one output; OutputMismatchError where its structure is not the agreed one."""
+        if self._proven is not None:
+            try:
+                return self._proven.spec.flatten_up_to(output)
+            except ValueError:
+                pass
+        leaves, spec = flatten_by_layout(output, self._layout, "outputs", ())
+        if self._proven is not None or spec != agreed.spec:
+            raise self._other_structure(agreed, index, spec, output)
+        return leaves
+
     def _agree(self, index: int, output: object) -> Agreed:
-        leaves, names, spec, declared = [output], ["output"], None, None
-        if self._layout is not None or not is_array(output):
+        leaves, names, spec = [output], ["output"], None
+        declared: Declared | None = None
+        proven = self._proven
+        if proven is not None:
+            spec = None if proven.spec.is_leaf() else proven.spec
+            if spec is not None:
+                leaves = self._leaves(Agreed(index, spec, ()), index, output)
+                names = [output_name(path) for path in leaf_paths(spec)]
+            declared = tuple([(rule, True) for rule in proven.rules])
+        elif self._layout is not None or not is_array(output):
             leaves, spec = flatten_by_layout(output, self._layout, "outputs", ())
             names = [output_name(path) for path in leaf_paths(spec)]
             declared = declared_rules(spec, self._layout, "outputs", ())

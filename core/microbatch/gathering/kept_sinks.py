@@ -12,6 +12,7 @@ from typing import Any
 from microbatch.arrays.comparing import equal_values
 from microbatch.arrays.looks import along, describe_constant, is_array, kind_of
 from microbatch.arrays.memory import version_of
+from microbatch.arrays.row_lists import joined
 from microbatch.arrays.shared_memory import check_apart
 from microbatch.binding.rules import Rule
 from microbatch.errors import OutputMismatchError
@@ -96,16 +97,17 @@ class ConstantSink(Keep):
 
 
 class ListSink(Keep):
-    """A Python list with one entry per row."""
+    """A Python list (or tuple, or deque) with one entry per row."""
 
-    def __init__(self, name: str, places: RowPlaces) -> None:
+    def __init__(self, name: str, places: RowPlaces, kind: type[Any] = list) -> None:
         super().__init__(name, len(places.counts))
         self.places = places
+        self.kind = kind
 
     def write(self, index: int, part: Any) -> None:
         """Take the rows of ubatch `index`; raises OutputMismatchError for a wrong number of them."""
-        if not isinstance(part, list):
-            raise mismatch(self.name, index, kind_of(part), 0, "a list of rows")
+        if type(part) is not self.kind:
+            raise mismatch(self.name, index, kind_of(part), 0, f"a {self.kind.__name__} of rows")
         expected = self.places.counts[index]
         if len(part) != expected:
             raise OutputMismatchError(
@@ -114,7 +116,7 @@ class ListSink(Keep):
             )
         self.values[index] = part
 
-    def finish(self) -> list[Any]:
+    def finish(self) -> Any:
         """All rows in the caller's order."""
         places = self.places
         rows: list[Any] = [None] * places.total
@@ -122,7 +124,7 @@ class ListSink(Keep):
             targets = range(where.start, where.stop) if places.order is None else places.order[where].tolist()
             for target, value in zip(targets, part, strict=False):  # a straddling request is the next one's
                 rows[target] = value
-        return rows
+        return joined(self.kind, rows)
 
 
 class DoubtfulSink(Keep):

@@ -21,6 +21,8 @@ SCHEDULES = ("auto", "sequential", "parallel", "pingpong", "streamed")
 """What `schedule` may be."""
 DRIVERS = ("threads", "greenlets")
 """What `driver` may be."""
+VERIFY = ("first", "always", "never")
+"""What `verify` may be."""
 
 
 def _option(default: Any, check: Callable[..., Any], *, optional: bool = False, **bounds: Any) -> Any:
@@ -57,6 +59,10 @@ class UBatchConfig:
     """Most bytes the step may use, also given as text (`"2GiB"`); None takes what the backend reads."""
     strict_yields: bool = _option(False, checks.flag)
     """Report unequal numbers of yields instead of letting a finished ubatch leave."""
+    verify: str = _option("first", checks.choice, known=VERIFY)
+    """When to show on a few rows that the function may be cut: first (once for each structure of its calls),
+    always (at drawn rows before every step) or never. Never takes what sizes say for certain and the layout;
+    anything else is an error."""
     history: str | None = _option(None, checks.path)
     """Path of the file in which learned sizes are kept across runs; None keeps nothing."""
     model: str | None = _option(None, checks.label)

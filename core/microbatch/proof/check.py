@@ -25,8 +25,12 @@ from microbatch.gathering.gather import Outputs
 from microbatch.gathering.run_parts import Parts, run_parts
 from microbatch.loading.choose_backend import BackendChoice
 from microbatch.loading.plugins import default_plugins, register_containers
+from microbatch.options.fields import UBatchConfig
+from microbatch.proof.module_modes import StateWatch
+from microbatch.proof.prover import Asked, Prover
 from microbatch.proof.report import CheckReport, why_not
 from microbatch.proof.trial_cuts import Trial, trial_cuts
+from microbatch.proof.verdict import Verdict
 
 RAISED = "a part raised"
 """How the text of a difference begins where a part raised an error."""
@@ -73,23 +77,27 @@ def check_call(call: Call, backend: str = "auto", search: Search | None = None) 
     """As `check`, of a call that is there already."""
     register_containers()
     chosen = BackendChoice(backend, default_plugins()).of(call.args, call.kwargs)
-    batch = call.batch(chosen)
-    rows = batch.shape.num_tokens
+    rows = call.batch(chosen).most_rows
     if rows < 2:
         count = "1 row" if rows == 1 else f"{rows} rows"
         raise ArgumentValueError(
             f"the batch has only {count}, and nothing can be cut below 2; pass more rows"
         )
+    binder, modes = call.binder(chosen), StateWatch(call.function).modes
+    asked = Asked(binder=binder, args=call.args, kwargs=call.kwargs, streamed=False)
+    verdict = Prover(call.function, UBatchConfig(), modes).prove(asked).verdict
+    batch = binder.bind(call.args, call.kwargs, verdict.reading)
     search = search or Search()
     trials = trial_cuts(batch.shape, search.seed, search.drawn)
-    return Checking(chosen, call, batch, search).run(trials)
+    return Checking(chosen, call, batch, verdict, search).run(trials)
 
 
 class Checking:
     """One check: the output of the whole batch, and what the cuts made of it."""
 
-    def __init__(self, backend: Backend, call: Call, batch: Batch, search: Search) -> None:
+    def __init__(self, backend: Backend, call: Call, batch: Batch, verdict: Verdict, search: Search) -> None:
         self.backend = backend
+        self.verdict = verdict
         self.f = call.function
         self.batch = batch
         self.layout = call.layout
@@ -108,12 +116,7 @@ class Checking:
         compare = self.comparison.differences
         again = compare(self.call_whole(), "the whole batch again")
         if again:
-            return self.report(
-                (),
-                again,
-                "two calls on the same whole batch give different outputs: the function draws random numbers "
-                "or keeps state",
-            )
+            return self.report((), again, self._why_unequal(again))
         found = [self.tried(trial) for trial in trials]
         labels = tuple(trial.label for trial in trials)
         differences = [difference for several in found for difference in several]
@@ -128,6 +131,20 @@ class Checking:
         failed = [trial for trial, several in zip(trials, found, strict=True) if several]
         raised = all(difference.parts.startswith(RAISED) for difference in differences)
         return self.report(labels, differences, why_not(trials, failed, raised=raised))
+
+    def _why_unequal(self, again: Sequence[Difference]) -> str:
+        """Why two calls on the same whole batch gave different outputs."""
+        unknown = [each.path for each in again if each.path in self.comparison.unknown]
+        if unknown:
+            return (
+                f"{unknown[0]} is of a type that is not known as a container and cannot be compared, so it "
+                "cannot be put together either; return a dict or a tuple, or register the type (hook "
+                "microbatch_register_containers)"
+            )
+        return (
+            "two calls on the same whole batch give different outputs: the function draws random numbers "
+            "or keeps state"
+        )
 
     def copies(self) -> Batch:
         """The batch with copies of the arrays that are cut, so that what is written stays apart."""
@@ -153,7 +170,8 @@ class Checking:
     def tried(self, trial: Trial) -> list[Difference]:
         """Differences that one cut makes; an error of a part is one too."""
         try:
-            parts = Parts(self.copies(), trial.cut, self.backend, Outputs(layout=self.layout))
+            outputs = Outputs(layout=self.layout, proven=self.verdict.outputs)
+            parts = Parts(self.copies(), trial.cut, self.backend, outputs)
             output = run_parts(parts, lambda args, kwargs, rows: self.f(*args, **kwargs))
         except OutputMismatchError as error:
             text = str(error)

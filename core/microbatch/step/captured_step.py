@@ -58,9 +58,10 @@ class CapturedStep:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs for these arguments, whose rows may be more than were planned."""
-        binder = self.planned.binder
+        binder = self.planned.cuttable.parts()
         batch = binder.bind(args, kwargs)
-        parts = Parts(batch, self._cut_of(batch), binder.device.backend, Outputs(layout=binder.layout))
+        outputs = Outputs(layout=binder.layout, proven=binder.outputs)
+        parts = Parts(batch, self._cut_of(batch), binder.device.backend, outputs)
         return run_parts(parts, self._call, replace(self, planned=replace(self.planned, batch=batch))._order)
 
     def _call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int) -> Any:
@@ -83,7 +84,7 @@ class CapturedStep:
 
     def _refused(self, *, given_result: bool) -> str:
         """Why the step cannot be captured; empty where it may be."""
-        planned, device = self._planned_cut(), self.planned.binder.device
+        planned, device = self._planned_cut(), self.planned.device
         if given_result:
             return "the result goes into the array given as out="
         if planned.permutation is not None or planned.trims is not None or not self.planned.batch.by_shape:

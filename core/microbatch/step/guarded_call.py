@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from microbatch.arrays.memory import result_bytes
-from microbatch.binding.batch import Batch, Binder
+from microbatch.binding.batch import Batch, PartBinder
 from microbatch.cutting.cut import cut
 from microbatch.cutting.slices import Cut
 from microbatch.extend.abilities import PeakMark
@@ -37,7 +37,7 @@ class GuardedCall:
 
     __slots__ = ("_binder", "_bound", "_inner", "_largest", "_later", "_outcome", "_pilot", "_watched")
 
-    def __init__(self, inner: Layer, watched: Watched, binder: Binder, outcome: Outcome) -> None:
+    def __init__(self, inner: Layer, watched: Watched, binder: PartBinder, outcome: Outcome) -> None:
         self._inner = inner
         self._watched = watched
         self._binder = binder
@@ -77,7 +77,7 @@ class GuardedCall:
         return self._in_parts(batch, made, self._inner, nested=nested)
 
     def _in_parts(self, batch: Batch, made: Cut, call: Call, *, nested: bool) -> Any:
-        outputs = Outputs(layout=self._binder.layout, nested=nested)
+        outputs = Outputs(layout=self._binder.layout, nested=nested, proven=self._binder.outputs)
         return run_parts(Parts(batch, made, self._binder.device.backend, outputs), call)
 
     def _run_pilot(self, batch: Batch, *, nested: bool) -> Any:

@@ -51,7 +51,7 @@ class ScheduleRunner:
             load=ubatches.load,
             compute=ubatches.compute,
             store=ubatches.store,
-            device=planned.binder.device,
+            device=planned.device,
             config=self._config,
             runtime=self.runtime,
             workers=self.workers,

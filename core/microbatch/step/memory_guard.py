@@ -86,12 +86,10 @@ class MemoryGuard:
 
         `given_result` says that the result goes to memory of the caller's, which does not count.
         """
-        plan, peaks = planned.plan, planned.binder.device.peak
-        if plan.fixed or peaks is None or planned.schedule not in ("sequential", "parallel"):
+        plan, peaks = planned.plan, planned.device.peak
+        if peaks is None or not self._applies(planned):
             return None
         rows, size, flight = _sizes(planned)
-        if rows < 2:
-            return None
         need, budget = self._needs.get(plan.signature), self.budget(planned)
         if need is None and self._surely_fits(planned, flight, budget):
             self.quiet = plan
@@ -119,6 +117,20 @@ class MemoryGuard:
             given_result=given_result,
             least=max(1, planned.batch.bytes_per_unit),
         )
+
+    def may_cut(self, planned: Planned) -> bool:
+        """Whether a step that is planned whole may still be cut for its memory."""
+        if planned.plan is self.quiet or planned.device.peak is None or not self._applies(planned):
+            return False
+        _, _, flight = _sizes(planned)
+        if planned.plan.signature in self._needs:
+            return True
+        return not self._surely_fits(planned, flight, self.budget(planned))
+
+    def _applies(self, planned: Planned) -> bool:
+        """Whether steps of this kind are watched at all."""
+        watched = planned.schedule in ("sequential", "parallel") and not planned.plan.fixed
+        return watched and planned.rows > 1
 
     def budget(self, planned: Planned) -> int:
         """Bytes the step may use above its start."""

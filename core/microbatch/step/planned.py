@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from microbatch.binding.batch import Batch, Binder
+from microbatch.binding.batch import Batch
 from microbatch.cutting.slices import Cut, UBatchSlice
+from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import MemoryReading
 from microbatch.sizing.planning import Plan
+from microbatch.step.cuttable import Cuttable
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +21,10 @@ class Planned:
     """Number of the call, from 0."""
     started: float
     """Clock at the start of the call, in seconds."""
-    binder: Binder
-    """Finds the batch again in the arguments of a part."""
+    device: Device
+    """The backend of the step, with its abilities."""
+    cuttable: Cuttable
+    """Whether the batch may be cut, and how a part of it is cut further."""
     batch: Batch
     """The arguments, and where the rows are in them."""
     memory: MemoryReading
@@ -37,7 +41,7 @@ class Planned:
     @property
     def backend(self) -> Backend:
         """The backend of the step."""
-        return self.binder.device.backend
+        return self.device.backend
 
     @property
     def overlaps(self) -> bool:

@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from microbatch.binding.batch import Binder
 from microbatch.cutting.cut import cut
-from microbatch.errors import StepOutOfMemoryError
+from microbatch.errors import StepOutOfMemoryError, UnprovenError
 from microbatch.extend.records import FailureKind, MemoryReading
 from microbatch.gathering.gather import Outputs
 from microbatch.gathering.run_parts import Parts, run_parts
 from microbatch.step.outcome import Outcome
+from microbatch.step.planned import Planned
 
 SUSPECTS = 3
 """Errors that may be memory in disguise are retried this often in a step, then raised."""
@@ -46,11 +46,11 @@ class Failed:
 class Recovery:
     """The layer around the function of one step that runs a part again, in smaller parts, for its memory."""
 
-    __slots__ = ("_binder", "_function", "_limit", "_outcome", "_reclaimed", "_suspects")
+    __slots__ = ("_function", "_limit", "_outcome", "_planned", "_reclaimed", "_suspects")
 
-    def __init__(self, function: Callable[..., Any], binder: Binder, outcome: Outcome) -> None:
+    def __init__(self, function: Callable[..., Any], planned: Planned, outcome: Outcome) -> None:
         self._function = function
-        self._binder = binder
+        self._planned = planned
         self._outcome = outcome
         self._limit: int | None = None
         """Most rows of a part, learned from those that failed; None before the first failure."""
@@ -76,30 +76,32 @@ class Recovery:
                 return outputs
             self._give_up_if_shared(failed)
             limit = self._shrink(rows, failed)
+            self._check_cuttable(failed)
         return run_parts(self._parts(args, kwargs, limit, nested=nested), self.call)
 
     def may_go_on_alone(self, error: BaseException) -> bool:
         """Whether a step that ended so, with several parts in flight, may fit with one at a time."""
-        device = self._binder.device
+        device = self._planned.device
         return device.backend.classify(error) is FailureKind.OOM and not device.in_group()
 
     def go_on_alone(self) -> None:
         """Forget the limit, which was learned beside others, and give back what they cached."""
         self._limit = None
         self._outcome.one_at_a_time = True
-        self._binder.device.backend.reclaim()
+        self._planned.device.backend.reclaim()
         self._reclaimed = False
 
     def _parts(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], limit: int, *, nested: bool) -> Parts:
         """These arguments as a batch of their own, in parts of at most `limit` rows."""
-        batch = self._binder.bind(args, kwargs)
+        binder = self._planned.cuttable.parts()
+        batch = binder.bind(args, kwargs)
         made = cut(batch.shape, splitter="even", limit=max(1, min(limit, batch.shape.num_tokens)))
-        outputs = Outputs(layout=self._binder.layout, nested=nested)
-        return Parts(batch, made, self._binder.device.backend, outputs)
+        outputs = Outputs(layout=binder.layout, nested=nested, proven=binder.outputs)
+        return Parts(batch, made, self._planned.device.backend, outputs)
 
     def _examine(self, error: Exception) -> Failed | None:
         """What to keep of `error`, or None if it is not ours to retry."""
-        kind = self._binder.device.backend.classify(error)
+        kind = self._planned.device.backend.classify(error)
         if kind is FailureKind.SUSPECT:
             self._suspects += 1
         if kind in (FailureKind.DEAD, FailureKind.OTHER) or self._suspects > SUSPECTS:
@@ -119,13 +121,20 @@ class Recovery:
             raise StepOutOfMemoryError(self._advice(failed)) from failed.error
         self._limit = limit = min(self._limit or rows, rows) // 2 or 1
         if (len(self._outcome.failed) > 1 or rows < 2) and failed.kind is not FailureKind.SIZE:
-            self._binder.device.backend.reclaim()
+            self._planned.device.backend.reclaim()
             self._reclaimed = True
         return limit
 
+    def _check_cuttable(self, failed: Failed) -> None:
+        """Only what may be cut runs again in smaller parts; else running out of memory is the answer."""
+        try:
+            self._planned.cuttable.parts()
+        except UnprovenError as error:
+            raise StepOutOfMemoryError(f"memory ran out ({failed.error}), and {error}") from failed.error
+
     def _give_up_if_shared(self, failed: Failed) -> None:
         """Other ranks may be inside a collective now; to run different parts than they do would hang them."""
-        if self._binder.device.in_group():
+        if self._planned.device.in_group():
             raise StepOutOfMemoryError(
                 f"memory ran out in a step that other ranks run too ({failed.error}); running it again here "
                 "alone would leave them waiting, so agree on a smaller max_tokens_per_ubatch on all ranks"
@@ -133,7 +142,7 @@ class Recovery:
 
     def _advice(self, failed: Failed) -> str:
         tried = ", ".join(str(size) for size in self._outcome.failed)
-        reading = self._binder.device.backend.memory()
+        reading = self._planned.device.backend.memory()
         return (
             f"one row alone does not fit: {failed.error or type(failed.error).__name__} (at {failed.where}); "
             f"sizes tried: {tried}; {_bytes(reading)}; free memory held elsewhere, use a smaller dtype or "

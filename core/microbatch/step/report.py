@@ -39,7 +39,7 @@ def make_report(
         ubatch_seconds=tuple(outcome.seconds) if cut and as_planned and not replayed else (),
         unit=plan.unit,
         signature=plan.signature,
-        backend=planned.binder.device.backend.name,
+        backend=planned.device.backend.name,
         schedule=_schedule(planned) if cut else "whole",
         policy=planned.policy,
         reason=plan.reason if plain else _reason(planned, outcome, graphs),

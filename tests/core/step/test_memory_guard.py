@@ -15,6 +15,8 @@ from microbatch.extend.records import MemoryReading, StepReport
 from microbatch.testing.given_plugins import GivenBackends
 from microbatch_backends.host.backend import CpuBackend
 
+pytestmark = pytest.mark.counted
+
 CAPACITY = 1 << 40
 
 

@@ -18,6 +18,8 @@ from microbatch.cutting.slices import UBatchSlice
 from microbatch.errors import StepOutOfMemoryError
 from microbatch.step.recovery import strip_tracebacks
 
+pytestmark = pytest.mark.counted
+
 
 class Device:
     """A function whose calls fail above a capacity, and that keeps count of what it computed."""

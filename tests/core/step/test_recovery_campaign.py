@@ -26,6 +26,8 @@ from microbatch.testing.adversarial.order import WORST_ORDERS
 from microbatch.testing.given_plugins import GivenBackends
 from microbatch.turns.context import UBatchContext
 
+pytestmark = pytest.mark.counted
+
 CASES = 5000
 CHUNK = 250
 ROW = 64

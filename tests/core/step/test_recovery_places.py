@@ -22,6 +22,8 @@ from microbatch.testing.given_plugins import GivenBackends
 from microbatch_backends.host.backend import CpuBackend
 from tests.support.threads import no_thread_left
 
+pytestmark = pytest.mark.counted
+
 SCHEDULES = ["sequential", "parallel", "pingpong", "streamed"]
 PLACES = ["cut", "begin", "middle", "end", "result"]
 ROWS = np.arange(24.0).reshape(12, 2)

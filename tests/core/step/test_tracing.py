@@ -13,6 +13,8 @@ import microbatch
 from microbatch.testing import RecordingBackend
 from microbatch.testing.given_plugins import GivenBackends
 
+pytestmark = pytest.mark.counted
+
 
 class Ranged(RecordingBackend):
     def __init__(self) -> None:

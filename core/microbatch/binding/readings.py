@@ -1,0 +1,98 @@
+"""How the sizes of undeclared leaves may be read: which of them is the batch, and which goes to every part.
+
+Invariant: a reading follows from the structure and from which sizes are equal, so calls that differ only in
+the number of rows have the same readings in the same order. The first is the likeliest; a proof tries the
+next where it is refuted. Rejected: one reading by rules alone, since weights with as many rows as the batch,
+a table that is looked up in and a mean over rows cannot be told from rows by their sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from microbatch.arrays.trees import TreeSpec
+
+MOST = 4
+"""Readings that are tried; each costs three small calls of the function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """An undeclared leaf that has rows, if anything has."""
+
+    index: int
+    """Its number among the leaves."""
+    size: int
+    """Entries along its first axis."""
+    is_array: bool
+    """Whether it is an array; else a list, tuple, deque or range."""
+    square: bool
+    """Whether its second axis is as long as its first, as that of many weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One way to read the sizes."""
+
+    rows: int
+    """Rows of the batch."""
+    cut: frozenset[int]
+    """The leaves that are cut; all others go to every part as they are."""
+
+
+def readings_of(sized: Sequence[Sized], spec: TreeSpec) -> list[Reading]:
+    """All readings, the likeliest first; `spec` is the structure of (args, kwargs). Empty without a size."""
+    found: list[Reading] = []
+    for reading in _in_order(sized, spec):
+        if reading.cut and reading not in found:
+            found.append(reading)
+    return found[:MOST]
+
+
+def first_reading(sized: Sequence[Sized]) -> Reading | None:
+    """The first array says how many rows there are, and all leaves with as many are cut.
+
+    Without an array the first list says it.
+    """
+    first = next((leaf for leaf in sized if leaf.is_array), sized[0] if sized else None)
+    if first is None:
+        return None
+    return _read(sized, first.size)
+
+
+def _in_order(sized: Sequence[Sized], spec: TreeSpec) -> Iterator[Reading]:
+    first = first_reading(sized)
+    if first is None:
+        return
+    yield first
+    leader = min(
+        (leaf for leaf in sized if leaf.index in first.cut), key=lambda leaf: (not leaf.is_array, leaf.index)
+    )
+    partners = [leaf for leaf in sized if leaf.index in first.cut and leaf is not leader]
+    # f(x, W): a square partner of x is a weight
+    yield _read(sized, first.rows, whole={leaf.index for leaf in partners if leaf.square})
+    # f(params, x): the batch is what another argument says
+    for leaf in _first_of_arguments(sized, spec):
+        if leaf.size != first.rows:
+            yield _read(sized, leaf.size)
+    # f(x, table): any array partner; then the lists too
+    yield _read(sized, first.rows, whole={leaf.index for leaf in partners if leaf.is_array})
+    yield _read(sized, first.rows, whole={leaf.index for leaf in partners})
+
+
+def _read(sized: Sequence[Sized], rows: int, whole: set[int] | None = None) -> Reading:
+    cut = frozenset(leaf.index for leaf in sized if leaf.size == rows)
+    return Reading(rows, cut - (whole or set()))
+
+
+def _first_of_arguments(sized: Sequence[Sized], spec: TreeSpec) -> Iterator[Sized]:
+    """The first array of each argument, in order."""
+    arguments = [argument for place in spec.children() for argument in place.children()]
+    start = 0
+    for argument in arguments:
+        stop = start + argument.num_leaves
+        first = next((leaf for leaf in sized if leaf.is_array and start <= leaf.index < stop), None)
+        if first is not None:
+            yield first
+        start = stop

@@ -1,0 +1,221 @@
+"""What each output of a function is: one entry per row, or the same for every part.
+
+Invariant: an output is rows only where its length follows the lengths of both parts and of the witness, and
+each row is the same in its part and in the witness; it is a constant only where it is equal in all three.
+Anything else refutes the reading, with the fact that does. Values are compared on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from microbatch.arrays.comparing import equal_values, far_apart, rounding_of, wide
+from microbatch.arrays.hidden_rows import hidden_rows
+from microbatch.arrays.looks import class_of, is_array, kind_of
+from microbatch.arrays.row_lists import is_row_list
+from microbatch.arrays.trees import TreeSpec, flatten
+from microbatch.binding.paths import flatten_by_layout
+from microbatch.binding.rules import Layout, Rule, replicate, requests, tokens
+from microbatch.extend.protocols import Backend
+from microbatch.gathering.row_places import RowPlaces
+
+TEXT_ROUNDING = 1e-5
+"""Relative tolerance of Python's floats, which may come from float32."""
+
+
+class Refuted(Exception):
+    """The function or the reading is not what it was taken for; the text says why, beginning with the
+    leaf."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Where the rows of the two parts are in the sample, for one unit."""
+
+    places: RowPlaces
+    """Of the parts."""
+    reverse: Any
+    """Place in the witness -> place in the sample."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Rows of the first part, of the second, and of the witness."""
+        return (*self.places.counts, self.places.total)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is to be compared with the result of the step: the rows of one output leaf."""
+
+    rule: Rule
+    """How the leaf is put together."""
+    values: Any
+    """The rows in the order of the sample: an array of the host, a list of entries, or the constant."""
+    rounding: float
+    """Relative tolerance."""
+
+
+def opened(
+    outputs: Sequence[Any], units: Sequence[Lengths], layout: Layout | None
+) -> tuple[TreeSpec, list[list[Any]]]:
+    """One structure for all three outputs, and the leaves of each.
+
+    A list of rows is one leaf, and so is what a declared rule takes whole.
+    """
+    if layout is not None and layout.outputs:
+        flat = [flatten_by_layout(output, layout, "outputs", ()) for output in outputs]
+        if any(spec != flat[-1][1] for _, spec in flat):
+            raise Refuted("the output has another structure in parts of other sizes")
+        return flat[-1][1], [leaves for leaves, _ in flat]
+    totals = {unit.sizes[-1] for unit in units}
+    witness = outputs[-1]
+    for is_leaf in (lambda node: is_row_list(node) and len(node) in totals, None):
+        leaves, spec = flatten(witness, is_leaf)
+        try:
+            others = [spec.flatten_up_to(output) for output in outputs[:-1]]
+        except ValueError:
+            continue
+        if is_leaf is None or _lists_follow(leaves, others, units):
+            return spec, [*others, leaves]
+    raise Refuted("the output has another structure in parts of other sizes")
+
+
+def _lists_follow(leaves: Sequence[Any], others: Sequence[Sequence[Any]], units: Sequence[Lengths]) -> bool:
+    for index, leaf in enumerate(leaves):
+        each = [other[index] for other in others]
+        if is_row_list(leaf) and not all(type(value) is type(leaf) for value in each):
+            return False
+        if is_row_list(leaf) and (*map(len, each), len(leaf)) not in [unit.sizes for unit in units]:
+            return False
+    return True
+
+
+def kind_of_leaf(name: str, values: Sequence[Any], units: Sequence[Lengths], backend: Backend) -> Seen:
+    """What one output leaf is, given as the parts and the witness returned it; raises Refuted."""
+    witness = values[-1]
+    if is_row_list(witness):
+        sizes = tuple(map(len, values))
+        unit = next((unit for unit in units if unit.sizes == sizes), None)
+        if unit is not None:
+            return _list_rows(name, values, unit)
+    elif all(is_array(value) and len(value.shape) == len(witness.shape) for value in values):
+        found = _axis_of(values, units)
+        if found is not None:
+            return _array_rows(name, values, *found, backend)
+    return _constant(name, values, units)
+
+
+def _axis_of(values: Sequence[Any], units: Sequence[Lengths]) -> tuple[int, Lengths] | None:
+    """The first axis whose size follows the number of rows, and of which unit."""
+    for axis in range(len(values[0].shape)):
+        sizes = tuple(int(value.shape[axis]) for value in values)
+        for unit in units:
+            if sizes == unit.sizes:
+                return axis, unit
+    return None
+
+
+def _array_rows(name: str, values: Sequence[Any], axis: int, unit: Lengths, backend: Backend) -> Seen:
+    first, second, witness = values
+    for value in values:
+        if value.dtype != first.dtype or type(value) is not type(first):
+            raise Refuted(f"{name} is {kind_of(value)} in one part and {kind_of(first)} in another")
+        if (*value.shape[:axis], *value.shape[axis + 1 :]) != (*first.shape[:axis], *first.shape[axis + 1 :]):
+            raise Refuted(
+                f"{name} has rows of other shapes in parts of other sizes: {kind_of(first)} and "
+                f"{kind_of(value)}"
+            )
+    _check_makeable(name, first, backend)
+    parts = [np.moveaxis(wide(value), axis, 0) for value in (first, second)]
+    owned = [part[: where.stop - where.start] for part, where in zip(parts, unit.places.ranges, strict=True)]
+    rows, other = np.concatenate(owned), np.moveaxis(wide(witness), axis, 0)
+    seen = Seen(_rule(unit, axis), rows, rounding_of(first))
+    row = first_unequal(rows[unit.reverse], other, seen.rounding)
+    if row is not None:
+        raise Refuted(f"{name} of a row depends on the other rows of its part or on its place in it")
+    return seen
+
+
+def _check_makeable(name: str, like: Any, backend: Backend) -> None:
+    """A result of the same class must be possible, or the whole call would return another type."""
+    reason = backend.unsupported(like)
+    if reason:
+        raise Refuted(f"{name} cannot be put together: {reason}")
+    try:
+        made = backend.empty(like.shape, like)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise Refuted(
+            f"{name} is {type(like).__name__}, which {backend.name!r} cannot make: {error}"
+        ) from None
+    if class_of(made) is not class_of(like) and not issubclass(class_of(like), class_of(made)):
+        raise Refuted(f"{name} is {type(like).__name__}, which would come back as {type(made).__name__}")
+
+
+def _list_rows(name: str, values: Sequence[Any], unit: Lengths) -> Seen:
+    first, second, witness = values
+    if type(first) is range:
+        raise Refuted(f"{name} is a range, which says a row's place in its part")
+    rows: list[Any] = []
+    for part, where in zip((first, second), unit.places.ranges, strict=True):
+        rows += list(part)[: where.stop - where.start]
+    for place, entry in zip(np.asarray(unit.reverse).tolist(), witness, strict=True):
+        if not alike(rows[place], entry):
+            raise Refuted(f"{name} of a row depends on the other rows of its part or on its place in it")
+    return Seen(_rule(unit, 0), rows, TEXT_ROUNDING)
+
+
+def _constant(name: str, values: Sequence[Any], units: Sequence[Lengths]) -> Seen:
+    witness = values[-1]
+    counts = frozenset(size for unit in units for size in unit.sizes)
+    hidden = None if is_array(witness) or is_row_list(witness) else hidden_rows(witness, counts)
+    if hidden is not None:
+        raise Refuted(
+            f"{name}{hidden} has an entry per row inside a {type(witness).__name__}, which is not known as a "
+            "container"
+        )
+    for value, unit_size in zip(values, units[0].sizes, strict=True):
+        if not alike(value, witness):
+            raise Refuted(
+                f"{name} is {_shown(value)} for {unit_size} rows and {_shown(witness)} for "
+                f"{units[0].sizes[-1]}, so it is neither one entry per row nor the same for all parts"
+            )
+    return Seen(replicate(), witness, TEXT_ROUNDING)
+
+
+def _shown(value: Any) -> str:
+    return f"a {type(value).__name__} of {len(value)}" if is_row_list(value) else kind_of(value)
+
+
+def _rule(unit: Lengths, axis: int) -> Rule:
+    return (tokens if unit.places.unit == "tokens" else requests)(axis)
+
+
+def first_unequal(expected: Any, found: Any, rounding: float) -> int | None:
+    """The first row that differs by more than rounding; None where none does."""
+    if expected.shape != found.shape:
+        return 0
+    far = far_apart(expected, found, rounding)
+    return int(np.argwhere(far)[0][0]) if far.any() else None
+
+
+def alike(first: Any, second: Any) -> bool:
+    """Whether two entries or constants are the same, numbers to rounding."""
+    if first is second:
+        return True
+    if is_array(first) and is_array(second):
+        if first.dtype != second.dtype or tuple(first.shape) != tuple(second.shape):
+            return False
+        return not far_apart(wide(first), wide(second), rounding_of(first)).any()
+    if type(first) is float and type(second) is float:
+        return bool(np.isclose(first, second, rtol=TEXT_ROUNDING, atol=0.0, equal_nan=True))
+    leaves, spec = flatten(first)
+    if spec.is_leaf():
+        return equal_values(first, second)
+    try:
+        return all(map(alike, leaves, spec.flatten_up_to(second)))
+    except ValueError:
+        return False

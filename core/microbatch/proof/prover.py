@@ -1,0 +1,184 @@
+"""Shows of a wrapper's function, before it is cut for the first time, that it may be.
+
+Invariant: nothing that was read from sizes is trusted before an experiment has shown it. Readings are tried
+in order; the first that is not refuted is kept for the structure of the call, or, where all are, why not. An
+experiment that runs out of memory shows nothing and is not kept. Two threads may try the same at once; they
+come to the same verdict, so nothing is locked.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from microbatch.arrays.comparing import wide
+from microbatch.arrays.looks import is_array
+from microbatch.binding.batch import Batch, Binder
+from microbatch.errors import LayoutError
+from microbatch.extend.records import FailureKind
+from microbatch.options.fields import UBatchConfig
+from microbatch.proof.experiment import Experiment, Raised, Shown, Subject
+from microbatch.proof.output_kinds import Refuted
+from microbatch.proof.sample import ROWS, positions_of, sample_of
+from microbatch.proof.verdict import TRUSTED, Evidence, Verdict
+
+KEPT = 128
+"""Structures remembered. A program has a handful; ever new ones must not fill the memory."""
+FEWEST = 2
+"""Rows of the smallest sample."""
+MORE = (96, 768)
+"""Rows that are tried where the function raises on few."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One call that is to be cut."""
+
+    binder: Binder
+    """Finds its batch."""
+    args: tuple[Any, ...]
+    """Positional arguments."""
+    kwargs: Mapping[str, Any]
+    """Arguments by name."""
+    streamed: bool
+    """Whether the step moves host arrays to the device before it calls the function."""
+    largest: int | None = None
+    """Rows of its largest planned part; None where none is planned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What came of trying."""
+
+    verdict: Verdict
+    """Whether the function may be cut."""
+    evidence: Evidence | None = None
+    """Rows that were computed, where it may."""
+    error: Exception | None = None
+    """What the function raised, where that is all that was seen."""
+
+
+class Prover:
+    """One per wrapper; usable from several threads at once."""
+
+    __slots__ = ("_config", "_draw", "_function", "_kept", "_modes", "always", "remarkable")
+
+    def __init__(
+        self, function: Callable[..., Any], config: UBatchConfig, modes: Callable[[], Hashable]
+    ) -> None:
+        """`modes()` is what of the function itself decides what it does (whether a module trains)."""
+        self._function = function
+        self._config = config
+        self._modes = modes
+        self._kept: dict[Hashable, Verdict] = {}
+        self._draw = random.Random(0)
+        self.remarkable = False
+        """Whether any verdict says more than that a structure may be cut as its sizes say."""
+        self.always = config.verify == "always"
+        """Whether each step is to be shown anew, at drawn rows."""
+
+    def known(self, batch: Batch, binder: Binder, *, streamed: bool) -> Verdict | None:
+        """The verdict for calls like this one; None where there is none yet."""
+        if binder.strict or batch.readings == 0:
+            return TRUSTED
+        return self._kept.get(self._key(batch, binder, streamed=streamed))
+
+    def prove(self, asked: Asked) -> Proof:
+        """Try the readings in order; the verdict is kept, the evidence is for the step that follows."""
+        binder = asked.binder
+        batch = binder.bind(asked.args, asked.kwargs)
+        key, refuted = self._key(batch, binder, streamed=asked.streamed), list[Exception]()
+        for reading in range(batch.readings):
+            try:
+                read = batch if reading == 0 else binder.bind(asked.args, asked.kwargs, reading)
+                shown = self._try(asked, read)
+            except (Refuted, LayoutError) as error:
+                refuted.append(error)
+            else:
+                verdict = _accepted(shown, reading, always=self.always)
+                if not _degenerate(shown):
+                    self._keep(key, verdict)
+                return Proof(verdict, Evidence(shown))
+        # a call that raised says least: it may have been given weights in place of rows
+        worst = min(refuted, key=lambda each: isinstance(each, Raised))
+        verdict = Verdict(why_whole=str(worst), raised=isinstance(worst, Raised))
+        self._keep(key, verdict)
+        return Proof(verdict, error=worst.original if isinstance(worst, Raised) else None)
+
+    def refute(self, batch: Batch, binder: Binder, reason: str, *, streamed: bool) -> None:
+        """Keep that calls like this one must not be cut: a step has shown what the experiment had not."""
+        self._keep(self._key(batch, binder, streamed=streamed), Verdict(why_whole=reason))
+
+    def _try(self, asked: Asked, batch: Batch) -> Shown:
+        """The experiment, with other numbers of rows where the function raises."""
+        first: Raised | None = None
+        wanted, others = min(ROWS, batch.shape.num_requests), _other_sizes(batch, asked.largest)
+        while True:
+            try:
+                return self._experiment(asked, batch, wanted)
+            except Raised as error:
+                first = first or error
+                memory = asked.binder.device.backend.classify(error.original) is FailureKind.OOM
+                if memory and wanted <= FEWEST:
+                    raise error.original from None  # it says nothing of the function
+                if not memory and not others:
+                    raise first from None
+            wanted = max(FEWEST, wanted // 2) if memory else others.pop(0)
+
+    def _experiment(self, asked: Asked, batch: Batch, wanted: int) -> Shown:
+        binder = asked.binder
+        moved = asked.streamed and binder.device.transfer is not None
+        subject = Subject(function=self._function, binder=binder, moved=moved)
+        positions = positions_of(batch, wanted, self._draw if self.always else None)
+        inside = self._cuts_inside(batch)
+        sample = sample_of(batch, positions, binder.device.backend, inside_requests=inside)
+        return Experiment(subject, sample).run(batch)
+
+    def _cuts_inside(self, batch: Batch) -> bool:
+        """Whether the splitter may cut a request in two."""
+        splitter = self._config.splitter
+        return splitter in ("even", "floor", "request-aligned") or (
+            splitter == "auto" and batch.shape.lengths is None
+        )
+
+    def _key(self, batch: Batch, binder: Binder, *, streamed: bool) -> Hashable:
+        return binder.device.backend.name, streamed, batch.structure, self._modes()
+
+    def _keep(self, key: Hashable, verdict: Verdict) -> None:
+        while len(self._kept) >= KEPT:
+            self._kept.pop(next(iter(self._kept)), None)
+        self._kept[key] = verdict
+        self.remarkable = self.remarkable or not verdict.plain
+
+
+def _other_sizes(batch: Batch, largest: int | None) -> list[int]:
+    """Rows to try where the function raises on a few: as many as it will be given, then more."""
+    given = [] if largest is None or largest >= ROWS else [max(FEWEST, largest)]
+    return given + [rows for rows in MORE if rows <= batch.shape.num_requests]
+
+
+def _accepted(shown: Shown, reading: int, *, always: bool) -> Verdict:
+    few = shown.sample.batch.shape.num_requests <= ROWS
+    return Verdict(
+        plain=few and not shown.why_sequential and not always,
+        reading=reading,
+        outputs=shown.outputs,
+        why_sequential=shown.why_sequential,
+        shares_memory=shown.shares_memory,
+        least=0 if few else shown.sample.least,
+        writes_inputs=shown.writes_inputs,
+    )
+
+
+def _degenerate(shown: Shown) -> bool:
+    """Whether all rows that were tried are alike (all zeros), which shows little and is not kept."""
+    batch = shown.sample.batch
+    arrays = [leaf for leaf, is_cut in batch.leaf_kinds() if is_cut and is_array(leaf)]
+    return bool(arrays) and batch.shape.num_requests > 1 and all(map(_rows_alike, arrays))
+
+
+def _rows_alike(array: Any) -> bool:
+    values = wide(array)
+    return len(values) < 2 or not (values[1:] != values[:1]).any()

@@ -1,0 +1,82 @@
+"""Whether calls draw random numbers; afterwards all generators are where they were.
+
+Invariant: a function that draws random numbers is not cut, since parts would draw others than the whole call;
+and an experiment takes none away from the caller. Generators of the standard library and NumPy are put back
+here, those of a framework by its backend. One made inside the function cannot be seen: its numbers differ,
+and so do the results. While an experiment runs, another thread that draws from the same generator may be
+given numbers twice.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+Restore = Callable[[Any], object]
+
+
+class Generators:
+    """The generators that a function may draw from, and where each is now."""
+
+    def __init__(self, found: Iterable[Any]) -> None:
+        """`found` are those that were handed in or that the function refers to; the global ones are added."""
+        self._all: list[tuple[Callable[[], Any], Restore]] = [
+            (_global_numpy_state, np.random.set_state),
+            (random.getstate, random.setstate),
+        ]
+        self._all += [access for value in found if (access := access_of(value)) is not None]
+        self._before = [_comparable(read()) for read, _ in self._all]
+        self._states = [read() for read, _ in self._all]
+
+    def put_back(self) -> bool:
+        """Put every generator back; returns whether any had moved."""
+        moved = False
+        for (read, restore), before, state in zip(self._all, self._before, self._states, strict=True):
+            if _comparable(read()) != before:
+                moved = True
+                restore(state)
+        return moved
+
+
+@contextmanager
+def unmoved(found: Iterable[Any]) -> Iterator[Generators]:
+    """Put the generators back whatever happens inside."""
+    generators = Generators(found)
+    try:
+        yield generators
+    finally:
+        generators.put_back()
+
+
+def access_of(value: Any) -> tuple[Callable[[], Any], Restore] | None:
+    """How the state of a generator is read and set; None for what is no generator."""
+    if isinstance(value, type):
+        return None
+    if isinstance(value, np.random.Generator):
+        value = value.bit_generator
+    if isinstance(value, np.random.BitGenerator):
+        bits: Any = value
+        return (lambda: bits.state), (lambda state: setattr(bits, "state", state))
+    for read, restore in (("getstate", "setstate"), ("get_state", "set_state")):  # random's, and frameworks'
+        if callable(getattr(value, read, None)) and callable(getattr(value, restore, None)):
+            return getattr(value, read), getattr(value, restore)
+    return None
+
+
+def _global_numpy_state() -> Any:
+    return np.random.get_state()
+
+
+def _comparable(state: Any) -> Any:
+    """A state as a value that compares: arrays in it become bytes."""
+    if isinstance(state, dict):
+        return tuple((key, _comparable(value)) for key, value in state.items())
+    if isinstance(state, (tuple, list)):
+        return tuple(map(_comparable, state)) if len(state) < 16 else tuple(state)
+    if isinstance(state, np.ndarray):
+        return state.tobytes()
+    return bytes(state.tolist()) if hasattr(state, "tolist") and hasattr(state, "shape") else state

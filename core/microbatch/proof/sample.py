@@ -1,0 +1,134 @@
+"""Which rows an experiment calls the function on: a few, spread over the batch, as copies.
+
+Invariant: the function never sees an array of the caller's that it could harm: rows are copies, and what goes
+whole is a copy, a view that cannot be written, or is watched. The two parts have unequal sizes, so that a
+constant is told from rows, and the witness has their rows in the reverse order, so that a row's place and its
+neighbours are other ones. Rejected: neighbouring rows (they are more often alike), and the whole batch (a
+step would take twice as long).
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from microbatch.arrays.looks import is_array
+from microbatch.arrays.memory import version_of
+from microbatch.binding.batch import Batch
+from microbatch.binding.leaf_parts import Rows, token_permutation
+from microbatch.cutting.cut import cut
+from microbatch.cutting.slices import Cut
+from microbatch.extend.protocols import Backend
+
+ROWS = 12
+"""Requests in a sample: parts of 5 and 7, and a witness of 12."""
+FEWEST = 3
+"""The same where a row is huge."""
+MOST_BYTES = 16 << 20
+"""Bytes of a sample's input; fewer rows where they would be more."""
+COPIED = 4 << 20
+"""Bytes up to which a leaf that goes whole is copied, which takes about a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Some rows of a batch, in two parts and once more as a witness."""
+
+    batch: Batch
+    """The rows in the order of the batch."""
+    cut: Cut
+    """The two parts."""
+    witness: Batch
+    """The same rows in the reverse order."""
+    tokens: Rows
+    """The place of each token in the batch."""
+    requests: Rows
+    """The place of each request in the batch."""
+
+    @property
+    def least(self) -> int:
+        """Rows of the smaller part."""
+        return min(piece.num_tokens for piece in self.cut.slices)
+
+
+def positions_of(batch: Batch, wanted: int, draw: random.Random | None = None) -> Rows:
+    """Which requests to take, in order: spread evenly, or drawn."""
+    shape = batch.shape
+    each = max(1, batch.bytes_per_unit * max(1, shape.num_tokens // max(1, shape.num_requests)))
+    count = min(shape.num_requests, max(FEWEST, min(wanted, MOST_BYTES // each)))
+    if draw is not None:
+        return np.asarray(sorted(draw.sample(range(shape.num_requests), count)), np.int64)
+    return (2 * np.arange(count, dtype=np.int64) + 1) * shape.num_requests // (2 * count)
+
+
+def sample_of(batch: Batch, positions: Rows, backend: Backend, *, inside_requests: bool) -> Sample:
+    """Copies of the requests at `positions`; `inside_requests` says that a cut may fall into one."""
+    taken = _guarded(batch.permuted(positions, backend), backend)
+    return Sample(
+        batch=taken,
+        cut=_in_two(taken, inside_requests=inside_requests),
+        witness=_guarded(batch.permuted(positions[::-1], backend), backend),
+        tokens=token_permutation(batch.shape, positions),
+        requests=positions,
+    )
+
+
+def _in_two(taken: Batch, *, inside_requests: bool) -> Cut:
+    """Two parts of unequal size: five twelfths and the rest."""
+    shape = taken.shape
+    place = max(1, 5 * shape.num_tokens // 12)
+    if shape.num_tokens != shape.num_requests or shape.query_start_loc is not None:
+        starts = shape.starts
+        inner = [int(start) for start in starts[1:-1] if 0 < start < shape.num_tokens]
+        on_edge = place in inner
+        if inside_requests and on_edge and place + 1 < shape.num_tokens and place + 1 not in inner:
+            place += 1
+        elif not inside_requests and inner:
+            place = min(inner, key=lambda start: abs(start - place))
+    return cut(shape, splitter="explicit", boundaries=[place] if place < shape.num_tokens else [])
+
+
+def _guarded(taken: Batch, backend: Backend) -> Batch:
+    """The batch with the arrays that go whole kept safe from writing."""
+    return taken.with_leaves(
+        [
+            _safe(leaf, backend) if is_array(leaf) and not is_cut else leaf
+            for leaf, is_cut in taken.leaf_kinds()
+        ]
+    )
+
+
+def _safe(leaf: Any, backend: Backend) -> Any:
+    size = int(getattr(leaf, "nbytes", COPIED + 1))
+    if size > COPIED:
+        if not isinstance(leaf, np.ndarray):
+            return leaf  # its write counter is watched
+        view = leaf.view()
+        view.flags.writeable = False
+        return view
+    if not backend.owns(leaf):
+        return leaf
+    copy = backend.empty(leaf.shape, leaf)
+    backend.copy(copy, leaf)
+    return copy
+
+
+class WholeLeaves:
+    """The arrays of a call that every part is given whole, to see whether the function writes into them."""
+
+    def __init__(self, batch: Batch) -> None:
+        arrays = [leaf for leaf, is_cut in batch.leaf_kinds() if is_array(leaf) and not is_cut]
+        self._before = [(leaf, _state(leaf)) for leaf in arrays]
+
+    def written(self) -> bool:
+        """Whether any was written since."""
+        return any(_state(leaf) != before for leaf, before in self._before)
+
+
+def _state(leaf: Any) -> int | bytes | None:
+    if isinstance(leaf, np.ndarray):
+        return leaf.tobytes() if leaf.flags.writeable and leaf.nbytes <= COPIED else None
+    return version_of(leaf)

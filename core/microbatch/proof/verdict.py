@@ -1,0 +1,85 @@
+"""What is known of a function for one structure of its calls, and the rows to compare with its first step.
+
+Invariant: a verdict holds no array. The rows that an experiment computed are compared once with the same rows
+of the step's own result, so that what differs only at the real size is found too, and are let go then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from microbatch.arrays.comparing import far_apart, wide
+from microbatch.arrays.looks import is_array
+from microbatch.arrays.row_lists import is_row_list, rows_at
+from microbatch.arrays.trees import leaf_paths, output_name
+from microbatch.binding.proven import ProvenOutputs
+from microbatch.extend.protocols import Backend
+from microbatch.proof.experiment import Shown
+from microbatch.proof.output_kinds import Seen, alike
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether calls of one structure may be cut."""
+
+    reading: int = 0
+    """Which reading of the sizes was shown to be right."""
+    outputs: ProvenOutputs | None = None
+    """What the outputs are; None where nothing was tried, so that the layout and sizes say it."""
+    why_whole: str = ""
+    """Why they must not be cut; empty where they may."""
+    why_sequential: str = ""
+    """Why their parts must not overlap; empty where they may."""
+    shares_memory: bool = False
+    """Whether calls that overlap would return the same memory, so that rows would be lost."""
+    least: int = 0
+    """Fewest rows of a part that the function was seen to take; 0 where it took few."""
+    writes_inputs: bool = False
+    """Whether it writes into its inputs, so that it cannot be called again on them."""
+    raised: bool = False
+    """Whether all that was seen is that the function raises on a few rows, which it may not do again."""
+    plain: bool = False
+    """Whether there is nothing to take into account: the likeliest reading, any schedule, any size."""
+
+
+TRUSTED = Verdict(plain=True)
+"""What is declared, or is to be taken as the sizes say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Rows that an experiment computed, to be found again in the result of the step."""
+
+    shown: Shown
+    """The experiment."""
+
+    def contradiction(self, result: Any, backend: Backend) -> str:
+        """Which output of the step has another row; empty where all are as they were shown."""
+        outputs = self.shown.outputs
+        try:
+            leaves = outputs.spec.flatten_up_to(result)
+        except ValueError:
+            return "the output has another structure than on a few rows"
+        names = [output_name(path) for path in leaf_paths(outputs.spec)]
+        for name, seen, leaf in zip(names, self.shown.seen, leaves, strict=True):
+            if seen.values is not None and not self._found(seen, leaf, backend):
+                return f"{name} of the same rows is another at the size of the step than on a few rows"
+        return ""
+
+    def _found(self, seen: Seen, leaf: Any, backend: Backend) -> bool:
+        """Whether the rows are in the result as they were seen."""
+        if seen.rule.kind == "replicate":
+            return alike(seen.values, leaf)
+        sample = self.shown.sample
+        places: Sequence[int] = sample.tokens if seen.rule.kind == "tokens" else sample.requests
+        if is_row_list(leaf):
+            rows = rows_at(leaf, np.asarray(places).tolist())
+            return len(rows) == len(seen.values) and all(map(alike, seen.values, rows))
+        if not is_array(leaf):
+            return False
+        found = np.moveaxis(wide(backend.take(leaf, places, seen.rule.axis)), seen.rule.axis, 0)
+        return found.shape == seen.values.shape and not far_apart(seen.values, found, seen.rounding).any()

@@ -1,0 +1,248 @@
+"""Find the batch, ask whether it may be cut, and decide how the step runs: all before anything runs.
+
+Invariant: a batch is cut only where that was shown or declared. Where it was refuted, a step whose parts the
+caller named is an error, and any other runs whole, with one warning and the reason in its report. What steps
+on one backend have in common is worked out once and kept as a route.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from microbatch.arrays.looks import is_array
+from microbatch.binding.batch import Batch, Binder
+from microbatch.cutting.slices import UBatchSlice
+from microbatch.errors import warn
+from microbatch.extend.device import device_of
+from microbatch.extend.protocols import Backend
+from microbatch.extend.records import MemoryReading
+from microbatch.host.cores import usable_cores
+from microbatch.loading.choose_backend import BackendChoice
+from microbatch.proof.module_modes import StateWatch
+from microbatch.proof.prover import Prover
+from microbatch.proof.verdict import Verdict
+from microbatch.sizing.conditions import Conditions, ConditionsOf
+from microbatch.sizing.planning import Plan, Planner
+from microbatch.sizing.remembering import Remembering
+from microbatch.step.choose_schedule import choose_schedule
+from microbatch.step.cuttable import Cuttable, unproven
+from microbatch.step.memory_guard import MemoryGuard
+from microbatch.step.planned import Planned
+from microbatch.step.wrapping import Wrapping
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What the steps on one backend have in common."""
+
+    binder: Binder
+    """Finds the batch; has the device."""
+    schedule: str
+    """Name of the schedule."""
+    note: str
+    """Why that schedule; empty where there is nothing to tell."""
+    conditions: Conditions
+    """What sizes depend on besides the batch."""
+
+
+class Preparation:
+    """One per wrapper. Usable from several threads at once."""
+
+    def __init__(self, wrapping: Wrapping, planner: Planner, guard: MemoryGuard, modules: StateWatch) -> None:
+        config = wrapping.config
+        self.planner = planner
+        self.modules = modules
+        self.remembering = Remembering(planner.policy, wrapping.policy, config, wrapping.function)
+        self._wrapping = wrapping
+        self._guard = guard
+        self._remembers = self.remembering.active
+        self._choice = BackendChoice(config.backend, wrapping.plugins)
+        self._binders: dict[tuple[str, bool], Binder] = {}
+        self._routes: dict[tuple[type, str], Route] = {}
+        self._last_route: Route | None = None
+        self._has_modules = modules.found
+        self._prover = Prover(wrapping.function, config, modules.modes)
+        self._steps = itertools.count()
+        self._cores = usable_cores()
+        self._conditions = ConditionsOf(
+            min(config.thread_pool_size, self._cores), config.graph_sizes if config.graphs else None
+        )
+        self._told = False
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
+        """Find the batch in the arguments; raises LayoutError where that is not possible."""
+        return self._route_for(args, kwargs).binder.bind(args, kwargs)
+
+    def backend(self) -> Backend:
+        """The backend of the last step, or the one a step without arrays would use."""
+        route = self._last_route
+        return self._choice.last() if route is None else route.binder.device.backend
+
+    def step(
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        slices: Sequence[UBatchSlice] | None,
+        started: float,
+    ) -> Planned:
+        """How one step runs; raises UnprovenError where named parts would give another result."""
+        route = self._route_for(args, kwargs)
+        self._last_route = route
+        batch, device = route.binder.bind(args, kwargs), route.binder.device
+        memory, number, streamed = device.backend.memory(), next(self._steps), route.schedule == "streamed"
+        if self._remembers:
+            self.remembering.before(device, memory.capacity)
+        cuttable = Cuttable(self._prover, route.binder, args, kwargs, streamed, batch)
+        if batch.readings != 1 or self._prover.remarkable:
+            cuttable.look_up()
+            route = self._overlap(route, cuttable.verdict)
+        plan = self._plan(cuttable.batch, memory, route.conditions, number, slices)
+        if plan.cut is not None and cuttable.verdict is None:
+            cuttable.look_up()
+        planned = Planned(
+            number,
+            started,
+            device,
+            cuttable,
+            cuttable.batch,
+            memory,
+            route.schedule,
+            route.note,
+            plan,
+            self._wrapping.policy,
+        )
+        verdict = cuttable.verdict
+        return planned if verdict is not None and verdict.plain else self._proven(planned, route, slices)
+
+    def whole(self, planned: Planned, reason: str) -> Planned:
+        """The same step, run once on the whole batch."""
+        return replace(planned, plan=self.planner.whole(planned.batch, reason))
+
+    def tell(self, reason: str) -> None:
+        """Warn, once a wrapper, that steps run whole."""
+        if not self._told:
+            self._told = True
+            warn(
+                f"the function is not cut, and each call runs whole: {reason}; declare in a Layout what each "
+                "argument and output is, if rows are independent (microbatch.check says more)",
+                UserWarning,
+            )
+
+    def _plan(
+        self,
+        batch: Batch,
+        memory: MemoryReading,
+        conditions: Conditions,
+        number: int,
+        slices: Sequence[UBatchSlice] | None,
+    ) -> Plan:
+        whole = self.modules.why_whole() if self._has_modules and slices is None else ""
+        if slices is not None:
+            return self.planner.explicit(batch, slices, conditions.workers)
+        if whole:
+            return self.planner.whole(batch, whole)
+        return self.planner.plan(batch, memory, conditions, number)
+
+    def _proven(self, planned: Planned, route: Route, slices: Sequence[UBatchSlice] | None) -> Planned:
+        """The step with what is known of its function taken into account, asked for now if it is to be
+        cut."""
+        cuttable = planned.cuttable
+        known = cuttable.verdict
+        named = slices is not None or self._wrapping.config.policy != "auto"
+        if known is None or self._prover.always or (known.raised and named):
+            if not self._will_cut(planned):
+                return planned
+            cuttable.verdict = None
+        before, verdict = cuttable.batch, cuttable.prove(_largest(planned))
+        if verdict.why_whole:
+            return self._refused(planned, verdict.why_whole, named=named)
+        if cuttable.batch is not before or self._overlap(route, verdict) is not route:
+            planned = self._again(planned, self._overlap(route, verdict), slices)
+        if verdict.shares_memory and planned.schedule == "parallel" and planned.plan.cut is not None:
+            raise unproven(
+                "each call returns the same memory, and calls run at the same time; schedule='sequential'"
+            )
+        if not named and planned.plan.cut is not None and _smallest(planned) < verdict.least:
+            return self._refused(
+                planned, f"it raises on parts of fewer than {verdict.least} rows", named=named
+            )
+        return planned
+
+    def _will_cut(self, planned: Planned) -> bool:
+        """Whether the step is to be cut, by its plan or for its memory, or may be by a reading with more
+        rows."""
+        larger = planned.batch.most_rows > planned.rows and not planned.plan.fixed
+        return planned.plan.cut is not None or larger or self._guard.may_cut(planned)
+
+    def _again(self, planned: Planned, route: Route, slices: Sequence[UBatchSlice] | None) -> Planned:
+        """The step planned anew, by the reading and the schedule that were found."""
+        batch = planned.cuttable.batch
+        plan = self._plan(batch, planned.memory, route.conditions, planned.number, slices)
+        return replace(planned, batch=batch, schedule=route.schedule, note=route.note, plan=plan)
+
+    def _overlap(self, route: Route, verdict: Verdict | None) -> Route:
+        """The route, one part after another where `auto` would let calls overlap that must not."""
+        config = self._wrapping.config
+        if verdict is None or not verdict.why_sequential:
+            return route
+        if route.schedule != "parallel" or config.schedule != "auto":
+            return route
+        conditions = self._conditions.step(route.binder.device, "sequential")
+        return replace(
+            route,
+            schedule="sequential",
+            note=f"not in parallel: {verdict.why_sequential}",
+            conditions=conditions,
+        )
+
+    def _refused(self, planned: Planned, reason: str, *, named: bool) -> Planned:
+        """The step run whole; raises UnprovenError where the caller named its parts or the policy."""
+        if planned.plan.cut is None:
+            return self.whole(planned, planned.plan.reason)
+        if named:
+            raise planned.cuttable.refusal(reason)
+        self.tell(reason)
+        return self.whole(planned, f"not cut: {reason}")
+
+    def _route_for(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Route:
+        """The route of these arguments; a new one where this process has become one rank of several."""
+        first = args[0] if args else None
+        route = self._routes.get((type(first), str(getattr(first, "device", ""))))
+        if route is not None and (route.binder.strict or not route.binder.device.in_group()):
+            return route
+        return self._route(args, kwargs)
+
+    def _route(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Route:
+        """How steps with these arguments go; kept by the kind of the first where nothing of it can change."""
+        wrapping, backend = self._wrapping, self._choice.of(args, kwargs)
+        binder = self._binder(backend)
+        schedule, note = choose_schedule(wrapping.config, backend, self.modules, self._cores)
+        route = Route(binder, schedule, note, self._conditions.step(binder.device, schedule))
+        if args and is_array(args[0]) and not self._has_modules and binder.device.probe is None:
+            self._routes[type(args[0]), str(getattr(args[0], "device", ""))] = route
+        return route
+
+    def _binder(self, backend: Backend) -> Binder:
+        """What finds batches on `backend`; strict where nothing is proven: with several ranks, and never."""
+        known, wrapping = self._binders.get((backend.name, False)), self._wrapping
+        device = device_of(backend) if known is None else known.device
+        strict = wrapping.config.verify == "never" or device.in_group()
+        binder = self._binders.get((backend.name, strict))
+        if binder is None:
+            binder = Binder(layout=wrapping.layout, names=wrapping.names, device=device, strict=strict)
+            self._binders[backend.name, strict] = binder
+        return binder
+
+
+def _largest(planned: Planned) -> int | None:
+    cut = planned.plan.cut
+    return None if cut is None else max(piece.num_reqs for piece in cut.slices)
+
+
+def _smallest(planned: Planned) -> int:
+    cut = planned.plan.cut
+    assert cut is not None
+    return min(piece.num_tokens for piece in cut.slices)

@@ -1,0 +1,35 @@
+"""What a wrapper was made from, for those who prepare and run its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from microbatch.binding.rules import Layout
+from microbatch.loading.plugins import Plugins
+from microbatch.options.fields import UBatchConfig
+from microbatch.step.ubatches import Progress
+from microbatch.turns.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrapping:
+    """What a wrapper was made from."""
+
+    function: Callable[..., Any]
+    """What runs on the parts."""
+    config: UBatchConfig
+    """The options."""
+    plugins: Plugins
+    """Where backends come from, and who hears of finished steps."""
+    runtime: Runtime
+    """The seam for threads and time."""
+    layout: Layout | None = None
+    """Which leaf is what; None infers it from sizes."""
+    names: tuple[str, ...] = ()
+    """Parameter names of the function, by position."""
+    progress: Progress | None = None
+    """Told after each ubatch."""
+    policy: str = "auto"
+    """Name of the policy, or of the chain."""
