@@ -18,6 +18,11 @@ def bind(
     *,
     backend: Backend,
     names: Sequence[str] = (),
+    strict: bool = False,
 ) -> Batch:
-    """The batch in the arguments of one call; `names` are the parameter names. Errors as of `Binder.bind`."""
-    return Binder(layout=layout, names=tuple(names), device=device_of(backend)).bind(args, kwargs)
+    """The batch in the arguments of one call; `names` are the parameter names. Errors as of `Binder.bind`.
+
+    `strict` binds as where nothing is proven afterwards.
+    """
+    device = device_of(backend)
+    return Binder(layout=layout, names=tuple(names), device=device, strict=strict).bind(args, kwargs)

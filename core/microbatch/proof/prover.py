@@ -90,10 +90,12 @@ class Prover:
         binder = asked.binder
         batch = binder.bind(asked.args, asked.kwargs)
         key, refuted = self._key(batch, binder, streamed=asked.streamed), list[Exception]()
-        for reading in range(batch.readings):
+        for reading in range(max(1, batch.readings)):
             try:
                 read = batch if reading == 0 else binder.bind(asked.args, asked.kwargs, reading)
                 shown = self._try(asked, read)
+                if reading and not shown.has_rows():
+                    raise Refuted("no output has an entry per row")
             except (Refuted, LayoutError) as error:
                 refuted.append(error)
             else:

@@ -93,10 +93,11 @@ def test_constants_reach_every_ubatch_as_they_are(backend: Any) -> None:
 def test_a_leaf_with_as_many_rows_by_accident_is_whole_where_declared(
     backend: Any, rows: int, count: int
 ) -> None:
-    """A square weight, a mask that is broadcast, a table and a list, each as long as the batch."""
+    """A square weight, a mask that is broadcast and a list, each as long as the batch."""
     x, weight, mask = np.arange(rows * rows * 1.0).reshape(rows, rows), np.eye(rows) * 3, np.ones((rows, 1))
     table = list(range(rows))
-    layout = Layout(inputs={"x": tokens(), "weight": replicate(), "mask": replicate()})
+    whole = {"weight": replicate(), "mask": replicate(), "table": replicate()}
+    layout = Layout(inputs={"x": tokens(), **whole})
     batch = bind(layout, (), {"x": x, "weight": weight, "mask": mask, "table": table}, backend=backend)
     done = []
     for piece in cut(batch.shape, num_ubatches=min(count, rows)).slices:
@@ -108,8 +109,11 @@ def test_a_leaf_with_as_many_rows_by_accident_is_whole_where_declared(
 
 @pytest.mark.pitfall(21)
 def test_a_broadcast_leaf_that_no_rule_covers_is_an_error_and_not_cut(backend: Any) -> None:
+    call = {"x": np.ones((6, 4)), "mask": np.ones((1, 4))}
     with pytest.raises(LayoutError, match="mask"):
-        bind(None, (), {"x": np.ones((6, 4)), "mask": np.ones((1, 4))}, backend=backend)
+        bind(None, (), call, backend=backend, strict=True)
+    batch = bind(None, (), {"x": call["x"], "zmask": call["mask"]}, backend=backend)
+    assert part(batch, 0, 2)[1]["zmask"] is call["mask"]  # whole, and shown to be right before it is cut
 
 
 @pytest.mark.parametrize(

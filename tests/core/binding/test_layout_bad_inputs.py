@@ -28,7 +28,7 @@ NAMES = ("ids", "mask")
 
 def refused(backend: Any, *args: Any, layout: Layout | None = None, **kwargs: Any) -> str:
     with pytest.raises(LayoutError) as caught:
-        bind(layout, args, kwargs, backend=backend, names=NAMES)
+        bind(layout, args, kwargs, backend=backend, names=NAMES, strict=True)
     return str(caught.value)
 
 
@@ -37,7 +37,7 @@ def test_row_counts_that_differ(backend: Any) -> None:
     assert "mask['deep'][0] has 7 rows but ids has 8" in text
     assert "declare 'mask.deep.0' replicate()" in text
     with pytest.raises(UncoveredArrayError):
-        bind(None, (np.zeros(8), np.zeros(7)), {}, backend=backend)
+        bind(None, (np.zeros(8), np.zeros(7)), {}, backend=backend, strict=True)
 
 
 def test_a_row_that_is_shared(backend: Any) -> None:
@@ -46,7 +46,7 @@ def test_a_row_that_is_shared(backend: Any) -> None:
     assert "'bias': replicate()" in text
 
 
-@pytest.mark.parametrize("args", [(), ("text",), (b"raw", 3, None), ([1, 2],), (np.array(1.0),), ({},)])
+@pytest.mark.parametrize("args", [(), ("text",), (b"raw", 3, None), (np.array(1.0),), ({},)])
 def test_nothing_to_split(backend: Any, args: Any) -> None:
     text = refused(backend, *args)
     assert text.startswith("no argument is an array with rows, so there is nothing to split")
@@ -99,7 +99,8 @@ def test_a_container_that_hides_arrays(backend: Any) -> None:
 
     for hidden in (UserDict(x=np.zeros(2)), Fields(np.zeros(2))):
         text = refused(backend, np.zeros(2), hidden)
-        assert f"mask is a {type(hidden).__name__} that holds arrays" in text
+        assert "mask['x'] has as many" in text or "mask.x has as many" in text
+        assert f"a {type(hidden).__name__} is not known as a container" in text
         layout = Layout(inputs={"mask": replicate()})
         bind(layout, (np.zeros(2), hidden), {}, backend=backend, names=NAMES)
 
