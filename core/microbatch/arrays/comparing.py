@@ -37,7 +37,11 @@ def equal_values(first: Any, second: Any) -> bool:
     if first is second:
         return True
     if is_array(first) or is_array(second):
-        return kind_of(first) == kind_of(second) and bool(_equal_entries(first, second))
+        if kind_of(first) != kind_of(second):
+            return False
+        if str(first.dtype) == "object":  # its entries may be arrays, which have no single answer
+            return all(map(equal_values, np.asarray(first).flat, np.asarray(second).flat))
+        return bool(_equal_entries(first, second))
     if type(first) is not type(second):
         return False
     if isinstance(first, list):
@@ -185,6 +189,8 @@ def wide(array: Any) -> HostArray:
         array = _as_numpy(array)
     least = {"f": "f8", "c": "c16"}.get(array.dtype.kind)
     values: HostArray = array
+    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "biuf":
+        return np.where(np.ma.getmaskarray(values), np.nan, values.data)  # what is masked equals itself
     return values if least is None else values.astype(np.promote_types(values.dtype, least), copy=False)
 
 

@@ -7,15 +7,17 @@ its length. What comes back has the type of what was cut. Texts and bytes have a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from typing import Any
+
+import numpy as np
 
 from microbatch.arrays.looks import is_array
 
 ROW_LISTS = frozenset({list, tuple, deque, range})
 """The types."""
-_VALUES = frozenset({int, float, bool, complex, str, bytes})
+_VALUES = (int, float, complex, str, bytes, np.generic)
 
 
 def is_row_list(leaf: object) -> bool:
@@ -23,19 +25,17 @@ def is_row_list(leaf: object) -> bool:
     return type(leaf) in ROW_LISTS
 
 
-def holds_values(node: Any, rows: int | None = None) -> bool:
+def holds_values(node: Any, sizes: Collection[int] = ()) -> bool:
     """Whether a sequence is one leaf rather than a container of leaves.
 
-    It is where its first entry is a number or a text; with `rows` also where it has as many entries, and none
-    of them is an array with that many rows itself.
+    It is where its first entry is a number or a text; also where it has as many entries as one of `sizes`,
+    the rows of arrays beside it, and none of its own entries is an array with that many.
     """
     if type(node) not in ROW_LISTS or not node:
         return False
-    if type(node[0]) in _VALUES:
+    if isinstance(node[0], _VALUES):
         return True
-    if rows is None or len(node) != rows:
-        return False
-    return not any(is_array(entry) and len(entry.shape) and entry.shape[0] == rows for entry in node)
+    return len(node) in sizes and not any(size_of(entry) in sizes for entry in node if is_array(entry))
 
 
 def size_of(leaf: Any) -> int | None:

@@ -221,10 +221,6 @@ class Binder:
                 return Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None)
         return self._bind_tree(args, dict(kwargs), reading)
 
-    def for_parts_of(self, batch: Batch, outputs: ProvenOutputs | None) -> PartBinder:
-        """A binder of the parts of `batch`: leaves are what they are in it, whatever sizes a part has."""
-        return PartBinder(self, batch, outputs)
-
     def _bind_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any], reading: int) -> Batch:
         leaves, spec = flatten_call(args, kwargs, self.layout, self.names)
         declared = declared_rules(spec, self.layout, "inputs", self.names)
@@ -246,15 +242,17 @@ class PartBinder:
     A part may have as many rows as a weight beside it, so its sizes are not read again.
     """
 
-    __slots__ = ("_binder", "_rules", "_spec", "device", "layout", "outputs")
+    __slots__ = ("_binder", "_rules", "_spec", "device", "layout", "outputs", "splitter")
 
-    def __init__(self, binder: Binder, batch: Batch, outputs: ProvenOutputs | None) -> None:
+    def __init__(self, binder: Binder, batch: Batch, outputs: ProvenOutputs | None, splitter: str) -> None:
         self._binder = binder
         self._spec, self._rules = batch.spec_and_rules()
         self.device = binder.device
         self.layout = binder.layout
         self.outputs = outputs
         """What the outputs were shown to be; None takes the layout, then sizes."""
+        self.splitter = splitter
+        """How a part may be cut further: `even`, or `request-aligned` where only whole requests may be."""
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
         """Find the batch in the arguments of one part."""

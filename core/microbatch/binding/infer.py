@@ -18,7 +18,7 @@ from microbatch.binding.integer_leaves import read_lengths, read_starts
 from microbatch.binding.leaf_checks import CONSTANTS, check_arrays, check_constant, check_objects, count_axes
 from microbatch.binding.leaf_parts import LeafCut
 from microbatch.binding.paths import CallLeaves, Declared
-from microbatch.binding.readings import Reading, Sized, readings_of
+from microbatch.binding.readings import Reading, Sized, readings_beside, readings_of
 from microbatch.binding.rules import ROW_KINDS, Layout, Rule, requests, tokens
 from microbatch.cutting.slices import BatchShape
 from microbatch.errors import LayoutError, UncoveredArrayError
@@ -62,7 +62,10 @@ def measure_batch(
     sized = [_sized(leaves.values[index], index) for index in undeclared]
     readings: list[Reading] = []
     if counts.known() or how.strict:
-        cuts += _by_counts(leaves, sized, counts, strict=how.strict)
+        by_counts = _by_counts(leaves, sized, counts, strict=how.strict)
+        readings = [] if how.strict else readings_beside(sized, [cut.index for cut in by_counts])
+        taken = readings[how.reading].cut if readings else {cut.index for cut in by_counts}
+        cuts += [cut for cut in by_counts if cut.index in taken]
     else:
         readings = readings_of(sized, leaves.spec)
         cuts += _by_reading(counts, readings[how.reading : how.reading + 1])

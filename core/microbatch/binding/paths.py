@@ -7,7 +7,7 @@ the arrays is read here; a name is made only when a message needs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,11 +50,10 @@ def flatten_call(
 ) -> tuple[list[Any], TreeSpec]:
     """The leaves and the structure of `(args, kwargs)`.
 
-    A list, tuple or deque of values is one leaf, and so is one with an entry for each row of the first array.
+    A list, tuple or deque of values is one leaf, and so is one with an entry for each row of an array.
     """
     tree = (args, kwargs)
-    if _declaring(layout, "inputs", names) is not None:
-        return flatten_by_layout(tree, layout, "inputs", names)
+    declaring = _declaring(layout, "inputs", names)
     opened: set[int] = set()
 
     def is_leaf(node: Any) -> bool:
@@ -67,10 +66,12 @@ def flatten_call(
 
     try:
         leaves, spec = flatten(tree, is_leaf)
-        rows = next((size for leaf in leaves if is_array(leaf) and (size := size_of(leaf)) is not None), None)
-        if rows not in opened:
+        sizes = opened.intersection(size_of(leaf) for leaf in leaves if is_array(leaf))
+        if declaring is not None:
+            return _flattened(declaring, tree, sizes)
+        if not sizes:
             return leaves, spec
-        return flatten(tree, lambda node: node is not tree and node is not args and holds_values(node, rows))
+        return flatten(tree, lambda node: _is_values(node, tree, sizes))
     except RecursionError:
         raise _too_deep("inputs") from None
 
@@ -144,11 +145,13 @@ def _declaring(layout: Layout | None, name: SideName, names: Sequence[str]) -> S
     return Side(layout, name, rules, names) if rules else None
 
 
-def _flattened(side: Side, tree: Any) -> tuple[list[Any], TreeSpec]:
+def _flattened(side: Side, tree: Any, sizes: Collection[int] = ()) -> tuple[list[Any], TreeSpec]:
     """As `flatten_by_layout`; first tried without a search, as few trees have a list that a rule takes."""
     inputs = side.name == "inputs"
     if not any(rule.kind in _NODE_KINDS for rule in side.rules.values()):
-        leaves, spec = flatten(tree, lambda node: type(node) is list or (inputs and _is_values(node, tree)))
+        leaves, spec = flatten(
+            tree, lambda node: type(node) is list or (inputs and _is_values(node, tree, sizes))
+        )
         lists = tuple(index for index, leaf in enumerate(leaves) if type(leaf) is list)
 
         def find() -> bool:
@@ -159,12 +162,12 @@ def _flattened(side: Side, tree: Any) -> tuple[list[Any], TreeSpec]:
         if not lists or _kept(side, (spec, lists), find):
             return leaves, spec
     whole = _whole_nodes(side, tree, ())
-    return flatten(tree, lambda node: id(node) in whole or (inputs and _is_values(node, tree)))
+    return flatten(tree, lambda node: id(node) in whole or (inputs and _is_values(node, tree, sizes)))
 
 
-def _is_values(node: Any, tree: Any) -> bool:
-    """Whether a list of values that no rule names is one leaf of the inputs `tree`."""
-    return node is not tree and node is not tree[0] and holds_values(node)
+def _is_values(node: Any, tree: Any, sizes: Collection[int]) -> bool:
+    """Whether a list that no rule names is one leaf of the inputs `tree`."""
+    return node is not tree and node is not tree[0] and holds_values(node, sizes)
 
 
 def _too_deep(side: SideName) -> LayoutError:

@@ -50,6 +50,22 @@ def readings_of(sized: Sequence[Sized], spec: TreeSpec) -> list[Reading]:
     return found[:MOST]
 
 
+def readings_beside(sized: Sequence[Sized], fitting: Sequence[int]) -> list[Reading]:
+    """All readings where declared leaves say the counts, and the leaves `fitting` have as many rows."""
+    found: list[Reading] = []
+    if not fitting:
+        return found
+    by_index = {leaf.index: leaf for leaf in sized}
+    squares = {index for index in fitting if by_index[index].square}
+    arrays = {index for index in fitting if by_index[index].is_array}
+    others = arrays - {min(arrays, default=0)}
+    for whole in (set[int](), squares, others, squares & others, arrays):
+        reading = Reading(0, frozenset(fitting) - whole)
+        if reading not in found:
+            found.append(reading)
+    return found[:MOST]
+
+
 def first_reading(sized: Sequence[Sized]) -> Reading | None:
     """The first array says how many rows there are, and all leaves with as many are cut.
 
@@ -76,6 +92,8 @@ def _in_order(sized: Sequence[Sized], spec: TreeSpec) -> Iterator[Reading]:
     for leaf in _first_of_arguments(sized, spec):
         if leaf.size != first.rows:
             yield _read(sized, leaf.size)
+        elif leaf is not leader:
+            yield Reading(leaf.size, frozenset({leaf.index}))
     # f(x, table): any array partner; then the lists too
     yield _read(sized, first.rows, whole={leaf.index for leaf in partners if leaf.is_array})
     yield _read(sized, first.rows, whole={leaf.index for leaf in partners})

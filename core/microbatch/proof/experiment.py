@@ -8,7 +8,7 @@ the README says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import repeat
@@ -20,15 +20,16 @@ from microbatch.arrays.looks import is_array
 from microbatch.arrays.memory import start_of
 from microbatch.arrays.trees import leaf_paths, output_name
 from microbatch.binding.batch import Batch, Binder
-from microbatch.binding.leaf_parts import token_permutation
+from microbatch.binding.leaf_parts import Rows, token_permutation
 from microbatch.binding.paths import declared_rules
 from microbatch.binding.proven import ProvenOutputs
 from microbatch.binding.rules import ROW_KINDS
 from microbatch.cutting.slices import UBatchSlice
 from microbatch.gathering.row_places import request_places, token_places
-from microbatch.proof.output_kinds import Lengths, Refuted, Seen, kind_of_leaf, opened
+from microbatch.proof.output_kinds import Lengths, Refuted, Seen, alike, kind_of_leaf, opened
 from microbatch.proof.random_numbers import Generators
-from microbatch.proof.sample import Sample, WholeLeaves
+from microbatch.proof.reachable import names_used
+from microbatch.proof.sample import Sample, WholeLeaves, sample_of
 from microbatch.proof.surroundings import Surroundings
 from microbatch.proof.trial_call import Arguments, Called
 from microbatch.schedules.staging import Mover
@@ -77,52 +78,90 @@ class Subject:
     """Has the layout, and the device."""
     moved: bool
     """Whether the step brings host arrays to the device before it calls the function."""
+    inside_requests: bool
+    """Whether the step cuts requests in two."""
 
 
 class Experiment:
-    """One experiment on one sample."""
+    """One experiment on some requests of one batch."""
 
-    def __init__(self, subject: Subject, sample: Sample) -> None:
+    def __init__(self, subject: Subject, batch: Batch, positions: Rows) -> None:
         self._subject = subject
-        self._sample = sample
+        self._batch = batch
+        self._positions = positions
         self._device = subject.binder.device
         self._backend = self._device.backend
         self._mover = Mover(self._device) if subject.moved else None
+        self._sample = self._fresh()
 
-    def run(self, batch: Batch) -> Shown:
-        """What the calls show; raises Refuted with the reason where the function may not be cut so."""
-        function, given = self._subject.function, WholeLeaves(batch)
-        before = Surroundings.of(function)
-        copies = [WholeLeaves(copy) for copy in (self._sample.batch, self._sample.witness)]
-        constants = [leaf for leaf, _ in batch.leaf_kinds() if not is_array(leaf)]
-        calls = self._without_trace(Generators([*before.generators, *constants]))
-        if any(leaves.written() for leaves in (given, *copies)):
-            raise Refuted("it writes into an argument that every part is given whole")
-        proven, seen = self._compared(calls)
-        self._check_written(calls)
+    def run(self) -> Shown:
+        """What the calls show; raises Refuted with the reason where the function may not be cut so.
+
+        What the calls have overwritten is put back, and all that they have changed where they refute.
+        """
+        function, given = self._subject.function, WholeLeaves(self._batch)
+        constants = [leaf for leaf, _ in self._batch.leaf_kinds() if not is_array(leaf)]
+        before = Surroundings.of(function, constants, saving=True)
+        if before.iterators:
+            raise Refuted(f"it refers to the iterator {before.iterators[0]!r}, which calls use up")
+        generators = Generators([*before.generators, *constants])
+        try:
+            calls = self._without_trace(generators, self._three_calls)
+            if given.written() or any(leaves.written() for leaves in self._copies):
+                raise Refuted("it writes into an argument that every part is given whole")
+            proven, seen = self._compared(calls)
+            self._check_written(calls)
+            after = Surroundings.of(function, constants)
+            changed, kept = before.overwritten(after), before.kept(after)
+            if changed or kept:
+                before.put_back()
+                self._check_unaffected(proven, calls[1], generators, changed or kept)
+                before.put_back()
+        except Refuted:
+            before.put_back()
+            raise
         shared = _share_memory(proven, calls)
-        changed = before.overwritten(Surroundings.of(function))
         return Shown(
             outputs=proven,
             seen=seen,
             sample=self._sample,
-            why_sequential=f"each call overwrites {changed!r}" if changed else SAME_MEMORY if shared else "",
+            why_sequential=_why_sequential(changed, kept, names_used(function), shared=shared),
             shares_memory=shared,
             writes_inputs=any(call.wrote for call in calls),
         )
 
-    def _without_trace(self, generators: Generators) -> list[Called]:
-        """The three calls; raises Refuted where they drew random numbers."""
+    def _fresh(self) -> Sample:
+        sample = sample_of(
+            self._batch, self._positions, self._backend, inside_requests=self._subject.inside_requests
+        )
+        self._copies = [WholeLeaves(copy) for copy in (sample.batch, sample.witness)]
+        return sample
+
+    def _without_trace(self, generators: Generators, calls: Callable[[], Any]) -> Any:
+        """What `calls` answers; raises Refuted where random numbers were drawn."""
         trials = self._device.trials
         try:
             with trials.trial() if trials else nullcontext(_never) as framework_drew:
-                calls = self._three_calls()
+                answer = calls()
                 drew = framework_drew()
         finally:
             moved = generators.put_back()
         if drew or moved:
             raise Refuted("it draws random numbers, so parts would be given others than the whole batch")
-        return calls
+        return answer
+
+    def _check_unaffected(
+        self, proven: ProvenOutputs, second: Called, generators: Generators, changed: str | None
+    ) -> None:
+        """The second call, made first: its result must not depend on what the first had left behind."""
+        sample = self._fresh()
+        part = sample.batch.part(
+            sample.cut.slices[1], None if sample.cut.trims is None else sample.cut.trims[1]
+        )
+        rows = sample.cut.slices[1].num_tokens
+        again = self._without_trace(generators, lambda: self._call(part, rows))
+        if not all(map(alike, _leaves(proven, second.output), _leaves(proven, again.output))):
+            raise Refuted(f"its result depends on what earlier calls left in {changed!r}")
 
     def _three_calls(self) -> list[Called]:
         sample = self._sample
@@ -173,6 +212,23 @@ class Experiment:
             return kind_of_leaf(name, values, units, self._backend)
         except (TypeError, ValueError, RuntimeError) as error:
             raise Refuted(f"{name} cannot be compared: {error}") from None
+
+
+def _leaves(proven: ProvenOutputs, output: Any) -> list[Any]:
+    try:
+        return proven.spec.flatten_up_to(output)
+    except ValueError:
+        raise Refuted("its result depends on what earlier calls left behind") from None
+
+
+def _why_sequential(changed: str | None, kept: str | None, used: Collection[str], *, shared: bool) -> str:
+    if "functional_call" in used:
+        return "functional_call puts other parameters into a module while it runs"
+    if changed is not None:
+        return f"each call overwrites {changed!r}"
+    if kept is not None:
+        return f"calls keep memory in {kept!r}, which others may use"
+    return SAME_MEMORY if shared else ""
 
 
 def _share_memory(proven: ProvenOutputs, calls: Sequence[Called]) -> bool:

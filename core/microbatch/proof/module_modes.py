@@ -3,66 +3,27 @@
 Invariant: in doubt the answer is "no". A module in training mode updates running statistics and draws random
 numbers, so its parts must not run side by side; one whose buffers change during a call keeps state. Modules
 are told by what they have (`training` and `buffers`), since core imports no framework. They are looked for in
-the function itself, its `__self__`, a partial's function and arguments, closure cells, defaults, and the
-globals that its code names.
+the function itself and in what it visibly refers to.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-from contextlib import suppress
-from types import CodeType, FunctionType
 from typing import Any
 
+from microbatch.arrays.hidden_rows import is_module
 from microbatch.arrays.memory import version_of
+from microbatch.proof.reachable import reachable
 
 
 def modules_of(function: Any) -> tuple[Any, ...]:
     """The stateful modules that `function` is or visibly refers to."""
-    found = {id(candidate): candidate for candidate in _reachable(function) if _is_module(candidate)}
-    return tuple(found.values())
+    values = [function, *(value for _, value, _ in reachable(function))]
+    return tuple({id(value): value for value in values if is_module(value)}.values())
 
 
 def buffer_versions(modules: tuple[Any, ...]) -> tuple[int | None, ...]:
     """Write counters of all buffers; two unequal answers mean that something was written in between."""
     return tuple(version_of(buffer) for module in modules for buffer in module.buffers())
-
-
-def _is_module(candidate: Any) -> bool:
-    if isinstance(candidate, type):
-        return False
-    kind = type(candidate)
-    return callable(getattr(kind, "buffers", None)) and isinstance(getattr(candidate, "training", None), bool)
-
-
-def _reachable(function: Any) -> Iterator[Any]:
-    yield function
-    while isinstance(function, functools.partial):
-        yield from function.args
-        yield from function.keywords.values()
-        function = function.func
-        yield function
-    yield getattr(function, "__self__", None)
-    plain = getattr(function, "__func__", function)
-    if isinstance(plain, FunctionType):
-        yield from _referred(plain)
-
-
-def _referred(function: FunctionType) -> Iterator[Any]:
-    for cell in function.__closure__ or ():
-        with suppress(ValueError):  # not assigned yet
-            yield cell.cell_contents
-    yield from function.__defaults__ or ()
-    for name in _names(function.__code__):
-        yield function.__globals__.get(name)
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
 
 
 class StateWatch:

@@ -21,7 +21,7 @@ from microbatch.extend.records import FailureKind
 from microbatch.options.fields import UBatchConfig
 from microbatch.proof.experiment import Experiment, Raised, Shown, Subject
 from microbatch.proof.output_kinds import Refuted
-from microbatch.proof.sample import ROWS, positions_of, sample_of
+from microbatch.proof.sample import ROWS, positions_of
 from microbatch.proof.verdict import TRUSTED, Evidence, Verdict
 
 KEPT = 128
@@ -44,6 +44,8 @@ class Asked:
     """Arguments by name."""
     streamed: bool
     """Whether the step moves host arrays to the device before it calls the function."""
+    inside_requests: bool = False
+    """Whether the step cuts requests in two."""
     largest: int | None = None
     """Rows of its largest planned part; None where none is planned."""
 
@@ -79,27 +81,27 @@ class Prover:
         self.always = config.verify == "always"
         """Whether each step is to be shown anew, at drawn rows."""
 
-    def known(self, batch: Batch, binder: Binder, *, streamed: bool) -> Verdict | None:
-        """The verdict for calls like this one; None where there is none yet."""
-        if binder.strict or batch.readings == 0:
+    def known(self, asked: Asked, batch: Batch) -> Verdict | None:
+        """The verdict for calls like this one, whose batch is `batch` by the first reading; None for none."""
+        if asked.binder.strict or batch.readings == 0:
             return TRUSTED
-        return self._kept.get(self._key(batch, binder, streamed=streamed))
+        return self._kept.get(self._key(asked, batch))
 
     def prove(self, asked: Asked) -> Proof:
         """Try the readings in order; the verdict is kept, the evidence is for the step that follows."""
         binder = asked.binder
         batch = binder.bind(asked.args, asked.kwargs)
-        key, refuted = self._key(batch, binder, streamed=asked.streamed), list[Exception]()
+        key, refuted = self._key(asked, batch), list[Exception]()
         for reading in range(max(1, batch.readings)):
             try:
                 read = batch if reading == 0 else binder.bind(asked.args, asked.kwargs, reading)
-                shown = self._try(asked, read)
+                shown, picky = self._try(asked, read)
                 if reading and not shown.has_rows():
                     raise Refuted("no output has an entry per row")
             except (Refuted, LayoutError) as error:
                 refuted.append(error)
             else:
-                verdict = _accepted(shown, reading, always=self.always)
+                verdict = _accepted(shown, reading, picky=picky, always=self.always)
                 if not _degenerate(shown):
                     self._keep(key, verdict)
                 return Proof(verdict, Evidence(shown))
@@ -109,17 +111,22 @@ class Prover:
         self._keep(key, verdict)
         return Proof(verdict, error=worst.original if isinstance(worst, Raised) else None)
 
-    def refute(self, batch: Batch, binder: Binder, reason: str, *, streamed: bool) -> None:
+    def refute(self, asked: Asked, reason: str) -> None:
         """Keep that calls like this one must not be cut: a step has shown what the experiment had not."""
-        self._keep(self._key(batch, binder, streamed=streamed), Verdict(why_whole=reason))
+        batch = asked.binder.bind(asked.args, asked.kwargs)
+        self._keep(self._key(asked, batch), Verdict(why_whole=reason))
 
-    def _try(self, asked: Asked, batch: Batch) -> Shown:
-        """The experiment, with other numbers of rows where the function raises."""
+    def _try(self, asked: Asked, batch: Batch) -> tuple[Shown, bool]:
+        """The experiment, with other numbers of rows where the function raises, and whether it did.
+
+        Running out of memory is no such error: fewer rows are tried.
+        """
         first: Raised | None = None
+        picky = False
         wanted, others = min(ROWS, batch.shape.num_requests), _other_sizes(batch, asked.largest)
         while True:
             try:
-                return self._experiment(asked, batch, wanted)
+                return self._experiment(asked, batch, wanted), picky
             except Raised as error:
                 first = first or error
                 memory = asked.binder.device.backend.classify(error.original) is FailureKind.OOM
@@ -127,26 +134,23 @@ class Prover:
                     raise error.original from None  # it says nothing of the function
                 if not memory and not others:
                     raise first from None
+            picky = picky or not memory
             wanted = max(FEWEST, wanted // 2) if memory else others.pop(0)
 
     def _experiment(self, asked: Asked, batch: Batch, wanted: int) -> Shown:
         binder = asked.binder
-        moved = asked.streamed and binder.device.transfer is not None
-        subject = Subject(function=self._function, binder=binder, moved=moved)
-        positions = positions_of(batch, wanted, self._draw if self.always else None)
-        inside = self._cuts_inside(batch)
-        sample = sample_of(batch, positions, binder.device.backend, inside_requests=inside)
-        return Experiment(subject, sample).run(batch)
-
-    def _cuts_inside(self, batch: Batch) -> bool:
-        """Whether the splitter may cut a request in two."""
-        splitter = self._config.splitter
-        return splitter in ("even", "floor", "request-aligned") or (
-            splitter == "auto" and batch.shape.lengths is None
+        subject = Subject(
+            function=self._function,
+            binder=binder,
+            moved=asked.streamed and binder.device.transfer is not None,
+            inside_requests=asked.inside_requests,
         )
+        positions = positions_of(batch, wanted, self._draw if self.always else None)
+        return Experiment(subject, batch, positions).run()
 
-    def _key(self, batch: Batch, binder: Binder, *, streamed: bool) -> Hashable:
-        return binder.device.backend.name, streamed, batch.structure, self._modes()
+    def _key(self, asked: Asked, batch: Batch) -> Hashable:
+        ways = asked.streamed, asked.inside_requests
+        return asked.binder.device.backend.name, ways, batch.structure, self._modes()
 
     def _keep(self, key: Hashable, verdict: Verdict) -> None:
         while len(self._kept) >= KEPT:
@@ -161,15 +165,14 @@ def _other_sizes(batch: Batch, largest: int | None) -> list[int]:
     return given + [rows for rows in MORE if rows <= batch.shape.num_requests]
 
 
-def _accepted(shown: Shown, reading: int, *, always: bool) -> Verdict:
-    few = shown.sample.batch.shape.num_requests <= ROWS
+def _accepted(shown: Shown, reading: int, *, picky: bool, always: bool) -> Verdict:
     return Verdict(
-        plain=few and not shown.why_sequential and not always,
+        plain=not (picky or shown.why_sequential or always),
         reading=reading,
         outputs=shown.outputs,
         why_sequential=shown.why_sequential,
         shares_memory=shown.shares_memory,
-        least=0 if few else shown.sample.least,
+        picky=picky,
         writes_inputs=shown.writes_inputs,
     )
 

@@ -48,11 +48,6 @@ class Sample:
     requests: Rows
     """The place of each request in the batch."""
 
-    @property
-    def least(self) -> int:
-        """Rows of the smaller part."""
-        return min(piece.num_tokens for piece in self.cut.slices)
-
 
 def positions_of(batch: Batch, wanted: int, draw: random.Random | None = None) -> Rows:
     """Which requests to take, in order: spread evenly, or drawn."""

@@ -1,18 +1,18 @@
-"""What a function can reach besides its arguments: closures, defaults, globals that it names, its own object.
+"""What a function can reach besides the rows it is given, as it is before and after calls; and putting it
+back.
 
-Invariant: only looked at, never called or changed. A value that another call has overwritten shows a function
-whose calls must not overlap: a buffer that it computes in, a field where it leaves something for itself. An
-entry that was only added (a list of results, a cache) does not, since adding is one operation. What lies
-deeper than `LEVELS`, or in a library's own memory, is not seen.
+Invariant: only looked at, never called. A value that a call has overwritten (a counter, a buffer that it
+computes in, a field where it leaves something for itself) is put back, since the caller's own call must find
+it as it was. A list or dictionary that only grew is left alone, unless the function turns out to depend on
+it: adding is one operation, and somebody else may have added too. What lies deeper than `LEVELS`, in a
+library's own memory, or in arrays too large to copy, is not seen or not put back.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,18 +21,21 @@ from microbatch.arrays.hidden_rows import attributes_of, is_module
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.memory import start_of, version_of
 from microbatch.binding.call import Wrapped
+from microbatch.proof.putting_back import saved_contents
 from microbatch.proof.random_numbers import access_of
+from microbatch.proof.reachable import reachable
 
 LEVELS = 3
 """How deep values are looked into."""
-MOST = 400
+MOST = 600
 """Values that are looked at."""
 ENTRIES = 32
 """Entries of one container that are looked at."""
 SEEN_WHOLE = 1 << 16
 """Bytes of an array up to which all of them are compared; of a larger one, its ends and some between."""
 
-_PLAIN = (int, float, complex, str, bytes, bool, type(None))
+PLAIN = (int, float, complex, str, bytes, bool, type(None))
+"""Values that are compared as they are, and hold nothing."""
 
 
 @dataclass(slots=True)
@@ -43,20 +46,30 @@ class Surroundings:
     """Name -> a comparable value."""
     generators: list[Any] = field(default_factory=list)
     """Random number generators."""
+    iterators: list[str] = field(default_factory=list)
+    """Names of iterators, which every call would use up."""
+    _saved: list[Callable[[], None]] = field(default_factory=list)
+    """Each puts the contents of one thing back, where they are others."""
 
     @classmethod
-    def of(cls, function: Any) -> Surroundings:
-        """What `function` can reach now."""
-        found = cls()
-        seen: set[int] = set()
-        level = list(reachable(function))
+    def of(cls, function: Any, constants: Iterable[Any] = (), *, saving: bool = False) -> Surroundings:
+        """What `function` can reach now, also through the arguments `constants`.
+
+        `saving` keeps copies of what may be put back.
+        """
+        found, seen = cls(), set[int]()
+        level = [
+            (name, value) for name, value, restore in reachable(function) if found._saves(restore, saving)
+        ]
+        level += [(f"argument {place}", value) for place, value in enumerate(constants)]
         for _ in range(LEVELS + 1):
             deeper: list[tuple[str, Any]] = []
             for name, value in level:
-                if len(seen) < MOST and (isinstance(value, _PLAIN) or id(value) not in seen):
+                if len(seen) < MOST and (isinstance(value, PLAIN) or id(value) not in seen):
                     seen.add(id(value))
                     found._note(name, value)
-                    deeper += _inside(name, value)
+                    found._saves(saved_contents(value) if saving else None, saving)
+                    deeper += inside(name, value)
             level = deeper
         return found
 
@@ -67,6 +80,27 @@ class Surroundings:
                 return name
         return None
 
+    def kept(self, later: Surroundings) -> str | None:
+        """The name of something new that calls have left for later calls; None where there is nothing.
+
+        A plain value that was appended to a list is a note of the call, which nobody reads.
+        """
+        for name, state in later.states.items():
+            appended = name.endswith("]") and name[-2].isdigit() and not is_array_state(state)
+            if name not in self.states and not appended:
+                return name
+        return None
+
+    def put_back(self) -> None:
+        """Put everything back that was saved and has changed."""
+        for restore in self._saved:
+            restore()
+
+    def _saves(self, restore: Callable[[], None] | None, saving: bool) -> bool:
+        if saving and restore is not None:
+            self._saved.append(restore)
+        return True
+
     def _note(self, name: str, value: Any) -> None:
         if access_of(value) is not None:
             self.generators.append(value)
@@ -74,75 +108,65 @@ class Surroundings:
             self.states[name] = repr(value)  # NaN does not equal itself, its text does
         elif is_array(value):
             self.states[name] = _array_state(value)
-        elif isinstance(value, _PLAIN):
+        elif isinstance(value, PLAIN):
             self.states[name] = value
+        elif callable(getattr(value, "cache_info", None)):
+            self.states[name] = str(value.cache_info()).partition("currsize")[2]  # of functools
         elif is_module(value):
             self.states[name] = tuple(version_of(buffer) for buffer in value.buffers())
+        elif hasattr(type(value), "__next__") and getattr(value, "readable", _yes)():
+            self.iterators.append(name)
         else:
             self.states[name] = type(value), id(value)
 
 
-def reachable(function: Any) -> Iterator[tuple[str, Any]]:
-    """(name, value) of what `function` visibly refers to."""
-    while isinstance(function, functools.partial):
-        yield from ((f"argument {place}", value) for place, value in enumerate(function.args))
-        yield from function.keywords.items()
-        function = function.func
-    owner = getattr(function, "__self__", None)
-    if owner is not None and not isinstance(owner, ModuleType):
-        yield "self", owner
-    plain = getattr(function, "__func__", function)
-    if isinstance(plain, FunctionType):
-        yield from _referred(plain)
-    elif not isinstance(function, type) and callable(function):
-        yield "self", function
-        called = vars(type(function)).get("__call__")
-        if isinstance(called, FunctionType):
-            yield from _referred(called)
-
-
-def _referred(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        with suppress(ValueError):  # not assigned yet
-            yield name, cell.cell_contents
-    yield from ((f"default {place}", value) for place, value in enumerate(function.__defaults__ or ()))
-    yield from (function.__kwdefaults__ or {}).items()
-    for name in dict.fromkeys(_names(function.__code__)):
-        if name in function.__globals__:
-            yield name, function.__globals__[name]
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
-
-
-def _inside(name: str, value: Any) -> list[tuple[str, Any]]:
-    """What is stored in `value`; nothing for arrays, modules and plain values."""
-    if isinstance(value, (*_PLAIN, ModuleType, Wrapped)) or is_array(value) or is_module(value):
+def inside(name: str, value: Any) -> list[tuple[str, Any]]:
+    """What is stored in `value`; nothing for arrays and plain values."""
+    if isinstance(value, (*PLAIN, ModuleType, Wrapped)) or is_array(value):
         return []
+    if is_module(value):
+        return _of_module(name, value)
     if isinstance(value, type):
-        return [(f"{name}.{key}", kept) for key, kept in vars(value).items() if is_array(kept)]
+        return [(f"{name}.{key}", kept) for key, kept in vars(value).items() if not callable(kept)]
     if isinstance(value, FunctionType) or hasattr(value, "__func__"):
-        return [(f"{name}: {inner}", kept) for inner, kept in reachable(value)]
+        return [(f"{name}: {inner}", kept) for inner, kept, _ in reachable(value)]
     if isinstance(value, dict):
         return [(f"{name}[{key!r}]", kept) for key, kept in list(value.items())[:ENTRIES]]
     if isinstance(value, (list, tuple)):
         return [(f"{name}[{place}]", kept) for place, kept in enumerate(value[:ENTRIES])]
-    return [(name + path, kept) for path, kept in list(attributes_of(value))[:ENTRIES]]
+    own = [(name + path, kept) for path, kept in list(attributes_of(value))[:ENTRIES]]
+    return own + [(f"{name}.{key}", kept) for key, kept in vars(type(value)).items() if is_array(kept)]
 
 
-def _array_state(array: Any) -> Any:
+def _of_module(name: str, module: Any) -> list[tuple[str, Any]]:
+    """The attributes of a framework's module and of those in it, without what the framework keeps there."""
+    inner = module.named_modules() if hasattr(module, "named_modules") else [("", module)]
+    return [
+        (f"{name}.{path}.{key}" if path else f"{name}.{key}", kept)
+        for path, part in inner
+        for key, kept in vars(part).items()
+        if not key.startswith("_") and key != "training" and not is_module(kept)
+    ]
+
+
+def is_array_state(state: Any) -> bool:
+    """Whether a state is that of an array."""
+    return isinstance(state, tuple) and state[0] == "array"
+
+
+def _array_state(array: Any) -> tuple[Any, ...]:
     """Where an array is, and how often or with what it was written."""
     if not isinstance(array, np.ndarray):
-        return start_of(array), version_of(array)
+        return "array", start_of(array), version_of(array)
     if array.dtype.hasobject:
-        return start_of(array)
+        return "array", start_of(array)
     flat = array.reshape(-1) if array.flags.c_contiguous else array[:1].reshape(-1)
     if flat.nbytes <= SEEN_WHOLE:
-        return start_of(array), flat.tobytes()
+        return "array", start_of(array), flat.tobytes()
     some = 1024
     between = flat[:: max(1, flat.size // some)]
-    return start_of(array), flat[:some].tobytes(), between.tobytes(), flat[-some:].tobytes()
+    return "array", start_of(array), flat[:some].tobytes(), between.tobytes(), flat[-some:].tobytes()
+
+
+def _yes() -> bool:
+    return True

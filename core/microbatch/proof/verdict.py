@@ -36,8 +36,8 @@ class Verdict:
     """Why their parts must not overlap; empty where they may."""
     shares_memory: bool = False
     """Whether calls that overlap would return the same memory, so that rows would be lost."""
-    least: int = 0
-    """Fewest rows of a part that the function was seen to take; 0 where it took few."""
+    picky: bool = False
+    """Whether it raised for some numbers of rows, and may do so for those of a part."""
     writes_inputs: bool = False
     """Whether it writes into its inputs, so that it cannot be called again on them."""
     raised: bool = False

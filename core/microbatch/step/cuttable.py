@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from microbatch.binding.batch import Batch, Binder, PartBinder
+from microbatch.cutting.slices import BatchShape, Cut
 from microbatch.errors import UnprovenError
 from microbatch.proof.prover import Asked, Prover
 from microbatch.proof.verdict import Evidence, Verdict
@@ -30,42 +33,49 @@ class Cuttable:
     """Its arguments by name."""
     streamed: bool
     """Whether the step moves host arrays to the device before it calls the function."""
+    first: Batch
+    """Its batch, by the first reading."""
     batch: Batch
-    """Its batch, by the reading that was shown, or by the first."""
+    """The same by the reading that was shown to be right."""
+    inside_requests: bool = False
+    """Whether the step cuts requests in two."""
+    largest: int | None = None
+    """Requests in its largest planned part; None where none is planned."""
     verdict: Verdict | None = None
     """What was shown; None while nobody has asked."""
     evidence: Evidence | None = None
     """Rows that the experiment computed, where it was made for this step."""
     error: Exception | None = None
     """What the function raised in the experiment, where that is all that was seen."""
+    refused: str = ""
+    """Why the parts that the caller asked for must not be; empty where they may."""
     _parts: PartBinder | None = None
     """Made when first asked for."""
 
-    def prove(self, largest: int | None = None) -> Verdict:
-        """The verdict; the experiment is made where there is none yet, for parts of up to `largest` rows."""
+    def prove(self) -> Verdict:
+        """The verdict; the experiment is made where there is none yet."""
         if self.verdict is None:
-            asked = Asked(
-                binder=self.binder,
-                args=self.args,
-                kwargs=self.kwargs,
-                streamed=self.streamed,
-                largest=largest,
-            )
-            proof = self.prover.prove(asked)
+            proof = self.prover.prove(self._asked())
             self.verdict, self.evidence, self.error = proof.verdict, proof.evidence, proof.error
-            self.read_by(self.verdict)
+            self._read_by(self.verdict)
         return self.verdict
 
     def look_up(self) -> None:
         """Take the verdict that is known for calls like this one, if there is any."""
-        self.verdict = verdict = self.prover.known(self.batch, self.binder, streamed=self.streamed)
+        self.verdict = verdict = self.prover.known(self._asked(), self.first)
         if verdict is not None:
-            self.read_by(verdict)
+            self._read_by(verdict)
 
-    def read_by(self, verdict: Verdict) -> None:
-        """Find the batch by the reading that was shown to be right."""
-        if verdict.reading:
-            self.batch = self.binder.bind(self.args, self.kwargs, verdict.reading)
+    def planned(self, cut: Cut | None) -> None:
+        """Take note of where the step is to be cut; a verdict for whole requests says nothing of cut ones."""
+        if cut is None:
+            return
+        self.largest = max(piece.num_reqs for piece in cut.slices)
+        inside = cuts_inside(cut, self.batch.shape)
+        if inside != self.inside_requests:
+            self.inside_requests, self.verdict = inside, None
+        if self.verdict is None:
+            self.look_up()
 
     def parts(self) -> PartBinder:
         """Finds the batch in a part of this one; raises UnprovenError where it must not be cut."""
@@ -73,22 +83,38 @@ class Cuttable:
             verdict = self.prove()
             if verdict.why_whole:
                 raise unproven(verdict.why_whole)
-            self._parts = self.binder.for_parts_of(self.batch, verdict.outputs)
+            whole_requests = not self.inside_requests and self.batch.shape.query_start_loc is not None
+            splitter = "request-aligned" if whole_requests else "even"
+            self._parts = PartBinder(self.binder, self.batch, verdict.outputs, splitter)
         return self._parts
 
     def refute(self, reason: str) -> None:
         """Keep for later steps that calls like this one must not be cut."""
-        binder = self.binder
-        self.prover.refute(binder.bind(self.args, self.kwargs), binder, reason, streamed=self.streamed)
-        self.verdict = Verdict(why_whole=reason)
+        self.prover.refute(self._asked(), reason)
+        self.verdict, self.evidence = Verdict(why_whole=reason), None
 
-    def refusal(self, reason: str) -> Exception:
-        """What to raise where the caller asked for parts: the function's own error, where it raised one."""
-        error = self.error
-        if error is None:
-            return unproven(reason)
-        error.add_note("while it was tried on a few rows whether the function may be cut")
-        return error
+    def _asked(self) -> Asked:
+        return Asked(
+            binder=self.binder,
+            args=self.args,
+            kwargs=self.kwargs,
+            streamed=self.streamed,
+            inside_requests=self.inside_requests,
+            largest=self.largest,
+        )
+
+    def _read_by(self, verdict: Verdict) -> None:
+        """Find the batch by the reading that was shown to be right."""
+        if verdict.reading:
+            self.batch = self.binder.bind(self.args, self.kwargs, verdict.reading)
+
+
+def cuts_inside(cut: Cut, shape: BatchShape) -> bool:
+    """Whether any part of `cut` begins inside a request."""
+    if shape.query_start_loc is None or cut.permutation is not None:
+        return False
+    starts = [piece.token_slice.start for piece in cut.slices]
+    return not np.isin(starts, shape.query_start_loc).all()
 
 
 def unproven(reason: str) -> UnprovenError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch.binding.batch import Batch
 from microbatch.cutting.slices import UBatchSlice
-from microbatch.errors import ClosedError, OutputMismatchError, warn
+from microbatch.errors import ClosedError, MicrobatchError, OutputMismatchError, warn
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import StepReport
 from microbatch.gathering.gather import Outputs
@@ -70,9 +70,13 @@ class Engine:
         if self._closed:
             raise ClosedError("this wrapper was shut down; wrap the function again")
         planned = self._preparation.step(args, kwargs, slices, self._runner.runtime.monotonic())
-        if planned.cuttable.evidence is None:
-            return self._run(planned, out)
-        return self._run_first(planned, slices, out)
+        cuttable = planned.cuttable
+        if cuttable.evidence is not None:
+            return self._run_first(planned, slices, out)
+        result = self._run(planned, out)
+        if cuttable.refused:
+            raise unproven(cuttable.refused) from cuttable.error
+        return result
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
         """Find the batch in the arguments; raises LayoutError where that is not possible."""
@@ -127,6 +131,10 @@ class Engine:
             reason = evidence.contradiction(result, planned.backend)
         except OutputMismatchError as error:
             reason = str(error)
+        except Exception as error:
+            if not verdict.picky or isinstance(error, MicrobatchError):
+                raise
+            reason = f"it raises {type(error).__name__} for some numbers of rows: {error}"
         if not reason:
             return result
         cuttable.refute(reason)

@@ -12,6 +12,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from microbatch.arrays.memory import result_bytes
 from microbatch.binding.batch import Batch, PartBinder
 from microbatch.cutting.cut import cut
@@ -73,7 +75,7 @@ class GuardedCall:
     def _within(self, bound: int, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, nested: bool) -> Any:
         """The outputs for these arguments, in parts of at most `bound` rows."""
         batch = self._binder.bind(args, kwargs)
-        made = cut(batch.shape, splitter="even", limit=bound)
+        made = cut(batch.shape, splitter=self._binder.splitter, limit=bound)
         return self._in_parts(batch, made, self._inner, nested=nested)
 
     def _in_parts(self, batch: Batch, made: Cut, call: Call, *, nested: bool) -> Any:
@@ -82,7 +84,9 @@ class GuardedCall:
 
     def _run_pilot(self, batch: Batch, *, nested: bool) -> Any:
         """The batch in parts that double from one row on, as far as their measured peaks allow."""
-        outputs = self._in_parts(batch, _doubling(batch), self._measured, nested=nested)
+        outputs = self._in_parts(
+            batch, _doubling(batch, self._binder.splitter), self._measured, nested=nested
+        )
         self._pilot = False
         if self._largest:
             most = self._most(self._watched.side)
@@ -138,12 +142,16 @@ class GuardedCall:
         return None if hidden or peak <= 0 else peak
 
 
-def _doubling(batch: Batch) -> Cut:
-    """Parts of 1, 1, 2, 4 and so on rows, then of a sixteenth of the batch."""
+def _doubling(batch: Batch, splitter: str) -> Cut:
+    """Parts of 1, 1, 2, 4 and so on rows, then of a sixteenth of the batch; whole requests where it says
+    so."""
     rows = batch.shape.num_tokens
     most = max(1, -(-rows // SHARE_OF_PILOT))
     edges, size = [0, 1], 1
     while edges[-1] < rows:
         edges.append(min(rows, edges[-1] + size))
         size = min(most, size * 2)
+    if splitter == "request-aligned":
+        starts = batch.shape.starts
+        edges = np.unique(starts[np.searchsorted(starts, edges)]).tolist()
     return cut(batch.shape, splitter="explicit", boundaries=edges)

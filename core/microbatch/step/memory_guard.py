@@ -127,6 +127,10 @@ class MemoryGuard:
             return True
         return not self._surely_fits(planned, flight, self.budget(planned))
 
+    def fits_whole(self, planned: Planned) -> bool:
+        """Whether the whole batch may be run without risk: it needs little, or running out only raises."""
+        return planned.device.peak is None or self._surely_fits(planned, planned.rows, self.budget(planned))
+
     def _applies(self, planned: Planned) -> bool:
         """Whether steps of this kind are watched at all."""
         watched = planned.schedule in ("sequential", "parallel") and not planned.plan.fixed

@@ -33,6 +33,11 @@ from microbatch.step.memory_guard import MemoryGuard
 from microbatch.step.planned import Planned
 from microbatch.step.wrapping import Wrapping
 
+SAME_MEMORY_AT_ONCE = (
+    "each call returns the same memory, and schedule='parallel' runs several at the same time; name another"
+)
+"""Why a function that returns its own buffer cannot run under the schedule that was named."""
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -70,6 +75,8 @@ class Preparation:
         self._conditions = ConditionsOf(
             min(config.thread_pool_size, self._cores), config.graph_sizes if config.graphs else None
         )
+        # packed and request-aligned cut between requests; where the plan does not, it is asked anew
+        self._splits_requests = config.splitter in ("auto", "even", "floor")
         self._told = False
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
@@ -95,13 +102,13 @@ class Preparation:
         memory, number, streamed = device.backend.memory(), next(self._steps), route.schedule == "streamed"
         if self._remembers:
             self.remembering.before(device, memory.capacity)
-        cuttable = Cuttable(self._prover, route.binder, args, kwargs, streamed, batch)
+        cuttable = Cuttable(self._prover, route.binder, args, kwargs, streamed, batch, batch)
+        cuttable.inside_requests = self._splits_requests and batch.shape.query_start_loc is not None
         if batch.readings != 1 or self._prover.remarkable:
             cuttable.look_up()
             route = self._overlap(route, cuttable.verdict)
         plan = self._plan(cuttable.batch, memory, route.conditions, number, slices)
-        if plan.cut is not None and cuttable.verdict is None:
-            cuttable.look_up()
+        cuttable.planned(plan.cut)
         planned = Planned(
             number,
             started,
@@ -147,28 +154,24 @@ class Preparation:
         return self.planner.plan(batch, memory, conditions, number)
 
     def _proven(self, planned: Planned, route: Route, slices: Sequence[UBatchSlice] | None) -> Planned:
-        """The step with what is known of its function taken into account, asked for now if it is to be
-        cut."""
-        cuttable = planned.cuttable
-        known = cuttable.verdict
+        """The step with what is known of its function taken into account, asked for now if it is cut."""
+        cuttable, known = planned.cuttable, planned.cuttable.verdict
         named = slices is not None or self._wrapping.config.policy != "auto"
         if known is None or self._prover.always or (known.raised and named):
             if not self._will_cut(planned):
                 return planned
             cuttable.verdict = None
-        before, verdict = cuttable.batch, cuttable.prove(_largest(planned))
+        before, verdict = cuttable.batch, cuttable.prove()
         if verdict.why_whole:
             return self._refused(planned, verdict.why_whole, named=named)
         if cuttable.batch is not before or self._overlap(route, verdict) is not route:
             planned = self._again(planned, self._overlap(route, verdict), slices)
-        if verdict.shares_memory and planned.schedule == "parallel" and planned.plan.cut is not None:
-            raise unproven(
-                "each call returns the same memory, and calls run at the same time; schedule='sequential'"
-            )
-        if not named and planned.plan.cut is not None and _smallest(planned) < verdict.least:
-            return self._refused(
-                planned, f"it raises on parts of fewer than {verdict.least} rows", named=named
-            )
+        if planned.plan.cut is None:
+            return planned
+        if verdict.shares_memory and planned.schedule == "parallel":
+            return self._refused(planned, SAME_MEMORY_AT_ONCE, named=True)
+        if verdict.picky and not named:
+            return self._refused(planned, "it raises for some numbers of rows", named=False)
         return planned
 
     def _will_cut(self, planned: Planned) -> bool:
@@ -199,12 +202,20 @@ class Preparation:
         )
 
     def _refused(self, planned: Planned, reason: str, *, named: bool) -> Planned:
-        """The step run whole; raises UnprovenError where the caller named its parts or the policy."""
+        """The step run whole; where the caller named its parts or the policy it is an error.
+
+        Where the function raised in the experiment, and the whole batch surely fits, the step is run whole
+        before that error: if it raises then too, its own error is the answer.
+        """
         if planned.plan.cut is None:
             return self.whole(planned, planned.plan.reason)
+        error = planned.cuttable.error
+        if named and (error is None or not self._guard.fits_whole(planned)):
+            raise unproven(reason) from error
         if named:
-            raise planned.cuttable.refusal(reason)
-        self.tell(reason)
+            planned.cuttable.refused = reason
+        else:
+            self.tell(reason)
         return self.whole(planned, f"not cut: {reason}")
 
     def _route_for(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Route:
@@ -235,14 +246,3 @@ class Preparation:
             binder = Binder(layout=wrapping.layout, names=wrapping.names, device=device, strict=strict)
             self._binders[backend.name, strict] = binder
         return binder
-
-
-def _largest(planned: Planned) -> int | None:
-    cut = planned.plan.cut
-    return None if cut is None else max(piece.num_reqs for piece in cut.slices)
-
-
-def _smallest(planned: Planned) -> int:
-    cut = planned.plan.cut
-    assert cut is not None
-    return min(piece.num_tokens for piece in cut.slices)

@@ -95,7 +95,8 @@ class Recovery:
         """These arguments as a batch of their own, in parts of at most `limit` rows."""
         binder = self._planned.cuttable.parts()
         batch = binder.bind(args, kwargs)
-        made = cut(batch.shape, splitter="even", limit=max(1, min(limit, batch.shape.num_tokens)))
+        most = max(1, min(limit, batch.shape.num_tokens))
+        made = cut(batch.shape, splitter=binder.splitter, limit=most)
         outputs = Outputs(layout=binder.layout, nested=nested, proven=binder.outputs)
         return Parts(batch, made, self._planned.device.backend, outputs)
 
