@@ -43,9 +43,11 @@ def test_a_function_that_writes_into_a_list_is_not_cut() -> None:
         texts[0] = "changed"
         return x
 
-    with microbatch.wrap(function, **PARTS) as wrapped:
-        with pytest.raises(UnprovenError, match="writes into a list"):
-            wrapped(X, ["text"] * 64)
+    with (
+        microbatch.wrap(function, **PARTS) as wrapped,
+        pytest.raises(UnprovenError, match="writes into a list"),
+    ):
+        wrapped(X, ["text"] * 64)
 
 
 @pytest.mark.parametrize("kind", [list, tuple, deque])
@@ -101,9 +103,11 @@ def test_random_numbers_are_put_back() -> None:
     np.random.seed(3)
     expected = X + np.random.normal(size=X.shape)
     np.random.seed(3)
-    with microbatch.wrap(lambda x: x + np.random.normal(size=x.shape), **PARTS) as wrapped:
-        with pytest.raises(UnprovenError, match="draws random numbers"):
-            wrapped(X)
+    with (
+        microbatch.wrap(lambda x: x + np.random.normal(size=x.shape), **PARTS) as wrapped,
+        pytest.raises(UnprovenError, match="draws random numbers"),
+    ):
+        wrapped(X)
     np.testing.assert_array_equal(X + np.random.normal(size=X.shape), expected)
 
 
@@ -125,9 +129,11 @@ def test_what_is_written_into_the_rows_must_be_of_the_rows_too() -> None:
         x -= x.mean(0)
 
     x = X.copy()
-    with microbatch.wrap(centre, **PARTS) as wrapped:
-        with pytest.raises(UnprovenError, match="writes into array 0 of its arguments"):
-            wrapped(x)
+    with (
+        microbatch.wrap(centre, **PARTS) as wrapped,
+        pytest.raises(UnprovenError, match="writes into array 0 of its arguments"),
+    ):
+        wrapped(x)
     np.testing.assert_array_equal(x, X)
 
 

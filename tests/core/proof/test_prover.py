@@ -69,9 +69,11 @@ def test_refuted_under_auto_runs_whole_with_one_warning() -> None:
 
 
 def test_refuted_under_a_named_cut_is_an_error_that_says_what_was_seen() -> None:
-    with microbatch.wrap(lambda a: {"y": a, "rows": len(a)}, **PARTS) as wrapped:
-        with pytest.raises(UnprovenError, match=r"output\['rows'\] is 5 for 5 rows and 12 for 12.*Layout"):
-            wrapped(X)
+    with (
+        microbatch.wrap(lambda a: {"y": a, "rows": len(a)}, **PARTS) as wrapped,
+        pytest.raises(UnprovenError, match=r"output\['rows'\] is 5 for 5 rows and 12 for 12.*Layout"),
+    ):
+        wrapped(X)
         with pytest.raises(UnprovenError):
             wrapped(X)
     with microbatch.wrap(lambda a: a - a.mean(0)) as wrapped:
@@ -135,9 +137,8 @@ def test_a_constant_that_another_part_contradicts() -> None:
     with microbatch.wrap(function) as wrapped, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert wrapped(LARGE, labels)["most"] == 1
-    with microbatch.wrap(function, **PARTS) as wrapped:
-        with pytest.raises((UnprovenError, OutputMismatchError)):
-            wrapped(LARGE, labels)
+    with microbatch.wrap(function, **PARTS) as wrapped, pytest.raises((UnprovenError, OutputMismatchError)):
+        wrapped(LARGE, labels)
 
 
 def test_rows_that_are_all_alike_show_little_and_are_tried_again() -> None:
@@ -157,9 +158,11 @@ def test_always_tries_before_every_step() -> None:
 
 def test_never_takes_what_is_certain_and_refuses_the_rest() -> None:
     function = Counted(lambda x, w: x @ w)
-    with microbatch.wrap(function, verify="never", **PARTS) as wrapped:
-        with pytest.raises(LayoutError, match=r"has 3 rows but x has 64 .*replicate\(\)"):
-            wrapped(X, np.ones((3, 2)))
+    with (
+        microbatch.wrap(function, verify="never", **PARTS) as wrapped,
+        pytest.raises(LayoutError, match=r"has 3 rows but x has 64 .*replicate\(\)"),
+    ):
+        wrapped(X, np.ones((3, 2)))
         assert function.rows == []
     with microbatch.wrap(np.tanh, verify="never", **PARTS) as wrapped:
         np.testing.assert_array_equal(wrapped(X), np.tanh(X))
@@ -197,9 +200,11 @@ def test_a_function_that_may_not_be_cut_says_so_when_memory_runs_out() -> None:
             raise MemoryError("no room")
         return x - x.mean(0)
 
-    with microbatch.wrap(function) as wrapped:
-        with pytest.raises(StepOutOfMemoryError, match="memory ran out.*must not be cut"):
-            wrapped(X)
+    with (
+        microbatch.wrap(function) as wrapped,
+        pytest.raises(StepOutOfMemoryError, match="memory ran out.*must not be cut"),
+    ):
+        wrapped(X)
 
 
 def test_calls_of_several_threads_come_to_one_verdict() -> None:
