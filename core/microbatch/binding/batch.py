@@ -19,7 +19,7 @@ from microbatch.arrays.looks import is_array
 from microbatch.arrays.row_lists import is_row_list
 from microbatch.arrays.shared_memory import SharedRows, shared_rows
 from microbatch.arrays.trees import TreeSpec, leaf_paths
-from microbatch.binding.infer import TOKENS, Inference, measure_batch
+from microbatch.binding.infer import TOKENS, Inference, count_readings, measure_batch
 from microbatch.binding.leaf_parts import LeafCut, part_of, permuted_leaf, permuted_shape, token_permutation
 from microbatch.binding.paths import CallLeaves, Declared, declared_rules, flatten_call, input_name
 from microbatch.binding.proven import ProvenOutputs
@@ -41,9 +41,9 @@ class Batch:
         "_others",
         "_rows",
         "_spec",
+        "declared",
         "most_rows",
         "other_axis",
-        "readings",
         "shape",
         "width",
     )
@@ -57,8 +57,8 @@ class Batch:
     ) -> None:
         """`spec` is None where the one positional argument is the one leaf, cut along its rows."""
         self.shape = shape
-        self.readings = 1
-        """In how many ways the sizes may be read; 0 where everything that has rows is declared."""
+        self.declared = False
+        """Whether the layout says what every argument and output is."""
         self.most_rows = shape.num_tokens
         """Rows of the batch by the reading that has most."""
         self._leaves = leaves
@@ -221,17 +221,25 @@ class Binder:
                 return Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None)
         return self._bind_tree(args, dict(kwargs), reading)
 
-    def _bind_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any], reading: int) -> Batch:
+    def readings(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+        """In how many ways the sizes of these arguments may be read; at least 1."""
+        leaves, declared = self._leaves(args, dict(kwargs))
+        return count_readings(leaves, declared, self.layout, self.device.backend)
+
+    def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[CallLeaves, Declared | None]:
         leaves, spec = flatten_call(args, kwargs, self.layout, self.names)
         declared = declared_rules(spec, self.layout, "inputs", self.names)
-        call = CallLeaves(args=args, kwargs=kwargs, values=leaves, spec=spec, names=self.names)
+        return CallLeaves(args=args, kwargs=kwargs, values=leaves, spec=spec, names=self.names), declared
+
+    def _bind_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any], reading: int) -> Batch:
+        call, declared = self._leaves(args, kwargs)
+        leaves, spec = call.values, call.spec
         how = Inference(reading, self.strict)
         found = measure_batch(call, declared, self.layout, self.device.backend, how)
         alone = len(args) == len(leaves) == 1 and not kwargs and leaves[0] is args[0]
         plain = alone and is_array(leaves[0]) and found.cuts[0].rule is TOKENS
         batch = Batch(found.shape, leaves, found.cuts, None if plain else spec)
-        declared_whole = self.layout is not None and bool(self.layout.outputs)
-        batch.readings = found.readings or (0 if declared_whole else 1)
+        batch.declared = found.declared and self.layout is not None and bool(self.layout.outputs)
         batch.most_rows = found.most_rows
         return batch
 

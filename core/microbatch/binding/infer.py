@@ -18,7 +18,7 @@ from microbatch.binding.integer_leaves import read_lengths, read_starts
 from microbatch.binding.leaf_checks import CONSTANTS, check_arrays, check_constant, check_objects, count_axes
 from microbatch.binding.leaf_parts import LeafCut
 from microbatch.binding.paths import CallLeaves, Declared
-from microbatch.binding.readings import Reading, Sized, readings_beside, readings_of
+from microbatch.binding.readings import Reading, Sized, first_reading, readings_beside, readings_of
 from microbatch.binding.rules import ROW_KINDS, Layout, Rule, requests, tokens
 from microbatch.cutting.slices import BatchShape
 from microbatch.errors import LayoutError, UncoveredArrayError
@@ -47,10 +47,10 @@ class Measured:
     """The counts of the batch."""
     cuts: tuple[LeafCut, ...]
     """The leaves that are cut, in order; every ubatch gets the others whole."""
-    readings: int
-    """In how many ways the sizes may be read; 0 where everything that has rows is declared."""
+    declared: bool
+    """Whether everything that has rows is declared."""
     most_rows: int
-    """Rows of the batch by the reading that has most."""
+    """Rows of the batch by the reading of the sizes that has most."""
 
 
 def measure_batch(
@@ -60,15 +60,15 @@ def measure_batch(
     cuts, undeclared, unknown = _sorted_out(leaves, declared, backend)
     counts = _declared_counts(leaves, cuts)
     sized = [_sized(leaves.values[index], index) for index in undeclared]
-    readings: list[Reading] = []
-    if counts.known() or how.strict:
-        by_counts = _by_counts(leaves, sized, counts, strict=how.strict)
-        readings = [] if how.strict else readings_beside(sized, [cut.index for cut in by_counts])
-        taken = readings[how.reading].cut if readings else {cut.index for cut in by_counts}
-        cuts += [cut for cut in by_counts if cut.index in taken]
-    else:
-        readings = readings_of(sized, leaves.spec)
-        cuts += _by_reading(counts, readings[how.reading : how.reading + 1])
+    if how.strict or counts.known():
+        fitting = _by_counts(leaves, sized, counts, strict=how.strict)
+        if how.reading:
+            taken = readings_beside(sized, [cut.index for cut in fitting])[how.reading].cut
+            fitting = [cut for cut in fitting if cut.index in taken]
+        cuts += fitting
+    elif sized:
+        read = readings_of(sized, leaves.spec)[how.reading] if how.reading else first_reading(sized)
+        cuts += _by_reading(counts, read)
     check_arrays(leaves, cuts, backend)
     shape = counts.shape()
     check_objects(leaves, unknown, frozenset({shape.num_tokens, shape.num_requests}))
@@ -77,9 +77,22 @@ def measure_batch(
     return Measured(
         shape=shape,
         cuts=tuple(sorted(cuts, key=lambda cut: cut.index)),
-        readings=len(readings) or min(1, len(sized)),
-        most_rows=max([shape.num_tokens, *(reading.rows for reading in readings)]),
+        declared=not sized,
+        most_rows=max([shape.num_tokens, *[leaf.size for leaf in sized if leaf.is_array]]),
     )
+
+
+def count_readings(
+    leaves: CallLeaves, declared: Declared | None, layout: Layout | None, backend: Backend
+) -> int:
+    """In how many ways the sizes may be read; at least 1."""
+    cuts, undeclared, _ = _sorted_out(leaves, declared, backend)
+    counts = _declared_counts(leaves, cuts)
+    sized = [_sized(leaves.values[index], index) for index in undeclared]
+    if not counts.known():
+        return max(1, len(readings_of(sized, leaves.spec)))
+    fitting = _by_counts(leaves, sized, counts, strict=False)
+    return max(1, len(readings_beside(sized, [cut.index for cut in fitting])))
 
 
 def _sorted_out(
@@ -186,10 +199,7 @@ def _by_counts(
     return cuts
 
 
-def _by_reading(counts: BatchCounts, reading: Sequence[Reading]) -> list[LeafCut]:
-    """How undeclared leaves are cut by one reading; by none where nothing has a size."""
-    cuts = []
-    for read in reading:
-        counts.take("tokens", LeafCount(read.rows, min(read.cut)))
-        cuts += [LeafCut(index, TOKENS) for index in sorted(read.cut)]
-    return cuts
+def _by_reading(counts: BatchCounts, read: Reading) -> list[LeafCut]:
+    """How undeclared leaves are cut by one reading."""
+    counts.take("tokens", LeafCount(read.rows, min(read.cut)))
+    return [LeafCut(index, TOKENS) for index in sorted(read.cut)]

@@ -54,6 +54,8 @@ def flatten_call(
     """
     tree = (args, kwargs)
     declaring = _declaring(layout, "inputs", names)
+    if declaring is None and all(map(is_array, (*args, *kwargs.values()))):
+        return flatten(tree)  # the commonest calls have no containers
     opened: set[int] = set()
 
     def is_leaf(node: Any) -> bool:

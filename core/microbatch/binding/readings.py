@@ -66,22 +66,19 @@ def readings_beside(sized: Sequence[Sized], fitting: Sequence[int]) -> list[Read
     return found[:MOST]
 
 
-def first_reading(sized: Sequence[Sized]) -> Reading | None:
+def first_reading(sized: Sequence[Sized]) -> Reading:
     """The first array says how many rows there are, and all leaves with as many are cut.
 
-    Without an array the first list says it.
+    Without an array the first list says it; there is at least one leaf.
     """
-    first = next((leaf for leaf in sized if leaf.is_array), sized[0] if sized else None)
-    if first is None:
-        return None
+    first = next((leaf for leaf in sized if leaf.is_array), sized[0])
     return _read(sized, first.size)
 
 
 def _in_order(sized: Sequence[Sized], spec: TreeSpec) -> Iterator[Reading]:
-    first = first_reading(sized)
-    if first is None:
+    if not sized:
         return
-    yield first
+    yield (first := first_reading(sized))
     leader = min(
         (leaf for leaf in sized if leaf.index in first.cut), key=lambda leaf: (not leaf.is_array, leaf.index)
     )

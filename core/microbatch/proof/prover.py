@@ -83,7 +83,7 @@ class Prover:
 
     def known(self, asked: Asked, batch: Batch) -> Verdict | None:
         """The verdict for calls like this one, whose batch is `batch` by the first reading; None for none."""
-        if asked.binder.strict or batch.readings == 0:
+        if asked.binder.strict or batch.declared:
             return TRUSTED
         return self._kept.get(self._key(asked, batch))
 
@@ -92,7 +92,7 @@ class Prover:
         binder = asked.binder
         batch = binder.bind(asked.args, asked.kwargs)
         key, refuted = self._key(asked, batch), list[Exception]()
-        for reading in range(max(1, batch.readings)):
+        for reading in range(binder.readings(asked.args, asked.kwargs)):
             try:
                 read = batch if reading == 0 else binder.bind(asked.args, asked.kwargs, reading)
                 shown, picky = self._try(asked, read)
@@ -167,7 +167,7 @@ def _other_sizes(batch: Batch, largest: int | None) -> list[int]:
 
 def _accepted(shown: Shown, reading: int, *, picky: bool, always: bool) -> Verdict:
     return Verdict(
-        plain=not (picky or shown.why_sequential or always),
+        plain=not (reading or picky or shown.why_sequential or always),
         reading=reading,
         outputs=shown.outputs,
         why_sequential=shown.why_sequential,

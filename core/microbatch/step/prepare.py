@@ -104,7 +104,7 @@ class Preparation:
             self.remembering.before(device, memory.capacity)
         cuttable = Cuttable(self._prover, route.binder, args, kwargs, streamed, batch, batch)
         cuttable.inside_requests = self._splits_requests and batch.shape.query_start_loc is not None
-        if batch.readings != 1 or self._prover.remarkable:
+        if self._prover.remarkable:
             cuttable.look_up()
             route = self._overlap(route, cuttable.verdict)
         plan = self._plan(cuttable.batch, memory, route.conditions, number, slices)
@@ -155,11 +155,14 @@ class Preparation:
 
     def _proven(self, planned: Planned, route: Route, slices: Sequence[UBatchSlice] | None) -> Planned:
         """The step with what is known of its function taken into account, asked for now if it is cut."""
-        cuttable, known = planned.cuttable, planned.cuttable.verdict
+        cuttable = planned.cuttable
         named = slices is not None or self._wrapping.config.policy != "auto"
-        if known is None or self._prover.always or (known.raised and named):
+        if cuttable.verdict is None:
             if not self._will_cut(planned):
                 return planned
+            cuttable.look_up()
+        known = cuttable.verdict
+        if self._prover.always or (known is not None and known.raised and named):
             cuttable.verdict = None
         before, verdict = cuttable.batch, cuttable.prove()
         if verdict.why_whole:
