@@ -175,14 +175,16 @@ def seed(number: int) -> None:
     """Set the random state of the process."""
     random.seed(number)
     np.random.seed(number)
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(number)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(number)
 
 
 def random_state() -> Any:
     """The random state of the process."""
     name, keys, place, *rest = np.random.get_state()
     known = {"random": random.getstate(), "numpy": [name, keys, place, *rest]}
-    if "torch" in sys.modules:
-        known["torch"] = sys.modules["torch"].get_rng_state()
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        known["torch"] = torch.get_rng_state()
     return known
