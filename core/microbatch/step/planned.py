@@ -8,7 +8,7 @@ from microbatch.binding.batch import Batch, Binder
 from microbatch.cutting.slices import Cut, UBatchSlice
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import MemoryReading
-from microbatch.sizing.planning import Plan
+from microbatch.sizing.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
