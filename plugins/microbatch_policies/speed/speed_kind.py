@@ -32,12 +32,12 @@ class SpeedKind:
     def next_arm(self, units: int, workers: int, allowed: Allowed) -> tuple[int | None, int | None]:
         """What to measure next, None once enough is known; and with how many workers, None for all.
 
-        The first call is cold and teaches nothing, so where times are known from elsewhere it has the best of
-        those sizes.
+        The first call is cold and teaches nothing, so where times are known from elsewhere it has the fastest
+        of those sizes.
         """
         search = self.search
         if not self._calls and search.arms:
-            known = search.choice(allowed)
+            known = search.choice(allowed, near=0.0)
             if known is not None and not search.refused(known):
                 return known, None
         if search.start == WHOLE and WHOLE in search.arms and search.value(WHOLE) * units < TINY_STEP:
