@@ -117,15 +117,15 @@ def request_aligned(offsets: NDArray[np.int64], wanted: PartsWanted, balance: fl
     With 0.48 and two parts that is SGLang's rule; it holds here for any number of parts. A `balance` of 0
     never cuts a request, and is a SliceError where there are fewer requests than parts.
 
-    By both: the cut by count, where each of its parts is within the limit or inside one request. Else that
-    number of parts at other boundaries, the largest as small as can be; or more parts, where these need more.
-    With fewer requests than parts, the requests above the limit are cut until there are enough parts.
+    By both: the cut by count, where each of its parts is within the limit. Else that number of parts between
+    requests, the largest as small as can be and each request above the limit alone; or more parts, where
+    these need more. With fewer requests than parts, the largest are cut until there are enough parts.
     """
     edges = np.unique(offsets)  # requests without tokens are no places to cut at
     if not wanted.count:
         return _aligned_by_limit(edges, wanted.limit or 1)
     bounds = _aligned_by_count(edges, wanted.count, balance)
-    if wanted.limit is None or _within(bounds, edges, wanted.limit):
+    if wanted.limit is None or np.diff(bounds).max() <= wanted.limit:
         return bounds
     bounds = _aligned_by_limit(edges, wanted.limit)
     if len(bounds) > wanted.count:
@@ -134,14 +134,6 @@ def request_aligned(offsets: NDArray[np.int64], wanted: PartsWanted, balance: fl
         return _cut_further(bounds, wanted.count)
     costs = int(np.diff(edges).max()), int(edges[-1])
     return [0, *edges[filled(sum_reach(edges.tolist()), len(edges) - 1, wanted, costs)].tolist()]
-
-
-def _within(bounds: list[int], edges: NDArray[np.int64], limit: int) -> bool:
-    """Whether each part is within the limit, or inside one request."""
-    places = np.asarray(bounds)
-    first = np.searchsorted(edges, places[:-1], side="right")
-    last = np.searchsorted(edges, places[1:], side="left")
-    return bool(((np.diff(places) <= limit) | (first == last)).all())
 
 
 def _cut_further(bounds: list[int], count: int) -> list[int]:

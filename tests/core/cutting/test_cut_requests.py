@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -229,7 +230,7 @@ def keeps(made: Cut, limit: int, lengths: list[int], kind: str) -> bool:
     return all(len(part) <= limit or len(set(part.tolist())) == 1 for part in parts)
 
 
-@given(LENGTHS, LIMITS, st.sampled_from(KINDS), st.data())
+@given(LENGTHS, st.integers(1, 40), st.sampled_from(KINDS), st.data())
 def test_by_count_and_limit_it_is_the_count_where_that_keeps_the_limit(
     lengths: list[int], limit: int, kind: str, data: st.DataObject
 ) -> None:
@@ -244,7 +245,12 @@ def test_by_count_and_limit_it_is_the_count_where_that_keeps_the_limit(
         assert len(both.slices) == number
 
 
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), LIMITS, st.sampled_from(KINDS), st.data())
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=8),
+    st.integers(1, 20),
+    st.sampled_from(KINDS),
+    st.data(),
+)
 def test_by_count_and_limit_it_has_more_parts_only_where_it_must(
     lengths: list[int], limit: int, kind: str, data: st.DataObject
 ) -> None:
@@ -258,6 +264,14 @@ def test_by_count_and_limit_it_has_more_parts_only_where_it_must(
     )
     inside = keeps(cut(shape, splitter=splitter, num_ubatches=number), limit, lengths, kind)
     assert len(both.slices) == number if enough or inside else len(both.slices) > number
+
+
+@pytest.mark.parametrize("make", [tokens, padded])
+def test_packed_by_count_and_limit_one_too_large_makes_no_other_part_larger(
+    make: Callable[[list[int]], BatchShape],
+) -> None:
+    made = cut(make([1, 9, 1, 1, 1]), splitter="packed", num_ubatches=3, limit=2)
+    assert groups(made, [1, 9, 1, 1, 1]) == [[9], [1, 1], [1, 1]]
 
 
 def test_aligned_by_count_and_limit_takes_other_boundaries_before_more_parts() -> None:

@@ -65,6 +65,28 @@ def test_only_a_request_that_is_longer_is_above_the_cap_and_then_it_is_alone(
         assert size <= cap or (requests == 1 and splitter in ("request-aligned", "packed"))
 
 
+def test_a_long_request_makes_no_other_part_larger_and_is_told_of() -> None:
+    starts = np.array([0, 10, 13, 16, 19])
+    with wrap(
+        REQUESTS, policy="memory-model", splitter="request-aligned", max_tokens_per_ubatch=4
+    ) as wrapped:
+        wrapped(np.arange(19), starts)
+        report = wrapped.last_report
+        assert (report.sizes, report.limit) == ((10, 3, 3, 3), 10)
+        assert report.reason == "max_tokens_per_ubatch=4"
+
+
+@pytest.mark.parametrize("splitter", ["request-aligned", "packed"])
+def test_one_request_that_is_longer_is_not_cut_for_the_cap(splitter: str) -> None:
+    starts = np.array([0, 0, 10])
+    with wrap(REQUESTS, policy="threshold", splitter=splitter, max_tokens_per_ubatch=4) as wrapped:
+        wrapped(np.arange(10), starts)
+        report = wrapped.last_report
+        assert (report.sizes, report.schedule, report.limit) == ((10,), "whole", None)
+        assert "max_tokens_per_ubatch" not in report.reason
+        assert wrapped._engine.planner._last_plan[2].cut is None
+
+
 def test_it_is_told_that_the_cap_made_more_parts_than_were_asked_for() -> None:
     with wrap(policy="fixed", max_tokens_per_ubatch=4) as wrapped:
         wrapped(np.arange(512))

@@ -203,6 +203,14 @@ def test_what_a_chain_comes_to(answers: list[Proposal], sizes: tuple[int, ...], 
         assert (wrapped.last_report.sizes, wrapped.last_report.reason) == (sizes, reason)
 
 
+def test_a_limit_below_the_longest_request_bounds_no_other_part_either() -> None:
+    """That request runs anyway, and smaller parts beside it only cost time."""
+    starts, answer = np.array([0, 10, 13, 16, 19]), Answering(Proposal(limit=4, hard=True))
+    with counted(REQUESTS, policy="p0", splitter="request-aligned", plugins=answer) as (wrapped, calls):
+        parts_of(wrapped, calls, np.arange(19), starts)
+        assert (wrapped.last_report.sizes, wrapped.last_report.limit) == ((10, 9), 10)
+
+
 def test_a_hard_limit_holds_where_the_parts_of_a_count_are_uneven() -> None:
     """5 rows in three parts by the floor rule are 1, 1, 3."""
     for hard, sizes in ((False, (1, 1, 3)), (True, (1, 1, 1, 2))):
