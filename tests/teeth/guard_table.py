@@ -339,7 +339,7 @@ GUARDS: tuple[Guard, ...] = (
         path=PLANNING,
         text="        if request.num_requests < 2 and batch.shape.num_tokens < 2:\n",
         instead="        if False:\n",
-        test="tests/core/test_wrapper.py::test_batches_as_small_as_their_number_of_parts",
+        test="tests/core/sizing/test_counts.py::test_where_there_is_nothing_to_cut_no_policy_is_asked",
     ),
     Guard(
         pitfall=23,

@@ -184,10 +184,10 @@ class Planner:
         splitter, most = splitter_for(self._config, batch), self._config.max_ubatches
         due = wanted(request, proposal, most_ubatches(batch.shape, splitter))
         if due.whole:
-            bound = (
-                "" if proposal.limit is None else f"the whole batch is within the limit of {proposal.limit}"
-            )
-            return whole_plan(request, _joined(proposal.reason or bound, due.note(1)))
+            said = proposal.reason
+            if not said and proposal.split and proposal.limit is not None:
+                said = f"the whole batch is within the limit of {proposal.limit}"
+            return whole_plan(request, _joined(said, due.note(1)))
         count = due.count if due.count > 1 else None
         made = cut(batch.shape, splitter=splitter, num_ubatches=count, limit=due.limit, max_ubatches=most)
         sizes = part_units(made, request.unit)

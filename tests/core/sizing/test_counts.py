@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import microbatch
 from microbatch import Layout, Proposal
 from microbatch.binding.rules import query_start_loc, requests, tokens
-from microbatch.errors import SliceError
+from microbatch.errors import PolicyError, SliceError
 from microbatch.loading.plugins import Plugins
 
 SPLITTERS = ("even", "floor", "request-aligned", "packed", "auto")
@@ -184,6 +184,8 @@ class Answering(Plugins):
         ([Proposal(count=40, reason="many")], (1,) * 10, "many; 10 can be filled"),
         ([Proposal(count=1)], (10,), ""),
         ([Proposal(limit=40, reason="wide")], (10,), "wide"),
+        ([Proposal(limit=40)], (10,), "the whole batch is within the limit of 10"),
+        ([Proposal(limit=40, split=False)], (10,), ""),
         ([Proposal(count=2, limit=5)], (5, 5), ""),
         ([Proposal(count=2, limit=4)], (4, 3, 3), "3 to keep the limit of 4"),
         ([Proposal(count=3, split=False, reason="no")], (10,), "no"),
@@ -218,6 +220,17 @@ def test_a_hard_limit_holds_where_the_parts_of_a_count_are_uneven() -> None:
         with counted(ROWS, policy="p0,p1", splitter="floor", plugins=answers) as (wrapped, calls):
             parts_of(wrapped, calls, np.arange(5))
             assert wrapped.last_report.sizes == sizes
+
+
+@pytest.mark.pitfall(22)
+def test_where_there_is_nothing_to_cut_no_policy_is_asked() -> None:
+    with counted(ROWS, policy="p0", plugins=Answering(Proposal(limit=0))) as (wrapped, calls):
+        for rows, reason in ((0, "empty batch"), (1, "nothing to cut: one row")):
+            assert wrapped(np.arange(rows)).shape == (rows,)
+            assert (wrapped.last_report.sizes, wrapped.last_report.reason) == ((rows,), reason)
+        with pytest.raises(PolicyError, match="limit=0"):
+            wrapped(np.arange(2))
+    assert calls.sizes == [0, 1]
 
 
 def test_more_parts_than_may_be_are_refused() -> None:
