@@ -97,7 +97,7 @@ LEAVES = {
 
 POLICIES = {
     50: "A policy that answers no Proposal is refused with its name, its distribution and the answer.",
-    51: "A limit that is no whole number from 1 to the batch is refused, never put right on the quiet.",
+    51: "A limit that is no whole number from 1 on is refused, never put right on the quiet.",
     52: "What a policy raises is the cause of an error that names the policy and the method.",
     53: "After running out of memory sizes halve whatever the policy says, down to one row.",
     54: "A hook with an unknown name or argument is told when it is registered, with its plugin.",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from microbatch.errors import ArgumentValueError
-from microbatch.extend.records import StepReport
+from microbatch.options import checks
 from microbatch.options.fields import UBatchConfig
 from microbatch.wrapper import UBatchWrapper
 
@@ -26,17 +25,19 @@ class DynamicUBatchWrapper(UBatchWrapper):
         super().__init__(runnable, config, memory_share=self.memory_threshold, **options)
 
     def record_timing(self, num_tokens: int, elapsed: float) -> None:
-        """Teach the policy a time measured elsewhere: `elapsed` seconds for one ubatch of `num_tokens`."""
-        report = StepReport(
-            step=0, num_tokens=num_tokens, num_requests=num_tokens, sizes=(num_tokens,), seconds=elapsed
-        )
-        last = self.last_report
-        if last is not None:
-            report = replace(report, step=last.step, signature=last.signature, unit=last.unit)
-        self._engine.planner.observe(report)
+        """Teach the policy a time measured elsewhere: `elapsed` seconds for one ubatch of `num_tokens`.
+
+        It counts for such rows as the last step had; what is recorded before any step, for those of the
+        first. Raises ArgumentTypeError or ArgumentValueError for what is no number of units or no time.
+        """
+        units = checks.count("num_tokens", num_tokens)
+        self._engine.planner.teach(units, checks.seconds("elapsed", elapsed))
 
     def optimal_ubatch_size(self) -> int:
-        """Units per ubatch that the policy would allow for a batch like the last one; 0 before any step."""
+        """Units per ubatch that the policy would allow for a batch like the last one.
+
+        Before any step, the size with the best rate that was recorded, and 0 where none was.
+        """
         return self._engine.planner.optimal()
 
     def _get_memory_usage(self) -> float:

@@ -21,7 +21,7 @@ from microbatch.loading.plugins import Plugins, default_plugins, register_contai
 from microbatch.options.fields import UBatchConfig
 from microbatch.options.sources import resolve
 from microbatch.sizing.planning import Planner
-from microbatch.sizing.policies import policy_for, policy_names
+from microbatch.sizing.policies import cap_set, policy_for, policy_names
 from microbatch.step.engine import Engine
 from microbatch.step.ubatches import Progress, contexts_for
 from microbatch.step.wrapping import Wrapping
@@ -72,7 +72,8 @@ class UBatchWrapper(Wrapped):
             policy=",".join(policy_names(resolved)),
         )
         policy = policy_for(resolved, known)
-        self._engine = Engine(wrapping, Planner(policy, self.config, memory_share=memory_share))
+        planner = Planner(policy, self.config, memory_share=memory_share, cap=cap_set(resolved))
+        self._engine = Engine(wrapping, planner)
         # made here and not when first asked for, as two threads would make two
         self._barrier = UBatchBarrier(self.config.num_ubatches, self._runtime)
         # not the engine's: it holds the function, and a function that holds its wrapper would live for ever

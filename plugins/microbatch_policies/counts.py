@@ -17,20 +17,18 @@ class KeepsNothing:
 
 
 class Fixed(KeepsNothing):
-    """Cut every batch into `num_ubatches` parts of equal size; None takes the configured count."""
+    """Cut every batch into `num_ubatches` parts, or as many as it can fill; None is the configured count."""
 
     def __init__(self, num_ubatches: int | None = None) -> None:
         self._num_ubatches = None if num_ubatches is None else whole("fixed", "num_ubatches", num_ubatches)
-        self._last: tuple[int, int, Proposal] = (0, 0, Proposal())
+        self._last: tuple[int, Proposal] = (0, Proposal())
 
     def propose(self, request: SizingRequest) -> Proposal:
-        """The size that gives the count; the same object for the same numbers, which spares its check."""
+        """The count; the same object for the same number, which spares its check and a new plan."""
         count = self._num_ubatches or request.num_ubatches
-        tokens, last_count, answer = self._last
-        if tokens != request.num_tokens or last_count != count:
-            answer = _parts(request, count)
-            self._last = (request.num_tokens, count, answer)
-        return answer
+        if self._last[0] != count:
+            self._last = (count, _parts(count))
+        return self._last[1]
 
 
 class Threshold(KeepsNothing):
@@ -49,7 +47,7 @@ class Threshold(KeepsNothing):
         """Whole below the threshold, the configured count from there on."""
         least, kind = (self._decode, "decode") if request.decode else (self._prefill, "prefill")
         if request.num_tokens >= least:
-            return _parts(request, request.num_ubatches)
+            return _parts(request.num_ubatches)
         reason = f"{request.num_tokens} tokens, below the {kind} threshold {least}"
         return Proposal(split=False, reason=reason)
 
@@ -71,8 +69,8 @@ class Tokens(KeepsNothing):
         return Proposal(limit=limit, reason=f"at most {budget} {unit_label(request.unit)} each", hard=True)
 
 
-def _parts(request: SizingRequest, count: int) -> Proposal:
-    """The proposal that cuts the batch of `request` into `count` parts."""
+def _parts(count: int) -> Proposal:
+    """The proposal that cuts a batch into `count` parts."""
     if count < 2:
         return Proposal(split=False, reason="1 ubatch asked for")
-    return Proposal(limit=max(1, -(-request.num_tokens // count)), reason=f"{count} ubatches asked for")
+    return Proposal(count=count, reason=f"{count} ubatches asked for")

@@ -78,8 +78,7 @@ def test_batches_as_small_as_their_number_of_parts(count: int, schedule: str, pl
             assert sum(sizes) == rows
             assert max(sizes) - min(sizes) <= 1
             assert 0 not in sizes or sizes == [0]
-            if plugins is LeavesItOpen:
-                assert len(sizes) == max(1, min(count, rows))
+            assert len(sizes) == max(1, min(count, rows))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -13,21 +13,15 @@ def request(num_tokens: int, **fields: object) -> SizingRequest:
     return SizingRequest(num_tokens=num_tokens, num_requests=num_tokens, **fields)  # type: ignore[arg-type]
 
 
-@given(st.integers(2, 10_000), st.integers(2, 16))
-def test_fixed_gives_the_count_where_there_are_rows_for_it(num_tokens: int, count: int) -> None:
-    limit = Fixed(count).propose(request(num_tokens)).limit
-    assert limit is not None
-    parts = -(-num_tokens // limit)
-    assert parts <= count
-    assert (
-        parts == count or num_tokens < count * limit
-    )  # no size of equal parts gives more without exceeding it
-    assert limit * count >= num_tokens > (limit - 1) * count
+@given(st.integers(1, 10_000), st.integers(2, 16))
+def test_fixed_asks_for_the_count_and_bounds_no_size(num_tokens: int, count: int) -> None:
+    answer = Fixed(count).propose(request(num_tokens))
+    assert (answer.count, answer.limit, answer.split, answer.hard) == (count, None, True, False)
 
 
 def test_fixed_follows_the_configuration() -> None:
-    assert Fixed().propose(request(9, num_ubatches=3)).limit == 3
-    assert Fixed(2).propose(request(9, num_ubatches=3)).limit == 5
+    assert Fixed().propose(request(9, num_ubatches=3)).count == 3
+    assert Fixed(2).propose(request(9, num_ubatches=3)).count == 2
     assert not Fixed(1).propose(request(9)).split
 
 
@@ -35,16 +29,17 @@ def test_fixed_answers_the_same_numbers_with_the_same_object() -> None:
     policy = Fixed()
     first = policy.propose(request(9, num_ubatches=3))
     assert policy.propose(request(9, num_ubatches=3, step=1)) is first
-    assert policy.propose(request(8, num_ubatches=2)).limit == 4
-    assert policy.propose(request(8, num_ubatches=4)).limit == 2
+    assert policy.propose(request(8, num_ubatches=3)) is first
+    assert policy.propose(request(8, num_ubatches=2)).count == 2
+    assert policy.propose(request(8, num_ubatches=4)).count == 4
 
 
 def test_threshold_splits_from_the_threshold_on() -> None:
     policy = Threshold()
     assert not policy.propose(request(31, decode=True)).split
-    assert policy.propose(request(32, decode=True)).limit == 16
+    assert policy.propose(request(32, decode=True)).count == 2
     assert not policy.propose(request(511)).split
-    assert policy.propose(request(512)).limit == 256
+    assert policy.propose(request(512, num_ubatches=3)).count == 3
     assert "prefill threshold 512" in policy.propose(request(511)).reason
 
 

@@ -84,7 +84,10 @@ def children(value: Any) -> Mapping[Any, Any]:
     if hasattr(value, "__dict__") or hasattr(type(value), "__slots__"):
         entries = dict(enumerate(value)) if hasattr(value, "__len__") and hasattr(value, "__iter__") else {}
         slots = {name: getattr(value, name) for name in _slots(value) if hasattr(value, name)}
-        return {**entries, **slots, **getattr(value, "__dict__", {})}
+        named = {
+            name: kept for name, kept in getattr(value, "__dict__", {}).items() if name != "__objclass__"
+        }
+        return {**entries, **slots, **named}  # a member of an enumeration refers to its class
     return dict(enumerate(value)) if hasattr(value, "__iter__") else {"repr": repr(value)}
 
 

@@ -42,6 +42,7 @@ RUNNER = "core/microbatch/graphs/runner.py"
 PADDING = "core/microbatch/graphs/padding.py"
 INPUTS = "core/microbatch/binding/infer.py"
 PLANNING = "core/microbatch/sizing/planning.py"
+WANTED = "core/microbatch/sizing/wanted.py"
 CAPTURES = "backends/microbatch_backends/torch_device/graphs.py"
 REFUSALS = "backends/microbatch_backends/device/capture.py"
 SEARCH = "plugins/microbatch_policies/speed/size_search.py"
@@ -327,9 +328,9 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         pitfall=22,
         what="no more parts than rows",
-        path=PLANNING,
-        text="num_ubatches=min(config.num_ubatches, batch.shape.num_tokens) if limit",
-        instead="num_ubatches=config.num_ubatches if limit",
+        path=WANTED,
+        text="        count=min(asked, most),\n",
+        instead="        count=asked,\n",
         test="tests/core/test_wrapper.py::test_batches_as_small_as_their_number_of_parts",
     ),
     Guard(
@@ -338,7 +339,7 @@ GUARDS: tuple[Guard, ...] = (
         path=PLANNING,
         text="        if request.num_requests < 2 and batch.shape.num_tokens < 2:\n",
         instead="        if False:\n",
-        test="tests/core/test_wrapper.py::test_batches_as_small_as_their_number_of_parts",
+        test="tests/core/sizing/test_counts.py::test_where_there_is_nothing_to_cut_no_policy_is_asked",
     ),
     Guard(
         pitfall=23,

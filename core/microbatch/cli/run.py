@@ -75,9 +75,11 @@ def run(
     schedule: Annotated[str | None, typer.Option(help="sequential, parallel, pingpong or streamed.")] = None,
     memory_limit: Annotated[str | None, typer.Option(help="Most memory of the step, such as 2GiB.")] = None,
     workers: Annotated[int | None, typer.Option(help="Most threads.")] = None,
-    num_ubatches: Annotated[int | None, typer.Option(help="Cut into this many parts.")] = None,
+    num_ubatches: Annotated[
+        int | None, typer.Option(help="Cut into this many parts, if so many can be filled.")
+    ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="Most rows or tokens (text: characters) a part.")
+        int | None, typer.Option(help="Most rows or tokens (text: characters) a part, with any policy.")
     ] = None,
     column: Column = None,
     json: AsJson = False,

@@ -12,7 +12,8 @@ import typer
 from microbatch.cli.output import one_line, print_json, print_table
 from microbatch.cli.parameters import AsJson
 from microbatch.options.byte_sizes import format_bytes
-from microbatch.options.sources import resolve, variable
+from microbatch.options.sources import Resolved, resolve, variable
+from microbatch.sizing.policies import policy_names
 
 
 def config(json: AsJson = False) -> None:
@@ -24,7 +25,7 @@ def config(json: AsJson = False) -> None:
     if json:
         print_json({name: {"value": values[name], "source": resolved.sources[name]} for name in values})
         return
-    rows = [(name, _shown(name, value), resolved.sources[name]) for name, value in values.items()]
+    rows = [(name, _shown(name, value), _source(name, resolved)) for name, value in values.items()]
     print_table(("option", "value", "from"), rows)
 
 
@@ -38,6 +39,12 @@ def misspelt(environment: Iterable[str], fields: Iterable[str]) -> list[tuple[st
     return [
         (name, meant) for name in unknown for meant in difflib.get_close_matches(name, known, n=1, cutoff=0.9)
     ]
+
+
+def _source(name: str, resolved: Resolved) -> str:
+    """Where the value comes from; of the policy also what other options make of it."""
+    source, asked = resolved.sources[name], ",".join(policy_names(resolved))
+    return f"{source}; here {asked}" if name == "policy" and asked != resolved.config.policy else source
 
 
 def _shown(name: str, value: Any) -> str:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from heapq import heapify, heapreplace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from microbatch.cutting.filling import check_fillable, fill, smallest_budget, sum_reach
+from microbatch.cutting.filling import check_fillable, fill, filled, smallest_budget, sum_reach
 from microbatch.cutting.slices import PartsWanted
 from microbatch.errors import ArgumentTypeError, SliceError
 from microbatch.options import checks
@@ -31,9 +32,9 @@ def even(num_tokens: int, count: int) -> list[int]:
     return [*range(0, edge, size + 1), *range(edge, num_tokens, size), num_tokens]
 
 
-def even_count(num_tokens: int, limit: int) -> int:
-    """The fewest even parts of at most `limit` tokens."""
-    return -(-num_tokens // limit)
+def even_count(num_tokens: int, limit: int, least: int = 1) -> int:
+    """The fewest even parts of at most `limit` tokens, from `least` on."""
+    return max(least, -(-num_tokens // limit))
 
 
 def explicit(boundaries: Sequence[Any] | None, num_tokens: int, allow_empty: bool) -> list[int]:
@@ -86,14 +87,14 @@ def is_last_ubatch_empty(num_tokens: int, num_tokens_padded: int, num_ubatches: 
     return padded // parts * (parts - 1) >= checks.position("num_tokens", num_tokens)
 
 
-def floor_count(num_tokens: int, limit: int) -> int:
-    """The fewest parts by the floor rule of which none has more than `limit` tokens.
+def floor_count(num_tokens: int, limit: int, least: int = 1) -> int:
+    """The fewest parts by the floor rule, from `least` on, of which none has more than `limit` tokens.
 
     With k parts of n tokens the last part is the largest: n - (k - 1) * (n // k) tokens. That does not fall
     steadily with k, so k cannot be found by halving. n // k has at most 2 * sqrt(n) values, and each turn of
     the loop settles one of them.
     """
-    count = even_count(num_tokens, limit)
+    count = even_count(num_tokens, limit, least)
     while True:
         size = num_tokens // count
         # with parts of this size the last one is within the limit from this count on:
@@ -115,12 +116,46 @@ def request_aligned(offsets: NDArray[np.int64], wanted: PartsWanted, balance: fl
     or more than 1 - `balance`, of what two equal shares hold. Then all cuts are at equal shares of tokens.
     With 0.48 and two parts that is SGLang's rule; it holds here for any number of parts. A `balance` of 0
     never cuts a request, and is a SliceError where there are fewer requests than parts.
+
+    By both: the cut by count, where each of its parts is within the limit. Else that number of parts between
+    requests, the largest as small as can be and each request above the limit alone; or more parts, where
+    these need more. With fewer requests than parts, the largest are cut until there are enough parts.
     """
     edges = np.unique(offsets)  # requests without tokens are no places to cut at
+    if not wanted.count:
+        return _aligned_by_limit(edges, wanted.limit or 1)
+    bounds = _aligned_by_count(edges, wanted.count, balance)
+    if wanted.limit is None or np.diff(bounds).max() <= wanted.limit:
+        return bounds
+    bounds = _aligned_by_limit(edges, wanted.limit)
+    if len(bounds) > wanted.count:
+        return bounds
+    if wanted.count >= len(edges):
+        return _cut_further(bounds, wanted.count)
+    costs = int(np.diff(edges).max()), int(edges[-1])
+    return [0, *edges[filled(sum_reach(edges.tolist()), len(edges) - 1, wanted, costs)].tolist()]
+
+
+def _cut_further(bounds: list[int], count: int) -> list[int]:
+    """`bounds` and as many cuts more as `count` parts need, each in what is the largest piece then."""
+    pieces = [1] * (len(bounds) - 1)
+    sizes = enumerate(pairwise(bounds))
+    largest: list[tuple[float, int]] = [(start - stop, at) for at, (start, stop) in sizes]
+    heapify(largest)  # the largest first, so sizes are negative
+    for _ in range(count - len(pieces)):
+        at = largest[0][1]
+        pieces[at] += 1
+        heapreplace(largest, ((bounds[at] - bounds[at + 1]) / pieces[at], at))
+    spans = zip(pairwise(bounds), pieces, strict=True)
+    cuts = [
+        start + (stop - start) * piece // number for (start, stop), number in spans for piece in range(number)
+    ]
+    return [*cuts, bounds[-1]]
+
+
+def _aligned_by_count(edges: NDArray[np.int64], count: int, balance: float) -> list[int]:
+    """Cuts into `count` parts at `edges`, or at equal shares of tokens where parts would differ too much."""
     tokens = int(edges[-1])
-    if wanted.limit is not None:
-        return _aligned_by_limit(edges, wanted.limit)
-    count = wanted.count
     if count < len(edges):
         bounds = _nearest(edges, tokens, count)
         # two equal shares hold 2 * tokens / count; all is multiplied by count, to compare whole numbers

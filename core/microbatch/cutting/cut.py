@@ -4,13 +4,15 @@ Invariant: every token is in exactly one slice and in order (of the batch, or of
 request in at least one; a request that a cut falls into is in both neighbours. No slice is empty unless
 `explicit` boundaries ask for it. The input arrays are only read. Rejected: making fewer ubatches than asked
 for when tokens are few, as torch's pipelining does, since whoever asked for four has buffers and barriers for
-four.
+four; `most_ubatches` says how many can be asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, SupportsIndex
+
+import numpy as np
 
 from microbatch.cutting.boundaries import even, even_count, explicit, floor, floor_count, request_aligned
 from microbatch.cutting.covering import check_requests, check_rows, check_tokens, equal_requests, requests_of
@@ -41,8 +43,9 @@ def cut(
     num_tokens_padded: int | None = None,
     allow_empty: bool = False,
 ) -> Cut:
-    """Cut a batch, either into `num_ubatches` parts or into parts of at most `limit` units.
+    """Cut a batch into `num_ubatches` parts, or into parts of at most `limit` units.
 
+    With both, into `num_ubatches` parts where none of them is above the limit, else into more that keep it.
     `even`: sizes differ by at most 1. `floor`: vLLM's rule, of `num_tokens_padded` if that is given.
     `request-aligned`: between requests; by count, inside one where a share would be below `balance` (0 never
     does). `packed`: requests reordered, longest first; its limit is padded cost (longest times number) where
@@ -79,6 +82,16 @@ def cut(
         return Cut(slices=token_slices(bounds, held))
     trims, avoided = (None, 0) if lengths is None else trims_of(lengths, bounds)
     return Cut(slices=row_slices(bounds), trims=trims, padding_avoided=avoided)
+
+
+def most_ubatches(shape: BatchShape, splitter: str) -> int:
+    """The most parts that `splitter` can fill: one for each row or token, or for each request with tokens
+    where it never cuts one."""
+    if splitter != "packed":
+        return shape.num_tokens
+    if shape.query_start_loc is None:
+        return shape.num_requests
+    return int(np.count_nonzero(np.diff(shape.query_start_loc)))
 
 
 def validate_slices(
@@ -118,15 +131,13 @@ def _wanted(
         raise ArgumentValueError(
             f"boundaries were given, but the splitter is {splitter}; pass splitter='explicit'"
         )
-    if (num_ubatches is None) == (limit is None):
-        both = "neither" if limit is None else "both"
-        raise ArgumentValueError(f"{both} of num_ubatches and limit were given; give exactly one")
-    if limit is not None:
-        return PartsWanted(limit=checks.count("limit", limit), max_ubatches=cap)
-    count = checks.count("num_ubatches", num_ubatches)
+    if num_ubatches is None and limit is None:
+        raise ArgumentValueError("neither of num_ubatches and limit was given; give one, or both")
+    count = 0 if num_ubatches is None else checks.count("num_ubatches", num_ubatches)
     if count > cap:
         raise SliceError(f"num_ubatches is {count}, above the cap of {cap}; lower it, or raise max_ubatches")
-    return PartsWanted(count=count, max_ubatches=cap)
+    most = None if limit is None else checks.count("limit", limit)
+    return PartsWanted(count=count, limit=most, max_ubatches=cap)
 
 
 def _token_bounds(
@@ -140,13 +151,13 @@ def _token_bounds(
         raise SliceError(
             f"num_tokens_padded is {padded}, below the {tokens} tokens there are; padding only adds"
         )
-    if wanted.limit is None:
-        count = wanted.count
-    else:
-        limit = wanted.limit
-        count = floor_count(padded, limit) if splitter == "floor" else even_count(tokens, limit)
+    item, limit = "row" if tokens == shape.num_requests else "token", wanted.limit
+    count = max(1, wanted.count)
+    check_fillable(count, tokens, item)
+    if limit is not None:
+        count = floor_count(padded, limit, count) if splitter == "floor" else even_count(tokens, limit, count)
         check_ubatches(count, wanted.max_ubatches, f"limit {limit}")
-    check_fillable(count, tokens, "row" if tokens == shape.num_requests else "token")
+        check_fillable(count, tokens, item)
     return floor(tokens, count, padded) if splitter == "floor" else even(tokens, count)
 
 

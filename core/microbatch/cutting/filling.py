@@ -74,12 +74,19 @@ def smallest_budget(reach: Reach, num_items: int, count: int, low: int, high: in
 
 def filled(reach: Reach, num_items: int, wanted: PartsWanted, budgets: tuple[int, int]) -> list[int]:
     """Ends of the parts that are wanted; `budgets` are the costs of the costliest item and of all in one."""
-    if wanted.limit is not None:
-        ends = fill(reach, num_items, wanted.limit)
-        check_ubatches(len(ends), wanted.max_ubatches, f"limit {wanted.limit}")
-        return ends
-    check_fillable(wanted.count, num_items, "request")
-    return _balanced(reach, num_items, wanted.count, *budgets)
+    count, limit = wanted.count, wanted.limit
+    if count:
+        check_fillable(count, num_items, "request")
+        low, high = budgets
+        if limit is None or limit >= high:
+            return _balanced(reach, num_items, count, low, high)
+        if len(fill(reach, num_items, limit, count)) <= count:
+            # an item above the limit is alone, and says nothing of how large the other ranges must be
+            return _balanced(reach, num_items, count, low if low <= limit else 1, limit)
+    assert limit is not None
+    ends = fill(reach, num_items, limit)
+    check_ubatches(len(ends), wanted.max_ubatches, f"limit {limit}")
+    return ends
 
 
 def _balanced(reach: Reach, num_items: int, count: int, low: int, high: int) -> list[int]:

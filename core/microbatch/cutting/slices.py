@@ -93,12 +93,12 @@ class BatchShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartsWanted:
-    """How many parts, or how large; exactly one of `count` and `limit` is given."""
+    """How many parts, or how large; with both, `count` parts, and more only where `limit` needs more."""
 
     count: int = 0
-    """Number of parts; 0 where a limit is given."""
+    """Number of parts; 0 where the limit alone says it."""
     limit: int | None = None
-    """Most units in a part."""
+    """Most units in a part; None where the count alone says it."""
     max_ubatches: int
     """Most parts, whatever was asked for."""
 

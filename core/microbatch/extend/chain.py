@@ -1,9 +1,21 @@
 """Several policies as one, and the check of every answer a policy gives.
 
-Invariant: what `checked` lets through is a `Proposal` whose limit is None or an int from 1 to the batch. In a
-chain each policy may only lower the limit: the order of the members never raises it. Rejected: repairing
-rubbish (clamping a NaN, rounding a float), because a policy that answers it is broken in ways the repair
-would hide.
+Invariant: what `checked` lets through is a `Proposal` whose limit is None or an int from 1 to the batch, and
+whose count is None or an int of at least 1. In a chain each policy may only lower the limit and raise the
+count: the order of the members never makes a part larger.
+
+A limit beyond the batch is clamped to it, since it is true: "at most 16" of a batch of 15 says not to cut. So
+is a count beyond what the batch can fill, by the planner, which knows the splitter. Rejected: repairing
+rubbish (a NaN, a float, 0, a negative number), because a policy that answers it is broken in ways the repair
+would hide; and refusing what is beyond the batch, because "parts of 16" is a policy.
+
+A count is the wish of whoever asked for so many parts, so it does not outrank anything: "do not split" of
+another member overrules it, and a limit below the even share that it gives (the batch over the count, rounded
+up) wins, with more parts. A hard limit holds whatever the count gives; the planner makes as many parts more
+as it needs. A limit that is not hard, and not below the even share, is left out beside a count. Such a limit
+is mostly the answer of a policy that repeats what it was shown (`pressure`, `buckets`), and where the parts
+of a count are uneven (`floor` gives 5 rows in three parts as 1, 1, 3) it would make more of them than were
+asked for.
 """
 
 from __future__ import annotations
@@ -29,8 +41,8 @@ class Checked:
         self.policy = policy
         self.name = name
         self._who = f"sizing policy {name!r}" + (f" of {distribution}" if distribution else "")
-        self._last: Proposal | None = None
-        self._last_tokens = -1
+        self._last: tuple[object, int, Proposal] | None = None
+        """The last answer, the units of the batch that it was for, and the answer that was let through."""
 
     def propose(self, request: SizingRequest) -> Proposal:
         """The policy's answer for one step, if it is one."""
@@ -40,11 +52,12 @@ class Checked:
             raise
         except Exception as error:
             raise self._fault(f"raised {_text(error)} in propose") from error
-        if proposal is self._last and request.num_tokens == self._last_tokens:
-            return proposal  # policies keep their settled answer: 0.1 us instead of 1
-        proposal = self._valid(proposal, request)
-        self._last, self._last_tokens = proposal, request.num_tokens
-        return proposal
+        last = self._last
+        if last is not None and proposal is last[0] and request.num_tokens == last[1]:
+            return last[2]  # policies keep their settled answer: 0.1 us instead of 1
+        valid = self._valid(proposal, request)
+        self._last = (proposal, request.num_tokens, valid)
+        return valid
 
     def observe(self, report: StepReport) -> None:
         """Show the policy a step."""
@@ -77,26 +90,29 @@ class Checked:
             raise self._fault(f"answered {found} where bools are due")
         if not isinstance(proposal.reason, str):
             raise self._fault(f"answered reason={shown(proposal.reason)}, not a str")
-        limit = self._count("limit", proposal.limit, max(1, request.num_tokens))
-        workers = self._count("workers", proposal.workers)
-        if limit is proposal.limit and workers is proposal.workers:
+        limit, count, workers = [
+            self._number(field, getattr(proposal, field)) for field in ("limit", "count", "workers")
+        ]
+        if limit is not None:
+            limit = min(limit, max(1, request.num_tokens))
+        if limit is proposal.limit and count is proposal.count and workers is proposal.workers:
             return proposal
-        return dataclasses.replace(proposal, limit=limit, workers=workers)
+        return dataclasses.replace(proposal, limit=limit, count=count, workers=workers)
 
-    def _count(self, field: str, value: object, most: int | None = None) -> int | None:
+    def _number(self, field: str, value: object) -> int | None:
         number = None if value is None else as_whole(value)
-        if value is None or (number is not None and 1 <= number <= (most or number)):
+        if value is None or (number is not None and number >= 1):
             return number
-        due = f"an int from 1 to {most}" if most else "an int of at least 1"
-        raise self._fault(f"answered {field}={shown(value)} where None or {due} is due")
+        raise self._fault(f"answered {field}={shown(value)} where None or an int of at least 1 is due")
 
 
 class Chain:
-    """Policies asked one after another; each may only lower the limit.
+    """Policies asked one after another; each may only lower the limit and raise the count.
 
     It is a policy itself, and public: third parties may build a policy out of others with it, as `auto` does.
     "Do not split" of one holds unless another's bound is `hard` and below the batch. A member sees the lowest
-    limit so far as `request.limit`. Members are `(name, policy)` or policies that `checked` made.
+    limit so far, or the even share of the count so far where that is lower, as `request.limit`. Members are
+    `(name, policy)` or policies that `checked` made.
     """
 
     def __init__(self, members: Sequence[tuple[str, SizingPolicy] | Checked]) -> None:
@@ -110,13 +126,13 @@ class Chain:
         return ",".join(member.name for member in self.members)
 
     def propose(self, request: SizingRequest) -> Proposal:
-        """The lowest limit of all, with the reasons of those that had something to say."""
+        """The lowest limit and the highest count, with the reasons of those that had something to say."""
         answers: list[Proposal] = []
         for member in self.members:
             answer = member.propose(request)
             answers.append(answer)
-            lower = answer.limit
-            if lower is not None and lower < (request.limit or request.num_tokens):
+            lower = min(answer.limit or request.num_tokens, even_share(answer.count, request.num_tokens))
+            if lower < (request.limit or request.num_tokens):
                 request = dataclasses.replace(request, limit=lower)
         return combine(answers, request.num_tokens)
 
@@ -149,10 +165,19 @@ def checked(policy: SizingPolicy, name: str, distribution: str = "") -> Checked:
 
 
 def combine(answers: Sequence[Proposal], num_tokens: int) -> Proposal:
-    """One answer out of several: the lowest limit, the fewest workers, the reasons joined."""
+    """One answer out of several: the lowest limit, the highest count, the fewest workers, the reasons joined.
+
+    What gives way to what is in the description of this module.
+    """
     whole = any(not answer.split for answer in answers)
+    count = None if whole else max((a.count for a in answers if a.count is not None), default=None)
+    share = None if count is None else even_share(count, num_tokens)
     # a hard bound goes before one of the same size that is not
-    bounds = [(a.limit, not a.hard) for a in answers if a.limit is not None and (a.hard or not whole)]
+    bounds = [
+        (a.limit, not a.hard)
+        for a in answers
+        if a.limit is not None and (a.hard or not (whole or (share is not None and a.limit >= share)))
+    ]
     limit, soft = min(bounds, default=(None, True))
     if whole and (limit is None or limit >= num_tokens):
         limit, soft = None, True
@@ -160,7 +185,12 @@ def combine(answers: Sequence[Proposal], num_tokens: int) -> Proposal:
         whole = False
     workers = min((answer.workers for answer in answers if answer.workers is not None), default=None)
     reason = "; ".join(dict.fromkeys(answer.reason for answer in answers if answer.reason))
-    return Proposal(limit=limit, split=not whole, reason=reason, workers=workers, hard=not soft)
+    return Proposal(limit=limit, count=count, split=not whole, reason=reason, workers=workers, hard=not soft)
+
+
+def even_share(count: int | None, num_tokens: int) -> int:
+    """Units of the largest of `count` even parts; the whole batch where None asks for no count."""
+    return max(1, -(-num_tokens // (count or 1)))
 
 
 def _text(error: BaseException) -> str:

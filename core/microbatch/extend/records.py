@@ -150,7 +150,8 @@ class SizingRequest:
     """Whether a part that does not fit raises, and can be tried again smaller (a device); where it kills the
     process (host memory) a policy must not try what it does not know to fit."""
     limit: int | None = None
-    """Lowest limit of the policies before this one in a chain; None where they allow the whole batch."""
+    """The most that a part may have already: the budget that the user set, and what the policies before this
+    one in a chain said; None where the whole batch is allowed. A policy need not repeat it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +159,11 @@ class Proposal:
     """A policy's answer."""
 
     limit: int | None = None
-    """Most units in one ubatch, at least 1; None leaves the limit to the others of the chain."""
+    """Most units in one ubatch, at least 1; None leaves the limit to the others of the chain. One beyond the
+    batch is the batch."""
+    count: int | None = None
+    """In how many parts the step shall run, at least 1: exactly so many where the batch can fill them and no
+    limit needs more; None leaves that to the limit. "Do not split" of another policy overrules it."""
     split: bool = True
     """False asks to run the batch whole; a memory bound of another policy overrules it."""
     reason: str = ""
@@ -193,13 +198,15 @@ class StepReport:
     backend: str = ""
     """Name of the backend."""
     schedule: str = ""
-    """Name of the schedule that ran: whole, sequential, parallel, pingpong or streamed."""
+    """Name of the schedule that ran: whole, sequential, parallel, pingpong or streamed; empty for the time of
+    one ubatch that was measured elsewhere (`DynamicUBatchWrapper.record_timing`)."""
     policy: str = ""
     """Name of the policy, or of the chain."""
     reason: str = ""
     """Why the batch was cut so, or not cut."""
     limit: int | None = None
-    """Most units in one ubatch that the planner allowed; None when nothing bounded it."""
+    """Most units in one ubatch that the planner allowed, or the largest part where a count of parts decided;
+    None when nothing bounded it."""
     workers: int = 1
     """Threads that ran ubatches."""
     peak_bytes: int | None = None

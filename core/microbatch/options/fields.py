@@ -36,9 +36,18 @@ class UBatchConfig:
     """How a wrapper cuts and runs its steps."""
 
     num_ubatches: int = _option(2, checks.count)
-    """Ubatches per step for the policies that follow a count (`fixed`)."""
+    """Ubatches per step for the policies that follow a count (`fixed`): so many, or as many as can be filled.
+
+    Set without a policy, it makes `fixed` the policy.
+    """
     max_tokens_per_ubatch: int = _option(512, checks.count)
-    """Token budget of one ubatch for the policies that follow a budget (`tokens`)."""
+    """Token budget of one ubatch for the policies that follow a budget (`tokens`).
+
+    Set without a policy, it makes `tokens` the policy. Set at all, it caps every ubatch whatever the policy
+    says: with a count it makes more parts where it must, and a request that is longer runs alone. The default
+    caps nothing. A record of options that holds the default does not count as set, as nothing tells it from
+    one that leaves the field out; pass `max_tokens_per_ubatch=512` to `wrap` for that very cap.
+    """
     thread_pool_size: int = _option(4, checks.count, highest=4096)
     """Most threads a step may use, the caller's included; also capped by the cores this process may use."""
     barrier_timeout: float | None = _option(30.0, checks.seconds, optional=True)
@@ -48,7 +57,11 @@ class UBatchConfig:
     backend: str = _option("auto", checks.names)
     """Backend name; `auto` asks the inputs, then the priorities. A named backend never falls back."""
     policy: str = _option("auto", checks.names)
-    """Policy name, or a chain of names joined by commas; each may only lower the limit."""
+    """Policy name, or a chain of names joined by commas; each may only lower the limit or ask for more parts.
+
+    Where none is named, a count and a budget that were set go before `auto`, and under `schedule="pingpong"`
+    it is `fixed`: ubatches that take turns overlap by their number.
+    """
     splitter: str = _option("auto", checks.choice, known=SPLITTERS)
     """even, floor, request-aligned or packed; `auto` is packed where requests have lengths, else even."""
     schedule: str = _option("auto", checks.choice, known=SCHEDULES)

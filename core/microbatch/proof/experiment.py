@@ -92,7 +92,10 @@ class Experiment:
         self._device = subject.binder.device
         self._backend = self._device.backend
         self._mover = Mover(self._device) if subject.moved else None
+        self._copies: list[WholeLeaves] = []
         self._sample = self._fresh()
+        self._is_whole = len(positions) == batch.shape.num_requests
+        """Whether the sample is all there is; then the whole call itself is made too, and is compared."""
 
     def run(self) -> Shown:
         """What the calls show; raises Refuted with the reason where the function may not be cut so.
@@ -109,8 +112,10 @@ class Experiment:
             calls = self._without_trace(generators, self._three_calls)
             if given.written() or any(leaves.written() for leaves in self._copies):
                 raise Refuted("it writes into an argument that every part is given whole")
-            proven, seen = self._compared(calls)
-            self._check_written(calls)
+            proven, seen = self._compared(calls[:3], units_of(self._sample))
+            if self._is_whole:
+                self._compared([*calls[:2], calls[3]], units_of(self._sample, in_order=True))
+            self._check_written(calls[:3])
             after = Surroundings.of(function, constants)
             changed, kept = before.overwritten(after), before.kept(after)
             if changed or kept:
@@ -134,7 +139,7 @@ class Experiment:
         sample = sample_of(
             self._batch, self._positions, self._backend, inside_requests=self._subject.inside_requests
         )
-        self._copies = [WholeLeaves(copy) for copy in (sample.batch, sample.witness)]
+        self._copies += [WholeLeaves(copy) for copy in (sample.batch, sample.witness)]
         return sample
 
     def _without_trace(self, generators: Generators, calls: Callable[[], Any]) -> Any:
@@ -172,6 +177,9 @@ class Experiment:
         widest = None if sample.cut.trims is None else max(sample.cut.trims)
         parts.append(sample.witness.part(everything, widest))
         sizes = [*(piece.num_tokens for piece in pieces), shape.num_tokens]
+        if self._is_whole:
+            parts.append(self._fresh().batch.part(everything, widest))
+            sizes.append(shape.num_tokens)
         return [self._call(part, rows) for part, rows in zip(parts, sizes, strict=True)]
 
     def _call(self, part: tuple[tuple[Any, ...], dict[str, Any]], rows: int) -> Called:
@@ -186,9 +194,11 @@ class Experiment:
             raise Refuted("it writes into a list, of which each part is given a copy")
         return called
 
-    def _compared(self, calls: Sequence[Called]) -> tuple[ProvenOutputs, tuple[Seen, ...]]:
-        """What each output is."""
-        units, layout = units_of(self._sample), self._subject.binder.layout
+    def _compared(
+        self, calls: Sequence[Called], units: Sequence[Lengths]
+    ) -> tuple[ProvenOutputs, tuple[Seen, ...]]:
+        """What each output is, by the two parts and a witness."""
+        layout = self._subject.binder.layout
         spec, leaves = opened([call.output for call in calls], units, layout)
         names = [output_name(path) for path in leaf_paths(spec)]
         declared = declared_rules(spec, layout, "outputs", ()) or repeat((None, False))
@@ -240,10 +250,13 @@ def _share_memory(proven: ProvenOutputs, calls: Sequence[Called]) -> bool:
     )
 
 
-def units_of(sample: Sample) -> list[Lengths]:
-    """Tokens, and requests where they are counted apart; tokens first."""
+def units_of(sample: Sample, *, in_order: bool = False) -> list[Lengths]:
+    """Tokens, and requests where they are counted apart; tokens first.
+
+    `in_order` is for a witness that has the rows in the order of the batch.
+    """
     shape, made = sample.batch.shape, sample.cut
-    requests = np.arange(shape.num_requests)[::-1]
+    requests = np.arange(shape.num_requests)[:: 1 if in_order else -1]
     if shape.num_tokens == shape.num_requests and (
         shape.query_start_loc is None or (np.diff(shape.starts) == 1).all()
     ):

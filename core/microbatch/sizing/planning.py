@@ -1,58 +1,48 @@
 """Ask the policy, enforce the bounds, cut.
 
-Invariant: whatever a policy answers, every row is in exactly one ubatch, no ubatch is empty, none is smaller
-than its longest request or larger than the batch. A bad policy may be slow, never wrong. While the numbers
-and the answer stay the same objects, so does the plan: a step that is like the one before it is not cut anew.
+Invariant: whatever a policy answers, every row is in exactly one ubatch, no ubatch is empty, and none is
+above the limit or the user's cap unless it is one request. A bad policy may be slow, never wrong. While the
+numbers and the answer stay the same objects, so does the plan: a step that is like the one before it is not
+cut anew.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from microbatch.binding.batch import Batch
-from microbatch.cutting.cut import cut, validate_slices
+from microbatch.cutting.cut import cut, most_ubatches, validate_slices
 from microbatch.cutting.slices import Cut, UBatchSlice
 from microbatch.extend.protocols import SizingPolicy
-from microbatch.extend.records import MemoryReading, Proposal, SizingRequest, StepReport
+from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
 from microbatch.options.fields import UBatchConfig
 from microbatch.sizing.conditions import ALONE, Conditions
+from microbatch.sizing.plan import Plan, whole_plan
+from microbatch.sizing.taught import Taught, report_of
 from microbatch.sizing.units import part_units, sized_signature, splitter_for, units_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What one step shall do."""
-
-    cut: Cut | None
-    """Where to cut; None runs the function once on the whole batch."""
-    reason: str
-    """Why, for the report."""
-    limit: int | None
-    """Most units in one ubatch."""
-    workers: int
-    """Threads to use, the caller's included."""
-    num_units: int
-    """Units in the batch: rows, tokens, or cost."""
-    unit: str
-    """What one unit is."""
-    sizes: tuple[int, ...]
-    """Units of each part, in row order; one entry where the batch is not cut."""
-    signature: str = ""
-    """What sizes are learned for, as in the request."""
-    fixed: bool = False
-    """Whether the parts must be as they are: the caller named them, or the function may not be cut."""
+from microbatch.sizing.wanted import wanted
 
 
 class Planner:
     """Turns a batch into a plan. One per wrapper; may be used by several threads at once."""
 
-    def __init__(self, policy: SizingPolicy, config: UBatchConfig, *, memory_share: float = 1.0) -> None:
+    def __init__(
+        self,
+        policy: SizingPolicy,
+        config: UBatchConfig,
+        *,
+        memory_share: float = 1.0,
+        cap: int | None = None,
+    ) -> None:
+        """`cap` is `max_tokens_per_ubatch` where the user set it: no policy may allow more."""
         self.policy = policy
         """The policy, or the chain of them."""
+        self._cap = cap
         self._config = config
         self._memory_share = memory_share
+        self._taught = Taught()
         self._last = Proposal()
         self._last_request: tuple[SizingRequest | None, Conditions] = (None, ALONE)
         self._last_plan: tuple[SizingRequest, Proposal, Plan] | None = None
@@ -64,18 +54,18 @@ class Planner:
         """Plan step number `step`; raises PolicyError when the policy breaks its contract."""
         request = self.request(batch, memory, conditions, step)
         if request.num_requests < 2 and batch.shape.num_tokens < 2:
-            return _whole(request, "nothing to cut: one row" if batch.shape.num_tokens else "empty batch")
+            return whole_plan(request, "nothing to cut: one row" if batch.shape.num_tokens else "empty batch")
         proposal = self._propose(request)
         known = self._last_plan
         if known is not None and known[0] is request and known[1] is proposal:
             return known[2]
-        plan = self._cut(batch, request, proposal) if proposal.split else _whole(request, proposal.reason)
+        plan = self._cut(batch, request, proposal)
         self._last_plan = (request, proposal, plan)
         return plan
 
     def whole(self, batch: Batch, reason: str) -> Plan:
         """The plan that runs the function once on the whole batch."""
-        return replace(_whole(self.request(batch, None, ALONE, 0), reason), fixed=True)
+        return replace(whole_plan(self.request(batch, None, ALONE, 0), reason), fixed=True)
 
     def explicit(self, batch: Batch, slices: Sequence[UBatchSlice], workers: int) -> Plan:
         """The plan for slices that the caller gave; raises SliceError if they do not cover the batch."""
@@ -94,13 +84,29 @@ class Planner:
             fixed=True,
         )
 
-    def optimal(self) -> int:
-        """Units per ubatch the policy would allow for a batch like the last one; 0 before any step."""
+    def teach(self, num_tokens: int, seconds: float) -> None:
+        """Show the policy a time measured elsewhere: of one ubatch, of such rows as the last batch has; where
+        there was none yet, of such as the first will have."""
         last, _ = self._last_request
         if last is None:
-            return 0
-        proposal, whole = self._propose(last), last.num_tokens
-        return min(proposal.limit or whole, whole) if proposal.split else whole
+            self._taught.add(num_tokens, seconds)
+        else:
+            self.observe(report_of(last, num_tokens, seconds))
+
+    def optimal(self) -> int:
+        """Units per ubatch the policy would allow for a batch like the last one.
+
+        Before any step, those of the best rate that was taught within the cap; 0 where there is none.
+        """
+        last, _ = self._last_request
+        if last is None:
+            return self._taught.best(self._cap)
+        size = wanted(last, self._propose(last), last.num_tokens).size(last.num_tokens)
+        # The policy awaits the report of a step that is not run, and would take the next time for it. A step
+        # that failed teaches nothing.
+        unrun = report_of(last, last.num_tokens, 0.0)
+        self.observe(replace(unrun, failure=FailureKind.OTHER))
+        return size
 
     def observe(self, report: StepReport) -> None:
         """Show the policy a step, unless another thread is asking it right now."""
@@ -133,6 +139,8 @@ class Planner:
             return last
         asked = self._asked(batch, memory, conditions, step)
         self._last_request = (asked, conditions)
+        for report in self._taught.reports(asked) if self._taught else ():
+            self.observe(report)
         return asked
 
     def _asked(
@@ -143,6 +151,7 @@ class Planner:
         return SizingRequest(
             num_tokens=units.count,
             num_requests=shape.num_requests,
+            limit=self._cap if self._cap is not None and self._cap < units.count else None,
             unit=units.unit,
             longest_request=units.longest,
             bytes_per_unit=batch.bytes_per_unit * units.cells,
@@ -172,25 +181,22 @@ class Planner:
             self._busy.append(None)
 
     def _cut(self, batch: Batch, request: SizingRequest, proposal: Proposal) -> Plan:
-        config = self._config
-        limit = None if proposal.limit is None else max(proposal.limit, request.longest_request)
-        if limit is not None and limit >= request.num_tokens:
-            return _whole(request, proposal.reason or f"the whole batch is within the limit of {limit}")
-        made = cut(
-            batch.shape,
-            splitter=splitter_for(config, batch),
-            num_ubatches=min(config.num_ubatches, batch.shape.num_tokens) if limit is None else None,
-            limit=limit,
-            max_ubatches=config.max_ubatches,
-        )
-        if len(made.slices) < 2 and made.permutation is None:
-            return _whole(request, proposal.reason)
+        splitter, most = splitter_for(self._config, batch), self._config.max_ubatches
+        due = wanted(request, proposal, most_ubatches(batch.shape, splitter))
+        if due.whole:
+            said = proposal.reason
+            if not said and proposal.split and proposal.limit is not None:
+                said = f"the whole batch is within the limit of {proposal.limit}"
+            return whole_plan(request, _joined(said, due.note(1)))
+        count = due.count if due.count > 1 else None
+        made = cut(batch.shape, splitter=splitter, num_ubatches=count, limit=due.limit, max_ubatches=most)
+        sizes = part_units(made, request.unit)
         return replace(
-            _whole(request, proposal.reason),
+            whole_plan(request, _joined(proposal.reason, due.note(len(sizes)))),
             cut=made,
-            limit=limit,
+            limit=max(sizes) if len(sizes) == count else max(due.limit or 1, request.longest_request),
             workers=max(1, min(request.workers, proposal.workers or request.workers)),
-            sizes=part_units(made, request.unit),
+            sizes=sizes,
         )
 
     def _memory_limit(self, memory: MemoryReading | None) -> int | None:
@@ -203,14 +209,5 @@ class Planner:
         return share if limit is None else min(limit, share)
 
 
-def _whole(request: SizingRequest, reason: str) -> Plan:
-    return Plan(
-        cut=None,
-        reason=reason,
-        limit=None,
-        workers=1,
-        num_units=request.num_tokens,
-        unit=request.unit,
-        sizes=(request.num_tokens,),
-        signature=request.signature,
-    )
+def _joined(*reasons: str) -> str:
+    return "; ".join(filter(None, reasons))

@@ -1,7 +1,9 @@
 """From the option `policy` to a policy object: one name, or a chain of names.
 
 Invariant: an explicit user size wins over learning. When the user sets a count or a budget and names no
-policy, that count or budget is what is used.
+policy, that count or budget is what is used; a budget that was set also caps what a named policy answers.
+Ubatches that take turns are for overlap, which needs a number of them and no best size, so `pingpong` follows
+the count where no policy is named.
 """
 
 from __future__ import annotations
@@ -24,14 +26,17 @@ def policy_for(resolved: Resolved, plugins: Plugins) -> SizingPolicy:
 def policy_names(resolved: Resolved) -> tuple[str, ...]:
     """Names of the policies in the order they are asked."""
     if not resolved.explicit("policy"):
-        chosen = [
-            name
-            for name, field in (("fixed", "num_ubatches"), ("tokens", "max_tokens_per_ubatch"))
-            if resolved.explicit(field)
-        ]
+        counted = resolved.explicit("num_ubatches") or resolved.config.schedule == "pingpong"
+        budget = cap_set(resolved) is not None
+        chosen = [name for name, asked in (("fixed", counted), ("tokens", budget)) if asked]
         if chosen:
             return tuple(chosen)
     names = tuple(part.strip() for part in resolved.config.policy.split(",") if part.strip())
     if not names:
         raise ConfigError("policy is empty; name one, such as 'auto'")
     return names
+
+
+def cap_set(resolved: Resolved) -> int | None:
+    """The budget of a ubatch where the user set it, anyhow; None for the default."""
+    return resolved.config.max_tokens_per_ubatch if resolved.explicit("max_tokens_per_ubatch") else None

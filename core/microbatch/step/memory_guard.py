@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from microbatch.extend.abilities import PeakMark, SupportsPeak
-from microbatch.sizing.planning import Plan
+from microbatch.sizing.plan import Plan
 from microbatch.step.planned import Planned
 
 SHARE = 0.9

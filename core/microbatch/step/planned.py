@@ -9,7 +9,7 @@ from microbatch.cutting.slices import Cut, UBatchSlice
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import MemoryReading
-from microbatch.sizing.planning import Plan
+from microbatch.sizing.plan import Plan
 from microbatch.step.cuttable import Cuttable
 
 

@@ -25,7 +25,8 @@ from microbatch.proof.module_modes import StateWatch
 from microbatch.proof.prover import Prover
 from microbatch.proof.verdict import Verdict
 from microbatch.sizing.conditions import Conditions, ConditionsOf
-from microbatch.sizing.planning import Plan, Planner
+from microbatch.sizing.plan import Plan
+from microbatch.sizing.planning import Planner
 from microbatch.sizing.remembering import Remembering
 from microbatch.step.choose_schedule import choose_schedule
 from microbatch.step.cuttable import Cuttable, unproven

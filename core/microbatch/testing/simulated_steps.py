@@ -1,7 +1,7 @@
 """Steps as a sizing policy sees them: drawn requests, and what became of them, without running anything.
 
 Invariant: a report says what the planner would have run after the policy's answer: at least the longest
-request, at most the batch, cut evenly.
+request, at most the batch, cut evenly; as many parts as were asked for.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from microbatch.extend.chain import checked
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
+from microbatch.sizing.wanted import wanted
 
 Outcome = Literal["ran", "ran, peak unknown", "recovered", "out of memory", "error"]
 """Recovered: a part ran out of memory, and its rows then ran in parts of half its size."""
@@ -112,7 +113,7 @@ def perform(policy: SizingPolicy, history: list[SimulatedStep], first: int = 0) 
 def report(step: SimulatedStep, answer: Proposal, number: int) -> StepReport:
     """The report of a step that was cut as `answer` says."""
     request = step.request
-    sizes = sizes_of(request, answer)
+    sizes, limit = _cut(request, answer)
     side = min(len(sizes), answer.workers or request.workers, request.workers)
     out_of_memory = step.outcome in ("recovered", "out of memory")
     peak = step.fixed + step.slope * units_in_flight(request, answer)
@@ -127,7 +128,7 @@ def report(step: SimulatedStep, answer: Proposal, number: int) -> StepReport:
         ubatch_seconds=tuple(step.overhead + size * step.pace for size in sizes) if cut else (),
         unit=request.unit,
         signature=request.signature,
-        limit=max(answer.limit, request.longest_request) if cut and answer.limit else None,
+        limit=limit,
         workers=side,
         peak_bytes=peak if step.outcome == "ran" else None,
         memory_before=request.memory,
@@ -138,13 +139,19 @@ def report(step: SimulatedStep, answer: Proposal, number: int) -> StepReport:
 
 def sizes_of(request: SizingRequest, answer: Proposal) -> tuple[int, ...]:
     """Units of each ubatch as the planner would cut, at most 256 of them so that reports stay small."""
+    return _cut(request, answer)[0]
+
+
+def _cut(request: SizingRequest, answer: Proposal) -> tuple[tuple[int, ...], int | None]:
+    """Units of each ubatch, and the limit that the report tells of."""
     total = request.num_tokens
-    limit = answer.limit or -(-total // request.num_ubatches)
-    limit = max(limit, request.longest_request, -(-total // 256))
-    if not answer.split or limit >= total:
-        return (total,)
-    count = -(-total // limit)
-    return tuple(total // count + (index < total % count) for index in range(count))
+    due = wanted(request, answer, min(request.num_requests, 256))
+    if due.whole:
+        return (total,), None
+    limit = max(due.limit or total, -(-total // 256))
+    count = max(due.count, -(-total // limit))
+    sizes = tuple(total // count + (index < total % count) for index in range(count))
+    return sizes, sizes[0] if count == due.count else due.limit
 
 
 def flight(policy: SizingPolicy, request: SizingRequest) -> int:

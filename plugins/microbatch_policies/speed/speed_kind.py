@@ -30,8 +30,16 @@ class SpeedKind:
         self._patience = PATIENCE
 
     def next_arm(self, units: int, workers: int, allowed: Allowed) -> tuple[int | None, int | None]:
-        """What to measure next, None once enough is known; and with how many workers, None for all."""
+        """What to measure next, None once enough is known; and with how many workers, None for all.
+
+        The first call is cold and teaches nothing, so where times are known from elsewhere it has the fastest
+        of those sizes.
+        """
         search = self.search
+        if not self._calls and search.arms:
+            known = search.choice(allowed, near=0.0)
+            if known is not None and not search.refused(known):
+                return known, None
         if search.start == WHOLE and WHOLE in search.arms and search.value(WHOLE) * units < TINY_STEP:
             return None, None
         arm = search.next_arm(allowed, units, repeat=False)

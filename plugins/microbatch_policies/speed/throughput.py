@@ -58,6 +58,8 @@ class Throughput:
         self._kinds: dict[Key, SpeedKind] = {}
         self._settled: dict[Key, Answer] = {}
         """By signature, number of units and workers."""
+        self._elsewhere: dict[str, dict[int, float]] = {}
+        """By signature: exponent of a size -> least seconds per unit of one part, measured elsewhere."""
         self._asked: Answer | None = None
         """The answer whose step was not reported yet."""
         self.at_rest: SpeedKind | None = None
@@ -108,6 +110,8 @@ class Throughput:
                 kinds[signature, size_class, workers] = SpeedKind.from_json(data, workers)
         self._kinds, self._settled = kinds, {}
         self._asked = self.at_rest = None
+        for key, kind in kinds.items():
+            self._tell(kind, key)
 
     def _measure(self, request: SizingRequest) -> Answer:
         """The next answer to learn from; once enough is known the settled one, which is remembered."""
@@ -143,8 +147,18 @@ class Throughput:
 
     def _kind(self, request: SizingRequest) -> SpeedKind:
         key = (request.signature, request.num_tokens.bit_length(), request.workers)
-        known = self._kinds.get(key)
-        return known or remember(self._kinds, key, SpeedKind(self._start(key, request), request.workers))
+        kind = self._kinds.get(key)
+        if kind is None:
+            kind = remember(self._kinds, key, SpeedKind(self._start(key, request), request.workers))
+            self._tell(kind, key)
+        return kind
+
+    def _tell(self, kind: SpeedKind, key: Key) -> None:
+        """Let a kind know the times of its signature that were measured before it was there."""
+        signature, size_class, workers = key
+        for arm, seconds in self._elsewhere.get(signature, {}).items():
+            if arm < size_class:
+                kind.search.record(arm, seconds / workers)
 
     def _start(self, key: Key, request: SizingRequest) -> int:
         """What the nearest size class of the same signature settled on, else what the bytes say."""
@@ -157,12 +171,20 @@ class Throughput:
         return WHOLE if size is None else size.bit_length() - 1
 
     def _foreign(self, report: StepReport) -> None:
-        """A time of one part measured elsewhere: it counts for every kind with that signature."""
+        """A time of one part measured elsewhere: it counts for every kind with that signature.
+
+        Also for kinds that are seen later, unless it is of a step that was not cut: its size was not chosen.
+        """
         if report.split or report.num_tokens < 1:
             return
-        arm = report.num_tokens.bit_length() - 1
+        arm, seconds = report.num_tokens.bit_length() - 1, report.seconds / report.num_tokens
+        if not report.schedule:
+            known = self._elsewhere.get(report.signature)
+            if known is None:
+                known = remember(self._elsewhere, report.signature, {})
+            known[arm] = min(seconds, known.get(arm, seconds))
         for (signature, size_class, workers), kind in self._kinds.items():
             if signature == report.signature and size_class > arm:
-                kind.search.record(arm, report.seconds / report.num_tokens / workers)
+                kind.search.record(arm, seconds / workers)
         self._settled.clear()
         self.at_rest = None

@@ -110,6 +110,24 @@ def test_config_shows_each_value_and_its_source(
     assert rows["history"].split() == ["none", "default"]
 
 
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("", "auto default"),
+        ('schedule = "pingpong"', "auto default; here fixed"),
+        ("num_ubatches = 3\nmax_tokens_per_ubatch = 9", "auto default; here fixed,tokens"),
+        ('schedule = "pingpong"\npolicy = "auto"', "auto microbatch.toml:2"),
+    ],
+)
+def test_config_shows_the_policy_that_other_options_choose(
+    place: Path, capsys: pytest.CaptureFixture[str], text: str, policy: str
+) -> None:
+    (place / "microbatch.toml").write_text(text)
+    assert main(["config"]) == 0
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert " ".join(rows["policy"].split()) == policy
+
+
 def test_config_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("MICROBATCH_NUM_UBATCHES", "8")
     assert main(["config", "--json"]) == 0

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.cutting.boundaries import is_last_ubatch_empty
-from microbatch.cutting.cut import SPLITTERS, cut, validate_slices
+from microbatch.cutting.cut import SPLITTERS, cut, most_ubatches, validate_slices
 from microbatch.cutting.slices import BatchShape, Cut, UBatchSlice, padded_twin
 from microbatch.errors import SliceError
 
@@ -309,3 +309,28 @@ def test_slices_are_values(start: int, size: int, first: int, number: int) -> No
 
 def test_a_slice_starts_at_zero_if_not_said() -> None:
     assert UBatchSlice(slice(4), slice(2)) == UBatchSlice.from_range(0, 4, 0, 2)
+
+
+def test_by_count_and_limit_for_all_small_sizes() -> None:
+    """The fewest parts from the count on of which none is above the limit."""
+    for count in range(1, 31):
+        for number in range(1, count + 1):
+            for limit in range(1, count + 1):
+                for splitter, largest in (
+                    ("even", lambda k, n=count: -(-n // k)),
+                    ("floor", lambda k, n=count: n - (k - 1) * (n // k)),
+                ):
+                    fewest = next(k for k in range(number, count + 1) if largest(k) <= limit)
+                    both = cut(rows(count), splitter=splitter, num_ubatches=number, limit=limit)
+                    assert both.slices == cut(rows(count), splitter=splitter, num_ubatches=fewest).slices
+
+
+@given(SHAPES, st.sampled_from(SPLITTERS[:4]), st.data())
+def test_as_many_parts_as_can_be_filled_and_no_more(
+    shape: BatchShape, splitter: str, data: st.DataObject
+) -> None:
+    most = most_ubatches(shape, splitter)
+    number = data.draw(st.integers(1, most))
+    assert len(cut(shape, splitter=splitter, num_ubatches=number).slices) == number
+    with pytest.raises(SliceError, match="cannot fill"):
+        cut(shape, splitter=splitter, num_ubatches=most + 1)

@@ -290,9 +290,17 @@ def test_a_limit_that_makes_too_many_ubatches(splitter: str, shape: BatchShape) 
     refused(SliceError, "limit 1", "cap of 5", shape=shape, splitter=splitter, limit=1, max_ubatches=5)
 
 
-def test_count_and_limit_exclude_each_other() -> None:
+def test_a_count_or_a_limit_is_due() -> None:
     refused(ArgumentValueError, "neither of num_ubatches and limit")
-    refused(ArgumentValueError, "both of num_ubatches and limit", num_ubatches=2, limit=3)
+
+
+@pytest.mark.parametrize("splitter", ["even", "floor"])
+def test_with_both_each_is_checked(splitter: str) -> None:
+    refused(ArgumentValueError, "num_ubatches is 0", splitter=splitter, num_ubatches=0, limit=3)
+    refused(ArgumentValueError, "limit is 0", splitter=splitter, num_ubatches=2, limit=0)
+    refused(SliceError, "cannot fill", splitter=splitter, shape=rows(3), num_ubatches=4, limit=3)
+    told = "cap of 5"
+    refused(SliceError, told, splitter=splitter, shape=rows(12), num_ubatches=2, limit=2, max_ubatches=5)
 
 
 def test_an_unknown_splitter() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.cutting.cut import cut
+from microbatch.cutting.cut import cut, most_ubatches
 from microbatch.cutting.slices import BatchShape, Cut
 
 FILLED = st.lists(st.integers(1, 30), min_size=1, max_size=30)
@@ -212,3 +213,88 @@ def test_sorting_avoids_the_padding_that_the_sizing_study_measured() -> None:
     run = sum(trim * part.num_reqs for trim, part in zip(made.trims, made.slices, strict=True))
     assert (run - sum(lengths)) / run < 0.05
     assert made.padding_avoided == len(lengths) * max(lengths) - run
+
+
+KINDS = ("request-aligned", "packed", "packed rows")
+"""A splitter, and whether the requests are rows of a padded batch."""
+
+
+def keeps(made: Cut, limit: int, lengths: list[int], kind: str) -> bool:
+    """Whether each part is within the limit, or of one request."""
+    cost = padded_cost if kind == "packed rows" else sum
+    if kind.startswith("packed"):
+        found = [[length for length in group if length] or [0] for group in groups(made, lengths)]
+        return all(cost(group) <= limit or len(group) == 1 for group in found)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    parts = [owner[part.token_slice] for part in made.slices]
+    return all(len(part) <= limit or len(set(part.tolist())) == 1 for part in parts)
+
+
+@given(LENGTHS, st.integers(1, 40), st.sampled_from(KINDS), st.data())
+def test_by_count_and_limit_it_is_the_count_where_that_keeps_the_limit(
+    lengths: list[int], limit: int, kind: str, data: st.DataObject
+) -> None:
+    """Never fewer parts than the count, and always within the limit."""
+    splitter, shape = kind.split()[0], (padded if kind == "packed rows" else tokens)(lengths)
+    number = data.draw(st.integers(1, most_ubatches(shape, splitter)))
+    by_count = cut(shape, splitter=splitter, num_ubatches=number)
+    both = cut(shape, splitter=splitter, num_ubatches=number, limit=limit)
+    assert len(both.slices) >= number
+    assert keeps(both, limit, lengths, kind)
+    if keeps(by_count, limit, lengths, kind):
+        assert len(both.slices) == number
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=8),
+    st.integers(1, 20),
+    st.sampled_from(KINDS),
+    st.data(),
+)
+def test_by_count_and_limit_it_has_more_parts_only_where_it_must(
+    lengths: list[int], limit: int, kind: str, data: st.DataObject
+) -> None:
+    splitter, shape = kind.split()[0], (padded if kind == "packed rows" else tokens)(lengths)
+    number = data.draw(st.integers(1, len(lengths)))
+    both = cut(shape, splitter=splitter, num_ubatches=number, limit=limit)
+    order = sorted(lengths, reverse=True) if splitter == "packed" else lengths
+    cost = padded_cost if kind == "packed rows" else sum
+    enough = any(
+        all(cost(group) <= limit or len(group) == 1 for group in parts) for parts in partitions(order, number)
+    )
+    inside = keeps(cut(shape, splitter=splitter, num_ubatches=number), limit, lengths, kind)
+    assert len(both.slices) == number if enough or inside else len(both.slices) > number
+
+
+@pytest.mark.parametrize("make", [tokens, padded])
+def test_packed_by_count_and_limit_one_too_large_makes_no_other_part_larger(
+    make: Callable[[list[int]], BatchShape],
+) -> None:
+    made = cut(make([1, 9, 1, 1, 1]), splitter="packed", num_ubatches=3, limit=2)
+    assert groups(made, [1, 9, 1, 1, 1]) == [[9], [1, 1], [1, 1]]
+
+
+def test_aligned_by_count_and_limit_takes_other_boundaries_before_more_parts() -> None:
+    """The boundaries nearest to equal shares need not be those whose largest part is smallest."""
+    shape, aligned = tokens([4, 38, 1, 43, 1, 40]), {"splitter": "request-aligned", "num_ubatches": 3}
+    assert sizes(cut(shape, **aligned)) == [42, 44, 41]
+    assert sizes(cut(shape, **aligned, limit=44)) == [42, 44, 41]
+    assert sizes(cut(shape, **aligned, limit=43)) == [43, 43, 41]
+    assert sizes(cut(shape, **aligned, limit=42)) == [4, 39, 43, 41]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "number", "limit", "expected"),
+    [
+        ([100, 1, 1, 1, 1], 6, 2, [25, 25, 25, 25, 2, 2]),
+        ([100, 1, 1, 1, 1], 3, 2, [100, 2, 2]),
+        ([100, 1, 1, 1, 1], 2, 2, [100, 2, 2]),
+        ([1, 30, 1, 60, 1], 7, 5, [1, 15, 15, 1, 30, 30, 1]),
+        ([10, 10], 3, 8, [6, 7, 7]),
+    ],
+)
+def test_aligned_by_count_and_limit_cuts_what_is_too_large_in_any_case(
+    lengths: list[int], number: int, limit: int, expected: list[int]
+) -> None:
+    made = cut(tokens(lengths), splitter="request-aligned", num_ubatches=number, limit=limit)
+    assert sizes(made) == expected

@@ -61,6 +61,7 @@ def chain(*answers: Proposal) -> Chain:
 proposals = st.builds(
     Proposal,
     limit=st.none() | st.integers(1, 100),
+    count=st.none() | st.integers(1, 120),
     split=st.booleans(),
     reason=st.sampled_from(["", "memory", "speed"]),
     workers=st.none() | st.integers(1, 8),
@@ -70,11 +71,14 @@ proposals = st.builds(
 
 @given(st.lists(proposals, min_size=1, max_size=5))
 def test_the_chain_is_never_above_a_member(answers: list[Proposal]) -> None:
+    """A hard limit holds; one that is not hard holds too, or the count gives even parts within it."""
     made = chain(*answers).propose(REQUEST)
     if made.split:
         for answer in answers:
             if answer.limit is not None and (answer.hard or all(a.split for a in answers)):
-                assert made.limit is not None and made.limit <= answer.limit
+                within = made.limit is not None and made.limit <= answer.limit
+                counted = made.count is not None and -(-100 // made.count) <= answer.limit
+                assert within or (counted and not answer.hard)
     for answer in answers:
         if answer.workers is not None:
             assert made.workers is not None and made.workers <= answer.workers
@@ -87,11 +91,19 @@ def test_it_runs_whole_exactly_when_one_asks_and_no_hard_bound_forbids(answers: 
     assert made.split == (bound or all(a.split for a in answers))
 
 
+@given(st.lists(proposals, min_size=1, max_size=5))
+def test_a_count_is_the_highest_and_gives_way_to_do_not_split(answers: list[Proposal]) -> None:
+    made = chain(*answers).propose(REQUEST)
+    counts = [answer.count for answer in answers if answer.count is not None]
+    asked = counts and all(answer.split for answer in answers)
+    assert made.count == (max(counts) if asked else None)
+
+
 @given(st.lists(proposals, min_size=1, max_size=4), st.randoms())
 def test_the_order_of_members_does_not_change_the_bound(answers: list[Proposal], random: Any) -> None:
     shuffled = random.sample(answers, len(answers))
     one, two = combine(answers, 100), combine(shuffled, 100)
-    assert (one.limit, one.split, one.workers, one.hard) == (two.limit, two.split, two.workers, two.hard)
+    assert replace(one, reason="") == replace(two, reason="")
 
 
 def test_a_member_sees_the_limit_of_those_before_it() -> None:
@@ -99,6 +111,38 @@ def test_a_member_sees_the_limit_of_those_before_it() -> None:
     made.propose(REQUEST)
     seen = [member.policy.requests[0].limit for member in made.members]  # type: ignore[attr-defined]
     assert seen == [None, None, 40, 40]
+
+
+def test_a_member_sees_what_a_count_before_it_comes_to() -> None:
+    made = chain(Proposal(count=3), Proposal(limit=50), Proposal(count=2), Proposal(count=7), Proposal())
+    made.propose(REQUEST)
+    seen = [member.policy.requests[0].limit for member in made.members]  # type: ignore[attr-defined]
+    assert seen == [None, 34, 34, 34, 15]
+
+
+@pytest.mark.parametrize(
+    ("member", "limit"),
+    [
+        (Proposal(limit=34), None),  # repeats what it was shown, or allows more than the count gives
+        (Proposal(limit=60), None),
+        (Proposal(limit=33), 33),  # less than the count gives: more parts
+        (Proposal(limit=34, hard=True), 34),  # hard limits hold even where the parts of a count are uneven
+        (Proposal(limit=60, hard=True), 60),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_a_limit_is_beside_a_count(member: Proposal, limit: int | None, order: int) -> None:
+    made = chain(*[Proposal(count=3), member][::order]).propose(REQUEST)
+    assert (made.count, made.limit, made.split) == (3, limit, True)
+
+
+def test_a_policy_that_repeats_what_it_was_shown_keeps_the_count() -> None:
+    class Echo(Says):
+        def propose(self, request: SizingRequest) -> Any:
+            return Proposal(limit=request.limit or request.num_tokens)
+
+    made = Chain([("fixed", Says(Proposal(count=3))), ("echo", Echo(None))]).propose(REQUEST)
+    assert (made.count, made.limit) == (3, None)
 
 
 def test_reasons_are_joined_once_each() -> None:
@@ -126,11 +170,15 @@ def test_an_empty_chain_is_refused() -> None:
         12,
         Proposal(limit=0),
         Proposal(limit=-1),
-        Proposal(limit=101),
         Proposal(limit=True),
         Proposal(limit=2.0),  # type: ignore[arg-type]
         Proposal(limit=float("nan")),  # type: ignore[arg-type]
         Proposal(limit="8"),  # type: ignore[arg-type]
+        Proposal(count=0),
+        Proposal(count=-3),
+        Proposal(count=True),
+        Proposal(count=2.0),  # type: ignore[arg-type]
+        Proposal(count=float("inf")),  # type: ignore[arg-type]
         Proposal(workers=0),
         Proposal(workers=1.5),  # type: ignore[arg-type]
         Proposal(split=None),  # type: ignore[arg-type]
@@ -142,11 +190,10 @@ def test_rubbish_is_an_error_that_names_policy_distribution_and_value(rubbish: A
     with pytest.raises(PolicyError) as caught:
         checked(Says(rubbish), "mine", "acme-policies 1.2").propose(REQUEST)
     assert "'mine'" in str(caught.value) and "acme-policies 1.2" in str(caught.value)
-    value = next(
-        (v for v in (getattr(rubbish, f, None) for f in ("limit", "workers")) if v is not None),
-        rubbish if not isinstance(rubbish, Proposal) else "",
-    )
-    assert repr(value) in str(caught.value) or value == ""
+    said = [rubbish]
+    if isinstance(rubbish, Proposal):
+        said = [v for v in (rubbish.limit, rubbish.count, rubbish.workers) if v is not None]
+    assert all(repr(value) in str(caught.value) for value in said)
 
 
 @pytest.mark.parametrize("method", ["propose", "observe"])
@@ -168,16 +215,31 @@ def test_an_interrupt_is_not_the_policys_error() -> None:
 
 
 def test_a_numpy_count_becomes_an_int() -> None:
-    answer = checked(Says(Proposal(limit=np.int64(7))), "mine").propose(REQUEST)  # type: ignore[arg-type]
+    said = Proposal(limit=np.int64(7), count=np.int64(3))  # type: ignore[arg-type]
+    answer = checked(Says(said), "mine").propose(REQUEST)
     assert type(answer.limit) is int and answer.limit == 7
+    assert type(answer.count) is int and answer.count == 3
 
 
-def test_the_same_answer_is_checked_again_for_a_smaller_batch() -> None:
-    watched = checked(Says(Proposal(limit=80)), "mine")
-    assert watched.propose(REQUEST).limit == 80
-    assert watched.propose(REQUEST).limit == 80
-    with pytest.raises(PolicyError, match="limit=80"):
-        watched.propose(replace(REQUEST, num_tokens=50))
+@given(st.integers(1, 2**70), st.integers(0, 200))
+def test_a_limit_beyond_the_batch_is_the_batch(limit: int, num_tokens: int) -> None:
+    answer = checked(Says(Proposal(limit=limit, reason="mine")), "mine").propose(
+        replace(REQUEST, num_tokens=num_tokens)
+    )
+    assert answer == Proposal(limit=min(limit, max(1, num_tokens)), reason="mine")
+
+
+def test_the_same_answer_is_checked_again_for_another_batch() -> None:
+    watched, smaller = checked(Says(Proposal(limit=80)), "mine"), replace(REQUEST, num_tokens=50)
+    sizes = (REQUEST, REQUEST, smaller, smaller, REQUEST)
+    assert [watched.propose(request).limit for request in sizes] == [80, 80, 50, 50, 80]
+
+
+def test_the_same_answer_to_the_same_numbers_is_the_same_object() -> None:
+    """Also where it had to be changed: a plan is kept as long as the answer stays the same."""
+    for limit in (80, 101, np.int64(80)):
+        watched = checked(Says(Proposal(limit=limit)), "mine")  # type: ignore[arg-type]
+        assert watched.propose(REQUEST) is watched.propose(REQUEST)
 
 
 def test_state_goes_by_name_and_place() -> None:

@@ -9,14 +9,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optree
 import pluggy
 import pytest
 
+import microbatch
 from microbatch.extend import hookspecs
 from microbatch.extend.records import StepReport
 from microbatch.loading.admission import HOOKS
 from microbatch.loading.plugins import register_containers
+from microbatch.testing.given_plugins import GivenPolicy
 
 ANNOUNCED = {
     "microbatch_register_backends": "backend npu",
@@ -82,6 +85,16 @@ def test_the_example_is_accepted_without_a_complaint(site: Any, hook: str) -> No
 def test_the_policy_of_the_example_can_be_looked_up(site: Any) -> None:
     site.install("acme", example("microbatch_register_policies"))
     assert site.plugins().policy("sixteen").propose(None).limit == 16
+
+
+def test_the_policy_of_the_example_runs_batches_of_any_size(site: Any) -> None:
+    """Also those below the size that it answers."""
+    site.install("acme", example("microbatch_register_policies"))
+    given = GivenPolicy(site.plugins().policy("sixteen"))
+    with microbatch.wrap(lambda x: x * 2, policy="given", plugins=given) as wrapped:
+        for rows, sizes in ((15, (15,)), (16, (16,)), (40, (14, 13, 13))):
+            np.testing.assert_array_equal(wrapped(np.arange(rows)), np.arange(rows) * 2)
+            assert wrapped.last_report is not None and wrapped.last_report.sizes == sizes
 
 
 def test_the_backend_of_the_example_says_what_is_missing(site: Any) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from microbatch import UBatchConfig
 from microbatch.loading.plugins import Plugins
-from microbatch.sizing.planning import Plan, Planner
+from microbatch.sizing.plan import Plan
+from microbatch.sizing.planning import Planner
 from microbatch.step.engine import Engine, Wrapping
 from microbatch.testing.strategies import batches, layouts, plans, row_functions
 from microbatch.turns.runtime import default_runtime

@@ -30,9 +30,25 @@ class Good:
             self.failed = min(report.oom_sizes)
 
 
-class TooLarge(Good):
+class NoSize(Good):
+    """Answers sizes that no part can have."""
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        return Proposal(limit=0)
+
+
+class Generous(Good):
+    """Allows more than there is, which is to run the batch whole."""
+
     def propose(self, request: SizingRequest) -> Proposal:
         return Proposal(limit=request.num_tokens + 1)
+
+
+class Counting(Good):
+    """Asks for parts by their number, more than most batches can fill."""
+
+    def propose(self, request: SizingRequest) -> Proposal:
+        return Proposal(count=40)
 
 
 class Shared(Good):
@@ -180,7 +196,7 @@ def run(policy: type[Any], test: str) -> None:
 
 
 BROKEN = [
-    (TooLarge, "answers_are_valid"),
+    (NoSize, "answers_are_valid"),
     (Shared, "deterministic"),
     (Stubborn, "shrinks_below_a_failure"),
     (Stubborn, "never_runs_out_of_memory"),
@@ -195,10 +211,10 @@ BROKEN = [
     (Upside, "longer_items_never_give_more"),
     (Promising, "what_it_settles_on_has_run"),
     (Perverse, "settled_less_memory_never_gives_more"),
-    (TooLarge, "every_row_once_and_in_order"),
-    (TooLarge, "ends_whatever_fits"),
-    (TooLarge, "other_errors_are_never_retried"),
-    (TooLarge, "nothing_of_a_failed_attempt_is_alive"),
+    (NoSize, "every_row_once_and_in_order"),
+    (NoSize, "ends_whatever_fits"),
+    (NoSize, "other_errors_are_never_retried"),
+    (NoSize, "nothing_of_a_failed_attempt_is_alive"),
     (Unwritable, "state_survives_json"),
 ]
 """A policy, and a check that must notice what is wrong with it."""
@@ -229,6 +245,12 @@ def test_a_policy_that_breaks_a_promise_fails(policy: type[Any], test: str) -> N
 )
 def test_a_good_policy_passes(test: str) -> None:
     run(Good, test)
+
+
+@pytest.mark.parametrize("policy", [Generous, Counting])
+@pytest.mark.parametrize("test", ["answers_are_valid", "every_row_once_and_in_order", "settles"])
+def test_what_is_beyond_the_batch_is_a_valid_answer(policy: type[Any], test: str) -> None:
+    run(policy, test)
 
 
 def test_a_policy_without_state_skips_what_needs_it() -> None:

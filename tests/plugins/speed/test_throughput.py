@@ -224,3 +224,68 @@ def test_sizes_are_those_of_captured_graphs() -> None:
     limits = {policy.propose(request(graph_sizes=graphs)).limit}
     assert limits <= set(graphs)
     assert len(set(sizes[14:])) == 1 and sizes[-1] > 0
+
+
+def elsewhere(size: int, pace: float, **fields: object) -> StepReport:
+    """A time of one part that nobody asked for."""
+    known = {"sizes": (size,), "signature": "f4[1024]", "seconds": pace * size, **fields}
+    return StepReport(step=0, num_tokens=size, num_requests=size, **known)  # type: ignore[arg-type]
+
+
+def taught(scale: float = 1.0, **fields: object) -> Throughput:
+    """A policy that was told times of five sizes before it was asked for any; 1024 is the fastest."""
+    policy = Throughput()
+    for size in (64, 256, 1024, 4096, 8192):
+        # one part on one of two workers takes as long as two parts of the step do side by side
+        policy.observe(elsewhere(size, scale * 2 * chain_of_ops(size, 16384) / 16384, **fields))
+    return policy
+
+
+def test_times_measured_before_any_batch_are_not_lost() -> None:
+    assert Throughput().propose(request()).limit == 64
+    assert taught().propose(request()).limit == 1024
+    assert taught().propose(request(1 << 20)).limit == 1024, "for batches of every size"
+    assert taught().propose(request(800)).limit == 200, "of those that such a batch can have"
+
+
+def test_they_are_of_such_rows_only_and_of_sizes_that_were_chosen() -> None:
+    first = Throughput().propose(request()).limit
+    assert taught(signature="i8[7]").propose(request()).limit == first
+    assert taught(schedule="whole").propose(request()).limit == first
+
+
+def test_the_first_step_is_cold_and_has_the_best_of_them_then_the_search_goes_on() -> None:
+    policy = taught()
+    sizes = [step(policy, request(), chain_of_ops) for _ in range(30)]
+    assert sizes[0] == 1024 and len(set(sizes)) > 1
+    assert len(set(sizes[14:])) == 1
+    assert chain_of_ops(sizes[-1], 16384) <= 1.06 * chain_of_ops(512, 16384)
+
+
+@pytest.mark.parametrize("scale", [0.1, 10])
+def test_times_of_another_machine_do_no_lasting_harm(scale: float) -> None:
+    policy = taught(scale)
+    sizes = [step(policy, request(), chain_of_ops) for _ in range(80)]
+    assert chain_of_ops(sizes[-1], 16384) <= 1.06 * chain_of_ops(512, 16384)
+
+
+def test_a_taught_size_that_may_not_run_is_not_asked_for_for_ever() -> None:
+    policy, seen = taught(), set()
+    for number in range(20):
+        answer = policy.propose(request(step=number))
+        seen.add(answer.limit)
+        policy.observe(elsewhere(16384, 1e-6, sizes=(32,) * 512, limit=32, schedule="sequential"))
+    assert len(seen) > 1
+
+
+def test_what_was_kept_does_not_hide_what_was_taught() -> None:
+    kept = Throughput()
+    for _ in range(20):
+        step(kept, request(), chain_of_ops)
+    for order in (0, 1):
+        policy = Throughput()
+        for act in [lambda p: p.restore(kept.state()), lambda p: p.observe(elsewhere(128, 1e-9))][
+            :: 1 - 2 * order
+        ]:
+            act(policy)
+        assert policy.propose(request()).limit == 128

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from microbatch.cutting.cut import cut
 from microbatch.cutting.slices import BatchShape, Cut
-from microbatch.sizing.planning import Plan
+from microbatch.sizing.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

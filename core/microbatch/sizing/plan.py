@@ -1,0 +1,49 @@
+"""What one step shall do, as numbers: where to cut, why, and how large the parts are.
+
+Invariant: it holds no array and no function, so it may be kept from one step to the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from microbatch.cutting.slices import Cut
+from microbatch.extend.records import SizingRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What one step shall do."""
+
+    cut: Cut | None
+    """Where to cut; None runs the function once on the whole batch."""
+    reason: str
+    """Why, for the report."""
+    limit: int | None
+    """Most units in one ubatch."""
+    workers: int
+    """Threads to use, the caller's included."""
+    num_units: int
+    """Units in the batch: rows, tokens, or cost."""
+    unit: str
+    """What one unit is."""
+    sizes: tuple[int, ...]
+    """Units of each part, in row order; one entry where the batch is not cut."""
+    signature: str = ""
+    """What sizes are learned for, as in the request."""
+    fixed: bool = False
+    """Whether the parts must be as they are: the caller named them, or the function may not be cut."""
+
+
+def whole_plan(request: SizingRequest, reason: str) -> Plan:
+    """The plan that runs the function once on the whole batch of `request`."""
+    return Plan(
+        cut=None,
+        reason=reason,
+        limit=None,
+        workers=1,
+        num_units=request.num_tokens,
+        unit=request.unit,
+        sizes=(request.num_tokens,),
+        signature=request.signature,
+    )
