@@ -118,9 +118,10 @@ def _sorted_out(
 
 def _sized(leaf: Any, index: int) -> Sized:
     if not is_array(leaf):
-        return Sized(index, len(leaf), is_array=False, square=False)
+        return Sized(index, len(leaf), is_array=False, square=False, flat=True)
     shape = leaf.shape
-    return Sized(index, shape[0], is_array=True, square=len(shape) > 1 and shape[1] == shape[0])
+    square = len(shape) > 1 and shape[1] == shape[0]
+    return Sized(index, shape[0], is_array=True, square=square, flat=len(shape) == 1)
 
 
 def _settled(leaves: CallLeaves, index: int, rule: Rule, backend: Backend, *, own: bool) -> Rule | None:

@@ -8,7 +8,7 @@ a table that is looked up in and a mean over rows cannot be told from rows by th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from microbatch.arrays.trees import TreeSpec
@@ -29,6 +29,8 @@ class Sized:
     """Whether it is an array; else a list, tuple, deque or range."""
     square: bool
     """Whether its second axis is as long as its first, as that of many weights."""
+    flat: bool
+    """Whether it has one axis only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,8 @@ def readings_beside(sized: Sequence[Sized], fitting: Sequence[int]) -> list[Read
     found: list[Reading] = []
     if not fitting:
         return found
-    by_index = {leaf.index: leaf for leaf in sized}
-    squares = {index for index in fitting if by_index[index].square}
-    arrays = {index for index in fitting if by_index[index].is_array}
-    others = arrays - {min(arrays, default=0)}
-    for whole in (set[int](), squares, others, squares & others, arrays):
+    members = [leaf for leaf in sized if leaf.index in fitting]
+    for whole in (set[int](), *_partners(members, declared=True)):
         reading = Reading(0, frozenset(fitting) - whole)
         if reading not in found:
             found.append(reading)
@@ -79,26 +78,37 @@ def _in_order(sized: Sequence[Sized], spec: TreeSpec) -> Iterator[Reading]:
     if not sized:
         return
     yield (first := first_reading(sized))
-    leader = min(
-        (leaf for leaf in sized if leaf.index in first.cut), key=lambda leaf: (not leaf.is_array, leaf.index)
-    )
-    partners = [leaf for leaf in sized if leaf.index in first.cut and leaf is not leader]
-    # f(x, W): a square partner of x is a weight
-    yield _read(sized, first.rows, whole={leaf.index for leaf in partners if leaf.square})
+    members = [leaf for leaf in sized if leaf.index in first.cut]
+    leader = next((leaf for leaf in members if leaf.is_array), members[0])
+    partners = _partners(members)
+    # f(x, W), f(x, table): a partner with as many rows that every row needs whole
+    yield from (_read(sized, first.rows, whole) for whole in partners[:1])
     # f(params, x): the batch is what another argument says
     for leaf in _first_of_arguments(sized, spec):
         if leaf.size != first.rows:
             yield _read(sized, leaf.size)
-        elif leaf is not leader:
+        elif leaf is not leader and not leaf.flat:
             yield Reading(leaf.size, frozenset({leaf.index}))
-    # f(x, table): any array partner; then the lists too
-    yield _read(sized, first.rows, whole={leaf.index for leaf in partners if leaf.is_array})
-    yield _read(sized, first.rows, whole={leaf.index for leaf in partners})
+    yield from (_read(sized, first.rows, whole) for whole in partners[1:])
 
 
-def _read(sized: Sequence[Sized], rows: int, whole: set[int] | None = None) -> Reading:
-    cut = frozenset(leaf.index for leaf in sized if leaf.size == rows)
-    return Reading(rows, cut - (whole or set()))
+def _partners(members: Sequence[Sized], *, declared: bool = False) -> list[set[int]]:
+    """Which of the leaves with as many rows may go whole, the likeliest first: one of them, then all others.
+
+    A square array is more likely a weight than one with few columns, and that than a single column. The first
+    is the likeliest batch itself, so it comes last, unless `declared` leaves are the batch.
+    """
+    arrays = [leaf for leaf in members if leaf.is_array]
+    rest = arrays if declared else [*arrays[1:], *arrays[:1]]
+    likely = sorted(rest, key=lambda leaf: (not leaf.square, leaf.flat))
+    alone = [{leaf.index} for leaf in likely]
+    return [*alone, {leaf.index for leaf in arrays[1:]}, {leaf.index for leaf in members[1:]}]
+
+
+def _read(sized: Sequence[Sized], rows: int, whole: Collection[int] = ()) -> Reading:
+    return Reading(
+        rows, frozenset(leaf.index for leaf in sized if leaf.size == rows and leaf.index not in whole)
+    )
 
 
 def _first_of_arguments(sized: Sequence[Sized], spec: TreeSpec) -> Iterator[Sized]:

@@ -17,7 +17,7 @@ def sized(args: tuple[Any, ...]) -> tuple[list[Sized], Any]:
     found = []
     for index, leaf in enumerate(leaves):
         square = leaf.ndim > 1 and leaf.shape[0] == leaf.shape[1]
-        found.append(Sized(index, leaf.shape[0], is_array=True, square=square))
+        found.append(Sized(index, leaf.shape[0], is_array=True, square=square, flat=leaf.ndim == 1))
     return found, spec
 
 
