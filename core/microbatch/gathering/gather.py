@@ -7,6 +7,7 @@ any thread. What the threads must agree on (the output's structure) is published
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -19,8 +20,12 @@ from microbatch.cutting.slices import Cut
 from microbatch.errors import OutputMismatchError
 from microbatch.extend.protocols import Backend
 from microbatch.gathering.choose_sink import Sinks
+from microbatch.gathering.given_leaf import Surroundings
 from microbatch.gathering.given_out import Destination
+from microbatch.gathering.out_memory import OutMemory
 from microbatch.gathering.row_sink import Sink
+from microbatch.turns.one_at_a_time import OneAtATime
+from microbatch.turns.runtime import Runtime, default_runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,10 @@ class Outputs:
     """The caller's place for the result; None makes one."""
     nested: bool = False
     """Whether the result is stored into another gather, as the output of one part that ran in several."""
+    names: Sequence[str] = ()
+    """Parameter names of the function, for messages about inputs that `out` overlaps."""
+    runtime: Runtime | None = None
+    """The seam for threads, which may have to wait where `out` takes one at a time; None for the real one."""
 
 
 class Gather:
@@ -54,7 +63,11 @@ class Gather:
         layout = outputs.layout
         self._sinks = Sinks(batch, cut, backend, nested=outputs.nested)
         self._layout = layout if layout is not None and layout.outputs else None
-        self._destination = None if outputs.out is None else Destination(outputs.out, self._layout)
+        self._destination: Destination | None = None
+        if outputs.out is not None:
+            memory, runtime = OutMemory(batch, outputs.names), outputs.runtime or default_runtime()
+            around = Surroundings(backend=backend, memory=memory, line=OneAtATime(runtime))
+            self._destination = Destination(outputs.out, self._layout, around)
         self._agreed: dict[int, Agreed] = {}
         self._stored = [False] * len(cut.slices)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from microbatch.arrays.looks import is_array
@@ -226,7 +226,9 @@ class Engine:
 
     def _in_parts(self, planned: Planned, outcome: Outcome, layers: Layers, out: Any) -> Any:
         """Run the parts under their schedule, or replay all of them where the step was captured whole."""
-        outputs = self._outputs if out is None else Outputs(layout=self._wrapping.layout, out=out)
+        outputs = self._outputs
+        if out is not None:
+            outputs = replace(outputs, out=out, names=self._wrapping.names, runtime=self._runner.runtime)
         cut = planned.plan.cut or planned.whole_cut()
         parts = Parts(planned.batch, cut, planned.binder.device.backend, outputs)
         ubatches = Ubatches(parts, layers.call, outcome, self._runner.runtime, self._wrapping.progress)
