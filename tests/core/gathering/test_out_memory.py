@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
 import microbatch
-from microbatch.binding.rules import Layout, replicate, tokens
+from microbatch.binding.rules import Layout, query_start_loc, replicate, requests, tokens
 from microbatch.errors import ArgumentValueError
 from microbatch.testing import AdversarialBackend
 from microbatch.testing.given_plugins import GivenBackends
@@ -143,6 +143,16 @@ def test_an_input_that_is_cut_along_one_axis_takes_no_rows_of_another(run_cut: R
     layout = Layout(inputs={"0": tokens(1)}, outputs={"output": tokens(1)})
     run_cut(lambda part: part + 1, x, out=x, layout=layout, splitter="even", num_ubatches=3)
     np.testing.assert_array_equal(x, before + 1)
+
+
+def test_a_request_that_two_parts_read_is_no_place_for_its_result(run_cut: Run) -> None:
+    ids, starts, scale = np.arange(6.0), np.array([0, 4, 6]), np.array([2.0, 3.0])
+    layout = Layout(inputs={"1": query_start_loc(), "2": requests()}, outputs={"output": requests()})
+    with pytest.raises(ArgumentValueError, match=r"out overlaps args\[2\]"):
+        run_cut(
+            lambda ids, starts, scale: scale * 2, ids, starts, scale, out=scale, layout=layout,
+            splitter="even", num_ubatches=3,
+        )  # fmt: skip
 
 
 def test_an_array_in_a_list_of_rows_is_seen(run_cut: Run) -> None:
