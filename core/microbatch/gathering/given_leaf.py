@@ -183,7 +183,8 @@ def _check_writable(array: Any, name: str, backend: Backend, wanted: tuple[Any, 
 
 def _no_array(value: Any, name: str, wanted: tuple[Any, Any] | None) -> ArgumentTypeError:
     size = "the result's shape" if wanted is None else f"shape {wanted[0]} and dtype {dtype_name(wanted[1])}"
-    return ArgumentTypeError(f"{name} is a {type(value).__name__}; pass an array of {size}")
+    rowless = "" if name == "out" else ", or None where the output has no rows"
+    return ArgumentTypeError(f"{name} is a {type(value).__name__}; pass an array of {size}{rowless}")
 
 
 def _is_read_only(array: Any) -> bool:

@@ -338,7 +338,7 @@ class InReadOnlyFile(Dataset):
         (Table(), "out is a Table, a table; pass an array, or a column"),
         (object(), "out is a object; pass an array"),
         ({"a": np.zeros((16, 2)), "b": ReadOnly()}, r"out['b'] is read-only"),
-        ({"a": "file.npy"}, r"out['a'] is a str; pass an array"),
+        ({"a": "file.npy"}, r"out['a'] is a str; pass an array of the result's shape, or None where"),
         (np.float64(3), "out is read-only"),
         (np.broadcast_to(np.zeros(2), (16, 2)), "out is read-only"),
     ],
