@@ -13,14 +13,23 @@ import numpy as np
 
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.trees import leaves_of
+from microbatch.errors import ArgumentTypeError
 
 
 def on_host(part: Any) -> np.ndarray[Any, Any]:
-    """The values of an array of any framework, for a result that the caller keeps in NumPy or in a file."""
+    """The values of an array of any framework, for a result that the caller keeps in NumPy or in a file.
+
+    Raises ArgumentTypeError for one whose values NumPy cannot read.
+    """
     try:
-        return np.asarray(part)
+        values = np.asarray(part)
     except TypeError:  # on a device: the array standard's way to ask for a copy on the host
-        return np.from_dlpack(part, device="cpu", copy=True)
+        values = np.from_dlpack(part, device="cpu", copy=True)
+    if values.shape != tuple(part.shape):  # NumPy takes what it cannot read for one object
+        raise ArgumentTypeError(
+            f"NumPy cannot read the values of a {type(part).__name__}; return an array that has __array__"
+        )
+    return values
 
 
 def version_of(part: Any) -> int | None:

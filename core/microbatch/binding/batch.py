@@ -107,6 +107,11 @@ class Batch:
                     return found
         return None
 
+    def token_axes(self) -> list[tuple[Any, int | None]]:
+        """Each leaf with the axis along which its tokens are cut; None where they are not."""
+        axes = {cut.index: cut.rule.axis for cut in self._cuts if cut.rule.kind == "tokens"}
+        return [(leaf, axes.get(index)) for index, leaf in enumerate(self._leaves)]
+
     def name(self, index: int, names: Sequence[str]) -> str:
         """How a message calls the leaf `index`."""
         path = (0, 0) if self._spec is None else leaf_paths(self._spec)[index]

@@ -17,6 +17,7 @@ from microbatch.binding.rules import Rule
 from microbatch.cutting.slices import Cut
 from microbatch.errors import OutputMismatchError
 from microbatch.extend.protocols import Backend
+from microbatch.gathering.given_leaf import GivenLeaf
 from microbatch.gathering.kept_sinks import (
     ConstantSink,
     DoubtfulSink,
@@ -25,7 +26,7 @@ from microbatch.gathering.kept_sinks import (
     MakeRows,
     PaddedSink,
 )
-from microbatch.gathering.result_memory import Allocate, from_caller
+from microbatch.gathering.result_memory import from_caller
 from microbatch.gathering.row_places import RowPlaces, request_places, token_places
 from microbatch.gathering.row_sink import OutputLeaf, RowsSink, Sink, no_row_each
 
@@ -47,7 +48,7 @@ class Sinks:
         self._nested = nested
 
     def make(
-        self, value: Any, index: int, declared: tuple[Rule | None, bool], name: str, given: Allocate | None
+        self, value: Any, index: int, declared: tuple[Rule | None, bool], name: str, given: GivenLeaf | None
     ) -> Sink:
         """The sink for a leaf as ubatch `index` returned it; raises OutputMismatchError if it fits nothing.
 
@@ -55,7 +56,7 @@ class Sinks:
         """
         rule, own = declared
         parts = len(self._cut.slices)
-        leaf = OutputLeaf(name, self._backend, given or self._empty, given is not None)
+        leaf = OutputLeaf(name, self._backend, given or self._empty, given)
         rowless = not is_array(value) or len(value.shape) == 0
         if rule is None:
             return ConstantSink(name, parts) if rowless else self._rows(value, index, leaf)

@@ -7,6 +7,7 @@ any thread. What the threads must agree on (the output's structure) is published
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -21,8 +22,12 @@ from microbatch.cutting.slices import Cut
 from microbatch.errors import OutputMismatchError
 from microbatch.extend.protocols import Backend
 from microbatch.gathering.choose_sink import Sinks
+from microbatch.gathering.given_leaf import Surroundings
 from microbatch.gathering.given_out import Destination
+from microbatch.gathering.out_memory import OutMemory
 from microbatch.gathering.row_sink import Sink
+from microbatch.turns.one_at_a_time import OneAtATime
+from microbatch.turns.runtime import Runtime, default_runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,10 @@ class Outputs:
     """Whether the result is stored into another gather, as the output of one part that ran in several."""
     proven: ProvenOutputs | None = None
     """What the outputs were shown to be; None takes the layout and their sizes."""
+    names: Sequence[str] = ()
+    """Parameter names of the function, for messages about inputs that `out` overlaps."""
+    runtime: Runtime | None = None
+    """The seam for threads, which may have to wait where `out` takes one at a time; None for the real one."""
 
 
 class Gather:
@@ -59,7 +68,11 @@ class Gather:
         self._sinks = Sinks(batch, cut, backend, nested=outputs.nested, proven=outputs.proven is not None)
         self._layout = layout if layout is not None and layout.outputs else None
         self._proven = outputs.proven
-        self._destination = None if outputs.out is None else Destination(outputs.out, self._layout)
+        self._destination: Destination | None = None
+        if outputs.out is not None:
+            memory, runtime = OutMemory(batch, outputs.names), outputs.runtime or default_runtime()
+            around = Surroundings(backend=backend, memory=memory, line=OneAtATime(runtime))
+            self._destination = Destination(outputs.out, self._layout, around)
         self._agreed: dict[int, Agreed] = {}
         self._stored = [False] * len(cut.slices)
 

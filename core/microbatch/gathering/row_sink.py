@@ -14,11 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from microbatch.arrays.looks import along, class_of, kind_of
-from microbatch.arrays.memory import on_host, version_of
+from microbatch.arrays.memory import version_of
 from microbatch.arrays.shared_memory import check_apart
 from microbatch.errors import ArgumentValueError, OutputMismatchError
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind
+from microbatch.gathering.given_leaf import GivenLeaf
 from microbatch.gathering.result_memory import Allocate
 from microbatch.gathering.row_places import RowPlaces
 
@@ -33,8 +34,8 @@ class OutputLeaf:
     """What copies its rows."""
     allocate: Allocate
     """Makes the result."""
-    given: bool = False
-    """Whether the result is the caller's own array."""
+    given: GivenLeaf | None = None
+    """The caller's own place for the result, which is then what `allocate` asks; None where there is none."""
 
     def result(self, shape: tuple[int, ...], like: Any) -> Any:
         """A result of `shape` with the dtype of `like`. Where memory runs out it is tried once more.
@@ -44,7 +45,7 @@ class OutputLeaf:
         try:
             return self.allocate(shape, like)
         except Exception as error:
-            if self.given or self.backend.classify(error) is not FailureKind.OOM:
+            if self.given is not None or self.backend.classify(error) is not FailureKind.OOM:
                 raise
         self.backend.reclaim()
         try:
@@ -83,6 +84,8 @@ class RowsSink:
         self._versions: dict[int, int | None] = {}
         self._target: Any = None
         self._token: deque[None] = deque([None])
+        if leaf.given is not None:
+            leaf.given.check_place(places.unit, axis)
         self.shape = (*self._tail[:axis], places.total, *self._tail[axis:])
         """Shape of the whole result."""
 
@@ -122,7 +125,7 @@ class RowsSink:
         """Keep it until the end: as it is where autograd records, else a copy, since the function may use
         its memory again while another thread is still making the result."""
         if recorded:
-            if self._leaf.given:
+            if self._leaf.given is not None:
                 raise ArgumentValueError(
                     f"autograd records {self._leaf.name}, so it cannot go to out=; leave out= away"
                 )
@@ -161,8 +164,8 @@ class RowsSink:
         where = places.ranges[index]
         if where.stop - where.start != places.counts[index]:
             part = self._owned(index, part)
-        if self._leaf.given and isinstance(target, np.ndarray) and not isinstance(part, np.ndarray):
-            target[along(axis, where if places.order is None else places.order[where])] = on_host(part)
+        if self._leaf.given is not None:
+            self._leaf.given.put(where if places.order is None else places.order[where], part, axis)
         elif places.order is None:
             self._leaf.backend.copy(target[where if axis == 0 else along(axis, where)], part)
         else:

@@ -169,7 +169,11 @@ class Engine:
         """Run the parts under their schedule, or replay all of them where the step was captured whole."""
         verdict = planned.cuttable.verdict
         outputs = Outputs(
-            layout=self._wrapping.layout, out=out, proven=None if verdict is None else verdict.outputs
+            layout=self._wrapping.layout,
+            out=out,
+            proven=None if verdict is None else verdict.outputs,
+            names=self._wrapping.names,
+            runtime=self._runner.runtime,
         )
         cut = planned.plan.cut or planned.whole_cut()
         parts = Parts(planned.batch, cut, planned.backend, outputs)
