@@ -17,7 +17,7 @@ from microbatch.arrays.looks import is_array
 
 ROW_LISTS = frozenset({list, tuple, deque, range})
 """The types."""
-_VALUES = (int, float, complex, str, bytes, np.generic)
+_VALUES = (int, float, complex, str, bytes, type(None), np.generic)
 
 
 def is_row_list(leaf: object) -> bool:
@@ -28,12 +28,16 @@ def is_row_list(leaf: object) -> bool:
 def holds_values(node: Any, sizes: Collection[int] = ()) -> bool:
     """Whether a sequence is one leaf rather than a container of leaves.
 
-    It is where its first entry is a number or a text; also where it has as many entries as one of `sizes`,
-    the rows of arrays beside it, and none of its own entries is an array with that many.
+    It is where its entries are numbers and texts; also where it has as many entries as one of `sizes`, the
+    rows of arrays beside it, and none of its own entries is an array with that many.
     """
     if type(node) not in ROW_LISTS or not node:
         return False
-    if isinstance(node[0], _VALUES):
+    if (
+        node[0] is not None
+        and isinstance(node[0], _VALUES)
+        and all(issubclass(kind, _VALUES) for kind in set(map(type, node)))
+    ):
         return True
     return len(node) in sizes and not any(size_of(entry) in sizes for entry in node if is_array(entry))
 

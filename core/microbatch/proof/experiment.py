@@ -63,6 +63,11 @@ class Shown:
     writes_inputs: bool
     """Whether the function wrote into its inputs."""
 
+    @property
+    def unmakeable(self) -> str:
+        """Why the result cannot be made, so that it needs a place of the caller's; empty where it can."""
+        return next((seen.unmakeable for seen in self.seen if seen.unmakeable), "")
+
     def has_rows(self) -> bool:
         """Whether any output has an entry per row, or is declared."""
         return any(rule.kind != "replicate" for rule in self.outputs.rules)
@@ -92,7 +97,9 @@ class Experiment:
         self._device = subject.binder.device
         self._backend = self._device.backend
         self._mover = Mover(self._device) if subject.moved else None
+        self._constants = [leaf for leaf, _ in batch.leaf_kinds() if not is_array(leaf)]
         self._copies: list[WholeLeaves] = []
+        self._after_first = Surroundings()
         self._sample = self._fresh()
         self._is_whole = len(positions) == batch.shape.num_requests
         """Whether the sample is all there is; then the whole call itself is made too, and is compared."""
@@ -103,7 +110,7 @@ class Experiment:
         What the calls have overwritten is put back, and all that they have changed where they refute.
         """
         function, given = self._subject.function, WholeLeaves(self._batch)
-        constants = [leaf for leaf, _ in self._batch.leaf_kinds() if not is_array(leaf)]
+        constants = self._constants
         before = Surroundings.of(function, constants, saving=True)
         if before.iterators:
             raise Refuted(f"it refers to the iterator {before.iterators[0]!r}, which calls use up")
@@ -117,10 +124,12 @@ class Experiment:
                 self._compared([*calls[:2], calls[3]], units_of(self._sample, in_order=True))
             self._check_written(calls[:3])
             after = Surroundings.of(function, constants)
-            changed, kept = before.overwritten(after), before.kept(after)
-            if changed or kept:
+            left = before.left_by(after)
+            if left:
                 before.put_back()
-                self._check_unaffected(proven, calls[1], generators, changed or kept)
+                self._check_unaffected(proven, calls[1], generators, left)
+            again = self._after_first.left_by(after) if left else None
+            if again:  # what is set up once stays, as loading a model may take long
                 before.put_back()
         except Refuted:
             before.put_back()
@@ -130,7 +139,7 @@ class Experiment:
             outputs=proven,
             seen=seen,
             sample=self._sample,
-            why_sequential=_why_sequential(changed, kept, names_used(function), shared=shared),
+            why_sequential=_why_sequential(again, names_used(function), shared=shared),
             shares_memory=shared,
             writes_inputs=any(call.wrote for call in calls),
         )
@@ -156,7 +165,7 @@ class Experiment:
         return answer
 
     def _check_unaffected(
-        self, proven: ProvenOutputs, second: Called, generators: Generators, changed: str | None
+        self, proven: ProvenOutputs, second: Called, generators: Generators, left: str
     ) -> None:
         """The second call, made first: its result must not depend on what the first had left behind."""
         sample = self._fresh()
@@ -166,7 +175,7 @@ class Experiment:
         rows = sample.cut.slices[1].num_tokens
         again = self._without_trace(generators, lambda: self._call(part, rows))
         if not all(map(alike, _leaves(proven, second.output), _leaves(proven, again.output))):
-            raise Refuted(f"its result depends on what earlier calls left in {changed!r}")
+            raise Refuted(f"its result depends on what earlier calls left in {left!r}")
 
     def _three_calls(self) -> list[Called]:
         sample = self._sample
@@ -192,6 +201,8 @@ class Experiment:
         called = before.after(returned)
         if called.wrote_list:
             raise Refuted("it writes into a list, of which each part is given a copy")
+        if not self._after_first.states:
+            self._after_first = Surroundings.of(self._subject.function, self._constants)
         return called
 
     def _compared(
@@ -231,13 +242,11 @@ def _leaves(proven: ProvenOutputs, output: Any) -> list[Any]:
         raise Refuted("its result depends on what earlier calls left behind") from None
 
 
-def _why_sequential(changed: str | None, kept: str | None, used: Collection[str], *, shared: bool) -> str:
+def _why_sequential(left: str | None, used: Collection[str], *, shared: bool) -> str:
     if "functional_call" in used:
         return "functional_call puts other parameters into a module while it runs"
-    if changed is not None:
-        return f"each call overwrites {changed!r}"
-    if kept is not None:
-        return f"calls keep memory in {kept!r}, which others may use"
+    if left is not None:
+        return f"each call writes {left!r}"
     return SAME_MEMORY if shared else ""
 
 

@@ -57,6 +57,8 @@ class Seen:
     """The rows in the order of the sample: an array of the host, a list of entries, or the constant."""
     rounding: float
     """Relative tolerance."""
+    unmakeable: str = ""
+    """Why no result of its kind can be made, so that it needs a place of the caller's; empty where it can."""
 
 
 def opened(
@@ -129,30 +131,28 @@ def _array_rows(name: str, values: Sequence[Any], axis: int, unit: Lengths, back
                 f"{name} has rows of other shapes in parts of other sizes: {kind_of(first)} and "
                 f"{kind_of(value)}"
             )
-    _check_makeable(name, first, backend)
     parts = [np.moveaxis(wide(value), axis, 0) for value in (first, second)]
     owned = [part[: where.stop - where.start] for part, where in zip(parts, unit.places.ranges, strict=True)]
     rows, other = np.concatenate(owned), np.moveaxis(wide(witness), axis, 0)
-    seen = Seen(_rule(unit, axis), rows, rounding_of(first))
+    seen = Seen(_rule(unit, axis), rows, rounding_of(first), _unmakeable(name, first, backend))
     row = first_unequal(rows[unit.reverse], other, seen.rounding)
     if row is not None:
         raise Refuted(f"{name} of a row depends on the other rows of its part or on its place in it")
     return seen
 
 
-def _check_makeable(name: str, like: Any, backend: Backend) -> None:
-    """A result of the same class must be possible, or the whole call would return another type."""
+def _unmakeable(name: str, like: Any, backend: Backend) -> str:
+    """Why no result of the same class can be made: it would be of another type than the plain call's."""
     reason = backend.unsupported(like)
     if reason:
-        raise Refuted(f"{name} cannot be put together: {reason}")
+        return f"{name} cannot be put together: {reason}"
     try:
         made = backend.empty(like.shape, like)
     except (TypeError, ValueError, AttributeError) as error:
-        raise Refuted(
-            f"{name} is {type(like).__name__}, which {backend.name!r} cannot make: {error}"
-        ) from None
-    if class_of(made) is not class_of(like) and not issubclass(class_of(like), class_of(made)):
-        raise Refuted(f"{name} is {type(like).__name__}, which would come back as {type(made).__name__}")
+        return f"{name} is a {type(like).__name__}, which {backend.name!r} cannot make: {error}"
+    if class_of(made) is class_of(like) or issubclass(class_of(like), class_of(made)):
+        return ""
+    return f"{name} is a {type(like).__name__}, which would come back as a {type(made).__name__}"
 
 
 def _list_rows(name: str, values: Sequence[Any], unit: Lengths) -> Seen:

@@ -167,11 +167,12 @@ def _other_sizes(batch: Batch, largest: int | None) -> list[int]:
 
 def _accepted(shown: Shown, reading: int, *, picky: bool, always: bool) -> Verdict:
     return Verdict(
-        plain=not (reading or picky or shown.why_sequential or always),
+        plain=not (reading or picky or shown.why_sequential or shown.unmakeable or always),
         reading=reading,
         outputs=shown.outputs,
         why_sequential=shown.why_sequential,
         shares_memory=shown.shares_memory,
+        unmakeable=shown.unmakeable,
         picky=picky,
         writes_inputs=shown.writes_inputs,
     )

@@ -73,6 +73,10 @@ class Surroundings:
             level = deeper
         return found
 
+    def left_by(self, later: Surroundings) -> str | None:
+        """The name of something that calls have overwritten or left behind by `later`; None for nothing."""
+        return self.overwritten(later) or self.kept(later)
+
     def overwritten(self, later: Surroundings) -> str | None:
         """The name of something that `later` finds changed; None where nothing is."""
         for name, before in self.states.items():

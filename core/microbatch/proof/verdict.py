@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from microbatch.arrays.comparing import far_apart, wide
-from microbatch.arrays.looks import is_array
+from microbatch.arrays.looks import along, is_array
 from microbatch.arrays.row_lists import is_row_list, rows_at
 from microbatch.arrays.trees import leaf_paths, output_name
 from microbatch.binding.proven import ProvenOutputs
@@ -36,6 +36,8 @@ class Verdict:
     """Why their parts must not overlap; empty where they may."""
     shares_memory: bool = False
     """Whether calls that overlap would return the same memory, so that rows would be lost."""
+    unmakeable: str = ""
+    """Why no result can be made, so that parts need a place of the caller's; empty where it can."""
     picky: bool = False
     """Whether it raised for some numbers of rows, and may do so for those of a part."""
     writes_inputs: bool = False
@@ -81,5 +83,13 @@ class Evidence:
             return len(rows) == len(seen.values) and all(map(alike, seen.values, rows))
         if not is_array(leaf):
             return False
-        found = np.moveaxis(wide(backend.take(leaf, places, seen.rule.axis)), seen.rule.axis, 0)
+        found = np.moveaxis(wide(_taken(leaf, places, seen.rule.axis, backend)), seen.rule.axis, 0)
         return found.shape == seen.values.shape and not far_apart(seen.values, found, seen.rounding).any()
+
+
+def _taken(result: Any, places: Any, axis: int, backend: Backend) -> Any:
+    """The rows at `places`; of a caller's file or table one by one, as it may be larger than memory."""
+    if isinstance(result, np.ndarray) or backend.owns(result):
+        return backend.take(result, places, axis)
+    rows = [np.asarray(result[along(axis, slice(place, place + 1))]) for place in np.asarray(places).tolist()]
+    return np.concatenate(rows, axis)

@@ -27,7 +27,7 @@ from microbatch.step.layers import Layers
 from microbatch.step.memory_guard import MemoryGuard
 from microbatch.step.outcome import Outcome
 from microbatch.step.planned import Planned
-from microbatch.step.prepare import Preparation
+from microbatch.step.prepare import CallOfStep, Preparation
 from microbatch.step.recovery import Recovery
 from microbatch.step.report import make_report, sizes_that_ran
 from microbatch.step.ubatches import Ubatches
@@ -69,7 +69,8 @@ class Engine:
         """Run one step; see `UBatchWrapper.__call__`."""
         if self._closed:
             raise ClosedError("this wrapper was shut down; wrap the function again")
-        planned = self._preparation.step(args, kwargs, slices, self._runner.runtime.monotonic())
+        call = CallOfStep(args, kwargs, slices, out is not None)
+        planned = self._preparation.step(call, self._runner.runtime.monotonic())
         cuttable = planned.cuttable
         if cuttable.evidence is not None:
             return self._run_first(planned, slices, out)

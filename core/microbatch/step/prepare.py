@@ -40,6 +40,20 @@ SAME_MEMORY_AT_ONCE = (
 """Why a function that returns its own buffer cannot run under the schedule that was named."""
 
 
+@dataclass(slots=True)
+class CallOfStep:
+    """What the caller asked for."""
+
+    args: tuple[Any, ...]
+    """Positional arguments."""
+    kwargs: Mapping[str, Any]
+    """Arguments by name."""
+    slices: Sequence[UBatchSlice] | None
+    """The parts, where the caller named them."""
+    given_result: bool
+    """Whether the result goes to a place of the caller's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """What the steps on one backend have in common."""
@@ -89,14 +103,9 @@ class Preparation:
         route = self._last_route
         return self._choice.last() if route is None else route.binder.device.backend
 
-    def step(
-        self,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        slices: Sequence[UBatchSlice] | None,
-        started: float,
-    ) -> Planned:
+    def step(self, call: CallOfStep, started: float) -> Planned:
         """How one step runs; raises UnprovenError where named parts would give another result."""
+        args, kwargs = call.args, call.kwargs
         route = self._route_for(args, kwargs)
         self._last_route = route
         batch, device = route.binder.bind(args, kwargs), route.binder.device
@@ -108,7 +117,7 @@ class Preparation:
         if self._prover.remarkable:
             cuttable.look_up()
             route = self._overlap(route, cuttable.verdict)
-        plan = self._plan(cuttable.batch, memory, route.conditions, number, slices)
+        plan = self._plan(cuttable.batch, memory, route.conditions, number, call.slices)
         cuttable.planned(plan.cut)
         planned = Planned(
             number,
@@ -123,7 +132,7 @@ class Preparation:
             self._wrapping.policy,
         )
         verdict = cuttable.verdict
-        return planned if verdict is not None and verdict.plain else self._proven(planned, route, slices)
+        return planned if verdict is not None and verdict.plain else self._proven(planned, route, call)
 
     def whole(self, planned: Planned, reason: str) -> Planned:
         """The same step, run once on the whole batch."""
@@ -154,10 +163,10 @@ class Preparation:
             return self.planner.whole(batch, whole)
         return self.planner.plan(batch, memory, conditions, number)
 
-    def _proven(self, planned: Planned, route: Route, slices: Sequence[UBatchSlice] | None) -> Planned:
+    def _proven(self, planned: Planned, route: Route, call: CallOfStep) -> Planned:
         """The step with what is known of its function taken into account, asked for now if it is cut."""
         cuttable = planned.cuttable
-        named = slices is not None or self._wrapping.config.policy != "auto"
+        named = call.slices is not None or self._wrapping.config.policy != "auto"
         if cuttable.verdict is None:
             if not self._will_cut(planned):
                 return planned
@@ -169,9 +178,11 @@ class Preparation:
         if verdict.why_whole:
             return self._refused(planned, verdict.why_whole, named=named)
         if cuttable.batch is not before or self._overlap(route, verdict) is not route:
-            planned = self._again(planned, self._overlap(route, verdict), slices)
+            planned = self._again(planned, self._overlap(route, verdict), call.slices)
         if planned.plan.cut is None:
             return planned
+        if verdict.unmakeable and not call.given_result:
+            return self._refused(planned, verdict.unmakeable, named=named)
         if verdict.shares_memory and planned.schedule == "parallel":
             return self._refused(planned, SAME_MEMORY_AT_ONCE, named=True)
         if verdict.picky and not named:

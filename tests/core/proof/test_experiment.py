@@ -143,3 +143,32 @@ def test_returning_an_argument_that_goes_whole_is_no_shared_memory() -> None:
         doubled, same = wrapped(X, table)
     np.testing.assert_array_equal(doubled, X * 2)
     np.testing.assert_array_equal(same, table)
+
+
+def test_what_a_function_sets_up_in_its_first_call_is_no_obstacle() -> None:
+    """A model that is loaded when it is first used: loaded once, and parts may run side by side."""
+    loaded: dict[str, Any] = {}
+    times: list[str] = []
+
+    def function(x: Any) -> Any:
+        if "weight" not in loaded:
+            times.append("loaded")
+            loaded["weight"] = np.full(3, 2.0)
+        return x * loaded["weight"]
+
+    large = np.random.default_rng(0).normal(size=(4096, 3)).repeat(64, axis=1)[:, :192]
+    with microbatch.wrap(lambda x: function(x[:, :3])) as wrapped:
+        np.testing.assert_array_equal(wrapped(large), large[:, :3] * 2)
+        assert wrapped.last_report is not None and wrapped.last_report.schedule == "parallel"
+    assert times == ["loaded"]  # what the first trial wrote was put back, to see that the result is the same
+
+
+def test_a_scale_of_the_first_batch_is_no_setting_up() -> None:
+    state: dict[str, Any] = {}
+
+    def function(x: Any) -> Any:
+        return x / state.setdefault("scale", np.abs(x).max())
+
+    with microbatch.wrap(function, **PARTS) as wrapped, pytest.raises(UnprovenError, match="'scale'"):
+        wrapped(X)
+    assert not state
