@@ -14,14 +14,15 @@ import numpy as np
 import microbatch
 from benchmarks.table import Row
 from benchmarks.timing import microseconds
+from benchmarks.workloads import torch_chain
 
 ROUNDS = 9
 """Fresh processes of each kind; their medians are compared."""
 
 
 def rows() -> list[Row]:
-    """The three costs."""
-    return [unsplit_call(), sequential_ubatches(), import_time()]
+    """The four costs."""
+    return [unsplit_call(), sequential_ubatches(), showing_once(), import_time()]
 
 
 def _added(work: str, against: str, at_most: float, added: float, unit: str, **details: Any) -> Row:
@@ -72,6 +73,26 @@ def sequential_ubatches() -> Row:
         for _ in range(3)
     ]
     return _added("64 trivial ubatches, sequential", "the hand loop", 10, statistics.median(added), "µs each")
+
+
+def showing_once() -> Row:
+    """The three calls that show that a function may be cut, as before each step of `verify="always"`.
+
+    They are on 12 rows however large the batch is, so a small one shows them best.
+    """
+    import torch
+
+    x = torch.rand(48, 1024)
+    options: dict[str, Any] = {"policy": "fixed", "num_ubatches": 2, "schedule": "sequential"}
+    once, always = (microbatch.wrap(torch_chain, verify=when, **options) for when in ("first", "always"))
+    for _ in range(20):
+        assert torch.equal(once(x), always(x))
+    added = [
+        microseconds(lambda: always(x), number=50) - microseconds(lambda: once(x), number=50)
+        for _ in range(3)
+    ]
+    work = "showing that 8 torch operations may be cut"
+    return _added(work, "the first step alone", 1, statistics.median(added) / 1e3, "ms")
 
 
 def import_time() -> Row:

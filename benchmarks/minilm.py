@@ -11,6 +11,7 @@ a good function.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,8 @@ def table() -> list[Row]:
         variants[f"loop {size}"] = lambda size=size: loop(embed, texts, size)
     variants["ours"] = lambda: ours(embed, texts, reports)
     timed = interleave(variants, rounds=ROUNDS, same=lambda found, plain: difference(found, plain) <= CLOSE)
-    return rows(timed, texts, difference(variants["ours"](), variants["encode default"]()), reports[-1])
+    differs = difference(variants["ours"](), variants["encode default"]())
+    return [*rows(timed, texts, differs, reports[-1]), showing(embed, texts)]
 
 
 def rows(
@@ -94,6 +96,28 @@ def rows(
             details={"best": hand.name},
         ),
     ]
+
+
+def showing(embed: Callable[[list[str]], np.ndarray], texts: list[str]) -> Row:
+    """The share of a first call that the three calls take which show that texts may be cut."""
+    seconds: list[float] = []
+
+    def timed(part: list[str]) -> np.ndarray:
+        start = time.perf_counter()
+        vectors = embed(part)
+        seconds.append(time.perf_counter() - start)
+        return vectors
+
+    start = time.perf_counter()
+    ours(timed, texts, [])
+    share = sum(seconds[:3]) / (time.perf_counter() - start)
+    return Row(
+        work="MiniLM-L6, real text",
+        against="showing that texts may be cut, of the first call",
+        aim="<= 3 %",
+        measured=f"{share:.1%}",
+        reached=share <= 0.03,
+    )
 
 
 def loop(embed: Callable[[list[str]], np.ndarray], texts: list[str], size: int) -> np.ndarray:

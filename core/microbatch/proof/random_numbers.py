@@ -29,8 +29,8 @@ class Generators:
             (random.getstate, random.setstate),
         ]
         self._all += [access for value in found if (access := access_of(value)) is not None]
-        self._before = [_comparable(read()) for read, _ in self._all]
         self._states = [read() for read, _ in self._all]
+        self._before = [_comparable(state) for state in self._states]
 
     def put_back(self) -> bool:
         """Put every generator back; returns whether any had moved."""

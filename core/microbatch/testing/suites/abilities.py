@@ -14,6 +14,7 @@ from microbatch.extend.abilities import (
     SupportsPeak,
     SupportsRanges,
     SupportsTransfer,
+    SupportsTrials,
     SupportsYieldCheck,
 )
 from microbatch.testing.properties import prop
@@ -88,6 +89,19 @@ class AbilityChecks(BackendChecks):
             raise KeyError("row")
         with ranges.range("step"):
             pass
+
+    def check_trials_leave_no_trace(self) -> None:
+        """Calls inside give the same rows, and nothing was drawn; an error inside passes."""
+        backend = self.make_backend()
+        trials = self.require(backend, SupportsTrials)
+        array = self.make_array(backend, self.numbers(3))
+        with trials.trial() as drawn:
+            self.add_one(array)
+            assert not drawn()
+            assert not backend.differentiable((array,))
+        np.testing.assert_array_equal(self.to_numpy(array), self.numbers(3) + 1)
+        with pytest.raises(KeyError), trials.trial():
+            raise KeyError("row")
 
     def check_modes_that_did_not_change_compare_equal(self) -> None:
         """`mode_depth` at yields, and `graph_state` as part of a key."""
