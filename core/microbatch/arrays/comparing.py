@@ -197,6 +197,8 @@ def wide(array: Any) -> HostArray:
 def _as_numpy(array: Any) -> HostArray:
     """The values of another framework's array; of a dtype that NumPy lacks (bfloat16) through Python's
     float."""
+    if hasattr(array, "detach"):
+        array = array.detach()  # torch gives no values of what autograd records
     try:
         return on_host(array)
     except (TypeError, RuntimeError, ValueError, AttributeError, BufferError):

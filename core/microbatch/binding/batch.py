@@ -118,6 +118,11 @@ class Batch:
         return input_name(path, names)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays among the arguments."""
+        return sum(int(getattr(leaf, "nbytes", 0)) for leaf in self._leaves)
+
+    @property
     def bytes_per_unit(self) -> int:
         """Bytes of all leaves that are cut, per token; per padded token where requests have lengths."""
         return -(-sum(self._sizes()) // self._units())

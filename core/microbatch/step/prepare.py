@@ -40,6 +40,10 @@ SAME_MEMORY_AT_ONCE = (
 """Why a function that returns its own buffer cannot run under the schedule that was named."""
 
 
+WORTH_TRYING = 1 << 18
+"""Bytes of arguments from which `auto` may cut; below that no other reading of the sizes is looked for."""
+
+
 @dataclass(slots=True)
 class CallOfStep:
     """What the caller asked for."""
@@ -114,8 +118,10 @@ class Preparation:
             self.remembering.before(device, memory.capacity)
         cuttable = Cuttable(self._prover, route.binder, args, kwargs, streamed, batch, batch)
         cuttable.inside_requests = self._splits_requests and batch.shape.query_start_loc is not None
-        if self._prover.remarkable:
+        if self._prover.remarkable or call.slices is not None:
             cuttable.look_up()
+            if call.slices is not None and batch.most_rows > batch.shape.num_tokens:
+                cuttable.prove()  # slices are of the batch by the right reading
             route = self._overlap(route, cuttable.verdict)
         plan = self._plan(cuttable.batch, memory, route.conditions, number, call.slices)
         cuttable.planned(plan.cut)
@@ -192,8 +198,11 @@ class Preparation:
     def _will_cut(self, planned: Planned) -> bool:
         """Whether the step is to be cut, by its plan or for its memory, or may be by a reading with more
         rows."""
-        larger = planned.batch.most_rows > planned.rows and not planned.plan.fixed
-        return planned.plan.cut is not None or larger or self._guard.may_cut(planned)
+        if planned.plan.cut is not None or self._guard.may_cut(planned):
+            return True
+        if planned.batch.most_rows <= planned.rows or planned.plan.fixed:
+            return False
+        return self._wrapping.config.policy != "auto" or planned.batch.nbytes >= WORTH_TRYING
 
     def _again(self, planned: Planned, route: Route, slices: Sequence[UBatchSlice] | None) -> Planned:
         """The step planned anew, by the reading and the schedule that were found."""
