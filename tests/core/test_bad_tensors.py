@@ -87,6 +87,7 @@ def test_gradients_are_those_of_the_plain_call_and_out_cannot_take_them() -> Non
         )
 
 
+@pytest.mark.counted
 @pytest.mark.bad_input(42)
 @pytest.mark.parametrize("count", [8, 4])
 def test_expanded_rows_that_are_written(count: int) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import microbatch
 from microbatch import Layout
-from microbatch.errors import ClosedError
+from microbatch.errors import ClosedError, UnprovenError
 from tests.refusing import refused, started_threads
 
 X = np.arange(8.0)
@@ -50,8 +50,9 @@ def test_more_ubatches_than_rows_are_as_many_as_rows() -> None:
         assert wrapped.last_report is not None and wrapped.last_report.sizes == (1, 1, 1)
 
 
+@pytest.mark.counted
 @pytest.mark.bad_input(36, 37, 38, 40)
-@pytest.mark.parametrize("value", ["eight ch", b"eight ch", np.array(3.0), [1] * 8, [[1, 2], [3]]], ids=repr)
+@pytest.mark.parametrize("value", ["eight ch", b"eight ch", np.array(3.0), [1] * 7, [[1, 2], [3]]], ids=repr)
 def test_what_stays_whole(value: Any) -> None:
     seen: list[Any] = []
 
@@ -63,6 +64,12 @@ def test_what_stays_whole(value: Any) -> None:
         np.testing.assert_array_equal(wrapped(X, value), X)
     assert len(seen) == 4 and all(np.array_equal(one, value) for one in seen if not isinstance(value, list))
     assert seen[0] == value
+
+
+@pytest.mark.bad_input(40)
+def test_a_list_with_an_entry_per_row_is_cut() -> None:
+    with microbatch.wrap(lambda ids, mask: ids * np.array(mask)[:, None], **FIXED) as wrapped:
+        np.testing.assert_array_equal(wrapped(X, list(range(8))), X * np.arange(8)[:, None])
 
 
 @pytest.mark.bad_input(40)
@@ -96,6 +103,7 @@ def test_arrays_of_unusual_kinds_are_cut(x: Any) -> None:
     assert type(result) is type(x) and result.tolist() == x.tolist()
 
 
+@pytest.mark.counted
 @pytest.mark.bad_input(44)
 @pytest.mark.parametrize(
     "make", [np.asfortranarray, lambda x: x[::2, ::-1], lambda x: x.T], ids=["F", "steps", "T"]
@@ -119,7 +127,20 @@ class TestRowsThatShareMemory:
 
     shared = staticmethod(lambda: np.lib.stride_tricks.as_strided(np.zeros((1, 2)), (8, 2), (0, 8)))
 
-    def test_a_function_that_writes_is_warned_of_once(self) -> None:
+    def test_a_function_that_writes_is_found(self) -> None:
+        def in_place(ids: Any) -> Any:
+            ids += 1
+            return ids.copy()
+
+        with (
+            microbatch.wrap(in_place, **{**FIXED, "num_ubatches": 8}) as wrapped,
+            pytest.warns(UserWarning, match="one and the same memory"),
+            pytest.raises(UnprovenError, match="another at the size of the step"),
+        ):
+            wrapped(self.shared())
+
+    @pytest.mark.counted
+    def test_where_nothing_is_tried_it_is_warned_of_once(self) -> None:
         def in_place(ids: Any) -> Any:
             ids += 1
             return ids.copy()
@@ -158,6 +179,7 @@ class TestRowsThatShareMemory:
             np.testing.assert_array_equal(wrapped(X.copy()), X + 1)
 
 
+@pytest.mark.counted
 @pytest.mark.bad_input(64)
 def test_a_wrapper_may_be_called_inside_its_own_step() -> None:
     depth: list[int] = []

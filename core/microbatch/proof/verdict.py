@@ -59,6 +59,11 @@ class Evidence:
     shown: Shown
     """The experiment."""
 
+    @property
+    def rows(self) -> int:
+        """Rows of the largest call."""
+        return self.shown.sample.witness.shape.num_tokens
+
     def contradiction(self, result: Any, backend: Backend) -> str:
         """Which output of the step has another row; empty where all are as they were shown."""
         outputs = self.shown.outputs

@@ -64,7 +64,7 @@ class Watched:
     given_result: bool
     """Whether the result goes to memory of the caller's, which does not count."""
     least: int
-    """Bytes that a row needs at least: its input."""
+    """Bytes that a row needs at least: its input, or what it was seen to need when it was tried."""
 
     @property
     def side(self) -> int:
@@ -78,6 +78,7 @@ class MemoryGuard:
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._needs: dict[str, Need] = {}
+        self._shown: dict[str, int] = {}
         self.quiet: Plan | None = None
         """The last plan that is known to need no watching: the same plan is of the same memory reading."""
 
@@ -115,7 +116,7 @@ class MemoryGuard:
             bound=bound,
             pilot=pilot,
             given_result=given_result,
-            least=max(1, planned.batch.bytes_per_unit),
+            least=max(1, planned.batch.bytes_per_unit, self._shown.get(plan.signature, 0)),
         )
 
     def may_cut(self, planned: Planned) -> bool:
@@ -126,6 +127,20 @@ class MemoryGuard:
         if planned.plan.signature in self._needs:
             return True
         return not self._surely_fits(planned, flight, self.budget(planned))
+
+    def mark(self, planned: Planned) -> PeakMark | None:
+        """Start measuring the calls that show whether the batch may be cut, where its memory matters.
+
+        What they allocate is kept by the process and would hide what the first parts need.
+        """
+        peaks = planned.device.peak
+        return peaks.peak_mark() if peaks is not None and self.may_cut(planned) else None
+
+    def shown(self, planned: Planned, mark: PeakMark, rows: int) -> None:
+        """Take note that such calls of up to `rows` rows ended just now."""
+        if len(self._shown) >= KINDS:
+            self._shown.clear()
+        self._shown[planned.plan.signature] = (mark.peak() - mark.in_use) // max(1, rows)
 
     def fits_whole(self, planned: Planned) -> bool:
         """Whether the whole batch may be run without risk: it needs little, or running out only raises."""

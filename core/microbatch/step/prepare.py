@@ -180,11 +180,14 @@ class Preparation:
         known = cuttable.verdict
         if self._prover.always or (known is not None and known.raised and named):
             cuttable.verdict = None
+        mark = self._guard.mark(planned) if cuttable.verdict is None else None
         before, verdict = cuttable.batch, cuttable.prove()
         if verdict.why_whole:
             return self._refused(planned, verdict.why_whole, named=named)
         if cuttable.batch is not before or self._overlap(route, verdict) is not route:
             planned = self._again(planned, self._overlap(route, verdict), call.slices)
+        if mark is not None and cuttable.evidence is not None:
+            self._guard.shown(planned, mark, cuttable.evidence.rows)
         if planned.plan.cut is None:
             return planned
         if verdict.unmakeable and not call.given_result:

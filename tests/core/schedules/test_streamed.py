@@ -164,6 +164,7 @@ class Watched(CpuBackend):
             super().copy(destination, source)
 
 
+@pytest.mark.counted
 def test_a_file_bigger_than_the_memory_limit_is_read_computed_and_written_at_once(tmp_path: Path) -> None:
     rows, width, limit = 1 << 13, 512, 4 << 20
     mapped = np.lib.format.open_memmap(tmp_path / "in.npy", "w+", "f4", (rows, width))
