@@ -82,13 +82,19 @@ class UBatchWrapper(Wrapped):
     ) -> Any:
         """Run one step. `ubatch_slices` fixes the cut; None leaves it to the policy.
 
-        `out` takes the result: an array or a tree of arrays of the result's shape (a memory-mapped file too),
-        or a function `out(shape, like) -> array` asked once per output leaf. Raises what the function raised,
-        with a note that names the ubatch; LayoutError, SliceError and OutputMismatchError before any result
-        is given. Rows whose call ran out of memory are given to the function again, in smaller parts: it must
-        not write into its inputs (`check` tells). Memory that it returns must not be written by its next
-        call, where outputs are kept until the end (collected, reduced, or recorded by autograd) or with
-        schedule="streamed".
+        `out` takes the result: an array, or a tree of arrays with None where the output has no rows, or a
+        function `out(shape, like) -> array` asked once per output leaf. Shape and dtype are the result's. An
+        array is memory (of NumPy, a mapped file, a tensor, the device's), or anything that takes slices by
+        item assignment: a dataset of a file, a column. Such are written by one thread at a time, and their
+        first rows are read back. Refused before the function is called: what is read-only, a table, memory
+        that an input or another `out` shares (an input itself may be `out`, where each part reads the rows
+        that it writes). Memory that the function reaches otherwise is not seen.
+
+        Raises what the function raised, with a note that names the ubatch; LayoutError, SliceError and
+        OutputMismatchError before any result is given. Rows whose call ran out of memory are given to the
+        function again, in smaller parts: it must not write into its inputs (`check` tells). Memory that it
+        returns must not be written by its next call, where outputs are kept until the end (collected,
+        reduced, or recorded by autograd) or with schedule="streamed".
         """
         return self._engine.run(args, kwargs, ubatch_slices, out)
 

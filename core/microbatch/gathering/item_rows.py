@@ -28,9 +28,8 @@ class ItemRows:
         self._kind = type(array).__name__
         self._name = name
         self._line = line
-        self._items = getattr(
-            array, "iloc", array
-        )  # of a table's column: by position, whatever its labels are
+        self._items = getattr(array, "iloc", array)
+        """By position: a column of a table takes numbers for labels."""
         self._kept = False
 
     def put(self, rows: slice | Rows, part: Any, axis: int) -> None:

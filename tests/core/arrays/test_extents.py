@@ -109,6 +109,15 @@ def test_rows_of_a_table_and_of_its_first_columns_are_the_same(first: np.ndarray
     assert not same_rows(first, second(first)[1:], 0)
 
 
+def test_rows_that_lie_between_each_other_are_not_the_same() -> None:
+    base = np.zeros(6)
+    by_columns, by_rows = as_strided(base, (2, 2), (16, 24)), as_strided(base, (2, 2), (16, 8))
+    assert not extent_of(by_columns).overlaps_itself()
+    assert not extent_of(by_rows).overlaps_itself()
+    assert set(entry_bytes(by_columns)[0, 1]) & set(entry_bytes(by_rows)[1, 1])
+    assert not same_rows(by_columns, by_rows, 0)
+
+
 class Described:
     """An array on a device, as the interface that CuPy and Numba use describes it."""
 
@@ -189,6 +198,30 @@ def test_two_maps_of_one_file_are_compared_by_their_place_in_it(tmp_path: Path) 
     assert same_rows(*shared, 0)
     path.unlink()
     assert extent_of(first).shared_with(extent_of(first[3:])) is not None
+
+
+class OnTheHost:
+    """An array on the host that gives NumPy its memory, or a copy of it."""
+
+    device, dtype, itemsize = "cpu", np.dtype("f8"), 8
+
+    def __init__(self, *, copies: bool) -> None:
+        self.values, self.copies = np.zeros((4, 2)), copies
+        self.shape, self.strides = self.values.shape, self.values.strides
+
+    def data_ptr(self) -> int:
+        return self.values.ctypes.data
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.values.copy() if self.copies else self.values
+
+
+def test_a_copy_is_no_view() -> None:
+    assert host_view(OnTheHost(copies=False)) is not None
+    assert host_view(OnTheHost(copies=True)) is None
+    fixed = OnTheHost(copies=False)
+    fixed.values.flags.writeable = False
+    assert host_view(fixed) is None
 
 
 @pytest.mark.torch

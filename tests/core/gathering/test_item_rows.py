@@ -15,6 +15,9 @@ import microbatch
 from microbatch.binding.rules import Layout, tokens
 from microbatch.errors import ArgumentTypeError, ArgumentValueError
 from microbatch.gathering.item_rows import ItemRows
+from microbatch.testing import AdversarialBackend
+from microbatch.testing.given_plugins import GivenBackends
+from microbatch.testing.strategies import work_orders
 from microbatch.turns.one_at_a_time import OneAtATime
 from microbatch.turns.runtime import ThreadRuntime
 from tests.support.deterministic import DetRuntime, explore, explore_all, fastest_carrier
@@ -249,6 +252,32 @@ def test_parts_that_run_out_of_memory_are_written_once(run_cut: Run) -> None:
     assert sorted(out.written) == [0, 8]
 
 
+@given(
+    order=work_orders(),
+    schedule=st.sampled_from(["sequential", "pingpong", "streamed"]),
+    host=st.booleans(),
+    graphs=st.booleans(),
+    count=st.integers(1, 5),
+)
+def test_rows_come_from_a_device_in_any_order_of_its_work(
+    order: Any, schedule: str, host: bool, graphs: bool, count: int
+) -> None:
+    device = AdversarialBackend(order)
+    options: dict[str, Any] = {
+        "schedule": schedule,
+        "graphs": graphs,
+        "num_ubatches": count,
+        "policy": "fixed",
+    }
+    with microbatch.wrap(
+        lambda x: x * 2 + 1, backend=device.name, plugins=GivenBackends(device), **options
+    ) as wrapped:
+        for start in range(3):
+            out, x = Dataset(), X + start
+            wrapped(x if host else device.array(x), out=out)
+            np.testing.assert_array_equal(out.values, x * 2 + 1)
+
+
 def test_a_function_may_give_such_a_place(run_cut: Run) -> None:
     made: list[Dataset] = []
 
@@ -309,7 +338,7 @@ class InReadOnlyFile(Dataset):
         (Table(), "out is a Table, a table; pass an array, or a column"),
         (object(), "out is a object; pass an array"),
         ({"a": np.zeros((16, 2)), "b": ReadOnly()}, r"out['b'] is read-only"),
-        ({"a": "file.npy"}, r"out['a'] is a str; pass an array"),
+        ({"a": "file.npy"}, r"out['a'] is a str; pass an array of the result's shape, or None where"),
         (np.float64(3), "out is read-only"),
         (np.broadcast_to(np.zeros(2), (16, 2)), "out is read-only"),
     ],

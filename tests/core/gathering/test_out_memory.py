@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
 import microbatch
-from microbatch.binding.rules import Layout, replicate, tokens
+from microbatch.binding.rules import Layout, query_start_loc, replicate, requests, tokens
 from microbatch.errors import ArgumentValueError
+from microbatch.testing import AdversarialBackend
+from microbatch.testing.given_plugins import GivenBackends
+from microbatch.testing.strategies import work_orders
 
 Run = Callable[..., Any]
 ROWS = 12
@@ -142,6 +145,16 @@ def test_an_input_that_is_cut_along_one_axis_takes_no_rows_of_another(run_cut: R
     np.testing.assert_array_equal(x, before + 1)
 
 
+def test_a_request_that_two_parts_read_is_no_place_for_its_result(run_cut: Run) -> None:
+    ids, starts, scale = np.arange(6.0), np.array([0, 4, 6]), np.array([2.0, 3.0])
+    layout = Layout(inputs={"1": query_start_loc(), "2": requests()}, outputs={"output": requests()})
+    with pytest.raises(ArgumentValueError, match=r"out overlaps args\[2\]"):
+        run_cut(
+            lambda ids, starts, scale: scale * 2, ids, starts, scale, out=scale, layout=layout,
+            splitter="even", num_ubatches=3,
+        )  # fmt: skip
+
+
 def test_an_array_in_a_list_of_rows_is_seen(run_cut: Run) -> None:
     base = np.arange(20.0)
     layout = Layout(inputs={"1": tokens()})
@@ -216,3 +229,25 @@ def test_an_expanded_tensor_takes_no_result() -> None:
         pytest.raises(ArgumentValueError, match="one and the same memory"),
     ):
         wrapped(torch.ones(4, 2), out=torch.zeros(1, 2).expand(4, 2))
+
+
+@given(
+    order=work_orders(),
+    schedule=st.sampled_from(["sequential", "pingpong", "streamed"]),
+    count=st.integers(1, 5),
+    packed=st.booleans(),
+)
+def test_an_array_of_a_device_is_its_own_out(order: Any, schedule: str, count: int, packed: bool) -> None:
+    device, rows = AdversarialBackend(order), np.arange(16.0).reshape(8, 2)
+    options: dict[str, Any] = {"schedule": schedule, "num_ubatches": count, "policy": "fixed"}
+    if packed:
+        layout = Layout(lengths=lambda args, kwargs: [1 + row % 2 for row in range(args[0].shape[0])])
+        options |= {"layout": layout, "splitter": "packed"}
+    with microbatch.wrap(
+        lambda x: x * 2 + 1, backend=device.name, plugins=GivenBackends(device), **options
+    ) as wrapped:
+        x = device.array(rows)
+        assert wrapped(x, out=x) is x
+        np.testing.assert_array_equal(np.asarray(x), rows * 2 + 1)
+        with pytest.raises(ArgumentValueError, match="out overlaps x"):
+            wrapped(x[:6], out=x[1:7])
