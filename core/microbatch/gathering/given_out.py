@@ -15,8 +15,9 @@ from microbatch.arrays.trees import TreeSpec, leaf_paths, output_name
 from microbatch.binding.paths import flatten_by_layout
 from microbatch.binding.rules import Layout
 from microbatch.errors import ArgumentTypeError, ArgumentValueError
-from microbatch.gathering.given_leaf import GivenLeaf, Surroundings, check_array
+from microbatch.gathering.given_leaf import GivenLeaf, Surroundings
 from microbatch.gathering.kept_sinks import ConstantSink, KeptSink, ListSink
+from microbatch.gathering.out_checks import check_array
 from microbatch.gathering.row_sink import RowsSink, Sink
 
 
