@@ -193,6 +193,11 @@ def _by_counts(
         if not counts.known():
             counts.take("tokens", count)
         unit = counts.unit_of(leaf.size)
+        if unit is not None and strict and not leaf.is_array:
+            name = leaves.name(leaf.index)
+            raise UncoveredArrayError(
+                f"{name} has as many entries as the batch has {unit}; declare it {unit}() or replicate()"
+            )
         if unit is not None:
             cuts.append(LeafCut(leaf.index, TOKENS if unit == "tokens" else REQUESTS))
         elif counts.ambiguous(leaf.size) or (strict and leaf.is_array):

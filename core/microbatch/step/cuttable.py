@@ -48,7 +48,9 @@ class Cuttable:
     error: Exception | None = None
     """What the function raised in the experiment, where that is all that was seen."""
     refused: str = ""
-    """Why the parts that the caller asked for must not be; empty where they may."""
+    """Why the step runs whole; empty where it may be cut, or needs not."""
+    named: bool = False
+    """Whether the caller asked for the parts that must not be, so that running whole is no answer."""
     _parts: PartBinder | None = None
     """Made when first asked for."""
 

@@ -75,8 +75,10 @@ class Engine:
         if cuttable.evidence is not None:
             return self._run_first(planned, slices, out)
         result = self._run(planned, out)
-        if cuttable.refused:
+        if cuttable.refused and cuttable.named:
             raise unproven(cuttable.refused) from cuttable.error
+        if cuttable.refused:  # told only now: where the function raises, its own error is all there is to say
+            self._preparation.tell(cuttable.refused)
         return result
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:

@@ -239,10 +239,7 @@ class Preparation:
         error = planned.cuttable.error
         if named and (error is None or not self._guard.fits_whole(planned)):
             raise unproven(reason) from error
-        if named:
-            planned.cuttable.refused = reason
-        else:
-            self.tell(reason)
+        planned.cuttable.refused, planned.cuttable.named = reason, named
         return self.whole(planned, f"not cut: {reason}")
 
     def _route_for(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Route:

@@ -234,6 +234,7 @@ class TestMistakes:
         assert capsys.readouterr().err == "no licence\n"
         assert not list(folder.glob("y.npy*"))
 
+    @pytest.mark.counted
     def test_the_functions_own_error(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """Its traceback from its own file on, which rows, and what became of the output."""
         assert run("fail", "--num-ubatches", "2", "--schedule", "sequential") == 1
@@ -247,6 +248,7 @@ class TestMistakes:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.counted
 class TestInterrupts:
     """Signals and full disks, in processes of their own."""
 

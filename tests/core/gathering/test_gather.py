@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import microbatch
@@ -100,6 +100,12 @@ def planted(tree: Any, rows: int) -> Any:
     return tree
 
 
+def lengths_of_lists(tree: Any) -> set[int]:
+    children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, (list, tuple)) else ()
+    own = {len(tree)} if isinstance(tree, (list, tuple)) else set()
+    return own.union(*map(lengths_of_lists, children))
+
+
 def assert_same(first: Any, second: Any) -> None:
     assert type(first) is type(second)
     if isinstance(first, dict):
@@ -121,6 +127,7 @@ def test_any_nesting_comes_back_as_it_was(
     run_cut: Run, tree: Any, rows: int, count: int, keyword: bool
 ) -> None:
     value = planted([tree, "array"], rows)
+    assume(rows not in lengths_of_lists(value))  # such a list is one of rows
     count = min(count, rows)
 
     def same(x: Any) -> Any:
