@@ -464,6 +464,7 @@ def test_policies(answer: Any, told: str) -> None:
         refused(lambda: wrapped(X), PolicyError, (told,), good)
 
 
+@pytest.mark.counted
 @pytest.mark.bad_input(53)
 def test_a_policy_that_never_shrinks_costs_a_step_no_row() -> None:
     tried: list[int] = []
@@ -479,6 +480,7 @@ def test_a_policy_that_never_shrinks_costs_a_step_no_row() -> None:
     assert tried == [8, 4, 2, 2, 2, 2]
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
@@ -516,6 +518,7 @@ def test_outputs(broken: Callable[[Any], Any], told: tuple[str, ...]) -> None:
         refused(lambda: wrapped(X), OutputMismatchError, told, good)
 
 
+@pytest.mark.counted
 @pytest.mark.bad_input(60)
 def test_a_constant_that_counts() -> None:
     calls: list[int] = []
