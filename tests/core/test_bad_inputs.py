@@ -119,7 +119,7 @@ def test_offsets(offsets: tuple[int, ...], told: tuple[str, ...]) -> None:
                 kind=UncoveredArrayError,
                 told=("mask has 7 rows but ids has 8", "replicate()"),
             ),
-            marks=pytest.mark.bad_input(1),
+            marks=(pytest.mark.bad_input(1), pytest.mark.counted),  # otherwise tried, as shared by all rows
         ),
         pytest.param(Bad(args=("text", 3), told=("nothing to split",)), marks=pytest.mark.bad_input(2, 36)),
         pytest.param(
@@ -160,7 +160,7 @@ def test_offsets(offsets: tuple[int, ...], told: tuple[str, ...]) -> None:
                 kind=UncoveredArrayError,
                 told=("mask has 1 row but ids has 8", "{'mask': replicate()}"),
             ),
-            marks=pytest.mark.bad_input(43),
+            marks=(pytest.mark.bad_input(43), pytest.mark.counted),
         ),
         pytest.param(
             Bad(
