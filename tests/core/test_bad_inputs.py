@@ -119,7 +119,7 @@ def test_offsets(offsets: tuple[int, ...], told: tuple[str, ...]) -> None:
                 kind=UncoveredArrayError,
                 told=("mask has 7 rows but ids has 8", "replicate()"),
             ),
-            marks=pytest.mark.bad_input(1),
+            marks=(pytest.mark.bad_input(1), pytest.mark.counted),  # otherwise tried, as shared by all rows
         ),
         pytest.param(Bad(args=("text", 3), told=("nothing to split",)), marks=pytest.mark.bad_input(2, 36)),
         pytest.param(
@@ -160,7 +160,7 @@ def test_offsets(offsets: tuple[int, ...], told: tuple[str, ...]) -> None:
                 kind=UncoveredArrayError,
                 told=("mask has 1 row but ids has 8", "{'mask': replicate()}"),
             ),
-            marks=pytest.mark.bad_input(43),
+            marks=(pytest.mark.bad_input(43), pytest.mark.counted),
         ),
         pytest.param(
             Bad(
@@ -464,6 +464,7 @@ def test_policies(answer: Any, told: str) -> None:
         refused(lambda: wrapped(X), PolicyError, (told,), good)
 
 
+@pytest.mark.counted
 @pytest.mark.bad_input(53)
 def test_a_policy_that_never_shrinks_costs_a_step_no_row() -> None:
     tried: list[int] = []
@@ -479,6 +480,7 @@ def test_a_policy_that_never_shrinks_costs_a_step_no_row() -> None:
     assert tried == [8, 4, 2, 2, 2, 2]
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
@@ -516,6 +518,7 @@ def test_outputs(broken: Callable[[Any], Any], told: tuple[str, ...]) -> None:
         refused(lambda: wrapped(X), OutputMismatchError, told, good)
 
 
+@pytest.mark.counted
 @pytest.mark.bad_input(60)
 def test_a_constant_that_counts() -> None:
     calls: list[int] = []

@@ -57,6 +57,7 @@ class LeavesItOpen(Plugins):
         return Open()
 
 
+@pytest.mark.counted
 @pytest.mark.pitfall(22)
 @pytest.mark.parametrize("plugins", [Plugins, LeavesItOpen])
 @pytest.mark.parametrize("schedule", [*SCHEDULES, "pingpong", "streamed"])
@@ -81,6 +82,7 @@ def test_batches_as_small_as_their_number_of_parts(count: int, schedule: str, pl
             assert len(sizes) == max(1, min(count, rows))
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_each_row_is_seen_exactly_once(schedule: str) -> None:
     seen: list[int] = []
@@ -94,6 +96,7 @@ def test_each_row_is_seen_exactly_once(schedule: str) -> None:
     assert sorted(seen) == list(range(50))
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_the_first_error_is_the_one_raised_with_its_ubatch_named(schedule: str) -> None:
     def fail_at_30(x: Any) -> Any:
@@ -109,6 +112,7 @@ def test_the_first_error_is_the_one_raised_with_its_ubatch_named(schedule: str) 
         np.testing.assert_array_equal(wrapped(np.arange(20)), np.arange(20))
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_passes_and_the_next_step_works(schedule: str, kind: type[BaseException]) -> None:
@@ -150,6 +154,7 @@ def test_out_may_be_a_function_that_allocates() -> None:
     np.testing.assert_array_equal(result, np.full((9, 2), 2.0))
 
 
+@pytest.mark.counted
 def test_given_slices_are_the_cut() -> None:
     sizes: list[int] = []
 
@@ -276,6 +281,7 @@ def test_unknown_names_get_the_near_match(options: dict[str, Any], text: str) ->
         microbatch.wrap(double, **options)
 
 
+@pytest.mark.counted
 @pytest.mark.pitfall(22)
 @pytest.mark.case(74)
 def test_an_empty_batch_is_one_call_with_the_empty_batch() -> None:

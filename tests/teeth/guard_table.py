@@ -321,8 +321,8 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=21,
         what="an array that no rule covers is an error",
         path=INPUTS,
-        text="        if unit is None:\n            raise UncoveredArrayError(counts.misfit(count))\n",
-        instead="        if unit is None:\n            continue\n",
+        text="        elif counts.ambiguous(leaf.size) or (strict and leaf.is_array):\n",
+        instead="        elif counts.ambiguous(leaf.size):\n",
         test=f"{LAYOUT}::test_a_broadcast_leaf_that_no_rule_covers_is_an_error_and_not_cut",
     ),
     Guard(

@@ -60,6 +60,7 @@ def wrapped(device: AdversarialBackend, function: Any, schedule: str) -> Iterato
         yield wrapper
 
 
+@pytest.mark.counted
 @given(fault=faults(ubatches=UBATCHES), order=work_orders(), schedule=st.sampled_from(SCHEDULES))
 def test_memory_is_found_in_smaller_parts_and_any_other_error_is_the_callers(
     fault: Fault, order: Any, schedule: str

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="these are torch's own modules")
 @pytest.fixture(autouse=True)
 def _two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that `auto` would run in parallel, were nothing against it."""
-    monkeypatch.setattr("microbatch.step.engine.usable_cores", lambda: 2)
+    monkeypatch.setattr("microbatch.step.prepare.usable_cores", lambda: 2)
 
 
 def wrap(module: Any, **options: Any) -> Any:
@@ -34,6 +34,20 @@ def seeded(module: Any, steps: int = 3, **options: Any) -> tuple[list[Any], list
     return outputs, schedules
 
 
+@pytest.mark.pitfall(20)
+def test_dropout_that_is_tried_beforehand_gives_the_plain_calls_numbers() -> None:
+    """The trial calls see it draw, and leave the generator as it was."""
+    module, x = torch.nn.Dropout(0.5), torch.ones(16, 64)
+    torch.manual_seed(7)
+    plain = [module(x) for _ in range(3)]
+    with pytest.warns(UserWarning, match="it draws random numbers"):
+        ours, schedules = seeded(module)
+    for one, other in zip(ours, plain, strict=True):
+        assert torch.equal(one, other)
+    assert "parallel" not in schedules
+
+
+@pytest.mark.counted
 @pytest.mark.pitfall(20)
 @pytest.mark.parametrize("schedule", ["auto", "sequential", "pingpong"])
 def test_dropout_with_one_seed_gives_one_result(schedule: str) -> None:
@@ -92,6 +106,7 @@ def caches() -> Iterator[Any]:
     yield lambda: Cache(64).eval()
 
 
+@pytest.mark.counted
 @pytest.mark.pitfall(23)
 def test_a_module_that_writes_its_buffers_is_never_run_side_by_side(caches: Any) -> None:
     """From the first step on, as that is when its parts would first overwrite each other's rows."""
@@ -105,6 +120,7 @@ def test_a_module_that_writes_its_buffers_is_never_run_side_by_side(caches: Any)
     assert module.rows[:48].tolist() == [float(100 * step + row) for step in range(3) for row in range(16)]
 
 
+@pytest.mark.counted
 @pytest.mark.pitfall(23)
 def test_parts_that_take_turns_reach_shared_buffers_in_one_order() -> None:
     """Between two yields one part runs alone, and the ring has one order: so an order-sensitive module

@@ -234,6 +234,7 @@ def test_streamed_leaves_nothing_pending() -> None:
         assert device.pending == 0
 
 
+@pytest.mark.counted
 @given(rows=st.integers(1, 40), ubatches=st.integers(1, 20), host=st.booleans())
 def test_streamed_keeps_no_more_parts_alive_than_it_has_slots(rows: int, ubatches: int, host: bool) -> None:
     device = AdversarialBackend(model=MemoryModel(caching=False, granularity=1))
@@ -249,6 +250,7 @@ def test_streamed_keeps_no_more_parts_alive_than_it_has_slots(rows: int, ubatche
     assert device.memory().peak - before <= result + 3 * 2 * part
 
 
+@pytest.mark.counted
 @given(order=work_orders(), at=st.integers(0, 6), stage=st.sampled_from(["compute", "store"]))
 def test_streamed_raises_the_first_error_and_drains(order: Any, at: int, stage: str) -> None:
     device = AdversarialBackend(order)
@@ -278,6 +280,7 @@ def test_streamed_inside_streamed_ends() -> None:
         np.testing.assert_array_equal(outer(ROWS), plain(ROWS)["wide"])
 
 
+@pytest.mark.counted
 def test_streamed_reads_a_mapped_file_part_by_part(tmp_path: Any) -> None:
     shape = (4096, 64)
     mapped = np.lib.format.open_memmap(tmp_path / "in.npy", "w+", "f4", shape)

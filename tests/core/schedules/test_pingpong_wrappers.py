@@ -80,6 +80,7 @@ def test_a_wrapper_inside_a_wrapper(turns: Callable[..., Any]) -> None:
     np.testing.assert_array_equal(turns(outer)(ROWS), layer(layer(ROWS)))
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("schedule", ["sequential", "parallel", "streamed"])
 def test_a_step_without_turns_inside_one_hides_the_seat(schedule: str, turns: Callable[..., Any]) -> None:
     """A yield point in there must not pass the turn of the ubatch outside."""
@@ -145,6 +146,7 @@ def test_two_wrappers_at_once_and_one_wrapper_from_several_threads(turns: Callab
     assert wrong == []
 
 
+@pytest.mark.counted
 def test_an_error_of_the_inner_wrapper_reaches_the_outermost_caller(turns: Callable[..., Any]) -> None:
     def failing(x: Array) -> Array:
         dbo.dbo_yield()
@@ -161,6 +163,7 @@ def test_an_error_of_the_inner_wrapper_reaches_the_outermost_caller(turns: Calla
     np.testing.assert_array_equal(outer(small), layer(layer(small)))
 
 
+@pytest.mark.counted
 @pytest.mark.pitfall(3)
 def test_callers_floating_point_rules_hold_in_every_ubatch(turns: Callable[..., Any]) -> None:
     def overflow(x: Array) -> Array:

@@ -207,6 +207,7 @@ def test_a_file_bigger_than_the_memory_limit_is_read_computed_and_written_at_onc
         assert at["end", "write", part - streamed.SLOTS] < at["begin", "read", part]
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("slots", [1, 2, 3, 6])
 def test_copying_in_waits_for_room(slots: int) -> None:
     """With room for fewer ubatches than the ring has slots, the step is slower and not wrong."""

@@ -187,6 +187,7 @@ def test_a_failed_capture_leaves_streams_and_wrapper_usable_and_says_why(driver:
     device.assert_ordered()
 
 
+@pytest.mark.counted
 def test_eager_work_of_another_thread_is_not_captured() -> None:
     device, other, values = RecordingBackend(), list[Any](), []
 
@@ -212,6 +213,7 @@ def test_eager_work_of_another_thread_is_not_captured() -> None:
         np.testing.assert_array_equal(array, np.ones(3) * number)
 
 
+@pytest.mark.counted
 def test_a_function_that_mixes_rows_is_not_padded() -> None:
     device = RecordingBackend()
     with wrapped(device, lambda x: x - x.mean(axis=0), graph_sizes=(4,)) as wrapper:
@@ -231,6 +233,7 @@ def test_running_out_of_memory_in_a_capture_is_survived() -> None:
         assert "graphs: " in wrapper.last_report.reason
 
 
+@pytest.mark.counted
 def test_the_error_of_a_ubatch_reaches_the_caller() -> None:
     device = RecordingBackend()
 
