@@ -43,6 +43,7 @@ class Batch:
         "_spec",
         "declared",
         "most_rows",
+        "only_kind",
         "other_axis",
         "shape",
         "width",
@@ -70,6 +71,8 @@ class Batch:
         """Size of the padded axis that parts may trim; None when there is none."""
         self.other_axis = 0
         """The first axis other than 0 along which an input is cut; 0 when all are cut along their rows."""
+        self.only_kind = type(leaves[0]) if spec is None else None
+        """The type of the one array that is the only argument; None for any other call."""
         if spec is not None:
             plain = [cut.rule is TOKENS and type(leaves[cut.index]) is not deque for cut in cuts]
             self._rows = tuple([cut.index for cut, simple in zip(cuts, plain, strict=True) if simple])

@@ -68,10 +68,8 @@ class Cuttable:
         if verdict is not None:
             self._read_by(verdict)
 
-    def planned(self, cut: Cut | None) -> None:
+    def planned(self, cut: Cut) -> None:
         """Take note of where the step is to be cut; a verdict for whole requests says nothing of cut ones."""
-        if cut is None:
-            return
         self.largest = max(piece.num_reqs for piece in cut.slices)
         inside = cuts_inside(cut, self.batch.shape)
         if inside != self.inside_requests:

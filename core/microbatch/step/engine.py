@@ -129,6 +129,7 @@ class Engine:
         cuttable = planned.cuttable
         evidence, verdict = cuttable.evidence, cuttable.prove()
         assert evidence is not None
+        result: Any = None
         try:
             result = self._run(planned, out)
             reason = evidence.contradiction(result, planned.backend)
@@ -179,7 +180,7 @@ class Engine:
             runtime=self._runner.runtime,
         )
         cut = planned.plan.cut or planned.whole_cut()
-        parts = Parts(planned.batch, cut, planned.backend, outputs)
+        parts = Parts(planned.batch, cut, planned.device.backend, outputs)
         ubatches = Ubatches(parts, layers.call, outcome, self._runner.runtime, self._wrapping.progress)
         order = InParts(planned, ubatches, layers, self._runner)
         if layers.graphs is None or not planned.overlaps:

@@ -14,7 +14,7 @@ from typing import Any
 
 from microbatch.arrays.looks import is_array
 from microbatch.binding.batch import Batch, Binder
-from microbatch.cutting.slices import UBatchSlice
+from microbatch.cutting.slices import Cut, UBatchSlice
 from microbatch.errors import warn
 from microbatch.extend.device import device_of
 from microbatch.extend.protocols import Backend
@@ -87,6 +87,7 @@ class Preparation:
         self._binders: dict[tuple[str, bool], Binder] = {}
         self._routes: dict[tuple[type, str], Route] = {}
         self._last_route: Route | None = None
+        self._last_plain: tuple[Plan, type | None, Verdict] | None = None
         self._has_modules = modules.found
         self._prover = Prover(wrapping.function, config, modules.modes)
         self._steps = itertools.count()
@@ -124,7 +125,8 @@ class Preparation:
                 cuttable.prove()  # slices are of the batch by the right reading
             route = self._overlap(route, cuttable.verdict)
         plan = self._plan(cuttable.batch, memory, route.conditions, number, call.slices)
-        cuttable.planned(plan.cut)
+        if plan.cut is not None:
+            self._judge(cuttable, plan, plan.cut)
         planned = Planned(
             number,
             started,
@@ -138,7 +140,25 @@ class Preparation:
             self._wrapping.policy,
         )
         verdict = cuttable.verdict
-        return planned if verdict is not None and verdict.plain else self._proven(planned, route, call)
+        if verdict is not None and verdict.plain:
+            return planned
+        if plan is self._guard.quiet and plan.cut is None and batch.most_rows <= batch.shape.num_tokens:
+            return planned  # it runs whole, and nothing will cut it: the commonest of small steps
+        return self._proven(planned, route, call)
+
+    def _judge(self, cuttable: Cuttable, plan: Plan, cut: Cut) -> None:
+        """Take the verdict that is known for this cut.
+
+        Steps of one array that are alike have one plan, so that of the step before says it at once.
+        """
+        plain, kind = self._last_plain, cuttable.batch.only_kind
+        if plain is not None and plain[0] is plan and plain[1] is kind is not None:
+            cuttable.verdict = plain[2]
+            return
+        cuttable.planned(cut)
+        verdict = cuttable.verdict
+        if verdict is not None and verdict.plain and not self._has_modules:
+            self._last_plain = plan, kind, verdict
 
     def whole(self, planned: Planned, reason: str) -> Planned:
         """The same step, run once on the whole batch."""
@@ -246,8 +266,10 @@ class Preparation:
         """The route of these arguments; a new one where this process has become one rank of several."""
         first = args[0] if args else None
         route = self._routes.get((type(first), str(getattr(first, "device", ""))))
-        if route is not None and (route.binder.strict or not route.binder.device.in_group()):
-            return route
+        if route is not None:
+            group = route.binder.device.group
+            if group is None or route.binder.strict or not group.in_process_group():
+                return route
         return self._route(args, kwargs)
 
     def _route(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Route:
