@@ -28,8 +28,8 @@ def is_row_list(leaf: object) -> bool:
 def holds_values(node: Any, sizes: Collection[int] = ()) -> bool:
     """Whether a sequence is one leaf rather than a container of leaves.
 
-    It is where its entries are numbers and texts; also where it has as many entries as one of `sizes`, the
-    rows of arrays beside it, and none of its own entries is an array with that many.
+    It is where its entries are numbers and texts. A list or deque is one too where it has as many entries as
+    one of `sizes`, the rows of arrays beside it, and none of its own entries is an array with that many.
     """
     if type(node) not in ROW_LISTS or not node:
         return False
@@ -39,7 +39,9 @@ def holds_values(node: Any, sizes: Collection[int] = ()) -> bool:
         and all(issubclass(kind, _VALUES) for kind in set(map(type, node)))
     ):
         return True
-    return len(node) in sizes and not any(size_of(entry) in sizes for entry in node if is_array(entry))
+    if type(node) is tuple or len(node) < 2 or len(node) not in sizes:  # tuples of arrays are records
+        return False
+    return not any(size_of(entry) in sizes for entry in node if is_array(entry))
 
 
 def size_of(leaf: Any) -> int | None:

@@ -16,7 +16,7 @@ from typing import Any
 from microbatch.arrays.comparing import wide
 from microbatch.arrays.looks import is_array
 from microbatch.binding.batch import Batch, Binder
-from microbatch.errors import LayoutError
+from microbatch.errors import LayoutError, StepOutOfMemoryError
 from microbatch.extend.records import FailureKind
 from microbatch.options.fields import UBatchConfig
 from microbatch.proof.experiment import Experiment, Raised, Shown, Subject
@@ -131,7 +131,7 @@ class Prover:
                 first = first or error
                 memory = asked.binder.device.backend.classify(error.original) is FailureKind.OOM
                 if memory and wanted <= FEWEST:
-                    raise error.original from None  # it says nothing of the function
+                    raise _too_large(error) from error.original
                 if not memory and not others:
                     raise first from None
             picky = picky or not memory
@@ -157,6 +157,13 @@ class Prover:
             self._kept.pop(next(iter(self._kept)), None)
         self._kept[key] = verdict
         self.remarkable = self.remarkable or not verdict.plain
+
+
+def _too_large(error: Raised) -> StepOutOfMemoryError:
+    return StepOutOfMemoryError(
+        f"memory ran out ({error.original}) when the function was tried on {FEWEST} rows to see whether it may "
+        "be cut; declare in a Layout what each argument and output is, and it runs row by row untried"
+    )
 
 
 def _other_sizes(batch: Batch, largest: int | None) -> list[int]:

@@ -56,7 +56,7 @@ def positions_of(batch: Batch, wanted: int, draw: random.Random | None = None) -
     """
     shape = batch.shape
     each = max(1, batch.bytes_per_unit * max(1, shape.num_tokens // max(1, shape.num_requests)))
-    count = min(shape.num_requests, max(FEWEST, min(wanted, MOST_BYTES // each)))
+    count = min(shape.num_requests, max(min(FEWEST, wanted), min(wanted, MOST_BYTES // each)))
     if draw is not None:
         return np.asarray(sorted(draw.sample(range(shape.num_requests), count)), np.int64)
     if shape.lengths is None or shape.num_requests < 2 * count:

@@ -80,6 +80,8 @@ class Cuttable:
     def parts(self) -> PartBinder:
         """Finds the batch in a part of this one; raises UnprovenError where it must not be cut."""
         if self._parts is None:
+            if self.verdict is None:
+                self.look_up()
             verdict = self.prove()
             if verdict.why_whole:
                 raise unproven(verdict.why_whole)

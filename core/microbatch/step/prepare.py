@@ -251,14 +251,17 @@ class Preparation:
     def _refused(self, planned: Planned, reason: str, *, named: bool) -> Planned:
         """The step run whole; where the caller named its parts or the policy it is an error.
 
-        Where the function raised in the experiment, and the whole batch surely fits, the step is run whole
-        before that error: if it raises then too, its own error is the answer.
+        Where the function raised in the experiment, the step is run whole before that: if it raises then too,
+        its own error is the answer. Where the whole batch may not fit, the error from the experiment is.
         """
         if planned.plan.cut is None:
             return self.whole(planned, planned.plan.reason)
         error = planned.cuttable.error
-        if named and (error is None or not self._guard.fits_whole(planned)):
-            raise unproven(reason) from error
+        if named and error is None:
+            raise unproven(reason)
+        if named and error is not None and not self._guard.fits_whole(planned):
+            error.add_note("when it was tried on a few rows whether the function may be cut")
+            raise error
         planned.cuttable.refused, planned.cuttable.named = reason, named
         return self.whole(planned, f"not cut: {reason}")
 
