@@ -161,8 +161,8 @@ class Prover:
 
 def _too_large(error: Raised) -> StepOutOfMemoryError:
     return StepOutOfMemoryError(
-        f"memory ran out ({error.original}) when the function was tried on {FEWEST} rows to see whether it may "
-        "be cut; declare in a Layout what each argument and output is, and it runs row by row untried"
+        f"memory ran out ({error.original}) when the function was tried on {FEWEST} rows to see whether it "
+        "may be cut; declare in a Layout what each argument and output is, and it runs row by row untried"
     )
 
 

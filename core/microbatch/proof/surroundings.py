@@ -119,7 +119,8 @@ class Surroundings:
         elif is_module(value):
             self.states[name] = tuple(version_of(buffer) for buffer in value.buffers())
         elif hasattr(type(value), "__next__") and getattr(value, "readable", _yes)():
-            self.iterators.append(name)
+            if name.count(".") < 2:  # deeper inside of objects, iterators number things
+                self.iterators.append(name)
         else:
             self.states[name] = type(value), id(value)
 

@@ -219,3 +219,22 @@ def test_calls_of_several_threads_come_to_one_verdict() -> None:
     assert len(results) == 6
     for result in results:
         np.testing.assert_array_equal(result, np.tanh(X) + 1)
+
+
+@pytest.mark.parametrize("most", [2, 1])
+def test_a_function_that_fits_few_rows(most: int) -> None:
+    def function(x: Any) -> Any:
+        if len(x) > most:
+            raise MemoryError("ran out")
+        return x * 2
+
+    options = {"num_ubatches": 64, "policy": "fixed", "schedule": "sequential"}
+    with microbatch.wrap(function, **options) as wrapped:
+        if most == 1:
+            with pytest.raises(StepOutOfMemoryError, match="tried on 2 rows.*Layout"):
+                wrapped(X)
+        else:
+            np.testing.assert_array_equal(wrapped(X), X * 2)
+    declared = microbatch.Layout(inputs={"x": microbatch.tokens()}, outputs={"output": microbatch.tokens()})
+    with microbatch.wrap(function, layout=declared) as wrapped:
+        np.testing.assert_array_equal(wrapped(X), X * 2)

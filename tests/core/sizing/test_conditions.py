@@ -139,6 +139,7 @@ def grown(device: Any, rows: int, steps: int) -> tuple[int, int]:
     return len(report.sizes), failures
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize(("rows", "spare"), [(300, 220), (150, 410), (611, 1500), (258, 463), (392, 290)])
 def test_with_probing_sizes_go_up_to_the_capacity_and_few_fail(rows: int, spare: int) -> None:
     model = MemoryModel(capacity=ROW * (2 * rows + spare), caching=False)
@@ -148,6 +149,7 @@ def test_with_probing_sizes_go_up_to_the_capacity_and_few_fail(rows: int, spare:
     assert grown(Untried(WORST_ORDERS[0], model), rows, 14)[1] == 0
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize(("rows", "spare"), [(1500, 300), (281, 84), (124, 73)])
 def test_probing_finds_the_capacity_where_nothing_else_shows_it(rows: int, spare: int) -> None:
     """The peaks of smaller parts do not show: the mark of the highest memory stays where it is."""
