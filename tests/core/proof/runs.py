@@ -51,7 +51,7 @@ AUTO = Way(name="auto", large=True, cuts=False)
 FIXED_FOUR = Way(name="fixed", options=FIXED)
 ALIGNED = Way(
     name="request-aligned",
-    options={**FIXED, "num_ubatches": 2, "splitter": "request-aligned"},
+    options={"policy": "tokens", "splitter": "request-aligned"},
     requests=True,
     takes=("rows", "requests"),
 )
@@ -85,12 +85,18 @@ class Runs:
         """Of the batch."""
         return self.pair.large if self.way.large else self.pair.small
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of the wrapper; requests are cut between by a limit, as a count may fall into one."""
+        limit = {"max_tokens_per_ubatch": max(7, self.sizes.rows // 2)} if self.way.requests else {}
+        return {**self.way.options, **limit}
+
     def outcomes(self, calls: int = 2) -> Iterator[Outcome]:
         """Of each call, one after another, of one wrapper."""
         plain = self.function()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with microbatch.wrap(self.function(), layout=self.layout(), **self.way.options) as wrapped:
+            with microbatch.wrap(self.function(), layout=self.layout(), **self.options) as wrapped:
                 for number in range(calls):
                     yield self.outcome(plain, wrapped, number)
 

@@ -227,6 +227,7 @@ def test_copying_in_waits_for_room(slots: int) -> None:
         assert len(wrapped.last_report.sizes) == 5
 
 
+@pytest.mark.counted
 def test_a_part_that_never_fits_raises_the_devices_error() -> None:
     device = AdversarialBackend(model=MemoryModel(capacity=64))
     with (

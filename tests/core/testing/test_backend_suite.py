@@ -296,6 +296,15 @@ class RestlessModes(Sound):
         return object()
 
 
+class TrialsEatErrors(Sound):
+    @contextmanager
+    def trial(self) -> Iterator[Callable[[], bool]]:
+        try:
+            yield lambda: False
+        except KeyError:
+            pass
+
+
 class Unannounced(Sound):
     """No plugin has that name."""
 
@@ -334,6 +343,7 @@ BROKEN = [
     (FallingPeak, "a_peak_is_never_below_what_was_in_use"),
     (RangesEatErrors, "named_ranges_nest_and_end_with_an_error"),
     (RestlessModes, "modes_that_did_not_change_compare_equal"),
+    (TrialsEatErrors, "trials_leave_no_trace"),
     (Unannounced, "probing_imports_no_framework"),
 ]
 """A backend, and the check that must notice what is wrong with it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -76,16 +78,24 @@ def test_rows_with_lengths_are_counted_in_padded_units() -> None:
     assert "size (padded units)" in str(report)
 
 
-def test_a_memory_limit_ends_the_search_before_the_size_that_would_not_fit() -> None:
-    def wide(x: Any) -> Any:
-        return (x[:, :1] + np.zeros(20_000)).sum(1)
+WIDE = """
+import numpy as np, microbatch
+def wide(x):
+    return (x[:, :1] + np.zeros(20_000)).sum(1)
+report = microbatch.tune(wide, np.ones((1024, 4)), memory_limit="32MiB")
+print(report.points[0].peak_bytes is None, report.points[-1].size, report.budget_bytes, report.stopped)
+"""
 
-    report = microbatch.tune(wide, X, memory_limit="32MiB")
-    if report.points[0].peak_bytes is None:
+
+def test_a_memory_limit_ends_the_search_before_the_size_that_would_not_fit() -> None:
+    """In a process of its own: memory that one has freed before hides what the parts need."""
+    done = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, text=True, check=True)
+    untold, largest, budget, stopped = done.stdout.split(maxsplit=3)
+    if untold == "True":
         pytest.skip("this backend does not tell its peak")
-    assert "may need" in report.stopped
-    assert report.points[-1].size <= 256
-    assert report.budget_bytes <= 32 << 20
+    assert "may need" in stopped
+    assert int(largest) <= 256
+    assert int(budget) <= 32 << 20
 
 
 def test_the_report_prints_as_a_table() -> None:
