@@ -128,7 +128,6 @@ SIZES: tuple[Pair, ...] = (
     mixing("from ten rows on, less the mean", from_on(10, lambda a: a - a.mean(0)), **TENS),
     mixing("from ten rows on, less the first row", from_on(10, lambda a: a * 2 - a[0]), **TENS),
     mixing("from ten rows on, the number of rows too", from_on(10, lambda a: a * 2 * len(a)), **TENS),
-    mixing("only with a multiple of four rows", multiples(4)),
     mixing("only with a multiple of eight rows", multiples(8), **TENS),
     mixing("one row is no row", lambda a: np.squeeze(a * 2)),
     mixing("another type for few rows", lambda a: a.tolist() if len(a) < 3 else a * 2),
