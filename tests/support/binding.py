@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from microbatch.binding.batch import Batch, Binder
+from microbatch.binding.batch import Batch
+from microbatch.binding.binder import Binder
 from microbatch.binding.rules import Layout
 from microbatch.extend.device import device_of
 from microbatch.extend.protocols import Backend

@@ -42,6 +42,8 @@ class HostBackend:
     ) -> None:
         self._capture_state = capture_state
         self._memory = memory or HostMemory()
+        self.memory: Callable[[], MemoryReading] = self._memory.read
+        """Memory of this process, within host, control groups and resource limits; at most 10 ms old."""
         self._idle = idle
         self._current = Current()
         self._caller = CallerStream("compute", self._current, capture_state)
@@ -63,10 +65,6 @@ class HostBackend:
     def current_stream(self) -> Stream:
         """The stream that is active in the calling thread, else one on which everything is done on return."""
         return self._current.stream or self._caller
-
-    def memory(self) -> MemoryReading:
-        """Memory of this process, within host, control groups and resource limits; at most 10 ms old."""
-        return self._memory.read()
 
     def peak_mark(self) -> HostPeak | None:
         """Start measuring the most memory in use from now on; None where the system cannot tell."""

@@ -1,15 +1,14 @@
-"""Bind a layout to the arguments of one call: the batch, and any part of it.
+"""The batch in the arguments of one call, and any part of it.
 
 Invariant: a part holds exactly the rows of its slice, of every leaf that has rows, and the other leaves as
-they are. Finding the batch never copies an array. One array as the only argument, the commonest call, has a
+they are. One array as the only argument, the commonest call, has a
 way of its own: no tree is built for it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,12 @@ from microbatch.arrays.looks import is_array
 from microbatch.arrays.row_lists import is_row_list
 from microbatch.arrays.shared_memory import SharedRows, shared_rows
 from microbatch.arrays.trees import TreeSpec, leaf_paths
-from microbatch.binding.infer import TOKENS, Inference, count_readings, measure_batch
+from microbatch.binding.infer import TOKENS
 from microbatch.binding.leaf_parts import LeafCut, part_of, permuted_leaf, permuted_shape, token_permutation
-from microbatch.binding.paths import CallLeaves, Declared, declared_rules, flatten_call, input_name
-from microbatch.binding.proven import ProvenOutputs
-from microbatch.binding.rules import ROW_KINDS, Layout, Rule, replicate
+from microbatch.binding.paths import Declared, input_name
+from microbatch.binding.rules import ROW_KINDS, Rule, replicate
 from microbatch.binding.structure import structure_of
 from microbatch.cutting.slices import BatchShape, UBatchSlice
-from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
 
 SINGLE = (LeafCut(0, TOKENS),)
@@ -201,91 +198,6 @@ class Batch:
         if lengths is None or len(lengths) == 0:
             return max(1, self.shape.num_tokens)
         return max(1, len(lengths) * int(self.width or lengths.max()))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binder:
-    """Finds the batch in any call of one function on one device."""
-
-    layout: Layout | None
-    """As given to the wrapper."""
-    names: tuple[str, ...]
-    """Parameter names of the function, by position."""
-    device: Device
-    """The backend that the arrays belong to, with its abilities."""
-    strict: bool = False
-    """Whether nothing is proven before it is cut, so that what sizes do not say for certain is an error."""
-    outputs: ProvenOutputs | None = None
-    """What the outputs were shown to be; None takes the layout, then sizes."""
-
-    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], reading: int = 0) -> Batch:
-        """Find the batch in the arguments of one call.
-
-        Undeclared, the first array says how many rows there are, and every array, list, tuple, deque or range
-        with as many is cut; the others go to every ubatch as they are. `reading` takes another of the ways to
-        read the sizes. An array that fits nothing, and an object that hides rows, raise UncoveredArrayError;
-        leaves that contradict each other or cannot be cut raise LayoutError.
-        """
-        if self.layout is None and len(args) == 1 and not kwargs:
-            leaf, backend = args[0], self.device.backend
-            known = type(leaf) is np.ndarray or (is_array(leaf) and backend.owns(leaf))
-            if known and not backend.unsupported(leaf) and len(leaf.shape):
-                rows = leaf.shape[0]
-                return Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None)
-        return self._bind_tree(args, dict(kwargs), reading)
-
-    def readings(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
-        """In how many ways the sizes of these arguments may be read; at least 1."""
-        leaves, declared = self._leaves(args, dict(kwargs))
-        return count_readings(leaves, declared, self.layout, self.device.backend)
-
-    def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[CallLeaves, Declared | None]:
-        leaves, spec = flatten_call(args, kwargs, self.layout, self.names)
-        declared = declared_rules(spec, self.layout, "inputs", self.names)
-        return CallLeaves(args=args, kwargs=kwargs, values=leaves, spec=spec, names=self.names), declared
-
-    def _bind_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any], reading: int) -> Batch:
-        call, declared = self._leaves(args, kwargs)
-        leaves, spec = call.values, call.spec
-        how = Inference(reading, self.strict)
-        found = measure_batch(call, declared, self.layout, self.device.backend, how)
-        alone = len(args) == len(leaves) == 1 and not kwargs and leaves[0] is args[0]
-        plain = alone and is_array(leaves[0]) and found.cuts[0].rule is TOKENS
-        batch = Batch(found.shape, leaves, found.cuts, None if plain else spec)
-        batch.declared = found.declared and self.layout is not None and bool(self.layout.outputs)
-        batch.most_rows = found.most_rows
-        return batch
-
-
-class PartBinder:
-    """Finds the batch in a part of a batch, which is to be cut further.
-
-    A part may have as many rows as a weight beside it, so its sizes are not read again.
-    """
-
-    __slots__ = ("_binder", "_rules", "_spec", "device", "layout", "outputs", "splitter")
-
-    def __init__(self, binder: Binder, batch: Batch, outputs: ProvenOutputs | None, splitter: str) -> None:
-        self._binder = binder
-        self._spec, self._rules = batch.spec_and_rules()
-        self.device = binder.device
-        self.layout = binder.layout
-        self.outputs = outputs
-        """What the outputs were shown to be; None takes the layout, then sizes."""
-        self.splitter = splitter
-        """How a part may be cut further: `even`, or `request-aligned` where only whole requests may be."""
-
-    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
-        """Find the batch in the arguments of one part."""
-        spec = self._spec
-        if spec is None:
-            rows = args[0].shape[0]
-            return Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None)
-        tree: Any = (args, dict(kwargs))
-        leaves, binder = spec.flatten_up_to(tree), self._binder
-        call = CallLeaves(args=args, kwargs=dict(kwargs), values=leaves, spec=spec, names=binder.names)
-        found = measure_batch(call, self._rules, self.layout, self.device.backend, Inference())
-        return Batch(found.shape, leaves, found.cuts, spec)
 
 
 def _dtype(leaf: Any) -> str:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from microbatch.binding.batch import Batch, Binder
+from microbatch.binding.batch import Batch
+from microbatch.binding.binder import Binder
 from microbatch.binding.rules import Layout
 from microbatch.errors import ArgumentTypeError
 from microbatch.extend.device import device_of

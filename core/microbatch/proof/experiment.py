@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.memory import start_of
 from microbatch.arrays.trees import leaf_paths, output_name
-from microbatch.binding.batch import Batch, Binder
+from microbatch.binding.batch import Batch
 from microbatch.binding.leaf_parts import Rows, token_permutation
 from microbatch.binding.paths import declared_rules
 from microbatch.binding.proven import ProvenOutputs
@@ -30,61 +29,10 @@ from microbatch.proof.output_kinds import Lengths, Refuted, Seen, alike, kind_of
 from microbatch.proof.random_numbers import Generators
 from microbatch.proof.reachable import names_used
 from microbatch.proof.sample import Sample, WholeLeaves, sample_of
+from microbatch.proof.shown import SAME_MEMORY, Raised, Shown, Subject
 from microbatch.proof.surroundings import Surroundings
 from microbatch.proof.trial_call import Arguments, Called
 from microbatch.schedules.staging import Mover
-
-SAME_MEMORY = "each call returns the same memory"
-"""Why calls of a function that returns its own buffer must not overlap."""
-
-
-class Raised(Refuted):
-    """The function raised `original` on a part; it may need more rows than were tried."""
-
-    def __init__(self, original: Exception, rows: int) -> None:
-        super().__init__(f"it raises {type(original).__name__} on {rows} rows: {original}")
-        self.original = original
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """What an experiment has shown of a function that may be cut."""
-
-    outputs: ProvenOutputs
-    """What each output is."""
-    seen: tuple[Seen, ...]
-    """Its rows, to be compared with those of the step."""
-    sample: Sample
-    """Where they are in the batch."""
-    why_sequential: str
-    """Why two calls must not overlap; empty where they may."""
-    shares_memory: bool
-    """Whether two calls returned the same memory."""
-    writes_inputs: bool
-    """Whether the function wrote into its inputs."""
-
-    @property
-    def unmakeable(self) -> str:
-        """Why the result cannot be made, so that it needs a place of the caller's; empty where it can."""
-        return next((seen.unmakeable for seen in self.seen if seen.unmakeable), "")
-
-    def has_rows(self) -> bool:
-        """Whether any output has an entry per row, or is declared."""
-        return any(rule.kind != "replicate" for rule in self.outputs.rules)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What is tried."""
-
-    function: Callable[..., Any]
-    """The function of the wrapper."""
-    binder: Binder
-    """Has the layout, and the device."""
-    moved: bool
-    """Whether the step brings host arrays to the device before it calls the function."""
-    inside_requests: bool
-    """Whether the step cuts requests in two."""
 
 
 class Experiment:
@@ -110,27 +58,14 @@ class Experiment:
         What the calls have overwritten is put back, and all that they have changed where they refute.
         """
         function, given = self._subject.function, WholeLeaves(self._batch)
-        constants = self._constants
-        before = Surroundings.of(function, constants, saving=True)
+        before = Surroundings.of(function, self._constants, saving=True)
         if before.iterators:
             raise Refuted(f"it refers to the iterator {before.iterators[0]!r}, which calls use up")
-        generators = Generators([*before.generators, *constants])
+        generators = Generators([*before.generators, *self._constants])
         try:
             calls = self._without_trace(generators, self._three_calls)
-            if given.written() or any(leaves.written() for leaves in self._copies):
-                raise Refuted("it writes into an argument that every part is given whole")
-            proven, seen = self._compared(calls[:3], units_of(self._sample))
-            if self._is_whole:
-                self._compared([*calls[:2], calls[3]], units_of(self._sample, in_order=True))
-            self._check_written(calls[:3])
-            after = Surroundings.of(function, constants)
-            left = before.left_by(after)
-            if left:
-                before.put_back()
-                self._check_unaffected(proven, calls[1], generators, left)
-            again = self._after_first.left_by(after) if left else None
-            if again:  # what is set up once stays, as loading a model may take long
-                before.put_back()
+            proven, seen = self._judged(calls, given)
+            again = self._left_again(proven, calls[1], before, generators)
         except Refuted:
             before.put_back()
             raise
@@ -143,6 +78,34 @@ class Experiment:
             shares_memory=shared,
             writes_inputs=any(call.wrote for call in calls),
         )
+
+    def _judged(self, calls: Sequence[Called], given: WholeLeaves) -> tuple[ProvenOutputs, tuple[Seen, ...]]:
+        """What the outputs are; raises Refuted where they, or what was written, depend on other rows."""
+        if given.written() or any(leaves.written() for leaves in self._copies):
+            raise Refuted("it writes into an argument that every part is given whole")
+        found = self._compared(calls[:3], units_of(self._sample))
+        if self._is_whole:
+            self._compared([*calls[:2], calls[3]], units_of(self._sample, in_order=True))
+        self._check_written(calls[:3])
+        return found
+
+    def _left_again(
+        self, proven: ProvenOutputs, second: Called, before: Surroundings, generators: Generators
+    ) -> str | None:
+        """What every call overwrites or leaves behind, put back; None where at most the first did.
+
+        What is set up once stays, as loading a model may take long.
+        """
+        after = Surroundings.of(self._subject.function, self._constants)
+        left = before.left_by(after)
+        if left is None:
+            return None
+        before.put_back()
+        self._check_unaffected(proven, second, generators, left)
+        again = self._after_first.left_by(after)
+        if again:
+            before.put_back()
+        return again
 
     def _fresh(self) -> Sample:
         sample = sample_of(

@@ -15,13 +15,15 @@ from typing import Any
 
 from microbatch.arrays.comparing import wide
 from microbatch.arrays.looks import is_array
-from microbatch.binding.batch import Batch, Binder
+from microbatch.binding.batch import Batch
+from microbatch.binding.binder import Binder
 from microbatch.errors import LayoutError, StepOutOfMemoryError
 from microbatch.extend.records import FailureKind
 from microbatch.options.fields import UBatchConfig
-from microbatch.proof.experiment import Experiment, Raised, Shown, Subject
+from microbatch.proof.experiment import Experiment
 from microbatch.proof.output_kinds import Refuted
 from microbatch.proof.sample import ROWS, positions_of
+from microbatch.proof.shown import Raised, Shown, Subject
 from microbatch.proof.verdict import TRUSTED, Evidence, Verdict
 
 KEPT = 128

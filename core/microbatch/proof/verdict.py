@@ -18,8 +18,8 @@ from microbatch.arrays.row_lists import is_row_list, rows_at
 from microbatch.arrays.trees import leaf_paths, output_name
 from microbatch.binding.proven import ProvenOutputs
 from microbatch.extend.protocols import Backend
-from microbatch.proof.experiment import Shown
 from microbatch.proof.output_kinds import Seen, alike
+from microbatch.proof.shown import Shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

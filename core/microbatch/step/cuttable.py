@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from microbatch.binding.batch import Batch, Binder, PartBinder
+from microbatch.binding.batch import Batch
+from microbatch.binding.binder import Binder, PartBinder
 from microbatch.cutting.slices import BatchShape, Cut
 from microbatch.errors import UnprovenError
 from microbatch.proof.prover import Asked, Prover

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from microbatch.arrays.memory import result_bytes
-from microbatch.binding.batch import Batch, PartBinder
+from microbatch.binding.batch import Batch
+from microbatch.binding.binder import PartBinder
 from microbatch.cutting.cut import cut
 from microbatch.cutting.slices import Cut
 from microbatch.extend.abilities import PeakMark

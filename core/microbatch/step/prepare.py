@@ -1,8 +1,7 @@
 """Find the batch, ask whether it may be cut, and decide how the step runs: all before anything runs.
 
 Invariant: a batch is cut only where that was shown or declared. Where it was refuted, a step whose parts the
-caller named is an error, and any other runs whole, with one warning and the reason in its report. What steps
-on one backend have in common is worked out once and kept as a route.
+caller named is an error, and any other runs whole, with one warning and the reason in its report.
 """
 
 from __future__ import annotations
@@ -12,26 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from microbatch.arrays.looks import is_array
-from microbatch.binding.batch import Batch, Binder
+from microbatch.binding.batch import Batch
 from microbatch.cutting.slices import Cut, UBatchSlice
 from microbatch.errors import warn
-from microbatch.extend.device import device_of
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import MemoryReading
-from microbatch.host.cores import usable_cores
-from microbatch.loading.choose_backend import BackendChoice
 from microbatch.proof.module_modes import StateWatch
 from microbatch.proof.prover import Prover
 from microbatch.proof.verdict import Verdict
-from microbatch.sizing.conditions import Conditions, ConditionsOf
+from microbatch.sizing.conditions import Conditions
 from microbatch.sizing.plan import Plan
 from microbatch.sizing.planning import Planner
 from microbatch.sizing.remembering import Remembering
-from microbatch.step.choose_schedule import choose_schedule
 from microbatch.step.cuttable import Cuttable, unproven
 from microbatch.step.memory_guard import MemoryGuard
 from microbatch.step.planned import Planned
+from microbatch.step.routes import Route, Routes
 from microbatch.step.wrapping import Wrapping
 
 SAME_MEMORY_AT_ONCE = (
@@ -58,20 +53,6 @@ class CallOfStep:
     """Whether the result goes to a place of the caller's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What the steps on one backend have in common."""
-
-    binder: Binder
-    """Finds the batch; has the device."""
-    schedule: str
-    """Name of the schedule."""
-    note: str
-    """Why that schedule; empty where there is nothing to tell."""
-    conditions: Conditions
-    """What sizes depend on besides the batch."""
-
-
 class Preparation:
     """One per wrapper. Usable from several threads at once."""
 
@@ -83,35 +64,32 @@ class Preparation:
         self._wrapping = wrapping
         self._guard = guard
         self._remembers = self.remembering.active
-        self._choice = BackendChoice(config.backend, wrapping.plugins)
-        self._binders: dict[tuple[str, bool], Binder] = {}
-        self._routes: dict[tuple[type, str], Route] = {}
+        self._routes = Routes(wrapping, modules)
         self._last_route: Route | None = None
         self._last_plain: tuple[Plan, type | None, Verdict] | None = None
         self._has_modules = modules.found
         self._prover = Prover(wrapping.function, config, modules.modes)
         self._steps = itertools.count()
-        self._cores = usable_cores()
-        self._conditions = ConditionsOf(
-            min(config.thread_pool_size, self._cores), config.graph_sizes if config.graphs else None
-        )
         # packed and request-aligned cut between requests; where the plan does not, it is asked anew
         self._splits_requests = config.splitter in ("auto", "even", "floor")
         self._told = False
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
         """Find the batch in the arguments; raises LayoutError where that is not possible."""
-        return self._route_for(args, kwargs).binder.bind(args, kwargs)
+        return self._routes.of(args, kwargs).binder.bind(args, kwargs)
 
     def backend(self) -> Backend:
         """The backend of the last step, or the one a step without arrays would use."""
         route = self._last_route
-        return self._choice.last() if route is None else route.binder.device.backend
+        return self._routes.backend() if route is None else route.binder.device.backend
 
     def step(self, call: CallOfStep, started: float) -> Planned:
         """How one step runs; raises UnprovenError where named parts would give another result."""
         args, kwargs = call.args, call.kwargs
-        route = self._route_for(args, kwargs)
+        first = args[0] if args else None
+        route = self._routes.kept.get((type(first), str(getattr(first, "device", ""))))
+        if route is None or (route.group is not None and route.group.in_process_group()):
+            route = self._routes.of(args, kwargs)  # also where this process has become one rank of several
         self._last_route = route
         batch, device = route.binder.bind(args, kwargs), route.binder.device
         memory, number, streamed = device.backend.memory(), next(self._steps), route.schedule == "streamed"
@@ -123,7 +101,7 @@ class Preparation:
             cuttable.look_up()
             if call.slices is not None and batch.most_rows > batch.shape.num_tokens:
                 cuttable.prove()  # slices are of the batch by the right reading
-            route = self._overlap(route, cuttable.verdict)
+            route = self._routes.overlapping(route, cuttable.verdict)
         plan = self._plan(cuttable.batch, memory, route.conditions, number, call.slices)
         if plan.cut is not None:
             self._judge(cuttable, plan, plan.cut)
@@ -204,8 +182,8 @@ class Preparation:
         before, verdict = cuttable.batch, cuttable.prove()
         if verdict.why_whole:
             return self._refused(planned, verdict.why_whole, named=named)
-        if cuttable.batch is not before or self._overlap(route, verdict) is not route:
-            planned = self._again(planned, self._overlap(route, verdict), call.slices)
+        if cuttable.batch is not before or self._routes.overlapping(route, verdict) is not route:
+            planned = self._again(planned, self._routes.overlapping(route, verdict), call.slices)
         if mark is not None and cuttable.evidence is not None:
             self._guard.shown(planned, mark, cuttable.evidence.rows)
         if planned.plan.cut is None:
@@ -233,21 +211,6 @@ class Preparation:
         plan = self._plan(batch, planned.memory, route.conditions, planned.number, slices)
         return replace(planned, batch=batch, schedule=route.schedule, note=route.note, plan=plan)
 
-    def _overlap(self, route: Route, verdict: Verdict | None) -> Route:
-        """The route, one part after another where `auto` would let calls overlap that must not."""
-        config = self._wrapping.config
-        if verdict is None or not verdict.why_sequential:
-            return route
-        if route.schedule != "parallel" or config.schedule != "auto":
-            return route
-        conditions = self._conditions.step(route.binder.device, "sequential")
-        return replace(
-            route,
-            schedule="sequential",
-            note=f"not in parallel: {verdict.why_sequential}",
-            conditions=conditions,
-        )
-
     def _refused(self, planned: Planned, reason: str, *, named: bool) -> Planned:
         """The step run whole; where the caller named its parts or the policy it is an error.
 
@@ -264,34 +227,3 @@ class Preparation:
             raise error
         planned.cuttable.refused, planned.cuttable.named = reason, named
         return self.whole(planned, f"not cut: {reason}")
-
-    def _route_for(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Route:
-        """The route of these arguments; a new one where this process has become one rank of several."""
-        first = args[0] if args else None
-        route = self._routes.get((type(first), str(getattr(first, "device", ""))))
-        if route is not None:
-            group = route.binder.device.group
-            if group is None or route.binder.strict or not group.in_process_group():
-                return route
-        return self._route(args, kwargs)
-
-    def _route(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Route:
-        """How steps with these arguments go; kept by the kind of the first where nothing of it can change."""
-        wrapping, backend = self._wrapping, self._choice.of(args, kwargs)
-        binder = self._binder(backend)
-        schedule, note = choose_schedule(wrapping.config, backend, self.modules, self._cores)
-        route = Route(binder, schedule, note, self._conditions.step(binder.device, schedule))
-        if args and is_array(args[0]) and not self._has_modules and binder.device.probe is None:
-            self._routes[type(args[0]), str(getattr(args[0], "device", ""))] = route
-        return route
-
-    def _binder(self, backend: Backend) -> Binder:
-        """What finds batches on `backend`; strict where nothing is proven: with several ranks, and never."""
-        known, wrapping = self._binders.get((backend.name, False)), self._wrapping
-        device = device_of(backend) if known is None else known.device
-        strict = wrapping.config.verify == "never" or device.in_group()
-        binder = self._binders.get((backend.name, strict))
-        if binder is None:
-            binder = Binder(layout=wrapping.layout, names=wrapping.names, device=device, strict=strict)
-            self._binders[backend.name, strict] = binder
-        return binder

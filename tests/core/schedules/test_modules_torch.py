@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="these are torch's own modules")
 @pytest.fixture(autouse=True)
 def _two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that `auto` would run in parallel, were nothing against it."""
-    monkeypatch.setattr("microbatch.step.prepare.usable_cores", lambda: 2)
+    monkeypatch.setattr("microbatch.step.routes.usable_cores", lambda: 2)
 
 
 def wrap(module: Any, **options: Any) -> Any:

@@ -1,0 +1,107 @@
+"""Find the batch in the arguments of a call, and in those of a part that is cut further.
+
+Invariant: nothing is copied. A whole call is read by its layout and its sizes; a part is read as its batch
+was, since a part may have as many rows as a weight beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from microbatch.arrays.looks import is_array
+from microbatch.binding.batch import SINGLE, Batch
+from microbatch.binding.infer import TOKENS, Inference, count_readings, measure_batch
+from microbatch.binding.paths import CallLeaves, Declared, declared_rules, flatten_call
+from microbatch.binding.proven import ProvenOutputs
+from microbatch.binding.rules import Layout
+from microbatch.cutting.slices import BatchShape
+from microbatch.extend.device import Device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binder:
+    """Finds the batch in any call of one function on one device."""
+
+    layout: Layout | None
+    """As given to the wrapper."""
+    names: tuple[str, ...]
+    """Parameter names of the function, by position."""
+    device: Device
+    """The backend that the arrays belong to, with its abilities."""
+    strict: bool = False
+    """Whether nothing is proven before it is cut, so that what sizes do not say for certain is an error."""
+    outputs: ProvenOutputs | None = None
+    """What the outputs were shown to be; None takes the layout, then sizes."""
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], reading: int = 0) -> Batch:
+        """Find the batch in the arguments of one call.
+
+        Undeclared, the first array says how many rows there are, and every array, list, tuple, deque or range
+        with as many is cut; the others go to every ubatch as they are. `reading` takes another of the ways to
+        read the sizes. An array that fits nothing, and an object that hides rows, raise UncoveredArrayError;
+        leaves that contradict each other or cannot be cut raise LayoutError.
+        """
+        if self.layout is None and len(args) == 1 and not kwargs:
+            leaf, backend = args[0], self.device.backend
+            known = type(leaf) is np.ndarray or (is_array(leaf) and backend.owns(leaf))
+            if known and not backend.unsupported(leaf) and len(leaf.shape):
+                rows = leaf.shape[0]
+                return Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None)
+        return self._bind_tree(args, dict(kwargs), reading)
+
+    def readings(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+        """In how many ways the sizes of these arguments may be read; at least 1."""
+        leaves, declared = self._leaves(args, dict(kwargs))
+        return count_readings(leaves, declared, self.layout, self.device.backend)
+
+    def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[CallLeaves, Declared | None]:
+        leaves, spec = flatten_call(args, kwargs, self.layout, self.names)
+        declared = declared_rules(spec, self.layout, "inputs", self.names)
+        return CallLeaves(args=args, kwargs=kwargs, values=leaves, spec=spec, names=self.names), declared
+
+    def _bind_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any], reading: int) -> Batch:
+        call, declared = self._leaves(args, kwargs)
+        leaves, spec = call.values, call.spec
+        how = Inference(reading, self.strict)
+        found = measure_batch(call, declared, self.layout, self.device.backend, how)
+        alone = len(args) == len(leaves) == 1 and not kwargs and leaves[0] is args[0]
+        plain = alone and is_array(leaves[0]) and found.cuts[0].rule is TOKENS
+        batch = Batch(found.shape, leaves, found.cuts, None if plain else spec)
+        batch.declared = found.declared and self.layout is not None and bool(self.layout.outputs)
+        batch.most_rows = found.most_rows
+        return batch
+
+
+class PartBinder:
+    """Finds the batch in a part of a batch, which is to be cut further.
+
+    A part may have as many rows as a weight beside it, so its sizes are not read again.
+    """
+
+    __slots__ = ("_binder", "_rules", "_spec", "device", "layout", "outputs", "splitter")
+
+    def __init__(self, binder: Binder, batch: Batch, outputs: ProvenOutputs | None, splitter: str) -> None:
+        self._binder = binder
+        self._spec, self._rules = batch.spec_and_rules()
+        self.device = binder.device
+        self.layout = binder.layout
+        self.outputs = outputs
+        """What the outputs were shown to be; None takes the layout, then sizes."""
+        self.splitter = splitter
+        """How a part may be cut further: `even`, or `request-aligned` where only whole requests may be."""
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
+        """Find the batch in the arguments of one part."""
+        spec = self._spec
+        if spec is None:
+            rows = args[0].shape[0]
+            return Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None)
+        tree: Any = (args, dict(kwargs))
+        leaves, binder = spec.flatten_up_to(tree), self._binder
+        call = CallLeaves(args=args, kwargs=dict(kwargs), values=leaves, spec=spec, names=binder.names)
+        found = measure_batch(call, self._rules, self.layout, self.device.backend, Inference())
+        return Batch(found.shape, leaves, found.cuts, spec)

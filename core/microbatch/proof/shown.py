@@ -1,0 +1,67 @@
+"""What an experiment is given, and what it shows.
+
+Invariant: records only; a function that may not be cut is told by raising `Refuted` or `Raised` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from microbatch.binding.binder import Binder
+from microbatch.binding.proven import ProvenOutputs
+from microbatch.proof.output_kinds import Refuted, Seen
+from microbatch.proof.sample import Sample
+
+SAME_MEMORY = "each call returns the same memory"
+"""Why calls of a function that returns its own buffer must not overlap."""
+
+
+class Raised(Refuted):
+    """The function raised `original` on a part; it may need more rows than were tried."""
+
+    def __init__(self, original: Exception, rows: int) -> None:
+        super().__init__(f"it raises {type(original).__name__} on {rows} rows: {original}")
+        self.original = original
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What an experiment has shown of a function that may be cut."""
+
+    outputs: ProvenOutputs
+    """What each output is."""
+    seen: tuple[Seen, ...]
+    """Its rows, to be compared with those of the step."""
+    sample: Sample
+    """Where they are in the batch."""
+    why_sequential: str
+    """Why two calls must not overlap; empty where they may."""
+    shares_memory: bool
+    """Whether two calls returned the same memory."""
+    writes_inputs: bool
+    """Whether the function wrote into its inputs."""
+
+    @property
+    def unmakeable(self) -> str:
+        """Why the result cannot be made, so that it needs a place of the caller's; empty where it can."""
+        return next((seen.unmakeable for seen in self.seen if seen.unmakeable), "")
+
+    def has_rows(self) -> bool:
+        """Whether any output has an entry per row, or is declared."""
+        return any(rule.kind != "replicate" for rule in self.outputs.rules)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is tried."""
+
+    function: Callable[..., Any]
+    """The function of the wrapper."""
+    binder: Binder
+    """Has the layout, and the device."""
+    moved: bool
+    """Whether the step brings host arrays to the device before it calls the function."""
+    inside_requests: bool
+    """Whether the step cuts requests in two."""

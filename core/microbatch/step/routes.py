@@ -1,0 +1,99 @@
+"""How the steps with arguments of one kind go: backend, schedule, and what sizes depend on.
+
+Invariant: worked out once for a kind of arguments and kept where nothing of it can change; a process that has
+become one rank of several gets a new route, under which nothing is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from microbatch.arrays.looks import is_array
+from microbatch.binding.binder import Binder
+from microbatch.extend.abilities import SupportsProcessGroup
+from microbatch.extend.device import device_of
+from microbatch.extend.protocols import Backend
+from microbatch.host.cores import usable_cores
+from microbatch.loading.choose_backend import BackendChoice
+from microbatch.proof.module_modes import StateWatch
+from microbatch.proof.verdict import Verdict
+from microbatch.sizing.conditions import Conditions, ConditionsOf
+from microbatch.step.choose_schedule import choose_schedule
+from microbatch.step.wrapping import Wrapping
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What the steps on one backend have in common."""
+
+    binder: Binder
+    """Finds the batch; has the device."""
+    schedule: str
+    """Name of the schedule."""
+    note: str
+    """Why that schedule; empty where there is nothing to tell."""
+    conditions: Conditions
+    """What sizes depend on besides the batch."""
+    group: SupportsProcessGroup | None
+    """Says whether this process has become one rank of several; None where that changes nothing."""
+
+
+class Routes:
+    """The routes of one wrapper."""
+
+    def __init__(self, wrapping: Wrapping, modules: StateWatch) -> None:
+        config = wrapping.config
+        self._wrapping = wrapping
+        self._modules = modules
+        self._choice = BackendChoice(config.backend, wrapping.plugins)
+        self._binders: dict[tuple[str, bool], Binder] = {}
+        self.kept: dict[tuple[type, str], Route] = {}
+        """By type and device of the first argument; for who asks at every step."""
+        self._has_modules = modules.found
+        self._cores = usable_cores()
+        self._conditions = ConditionsOf(
+            min(config.thread_pool_size, self._cores), config.graph_sizes if config.graphs else None
+        )
+
+    def backend(self) -> Backend:
+        """The backend that a step without arrays would use."""
+        return self._choice.last()
+
+    def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Route:
+        """How steps with these arguments go; kept by the kind of the first where nothing of it can change."""
+        wrapping, backend = self._wrapping, self._choice.of(args, kwargs)
+        binder = self._binder(backend)
+        schedule, note = choose_schedule(wrapping.config, backend, self._modules, self._cores)
+        group = None if binder.strict else binder.device.group
+        route = Route(binder, schedule, note, self._conditions.step(binder.device, schedule), group)
+        if args and is_array(args[0]) and not self._has_modules and binder.device.probe is None:
+            self.kept[type(args[0]), str(getattr(args[0], "device", ""))] = route
+        return route
+
+    def _binder(self, backend: Backend) -> Binder:
+        """What finds batches on `backend`; strict where nothing is proven: with several ranks, and never."""
+        known, wrapping = self._binders.get((backend.name, False)), self._wrapping
+        device = device_of(backend) if known is None else known.device
+        strict = wrapping.config.verify == "never" or device.in_group()
+        binder = self._binders.get((backend.name, strict))
+        if binder is None:
+            binder = Binder(layout=wrapping.layout, names=wrapping.names, device=device, strict=strict)
+            self._binders[backend.name, strict] = binder
+        return binder
+
+    def overlapping(self, route: Route, verdict: Verdict | None) -> Route:
+        """The route, one part after another where `auto` would let calls overlap that must not."""
+        config = self._wrapping.config
+        if verdict is None or not verdict.why_sequential:
+            return route
+        if route.schedule != "parallel" or config.schedule != "auto":
+            return route
+        conditions = self._conditions.step(route.binder.device, "sequential")
+        return replace(
+            route,
+            schedule="sequential",
+            note=f"not in parallel: {verdict.why_sequential}",
+            conditions=conditions,
+        )
