@@ -61,9 +61,14 @@ def access_of(value: Any) -> tuple[Callable[[], Any], Restore] | None:
     if isinstance(value, np.random.BitGenerator):
         bits: Any = value
         return (lambda: bits.state), (lambda state: setattr(bits, "state", state))
-    for read, restore in (("getstate", "setstate"), ("get_state", "set_state")):  # random's, and frameworks'
-        if callable(getattr(value, read, None)) and callable(getattr(value, restore, None)):
-            return getattr(value, read), getattr(value, restore)
+    if isinstance(value, random.Random):
+        return value.getstate, value.setstate
+    named = type(value).__name__ in (
+        "Generator",
+        "RandomState",
+    )  # others have states too
+    if named and callable(getattr(value, "get_state", None)) and callable(getattr(value, "set_state", None)):
+        return value.get_state, value.set_state
     return None
 
 

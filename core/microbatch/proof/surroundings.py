@@ -10,6 +10,7 @@ library's own memory, or in arrays too large to copy, is not seen or not put bac
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
@@ -36,6 +37,10 @@ SEEN_WHOLE = 1 << 16
 
 PLAIN = (int, float, complex, str, bytes, bool, type(None))
 """Values that are compared as they are, and hold nothing."""
+
+
+CACHE = type(functools.cache(len))
+"""The type of functions that `functools` caches the answers of."""
 
 
 @dataclass(slots=True)
@@ -114,8 +119,8 @@ class Surroundings:
             self.states[name] = _array_state(value)
         elif isinstance(value, PLAIN):
             self.states[name] = value
-        elif callable(getattr(value, "cache_info", None)):
-            self.states[name] = str(value.cache_info()).partition("currsize")[2]  # of functools
+        elif isinstance(value, CACHE):
+            self.states[name] = value.cache_info().currsize
         elif is_module(value):
             self.states[name] = tuple(version_of(buffer) for buffer in value.buffers())
         elif hasattr(type(value), "__next__") and getattr(value, "readable", _yes)():
