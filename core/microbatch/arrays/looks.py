@@ -6,7 +6,6 @@ device.
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,11 @@ import numpy as np
 def is_array(leaf: object) -> bool:
     """Whether `leaf` has a shape and a dtype; the shape may be one that the framework cannot state.
 
-    A class or a module is none: `numpy.float32` has both as descriptors, `numpy` as functions.
+    A shape is a tuple: of the class `numpy.float32` it is a descriptor, of the module `numpy` a function, and
+    there are objects that have every attribute.
     """
     try:
-        return hasattr(leaf, "shape") and hasattr(leaf, "dtype") and not isinstance(leaf, (type, ModuleType))
+        return isinstance(getattr(leaf, "shape", None), tuple) and hasattr(leaf, "dtype")
     except RuntimeError:  # torch's nested tensors of unequal rows raise this when asked for a shape
         return True
 

@@ -72,9 +72,7 @@ class Surroundings:
             for name, value in level:
                 if len(seen) < MOST and (isinstance(value, PLAIN) or id(value) not in seen):
                     seen.add(id(value))
-                    found._note(name, value)
-                    found._saves(saved_contents(value) if saving else None, saving)
-                    deeper += inside(name, value)
+                    deeper += found._look_at(name, value, saving=saving)
             level = deeper
         return found
 
@@ -105,6 +103,16 @@ class Surroundings:
         for restore in self._saved:
             restore()
 
+    def _look_at(self, name: str, value: Any, *, saving: bool) -> list[tuple[str, Any]]:
+        """Note a value, and return what is stored in it."""
+        try:
+            self._note(name, value)
+            self._saves(saved_contents(value) if saving else None, saving)
+            return inside(name, value)
+        except Exception:  # noqa: BLE001  # objects that answer to every name cannot be looked into
+            self.states[name] = type(value), id(value)
+            return []
+
     def _saves(self, restore: Callable[[], None] | None, saving: bool) -> bool:
         if saving and restore is not None:
             self._saved.append(restore)
@@ -123,8 +131,9 @@ class Surroundings:
             self.states[name] = value.cache_info().currsize
         elif is_module(value):
             self.states[name] = tuple(version_of(buffer) for buffer in value.buffers())
-        elif hasattr(type(value), "__next__") and getattr(value, "readable", _yes)():
-            if name.count(".") < 2:  # deeper inside of objects, iterators number things
+        elif hasattr(type(value), "__next__") and not callable(value):
+            # deeper inside of objects iterators number things; a file that is written is not used up
+            if name.count(".") < 2 and getattr(value, "readable", _yes)():
                 self.iterators.append(name)
         else:
             self.states[name] = type(value), id(value)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -107,3 +108,17 @@ def test_what_is_only_added_or_in_modules_is_no_obstacle(function: Any) -> None:
     if function not in (len, float):
         function(np.arange(5.0))
     assert before.overwritten(Surroundings.of(function)) is None
+
+
+class EveryName:
+    """An object that has every attribute, as a stand-in in somebody's tests has."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: name
+
+
+def test_objects_that_answer_to_every_name_are_let_be() -> None:
+    stub, mock = EveryName(), MagicMock(side_effect=lambda x: x * 2)
+    x = np.random.default_rng(0).normal(size=(64, 3))
+    with microbatch.wrap(lambda a: mock(a) + len(stub.name()), policy="fixed", num_ubatches=4) as wrapped:
+        np.testing.assert_array_equal(wrapped(x), x * 2 + 4)
