@@ -1,5 +1,8 @@
-"""Hypothesis profiles for the whole suite; chosen by HYPOTHESIS_PROFILE (dev, ci, nightly; teeth is for the
-mutants, where only whether a test fails matters). And no GIL where there need be none."""
+"""Hypothesis profiles for the whole suite, and no GIL where there need be none.
+
+HYPOTHESIS_PROFILE chooses: dev, ci, nightly; short is for a second run on the same machine; teeth is for the
+mutants, where only whether a test fails matters.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ from hypothesis import HealthCheck, Phase, settings
 settings.register_profile("dev", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile(
     "ci", max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "short", max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile(
     "teeth", max_examples=30, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
