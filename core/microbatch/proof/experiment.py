@@ -25,6 +25,7 @@ from microbatch.binding.proven import ProvenOutputs
 from microbatch.binding.rules import ROW_KINDS
 from microbatch.cutting.slices import UBatchSlice
 from microbatch.gathering.row_places import request_places, token_places
+from microbatch.proof.host_values import HostValues
 from microbatch.proof.output_kinds import Lengths, Refuted, Seen, alike, kind_of_leaf, opened
 from microbatch.proof.random_numbers import Generators
 from microbatch.proof.reachable import names_used
@@ -137,7 +138,9 @@ class Experiment:
         )
         rows = sample.cut.slices[1].num_tokens
         again = self._without_trace(generators, lambda: self._call(part, rows))
-        if not all(map(alike, _leaves(proven, second.output), _leaves(proven, again.output))):
+        read = HostValues(self._device)
+        both = zip(_leaves(proven, second.output), _leaves(proven, again.output), strict=True)
+        if not all(alike(one, other, read) for one, other in both):
             raise Refuted(f"its result depends on what earlier calls left in {left!r}")
 
     def _three_calls(self) -> list[Called]:
@@ -155,7 +158,7 @@ class Experiment:
         return [self._call(part, rows) for part, rows in zip(parts, sizes, strict=True)]
 
     def _call(self, part: tuple[tuple[Any, ...], dict[str, Any]], rows: int) -> Called:
-        before = Arguments(part, self._backend)
+        before = Arguments(part, self._device)
         try:
             (args, kwargs) = part if self._mover is None else self._mover.fetch(part, {})[0]
             returned = self._subject.function(*args, **kwargs)
@@ -193,7 +196,7 @@ class Experiment:
 
     def _kind_of(self, name: str, values: Sequence[Any], units: Sequence[Lengths]) -> Seen:
         try:
-            return kind_of_leaf(name, values, units, self._backend)
+            return kind_of_leaf(name, values, units, self._device)
         except (TypeError, ValueError, RuntimeError) as error:
             raise Refuted(f"{name} cannot be compared: {error}") from None
 

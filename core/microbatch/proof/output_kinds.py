@@ -7,13 +7,13 @@ Anything else refutes the reading, with the fact that does. Values are compared 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from microbatch.arrays.comparing import equal_values, far_apart, rounding_of, wide
+from microbatch.arrays.comparing import HostArray, equal_values, far_apart, rounding_of, wide
 from microbatch.arrays.hidden_rows import hidden_rows
 from microbatch.arrays.looks import class_of, is_array, kind_of
 from microbatch.arrays.row_lists import is_row_list
@@ -21,8 +21,10 @@ from microbatch.arrays.trees import TreeSpec, flatten
 from microbatch.binding.paths import flatten_by_layout
 from microbatch.binding.proven import PROVEN_ROWS
 from microbatch.binding.rules import Layout, Rule, replicate, requests, tokens
+from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
 from microbatch.gathering.row_places import RowPlaces
+from microbatch.proof.host_values import HostValues
 
 TEXT_ROUNDING = 1e-5
 """Relative tolerance of Python's floats, which may come from float32."""
@@ -97,19 +99,20 @@ def _lists_follow(leaves: Sequence[Any], others: Sequence[Sequence[Any]], units:
     return True
 
 
-def kind_of_leaf(name: str, values: Sequence[Any], units: Sequence[Lengths], backend: Backend) -> Seen:
+def kind_of_leaf(name: str, values: Sequence[Any], units: Sequence[Lengths], device: Device) -> Seen:
     """What one output leaf is, given as the parts and the witness returned it; raises Refuted."""
+    read = HostValues(device)
     witness = values[-1]
     if is_row_list(witness):
         sizes = tuple(map(len, values))
         unit = next((unit for unit in units if unit.sizes == sizes), None)
         if unit is not None:
-            return _list_rows(name, values, unit)
+            return _list_rows(name, values, unit, read)
     elif all(is_array(value) and len(value.shape) == len(witness.shape) for value in values):
         found = _axis_of(values, units)
         if found is not None:
-            return _array_rows(name, values, *found, backend)
-    return _constant(name, values, units)
+            return _array_rows(name, values, *found, device)
+    return _constant(name, values, units, read)
 
 
 def _axis_of(values: Sequence[Any], units: Sequence[Lengths]) -> tuple[int, Lengths] | None:
@@ -122,8 +125,8 @@ def _axis_of(values: Sequence[Any], units: Sequence[Lengths]) -> tuple[int, Leng
     return None
 
 
-def _array_rows(name: str, values: Sequence[Any], axis: int, unit: Lengths, backend: Backend) -> Seen:
-    first, second, witness = values
+def _array_rows(name: str, values: Sequence[Any], axis: int, unit: Lengths, device: Device) -> Seen:
+    (first, second, witness), read = values, HostValues(device)
     for value in values:
         if value.dtype != first.dtype or type(value) is not type(first):
             raise Refuted(f"{name} is {kind_of(value)} in one part and {kind_of(first)} in another")
@@ -132,10 +135,10 @@ def _array_rows(name: str, values: Sequence[Any], axis: int, unit: Lengths, back
                 f"{name} has rows of other shapes in parts of other sizes: {kind_of(first)} and "
                 f"{kind_of(value)}"
             )
-    parts = [np.moveaxis(wide(value), axis, 0) for value in (first, second)]
+    parts = [np.moveaxis(read(value), axis, 0) for value in (first, second)]
     owned = [part[: where.stop - where.start] for part, where in zip(parts, unit.places.ranges, strict=True)]
-    rows, other = np.concatenate(owned), np.moveaxis(wide(witness), axis, 0)
-    seen = Seen(_rule(unit, axis), rows, rounding_of(first), _unmakeable(name, first, backend))
+    rows, other = np.concatenate(owned), np.moveaxis(read(witness), axis, 0)
+    seen = Seen(_rule(unit, axis), rows, rounding_of(first), _unmakeable(name, first, device.backend))
     row = first_unequal(rows[unit.reverse], other, seen.rounding)
     if row is not None:
         raise Refuted(f"{name} of a row depends on the other rows of its part or on its place in it")
@@ -156,7 +159,7 @@ def _unmakeable(name: str, like: Any, backend: Backend) -> str:
     return f"{name} is a {type(like).__name__}, which would come back as a {type(made).__name__}"
 
 
-def _list_rows(name: str, values: Sequence[Any], unit: Lengths) -> Seen:
+def _list_rows(name: str, values: Sequence[Any], unit: Lengths, read: HostValues) -> Seen:
     first, second, witness = values
     if type(first) is range:
         raise Refuted(f"{name} is a range, which says a row's place in its part")
@@ -164,12 +167,12 @@ def _list_rows(name: str, values: Sequence[Any], unit: Lengths) -> Seen:
     for part, where in zip((first, second), unit.places.ranges, strict=True):
         rows += list(part)[: where.stop - where.start]
     for place, entry in zip(np.asarray(unit.reverse).tolist(), witness, strict=True):
-        if not alike(rows[place], entry):
+        if not alike(rows[place], entry, read):
             raise Refuted(f"{name} of a row depends on the other rows of its part or on its place in it")
     return Seen(tokens() if unit.places.unit == "tokens" else requests(), rows, TEXT_ROUNDING)
 
 
-def _constant(name: str, values: Sequence[Any], units: Sequence[Lengths]) -> Seen:
+def _constant(name: str, values: Sequence[Any], units: Sequence[Lengths], read: HostValues) -> Seen:
     witness = values[-1]
     counts = frozenset(size for unit in units for size in unit.sizes)
     hidden = None if is_array(witness) or is_row_list(witness) else hidden_rows(witness, counts)
@@ -179,7 +182,7 @@ def _constant(name: str, values: Sequence[Any], units: Sequence[Lengths]) -> See
             "container"
         )
     for value, unit_size in zip(values, units[0].sizes, strict=True):
-        if not alike(value, witness):
+        if not alike(value, witness, read):
             raise Refuted(
                 f"{name} is {_shown(value)} for {unit_size} rows and {_shown(witness)} for "
                 f"{units[0].sizes[-1]}, so it is neither one entry per row nor the same for all parts"
@@ -205,20 +208,21 @@ def first_unequal(expected: Any, found: Any, rounding: float) -> int | None:
     return int(np.argwhere(far)[0][0]) if far.any() else None
 
 
-def alike(first: Any, second: Any) -> bool:
+def alike(first: Any, second: Any, read: Callable[[Any], HostArray] = wide) -> bool:
     """Whether two entries or constants are the same, numbers to rounding."""
     if first is second:
         return True
     if is_array(first) and is_array(second):
         if first.dtype != second.dtype or tuple(first.shape) != tuple(second.shape):
             return False
-        return not far_apart(wide(first), wide(second), rounding_of(first)).any()
+        return not far_apart(read(first), read(second), rounding_of(first)).any()
     if type(first) is float and type(second) is float:
         return bool(np.isclose(first, second, rtol=TEXT_ROUNDING, atol=0.0, equal_nan=True))
     leaves, spec = flatten(first)
     if spec.is_leaf():
         return equal_values(first, second)
     try:
-        return all(map(alike, leaves, spec.flatten_up_to(second)))
+        others = spec.flatten_up_to(second)
+        return all(alike(one, other, read) for one, other in zip(leaves, others, strict=True))
     except ValueError:
         return False

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from microbatch.arrays.comparing import wide
+from microbatch.arrays.comparing import HostArray
 from microbatch.arrays.looks import is_array
 from microbatch.binding.batch import Batch
 from microbatch.binding.binder import Binder
@@ -21,6 +21,7 @@ from microbatch.errors import LayoutError, StepOutOfMemoryError
 from microbatch.extend.records import FailureKind
 from microbatch.options.fields import UBatchConfig
 from microbatch.proof.experiment import Experiment
+from microbatch.proof.host_values import HostValues
 from microbatch.proof.output_kinds import Refuted
 from microbatch.proof.sample import ROWS, positions_of
 from microbatch.proof.shown import Raised, Shown, Subject
@@ -104,7 +105,7 @@ class Prover:
                 refuted.append(error)
             else:
                 verdict = _accepted(shown, reading, picky=picky, always=self.always)
-                if not _degenerate(shown):
+                if not _degenerate(shown, HostValues(binder.device)):
                     self._keep(key, verdict)
                 return Proof(verdict, Evidence(shown))
         # a call that raised says least: it may have been given weights in place of rows
@@ -187,13 +188,12 @@ def _accepted(shown: Shown, reading: int, *, picky: bool, always: bool) -> Verdi
     )
 
 
-def _degenerate(shown: Shown) -> bool:
+def _degenerate(shown: Shown, read: HostValues) -> bool:
     """Whether all rows that were tried are alike (all zeros), which shows little and is not kept."""
     batch = shown.sample.batch
     arrays = [leaf for leaf, is_cut in batch.leaf_kinds() if is_cut and is_array(leaf)]
-    return bool(arrays) and batch.shape.num_requests > 1 and all(map(_rows_alike, arrays))
+    return bool(arrays) and batch.shape.num_requests > 1 and all(_rows_alike(read(array)) for array in arrays)
 
 
-def _rows_alike(array: Any) -> bool:
-    values = wide(array)
+def _rows_alike(values: HostArray) -> bool:
     return len(values) < 2 or not (values[1:] != values[:1]).any()

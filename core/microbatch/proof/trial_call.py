@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from microbatch.arrays.comparing import equal_values
 from microbatch.arrays.looks import class_of, is_array
 from microbatch.arrays.trees import flatten, map_leaves
+from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
+from microbatch.proof.host_values import HostValues
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,9 @@ class Called:
 class Arguments:
     """The arguments of one call, as they were before it."""
 
-    def __init__(self, arguments: tuple[tuple[Any, ...], dict[str, Any]], backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, arguments: tuple[tuple[Any, ...], dict[str, Any]], device: Device) -> None:
+        self._backend = backend = device.backend
+        self._read = HostValues(device)
         leaves, _ = flatten(arguments, _is_list)
         self._lists = [leaf for leaf in leaves if _is_list(leaf)]
         self._entries = [list(leaf) for leaf in self._lists]
@@ -51,7 +53,7 @@ class Arguments:
             output=map_leaves(lambda leaf: copied(leaf, self._backend), returned),
             returned=returned,
             arguments=self._arrays,
-            wrote=not all(map(equal_values, self._before, self._arrays)),
+            wrote=not all(map(self._read.same, self._before, self._arrays)),
             wrote_list=not all(map(_same_entries, self._lists, self._entries)),
         )
 

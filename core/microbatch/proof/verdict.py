@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from microbatch.arrays.comparing import far_apart, wide
+from microbatch.arrays.comparing import far_apart
 from microbatch.arrays.looks import along, is_array
 from microbatch.arrays.row_lists import is_row_list, rows_at
 from microbatch.arrays.trees import leaf_paths, output_name
 from microbatch.binding.proven import ProvenOutputs
+from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
+from microbatch.proof.host_values import HostValues
 from microbatch.proof.output_kinds import Seen, alike
 from microbatch.proof.shown import Shown
 
@@ -64,7 +66,7 @@ class Evidence:
         """Rows of the largest call."""
         return self.shown.sample.witness.shape.num_tokens
 
-    def contradiction(self, result: Any, backend: Backend) -> str:
+    def contradiction(self, result: Any, device: Device) -> str:
         """Which output of the step has another row; empty where all are as they were shown."""
         outputs = self.shown.outputs
         try:
@@ -73,22 +75,25 @@ class Evidence:
             return "the output has another structure than on a few rows"
         names = [output_name(path) for path in leaf_paths(outputs.spec)]
         for name, seen, leaf in zip(names, self.shown.seen, leaves, strict=True):
-            if seen.values is not None and not self._found(seen, leaf, backend):
+            if seen.values is not None and not self._found(seen, leaf, device):
                 return f"{name} of the same rows is another at the size of the step than on a few rows"
         return ""
 
-    def _found(self, seen: Seen, leaf: Any, backend: Backend) -> bool:
+    def _found(self, seen: Seen, leaf: Any, device: Device) -> bool:
         """Whether the rows are in the result as they were seen."""
+        read = HostValues(device)
         if seen.rule.kind == "replicate":
-            return alike(seen.values, leaf)
+            return alike(seen.values, leaf, read)
         sample = self.shown.sample
         places: Sequence[int] = sample.tokens if seen.rule.kind == "tokens" else sample.requests
         if is_row_list(leaf):
             rows = rows_at(leaf, np.asarray(places).tolist())
-            return len(rows) == len(seen.values) and all(map(alike, seen.values, rows))
+            return len(rows) == len(seen.values) and all(
+                alike(one, other, read) for one, other in zip(seen.values, rows, strict=True)
+            )
         if not is_array(leaf):
             return False
-        found = np.moveaxis(wide(_taken(leaf, places, seen.rule.axis, backend)), seen.rule.axis, 0)
+        found = np.moveaxis(read(_taken(leaf, places, seen.rule.axis, device.backend)), seen.rule.axis, 0)
         return found.shape == seen.values.shape and not far_apart(seen.values, found, seen.rounding).any()
 
 

@@ -132,7 +132,7 @@ class Engine:
         result: Any = None
         try:
             result = self._run(planned, out)
-            reason = evidence.contradiction(result, planned.backend)
+            reason = evidence.contradiction(result, planned.device)
         except OutputMismatchError as error:
             reason = str(error)
         except Exception as error:

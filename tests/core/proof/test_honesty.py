@@ -63,7 +63,7 @@ def lists_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def nothing_afterwards(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(verdict.Evidence, "contradiction", lambda self, result, backend: "")
+    patch.setattr(verdict.Evidence, "contradiction", lambda self, result, device: "")
 
 
 def refuses(function: Callable[..., Any], x: Any) -> None:
