@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from microbatch.arrays.comparing import HostArray
 from microbatch.arrays.looks import is_array
+from microbatch.arrays.memory import version_of
 from microbatch.binding.batch import Batch
 from microbatch.binding.binder import Binder
 from microbatch.errors import LayoutError, StepOutOfMemoryError
@@ -68,7 +71,7 @@ class Proof:
 class Prover:
     """One per wrapper; usable from several threads at once."""
 
-    __slots__ = ("_config", "_draw", "_function", "_kept", "_modes", "always", "remarkable")
+    __slots__ = ("_alike", "_config", "_draw", "_function", "_kept", "_modes", "always", "remarkable")
 
     def __init__(
         self, function: Callable[..., Any], config: UBatchConfig, modes: Callable[[], Hashable]
@@ -78,6 +81,7 @@ class Prover:
         self._config = config
         self._modes = modes
         self._kept: dict[Hashable, Verdict] = {}
+        self._alike: dict[Hashable, tuple[tuple[int, int | None], ...]] = {}
         self._draw = random.Random(0)
         self.remarkable = False
         """Whether any verdict says more than that a structure may be cut as its sizes say."""
@@ -88,7 +92,11 @@ class Prover:
         """The verdict for calls like this one, whose batch is `batch` by the first reading; None for none."""
         if asked.binder.strict or batch.declared:
             return TRUSTED
-        return self._kept.get(self._key(asked, batch))
+        key = self._key(asked, batch)
+        verdict = self._kept.get(key)
+        if verdict is not None and verdict.provisional and not self._still_alike(key, batch):
+            return None
+        return verdict
 
     def prove(self, asked: Asked) -> Proof:
         """Try the readings in order; the verdict is kept, the evidence is for the step that follows."""
@@ -105,8 +113,10 @@ class Prover:
                 refuted.append(error)
             else:
                 verdict = _accepted(shown, reading, picky=picky, always=self.always)
-                if not _degenerate(shown, HostValues(binder.device)):
-                    self._keep(key, verdict)
+                if _degenerate(shown, HostValues(binder.device)):
+                    verdict = replace(verdict, provisional=True, plain=False)
+                    self._alike[key] = _marks(read)
+                self._keep(key, verdict)
                 return Proof(verdict, Evidence(shown))
         # a call that raised says least: it may have been given weights in place of rows
         worst = min(refuted, key=lambda each: isinstance(each, Raised))
@@ -155,9 +165,20 @@ class Prover:
         ways = asked.streamed, asked.inside_requests
         return asked.binder.device.backend.name, ways, batch.structure, self._modes()
 
+    def _still_alike(self, key: Hashable, batch: Batch) -> bool:
+        """Whether the rows are still all alike, as far as a look at three of them tells.
+
+        Reading an array on a device would wait for it: there it must be the same one, unwritten since.
+        """
+        if all(isinstance(array, np.ndarray) for array in _rows_of(batch)):
+            return all(map(_three_alike, _rows_of(batch)))
+        return _marks(batch) == self._alike.get(key)
+
     def _keep(self, key: Hashable, verdict: Verdict) -> None:
         while len(self._kept) >= KEPT:
-            self._kept.pop(next(iter(self._kept)), None)
+            oldest = next(iter(self._kept))
+            self._kept.pop(oldest, None)
+            self._alike.pop(oldest, None)
         self._kept[key] = verdict
         self.remarkable = self.remarkable or not verdict.plain
 
@@ -189,11 +210,25 @@ def _accepted(shown: Shown, reading: int, *, picky: bool, always: bool) -> Verdi
 
 
 def _degenerate(shown: Shown, read: HostValues) -> bool:
-    """Whether all rows that were tried are alike (all zeros), which shows little and is not kept."""
+    """Whether all rows that were tried are alike (all zeros), which shows little."""
     batch = shown.sample.batch
-    arrays = [leaf for leaf, is_cut in batch.leaf_kinds() if is_cut and is_array(leaf)]
+    arrays = _rows_of(batch)
     return bool(arrays) and batch.shape.num_requests > 1 and all(_rows_alike(read(array)) for array in arrays)
+
+
+def _rows_of(batch: Batch) -> list[Any]:
+    """The arrays of which rows are cut."""
+    return [leaf for leaf, is_cut in batch.leaf_kinds() if is_cut and is_array(leaf)]
 
 
 def _rows_alike(values: HostArray) -> bool:
     return len(values) < 2 or not (values[1:] != values[:1]).any()
+
+
+def _three_alike(array: HostArray) -> bool:
+    return _rows_alike(array[[0, len(array) // 2, -1]])
+
+
+def _marks(batch: Batch) -> tuple[tuple[int, int | None], ...]:
+    """Which arrays these are, and how often each has been written."""
+    return tuple((id(array), version_of(array)) for array in _rows_of(batch))

@@ -52,16 +52,16 @@ class Sample:
 def positions_of(batch: Batch, wanted: int, draw: random.Random | None = None) -> Rows:
     """Which requests to take, in order: spread evenly, or drawn.
 
-    Of rows that have lengths the shorter half is taken, as they cost less.
+    Of rows that have lengths the shortest quarter is taken, as they cost less.
     """
     shape = batch.shape
     each = max(1, batch.bytes_per_unit * max(1, shape.num_tokens // max(1, shape.num_requests)))
     count = min(shape.num_requests, max(min(FEWEST, wanted), min(wanted, MOST_BYTES // each)))
     if draw is not None:
         return np.asarray(sorted(draw.sample(range(shape.num_requests), count)), np.int64)
-    if shape.lengths is None or shape.num_requests < 2 * count:
+    if shape.lengths is None or shape.num_requests < 4 * count:
         return (2 * np.arange(count, dtype=np.int64) + 1) * shape.num_requests // (2 * count)
-    shorter = np.argsort(shape.lengths, kind="stable")[: shape.num_requests // 2]
+    shorter = np.argsort(shape.lengths, kind="stable")[: shape.num_requests // 4]
     return np.sort(shorter[(2 * np.arange(count) + 1) * len(shorter) // (2 * count)])
 
 

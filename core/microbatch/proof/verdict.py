@@ -46,6 +46,8 @@ class Verdict:
     """Whether it writes into its inputs, so that it cannot be called again on them."""
     raised: bool = False
     """Whether all that was seen is that the function raises on a few rows, which it may not do again."""
+    provisional: bool = False
+    """Whether all rows that were tried were alike (all zeros), so that it holds for such rows only."""
     plain: bool = False
     """Whether there is nothing to take into account: the likeliest reading, any schedule, any size."""
 
