@@ -103,7 +103,8 @@ class Prover:
         binder = asked.binder
         batch = binder.bind(asked.args, asked.kwargs)
         key, refuted = self._key(asked, batch), list[Exception]()
-        for reading in range(binder.readings(asked.args, asked.kwargs)):
+        alone = batch.only_kind is not None
+        for reading in range(1 if alone else binder.readings(asked.args, asked.kwargs)):
             try:
                 read = batch if reading == 0 else binder.bind(asked.args, asked.kwargs, reading)
                 shown, picky = self._try(asked, read)
