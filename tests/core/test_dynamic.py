@@ -27,7 +27,7 @@ def test_memory_usage_is_measured() -> None:
         before = wrapped._get_memory_usage()
         assert 0 < before < 1
         kept = np.ones(64 << 20, np.uint8)
-        wrapped._engine.backend()._memory._last = None  # type: ignore[attr-defined]
+        wrapped._engine.backend()._memory.last = None  # type: ignore[attr-defined]
         assert wrapped._get_memory_usage() > before
         del kept
 

@@ -42,8 +42,6 @@ class HostBackend:
     ) -> None:
         self._capture_state = capture_state
         self._memory = memory or HostMemory()
-        self.memory: Callable[[], MemoryReading] = self._memory.read
-        """Memory of this process, within host, control groups and resource limits; at most 10 ms old."""
         self._idle = idle
         self._current = Current()
         self._caller = CallerStream("compute", self._current, capture_state)
@@ -69,6 +67,13 @@ class HostBackend:
     def peak_mark(self) -> HostPeak | None:
         """Start measuring the most memory in use from now on; None where the system cannot tell."""
         return self._memory.peak_mark()
+
+    def memory(self) -> MemoryReading:
+        """Memory of this process, within host, control groups and resource limits; at most 10 ms old."""
+        last = self._memory.last
+        if last is not None and last[0] <= self._memory.clock() < last[1]:
+            return last[2]
+        return self._memory.read()
 
     def reclaim(self) -> None:
         """Collect garbage; neither NumPy nor torch keeps a pool on the host."""

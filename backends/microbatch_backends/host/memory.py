@@ -45,22 +45,23 @@ class HostMemory:
     ) -> None:
         self._root = root
         self._fresh = fresh
-        self._clock = clock
+        self.clock = clock
         self._limits = limits
         self._groups = GroupBounds(root)
         self._meter = PeakMeter(root)
-        self._last: tuple[float, float, MemoryReading] | None = None
+        self.last: tuple[float, float, MemoryReading] | None = None
+        """From when, until when, and the reading; for who asks at every step."""
         """(from, until, reading): the seconds of `clock` between which the reading is good."""
         self._lock = threading.Lock()
 
     def read(self) -> MemoryReading:
         """A reading at most `fresh` seconds old (10 ms), or `COSTS` times as old as it took to take (0.2 to
         0.8 ms). With `fresh` 0 each reading is new."""
-        last, now = self._last, self._clock()
+        last, now = self.last, self.clock()
         if last is not None and last[0] <= now < last[1]:
             return last[2]
         with self._lock:
-            others = self._last  # where another thread took one while this one waited
+            others = self.last  # where another thread took one while this one waited
             return self._renewed() if others is None or others is last else others[2]
 
     def peak_mark(self) -> HostPeak | None:
@@ -68,10 +69,10 @@ class HostMemory:
         return self._meter.mark()
 
     def _renewed(self) -> MemoryReading:
-        now = self._clock()
+        now = self.clock()
         reading = self._take()
-        kept = max(self._fresh, COSTS * (self._clock() - now)) if self._fresh else 0.0
-        self._last = (now, now + kept, reading)
+        kept = max(self._fresh, COSTS * (self.clock() - now)) if self._fresh else 0.0
+        self.last = (now, now + kept, reading)
         return reading
 
     def _take(self) -> MemoryReading:

@@ -131,10 +131,19 @@ class RowsSink:
                 )
             self._versions[index] = version_of(part)
         else:
+            part = self._copy_of(part)
+        self._kept[index] = part
+
+    def _copy_of(self, part: Any) -> Any:
+        """A copy; the framework's own, where the backend cannot make one and the result is the caller's."""
+        try:
             owned = self._leaf.backend.empty(part.shape, part)
             self._leaf.backend.copy(owned, part)
-            part = owned
-        self._kept[index] = part
+        except (TypeError, ValueError):
+            if not self._leaf.given:
+                raise
+            return (getattr(part, "clone", None) or part.copy)()
+        return owned
 
     def _place_copies(self, target: Any) -> None:
         """Write the copies that were kept while the result was made, and let their memory go.

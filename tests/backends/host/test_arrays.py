@@ -166,4 +166,4 @@ def test_what_a_step_asks_for_each_part_is_one_frame() -> None:
     assert frames_of(lambda: CPU.differentiable([rows])) == ["differentiable"]
     backend = CpuBackend(HostMemory(fresh=60.0))
     backend.memory()
-    assert frames_of(lambda: backend.memory()) == ["read"]
+    assert frames_of(lambda: backend.memory()) == ["memory"]
