@@ -23,7 +23,6 @@ from microbatch.binding.binder import Binder
 from microbatch.errors import LayoutError, StepOutOfMemoryError
 from microbatch.extend.records import FailureKind
 from microbatch.options.fields import UBatchConfig
-from microbatch.proof.experiment import Experiment
 from microbatch.proof.host_values import HostValues
 from microbatch.proof.output_kinds import Refuted
 from microbatch.proof.sample import ROWS, positions_of
@@ -152,6 +151,9 @@ class Prover:
             wanted = max(FEWEST, wanted // 2) if memory else others.pop(0)
 
     def _experiment(self, asked: Asked, batch: Batch, wanted: int) -> Shown:
+        # imported when a function is first cut, as few programs cut in their first millisecond
+        from microbatch.proof.experiment import Experiment
+
         binder = asked.binder
         subject = Subject(
             function=self._function,
