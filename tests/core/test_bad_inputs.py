@@ -445,7 +445,11 @@ class Answers(Plugins):
         pytest.param(Proposal(limit=True), "limit=True", marks=pytest.mark.bad_input(50)),
         pytest.param(Proposal(limit=0), "limit=0", marks=pytest.mark.bad_input(51)),
         pytest.param(Proposal(limit=-1), "limit=-1", marks=pytest.mark.bad_input(51)),
-        pytest.param(Proposal(limit=float("nan")), "limit=nan", marks=pytest.mark.bad_input(51)),  # type: ignore[arg-type]
+        pytest.param(
+            Proposal(limit=float("nan")),  # type: ignore[arg-type]
+            "limit=nan",
+            marks=pytest.mark.bad_input(51),
+        ),
         pytest.param(Proposal(count=0), "count=0", marks=pytest.mark.bad_input(51)),
         pytest.param(Proposal(count=2.0), "count=2.0", marks=pytest.mark.bad_input(51)),  # type: ignore[arg-type]
         pytest.param(

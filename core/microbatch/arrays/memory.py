@@ -40,6 +40,19 @@ def version_of(part: Any) -> int | None:
         return None
 
 
+def contents_of(array: Any, most: int) -> bytes | int | None:
+    """Something that changes when the array is written: its bytes, of one on the host up to `most` bytes.
+
+    Of any other its framework's counter, which does not count all writes (torch's none through `.data`).
+    """
+    if int(getattr(array, "nbytes", most + 1)) <= most and str(getattr(array, "device", "cpu")) == "cpu":
+        try:
+            return np.asarray(array.detach() if hasattr(array, "detach") else array).tobytes()
+        except (TypeError, ValueError, RuntimeError, BufferError):  # of a dtype that NumPy has not
+            return version_of(array)
+    return version_of(array)
+
+
 def start_of(part: Any) -> int | None:
     """The address of the first byte; None where it cannot be told, or where nothing can be written."""
     if not is_array(part) or isinstance(part, np.generic) or 0 in part.shape:

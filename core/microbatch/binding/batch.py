@@ -8,7 +8,7 @@ way of its own: no tree is built for it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,10 @@ from microbatch.arrays.looks import is_array
 from microbatch.arrays.row_lists import is_row_list
 from microbatch.arrays.shared_memory import SharedRows, shared_rows
 from microbatch.arrays.trees import TreeSpec, leaf_paths
-from microbatch.binding.infer import TOKENS
 from microbatch.binding.leaf_parts import LeafCut, part_of, permuted_leaf, permuted_shape, token_permutation
 from microbatch.binding.paths import Declared, input_name
-from microbatch.binding.rules import ROW_KINDS, Rule, replicate
-from microbatch.binding.structure import structure_of
+from microbatch.binding.rules import ROW_KINDS, TOKENS, Rule, replicate
+from microbatch.binding.structure import Structure, structure_of
 from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.extend.protocols import Backend
 
@@ -161,10 +160,10 @@ class Batch:
         return self._spec.unflatten(self._leaves)  # type: ignore[return-value]
 
     @property
-    def structure(self) -> Hashable:
-        """What all calls that a proof holds for have in common: kinds, dtypes, shapes of rows, constants."""
+    def structure(self) -> Structure:
+        """What all calls that a proof holds for have in common, and the numbers among the arguments."""
         if self._spec is None:
-            return type(self._leaves[0]), self.signature
+            return (type(self._leaves[0]), self.signature), ()
         return structure_of(self._spec, self._leaves)
 
     def spec_and_rules(self) -> tuple[TreeSpec | None, Declared]:

@@ -14,10 +14,10 @@ import numpy as np
 
 from microbatch.arrays.looks import is_array
 from microbatch.binding.batch import SINGLE, Batch
-from microbatch.binding.infer import TOKENS, Inference, count_readings, measure_batch
-from microbatch.binding.paths import CallLeaves, Declared, declared_rules, flatten_call
+from microbatch.binding.infer import Inference, measure_batch
+from microbatch.binding.paths import CallLeaves, declared_rules, flatten_call
 from microbatch.binding.proven import ProvenOutputs
-from microbatch.binding.rules import Layout
+from microbatch.binding.rules import TOKENS, Layout
 from microbatch.cutting.slices import BatchShape
 from microbatch.extend.device import Device
 
@@ -34,18 +34,17 @@ class Binder:
     """The backend that the arrays belong to, with its abilities."""
     strict: bool = False
     """Whether nothing is proven before it is cut, so that what sizes do not say for certain is an error."""
-    outputs: ProvenOutputs | None = None
-    """What the outputs were shown to be; None takes the layout, then sizes."""
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], reading: int = 0) -> Batch:
         """Find the batch in the arguments of one call.
 
         Undeclared, the first array says how many rows there are, and every array, list, tuple, deque or range
         with as many is cut; the others go to every ubatch as they are. `reading` takes another of the ways to
-        read the sizes. An array that fits nothing, and an object that hides rows, raise UncoveredArrayError;
-        leaves that contradict each other or cannot be cut raise LayoutError.
+        read the sizes, and raises NoReadingError where there is no such. An array that fits nothing, and an
+        object that hides rows, raise UncoveredArrayError; leaves that contradict each other or cannot be cut
+        raise LayoutError.
         """
-        if self.layout is None and len(args) == 1 and not kwargs:
+        if self.layout is None and len(args) == 1 and not kwargs and not reading:
             leaf, backend = args[0], self.device.backend
             known = type(leaf) is np.ndarray or (is_array(leaf) and backend.owns(leaf))
             if known and not backend.unsupported(leaf) and len(leaf.shape):
@@ -53,19 +52,10 @@ class Binder:
                 return Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None)
         return self._bind_tree(args, dict(kwargs), reading)
 
-    def readings(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
-        """In how many ways the sizes of these arguments may be read; at least 1."""
-        leaves, declared = self._leaves(args, dict(kwargs))
-        return count_readings(leaves, declared, self.layout, self.device.backend)
-
-    def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[CallLeaves, Declared | None]:
+    def _bind_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any], reading: int) -> Batch:
         leaves, spec = flatten_call(args, kwargs, self.layout, self.names)
         declared = declared_rules(spec, self.layout, "inputs", self.names)
-        return CallLeaves(args=args, kwargs=kwargs, values=leaves, spec=spec, names=self.names), declared
-
-    def _bind_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any], reading: int) -> Batch:
-        call, declared = self._leaves(args, kwargs)
-        leaves, spec = call.values, call.spec
+        call = CallLeaves(args=args, kwargs=kwargs, values=leaves, spec=spec, names=self.names)
         how = Inference(reading, self.strict)
         found = measure_batch(call, declared, self.layout, self.device.backend, how)
         alone = len(args) == len(leaves) == 1 and not kwargs and leaves[0] is args[0]

@@ -18,14 +18,12 @@ from microbatch.binding.integer_leaves import read_lengths, read_starts
 from microbatch.binding.leaf_checks import CONSTANTS, check_arrays, check_constant, check_objects, count_axes
 from microbatch.binding.leaf_parts import LeafCut
 from microbatch.binding.paths import CallLeaves, Declared
-from microbatch.binding.readings import Reading, Sized, first_reading, readings_beside, readings_of
-from microbatch.binding.rules import ROW_KINDS, Layout, Rule, requests, tokens
+from microbatch.binding.readings import Reading, Sized, first_reading, nth, readings_beside, readings_of
+from microbatch.binding.rules import ROW_KINDS, TOKENS, Layout, Rule, requests
 from microbatch.cutting.slices import BatchShape
 from microbatch.errors import LayoutError, UncoveredArrayError
 from microbatch.extend.protocols import Backend
 
-TOKENS = tokens()
-"""The rule of rows along axis 0; always this very object, so `is` recognises it."""
 REQUESTS = requests()
 
 
@@ -56,18 +54,19 @@ class Measured:
 def measure_batch(
     leaves: CallLeaves, declared: Declared | None, layout: Layout | None, backend: Backend, how: Inference
 ) -> Measured:
-    """Find the batch; raises LayoutError for leaves that cannot be cut or do not fit together."""
+    """Find the batch; raises LayoutError for leaves that cannot be cut or do not fit together, NoReadingError
+    where there is no such reading."""
     cuts, undeclared, unknown = _sorted_out(leaves, declared, backend)
     counts = _declared_counts(leaves, cuts)
     sized = [_sized(leaves.values[index], index) for index in undeclared]
     if how.strict or counts.known():
         fitting = _by_counts(leaves, sized, counts, strict=how.strict)
         if how.reading:
-            taken = readings_beside(sized, [cut.index for cut in fitting])[how.reading].cut
+            taken = nth(readings_beside(sized, [cut.index for cut in fitting]), how.reading).cut
             fitting = [cut for cut in fitting if cut.index in taken]
         cuts += fitting
     elif sized:
-        read = readings_of(sized, leaves.spec)[how.reading] if how.reading else first_reading(sized)
+        read = nth(readings_of(sized, leaves.spec), how.reading) if how.reading else first_reading(sized)
         cuts += _by_reading(counts, read)
     check_arrays(leaves, cuts, backend)
     shape = counts.shape()
@@ -80,19 +79,6 @@ def measure_batch(
         declared=not sized,
         most_rows=max([shape.num_tokens, *[leaf.size for leaf in sized if leaf.is_array]]),
     )
-
-
-def count_readings(
-    leaves: CallLeaves, declared: Declared | None, layout: Layout | None, backend: Backend
-) -> int:
-    """In how many ways the sizes may be read; at least 1."""
-    cuts, undeclared, _ = _sorted_out(leaves, declared, backend)
-    counts = _declared_counts(leaves, cuts)
-    sized = [_sized(leaves.values[index], index) for index in undeclared]
-    if not counts.known():
-        return max(1, len(readings_of(sized, leaves.spec)))
-    fitting = _by_counts(leaves, sized, counts, strict=False)
-    return max(1, len(readings_beside(sized, [cut.index for cut in fitting])))
 
 
 def _sorted_out(

@@ -9,10 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from microbatch.arrays.trees import TreeSpec
-from microbatch.binding.rules import Rule, tokens
-
-PROVEN_ROWS = tokens()
-"""The rule of an array with a row per token along axis 0; always this very object, so `is` recognises it."""
+from microbatch.binding.rules import Rule
 
 
 @dataclass(frozen=True, slots=True)

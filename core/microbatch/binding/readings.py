@@ -17,6 +17,10 @@ MOST = 4
 """Readings that are tried; each costs three small calls of the function."""
 
 
+class NoReadingError(LookupError):
+    """All readings of these sizes have been taken; never leaves the proof."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sized:
     """An undeclared leaf that has rows, if anything has."""
@@ -63,6 +67,13 @@ def readings_beside(sized: Sequence[Sized], fitting: Sequence[int]) -> list[Read
         if reading not in found:
             found.append(reading)
     return found[:MOST]
+
+
+def nth(readings: Sequence[Reading], number: int) -> Reading:
+    """The reading `number`, counted from 0; raises NoReadingError where there are not so many."""
+    if number >= len(readings):
+        raise NoReadingError
+    return readings[number]
 
 
 def first_reading(sized: Sequence[Sized]) -> Reading:

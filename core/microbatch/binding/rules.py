@@ -136,6 +136,10 @@ class Layout:
             raise ArgumentTypeError(f"lengths must be a path or a function of (args, kwargs), got {kind}")
 
 
+TOKENS = tokens()
+"""The rule of rows along axis 0; what is found is always this very object, so `is` recognises it."""
+
+
 def _check_rules(side: str, rules: object, refused: Sequence[str]) -> None:
     if not isinstance(rules, Mapping):
         raise ArgumentTypeError(f"{side} must map patterns to rules, got {type(rules).__name__}")

@@ -13,8 +13,7 @@ import numpy as np
 from microbatch.arrays.looks import is_array, kind_of
 from microbatch.arrays.row_lists import is_row_list
 from microbatch.binding.batch import Batch
-from microbatch.binding.proven import PROVEN_ROWS
-from microbatch.binding.rules import Rule
+from microbatch.binding.rules import TOKENS, Rule
 from microbatch.cutting.slices import Cut
 from microbatch.errors import OutputMismatchError
 from microbatch.extend.protocols import Backend
@@ -56,7 +55,13 @@ class Sinks:
         Messages call the leaf `name`; `given` is the caller's own place for it.
         """
         rule, own = declared
-        if self._proven and rule is PROVEN_ROWS and given is None and self._cut.trims is None:
+        if (
+            self._proven
+            and rule is TOKENS
+            and hasattr(value, "shape")
+            and given is None
+            and self._cut.trims is None
+        ):
             return RowsSink(
                 value, index, 0, self._places("tokens"), OutputLeaf(name, self._backend, self._empty)
             )

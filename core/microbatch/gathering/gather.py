@@ -22,7 +22,7 @@ from microbatch.cutting.slices import Cut
 from microbatch.errors import OutputMismatchError
 from microbatch.extend.protocols import Backend
 from microbatch.gathering.choose_sink import Sinks
-from microbatch.gathering.given_leaf import Surroundings
+from microbatch.gathering.given_leaf import SharedByLeaves
 from microbatch.gathering.given_out import Destination
 from microbatch.gathering.out_memory import OutMemory
 from microbatch.gathering.row_sink import Sink
@@ -71,7 +71,7 @@ class Gather:
         self._destination: Destination | None = None
         if outputs.out is not None:
             memory, runtime = OutMemory(batch, outputs.names), outputs.runtime or default_runtime()
-            around = Surroundings(backend=backend, memory=memory, line=OneAtATime(runtime))
+            around = SharedByLeaves(backend=backend, memory=memory, line=OneAtATime(runtime))
             self._destination = Destination(outputs.out, self._layout, around)
         self._agreed: dict[int, Agreed] = {}
         self._stored = [False] * len(cut.slices)

@@ -34,7 +34,7 @@ class Put(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class SharedByLeaves:
     """What all leaves of one `out` share."""
 
     backend: Backend
@@ -48,7 +48,7 @@ class Surroundings:
 class GivenLeaf:
     """An array of the caller, or a function that makes it; `name` is what messages call it: `out['h']`."""
 
-    def __init__(self, leaf: Any, name: str, around: Surroundings) -> None:
+    def __init__(self, leaf: Any, name: str, around: SharedByLeaves) -> None:
         self.leaf = leaf
         self.name = name
         self._around = around

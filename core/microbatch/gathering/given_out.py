@@ -15,7 +15,7 @@ from microbatch.arrays.trees import TreeSpec, leaf_paths, output_name
 from microbatch.binding.paths import flatten_by_layout
 from microbatch.binding.rules import Layout
 from microbatch.errors import ArgumentTypeError, ArgumentValueError
-from microbatch.gathering.given_leaf import GivenLeaf, Surroundings
+from microbatch.gathering.given_leaf import GivenLeaf, SharedByLeaves
 from microbatch.gathering.kept_sinks import ConstantSink, KeptSink, ListSink
 from microbatch.gathering.out_checks import check_array
 from microbatch.gathering.row_sink import RowsSink, Sink
@@ -24,7 +24,7 @@ from microbatch.gathering.row_sink import RowsSink, Sink
 class Destination:
     """What the caller passed as `out`; raises ArgumentTypeError or ArgumentValueError for what cannot be."""
 
-    def __init__(self, out: Any, layout: Layout | None, around: Surroundings) -> None:
+    def __init__(self, out: Any, layout: Layout | None, around: SharedByLeaves) -> None:
         self.out = out
         self._around = around
         self._spec: TreeSpec | None = None

@@ -77,14 +77,15 @@ def check_call(call: Call, backend: str = "auto", search: Search | None = None) 
     """As `check`, of a call that is there already."""
     register_containers()
     chosen = BackendChoice(backend, default_plugins()).of(call.args, call.kwargs)
-    rows = call.batch(chosen).most_rows
+    first = call.batch(chosen)
+    rows = first.most_rows
     if rows < 2:
         count = "1 row" if rows == 1 else f"{rows} rows"
         raise ArgumentValueError(
             f"the batch has only {count}, and nothing can be cut below 2; pass more rows"
         )
     binder, modes = call.binder(chosen), StateWatch(call.function).modes
-    asked = Asked(binder=binder, args=call.args, kwargs=call.kwargs, streamed=False)
+    asked = Asked(binder=binder, args=call.args, kwargs=call.kwargs, first=first, streamed=False)
     verdict = Prover(call.function, UBatchConfig(), modes).prove(asked).verdict
     batch = binder.bind(call.args, call.kwargs, verdict.reading)
     search = search or Search()

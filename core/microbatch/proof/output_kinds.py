@@ -19,8 +19,7 @@ from microbatch.arrays.looks import class_of, is_array, kind_of
 from microbatch.arrays.row_lists import is_row_list
 from microbatch.arrays.trees import TreeSpec, flatten
 from microbatch.binding.paths import flatten_by_layout
-from microbatch.binding.proven import PROVEN_ROWS
-from microbatch.binding.rules import Layout, Rule, replicate, requests, tokens
+from microbatch.binding.rules import TOKENS, Layout, Rule, replicate, requests, tokens
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
 from microbatch.gathering.row_places import RowPlaces
@@ -169,7 +168,7 @@ def _list_rows(name: str, values: Sequence[Any], unit: Lengths, read: HostValues
     for place, entry in zip(np.asarray(unit.reverse).tolist(), witness, strict=True):
         if not alike(rows[place], entry, read):
             raise Refuted(f"{name} of a row depends on the other rows of its part or on its place in it")
-    return Seen(tokens() if unit.places.unit == "tokens" else requests(), rows, TEXT_ROUNDING)
+    return Seen(_rule(unit, 0), rows, TEXT_ROUNDING)
 
 
 def _constant(name: str, values: Sequence[Any], units: Sequence[Lengths], read: HostValues) -> Seen:
@@ -196,7 +195,7 @@ def _shown(value: Any) -> str:
 
 def _rule(unit: Lengths, axis: int) -> Rule:
     if unit.places.unit == "tokens" and axis == 0:
-        return PROVEN_ROWS
+        return TOKENS
     return (tokens if unit.places.unit == "tokens" else requests)(axis)
 
 

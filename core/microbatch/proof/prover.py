@@ -9,18 +9,17 @@ come to the same verdict, so nothing is locked.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from microbatch.arrays.comparing import HostArray
 from microbatch.arrays.looks import is_array
-from microbatch.arrays.memory import version_of
 from microbatch.binding.batch import Batch
 from microbatch.binding.binder import Binder
+from microbatch.binding.readings import MOST, NoReadingError
 from microbatch.errors import LayoutError, StepOutOfMemoryError
+from microbatch.extend.device import Device
 from microbatch.extend.records import FailureKind
 from microbatch.options.fields import UBatchConfig
 from microbatch.proof.host_values import HostValues
@@ -28,9 +27,10 @@ from microbatch.proof.output_kinds import Refuted
 from microbatch.proof.sample import ROWS, positions_of
 from microbatch.proof.shown import Raised, Shown, Subject
 from microbatch.proof.verdict import TRUSTED, Evidence, Verdict
+from microbatch.proof.verdicts import Verdicts
 
-KEPT = 128
-"""Structures remembered. A program has a handful; ever new ones must not fill the memory."""
+LOOKED_AT = 1 << 20
+"""Bytes of a batch up to which all its rows are looked at (0.2 ms); a larger one is tried again (1 ms)."""
 FEWEST = 2
 """Rows of the smallest sample."""
 MORE = (96, 768)
@@ -47,6 +47,8 @@ class Asked:
     """Positional arguments."""
     kwargs: Mapping[str, Any]
     """Arguments by name."""
+    first: Batch
+    """Its batch by the first reading."""
     streamed: bool
     """Whether the step moves host arrays to the device before it calls the function."""
     inside_requests: bool = False
@@ -70,64 +72,68 @@ class Proof:
 class Prover:
     """One per wrapper; usable from several threads at once."""
 
-    __slots__ = ("_alike", "_config", "_draw", "_function", "_kept", "_modes", "always", "remarkable")
+    __slots__ = ("_draw", "_function", "_modes", "_verdicts", "always", "remarkable")
 
     def __init__(
         self, function: Callable[..., Any], config: UBatchConfig, modes: Callable[[], Hashable]
     ) -> None:
         """`modes()` is what of the function itself decides what it does (whether a module trains)."""
         self._function = function
-        self._config = config
         self._modes = modes
-        self._kept: dict[Hashable, Verdict] = {}
-        self._alike: dict[Hashable, tuple[tuple[int, int | None], ...]] = {}
+        self._verdicts = Verdicts()
         self._draw = random.Random(0)
         self.remarkable = False
         """Whether any verdict says more than that a structure may be cut as its sizes say."""
         self.always = config.verify == "always"
         """Whether each step is to be shown anew, at drawn rows."""
 
-    def known(self, asked: Asked, batch: Batch) -> Verdict | None:
-        """The verdict for calls like this one, whose batch is `batch` by the first reading; None for none."""
+    def known(self, asked: Asked) -> Verdict | None:
+        """The verdict for calls like this one; None where there is none yet."""
+        batch = asked.first
         if asked.binder.strict or batch.declared:
             return TRUSTED
-        key = self._key(asked, batch)
-        verdict = self._kept.get(key)
-        if verdict is not None and verdict.provisional and not self._still_alike(key, batch):
-            return None
-        return verdict
+        verdict = self._verdicts.find(*self._key(asked))
+        if verdict is None or not verdict.provisional:
+            return verdict
+        small = batch.nbytes <= LOOKED_AT
+        return verdict if small and _all_alike(batch, asked.binder.device) else None
 
     def prove(self, asked: Asked) -> Proof:
         """Try the readings in order; the verdict is kept, the evidence is for the step that follows."""
-        binder = asked.binder
-        batch = binder.bind(asked.args, asked.kwargs)
-        key, refuted = self._key(asked, batch), list[Exception]()
-        alone = batch.only_kind is not None
-        for reading in range(1 if alone else binder.readings(asked.args, asked.kwargs)):
+        refuted: list[Exception] = []
+        for number, batch in self._readings(asked):
             try:
-                read = batch if reading == 0 else binder.bind(asked.args, asked.kwargs, reading)
-                shown, picky = self._try(asked, read)
-                if reading and not shown.has_rows():
+                shown, picky = self._try(asked, batch)
+                if number and not shown.has_rows():
                     raise Refuted("no output has an entry per row")
             except (Refuted, LayoutError) as error:
                 refuted.append(error)
             else:
-                verdict = _accepted(shown, reading, picky=picky, always=self.always)
-                if _degenerate(shown, HostValues(binder.device)):
-                    verdict = replace(verdict, provisional=True, plain=False)
-                    self._alike[key] = _marks(read)
-                self._keep(key, verdict)
+                alike = _all_alike(shown.sample.batch, asked.binder.device)
+                verdict = _accepted(shown, number, picky=picky, provisional=alike, always=self.always)
+                self._keep(asked, verdict)
                 return Proof(verdict, Evidence(shown))
         # a call that raised says least: it may have been given weights in place of rows
         worst = min(refuted, key=lambda each: isinstance(each, Raised))
         verdict = Verdict(why_whole=str(worst), raised=isinstance(worst, Raised))
-        self._keep(key, verdict)
+        self._keep(asked, verdict)
         return Proof(verdict, error=worst.original if isinstance(worst, Raised) else None)
 
     def refute(self, asked: Asked, reason: str) -> None:
         """Keep that calls like this one must not be cut: a step has shown what the experiment had not."""
-        batch = asked.binder.bind(asked.args, asked.kwargs)
-        self._keep(self._key(asked, batch), Verdict(why_whole=reason))
+        self._keep(asked, Verdict(why_whole=reason))
+
+    def _readings(self, asked: Asked) -> Iterator[tuple[int, Batch]]:
+        """The batch by each reading, with its number; one by which it cannot be cut is passed over."""
+        yield 0, asked.first
+        for number in range(1, MOST):
+            try:
+                batch = asked.binder.bind(asked.args, asked.kwargs, number)
+            except NoReadingError:
+                return
+            except LayoutError:
+                continue
+            yield number, batch
 
     def _try(self, asked: Asked, batch: Batch) -> tuple[Shown, bool]:
         """The experiment, with other numbers of rows where the function raises, and whether it did.
@@ -164,25 +170,14 @@ class Prover:
         positions = positions_of(batch, wanted, self._draw if self.always else None)
         return Experiment(subject, batch, positions).run()
 
-    def _key(self, asked: Asked, batch: Batch) -> Hashable:
+    def _key(self, asked: Asked) -> tuple[Hashable, tuple[Hashable, ...]]:
+        """What the verdict is kept for, and the numbers among the arguments."""
+        alike, numbers = asked.first.structure
         ways = asked.streamed, asked.inside_requests
-        return asked.binder.device.backend.name, ways, batch.structure, self._modes()
+        return (asked.binder.device.backend.name, ways, alike, self._modes()), numbers
 
-    def _still_alike(self, key: Hashable, batch: Batch) -> bool:
-        """Whether the rows are still all alike, as far as a look at three of them tells.
-
-        Reading an array on a device would wait for it: there it must be the same one, unwritten since.
-        """
-        if all(isinstance(array, np.ndarray) for array in _rows_of(batch)):
-            return all(map(_three_alike, _rows_of(batch)))
-        return _marks(batch) == self._alike.get(key)
-
-    def _keep(self, key: Hashable, verdict: Verdict) -> None:
-        while len(self._kept) >= KEPT:
-            oldest = next(iter(self._kept))
-            self._kept.pop(oldest, None)
-            self._alike.pop(oldest, None)
-        self._kept[key] = verdict
+    def _keep(self, asked: Asked, verdict: Verdict) -> None:
+        self._verdicts.keep(*self._key(asked), verdict)
         self.remarkable = self.remarkable or not verdict.plain
 
 
@@ -199,9 +194,11 @@ def _other_sizes(batch: Batch, largest: int | None) -> list[int]:
     return given + [rows for rows in MORE if rows <= batch.shape.num_requests]
 
 
-def _accepted(shown: Shown, reading: int, *, picky: bool, always: bool) -> Verdict:
+def _accepted(shown: Shown, reading: int, *, picky: bool, provisional: bool, always: bool) -> Verdict:
+    remarkable = reading or picky or provisional or shown.why_sequential or shown.unmakeable
     return Verdict(
-        plain=not (reading or picky or shown.why_sequential or shown.unmakeable or always),
+        plain=not remarkable and not always,
+        provisional=provisional,
         reading=reading,
         outputs=shown.outputs,
         why_sequential=shown.why_sequential,
@@ -212,26 +209,11 @@ def _accepted(shown: Shown, reading: int, *, picky: bool, always: bool) -> Verdi
     )
 
 
-def _degenerate(shown: Shown, read: HostValues) -> bool:
-    """Whether all rows that were tried are alike (all zeros), which shows little."""
-    batch = shown.sample.batch
-    arrays = _rows_of(batch)
-    return bool(arrays) and batch.shape.num_requests > 1 and all(_rows_alike(read(array)) for array in arrays)
-
-
-def _rows_of(batch: Batch) -> list[Any]:
-    """The arrays of which rows are cut."""
-    return [leaf for leaf, is_cut in batch.leaf_kinds() if is_cut and is_array(leaf)]
+def _all_alike(batch: Batch, device: Device) -> bool:
+    """Whether all rows are alike (all zeros), which shows little."""
+    arrays = [leaf for leaf, is_cut in batch.leaf_kinds() if is_cut and is_array(leaf)]
+    return bool(arrays) and all(map(_rows_alike, map(HostValues(device), arrays)))
 
 
 def _rows_alike(values: HostArray) -> bool:
     return len(values) < 2 or not (values[1:] != values[:1]).any()
-
-
-def _three_alike(array: HostArray) -> bool:
-    return _rows_alike(array[[0, len(array) // 2, -1]])
-
-
-def _marks(batch: Batch) -> tuple[tuple[int, int | None], ...]:
-    """Which arrays these are, and how often each has been written."""
-    return tuple((id(array), version_of(array)) for array in _rows_of(batch))

@@ -16,7 +16,7 @@ import numpy as np
 
 from microbatch.arrays.hidden_rows import is_module
 from microbatch.arrays.looks import is_array
-from microbatch.arrays.memory import version_of
+from microbatch.arrays.memory import contents_of
 
 LARGEST = 4 << 20
 """Bytes of an array that is saved; copying it takes about a millisecond."""
@@ -86,14 +86,11 @@ def _saved_array(array: Any) -> Callable[[], None] | None:
     copy = getattr(array, "clone", None) or getattr(array, "copy", None)
     if copy is None or (isinstance(array, np.ndarray) and not array.flags.writeable):
         return None
-    return partial(_refill, array, copy(), version_of(array))
+    return partial(_refill, array, copy(), contents_of(array, LARGEST))
 
 
-def _refill(array: Any, contents: Any, version: int | None) -> None:
-    if isinstance(array, np.ndarray):
-        if array.dtype.hasobject or array.tobytes() == contents.tobytes():
-            return
-    elif version is not None and version_of(array) == version:
+def _refill(array: Any, contents: Any, before: bytes | int | None) -> None:
+    if before is None or contents_of(array, LARGEST) == before:
         return
     with suppress(TypeError, ValueError, RuntimeError):  # memory that may not be written any more
         array[...] = contents

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from microbatch.arrays.looks import is_array
-from microbatch.arrays.memory import version_of
+from microbatch.arrays.memory import contents_of
 from microbatch.binding.batch import Batch
 from microbatch.binding.leaf_parts import Rows, token_permutation
 from microbatch.cutting.cut import cut
@@ -25,7 +25,7 @@ from microbatch.extend.protocols import Backend
 
 ROWS = 12
 """Requests in a sample: parts of 5 and 7, and a witness of 12."""
-FEWEST = 3
+HUGE_ROWS = 3
 """The same where a row is huge."""
 MOST_BYTES = 16 << 20
 """Bytes of a sample's input; fewer rows where they would be more."""
@@ -56,7 +56,7 @@ def positions_of(batch: Batch, wanted: int, draw: random.Random | None = None) -
     """
     shape = batch.shape
     each = max(1, batch.bytes_per_unit * max(1, shape.num_tokens // max(1, shape.num_requests)))
-    count = min(shape.num_requests, max(min(FEWEST, wanted), min(wanted, MOST_BYTES // each)))
+    count = min(shape.num_requests, max(min(HUGE_ROWS, wanted), min(wanted, MOST_BYTES // each)))
     if draw is not None:
         return np.asarray(sorted(draw.sample(range(shape.num_requests), count)), np.int64)
     if shape.lengths is None or shape.num_requests < 4 * count:
@@ -106,7 +106,7 @@ def _safe(leaf: Any, backend: Backend) -> Any:
     size = int(getattr(leaf, "nbytes", COPIED + 1))
     if size > COPIED:
         if not isinstance(leaf, np.ndarray):
-            return leaf  # its write counter is watched
+            return leaf  # its write counter is watched: no more can be done without copying it
         view = leaf.view()
         view.flags.writeable = False
         return view
@@ -122,14 +122,8 @@ class WholeLeaves:
 
     def __init__(self, batch: Batch) -> None:
         arrays = [leaf for leaf, is_cut in batch.leaf_kinds() if is_array(leaf) and not is_cut]
-        self._before = [(leaf, _state(leaf)) for leaf in arrays]
+        self._before = [(leaf, contents_of(leaf, COPIED)) for leaf in arrays]
 
     def written(self) -> bool:
         """Whether any was written since."""
-        return any(_state(leaf) != before for leaf, before in self._before)
-
-
-def _state(leaf: Any) -> int | bytes | None:
-    if isinstance(leaf, np.ndarray):
-        return leaf.tobytes() if leaf.flags.writeable and leaf.nbytes <= COPIED else None
-    return version_of(leaf)
+        return any(contents_of(leaf, COPIED) != before for leaf, before in self._before)

@@ -20,7 +20,7 @@ import numpy as np
 
 from microbatch.arrays.hidden_rows import attributes_of, is_module
 from microbatch.arrays.looks import is_array
-from microbatch.arrays.memory import start_of, version_of
+from microbatch.arrays.memory import contents_of, start_of
 from microbatch.binding.call import Wrapped
 from microbatch.proof.putting_back import saved_contents
 from microbatch.proof.random_numbers import access_of
@@ -130,7 +130,7 @@ class Surroundings:
         elif isinstance(value, CACHE):
             self.states[name] = value.cache_info().currsize
         elif is_module(value):
-            self.states[name] = tuple(version_of(buffer) for buffer in value.buffers())
+            self.states[name] = tuple(map(_array_state, value.buffers()))
         elif hasattr(type(value), "__next__") and not callable(value):
             # deeper inside of objects iterators number things; a file that is written is not used up
             if name.count(".") < 2 and getattr(value, "readable", _yes)():
@@ -175,14 +175,11 @@ def is_array_state(state: Any) -> bool:
 
 def _array_state(array: Any) -> tuple[Any, ...]:
     """Where an array is, and how often or with what it was written."""
-    if not isinstance(array, np.ndarray):
-        return "array", start_of(array), version_of(array)
+    if not isinstance(array, np.ndarray) or array.nbytes <= SEEN_WHOLE:
+        return "array", start_of(array), contents_of(array, SEEN_WHOLE)
     if array.dtype.hasobject:
         return "array", start_of(array)
-    flat = array.reshape(-1) if array.flags.c_contiguous else array[:1].reshape(-1)
-    if flat.nbytes <= SEEN_WHOLE:
-        return "array", start_of(array), flat.tobytes()
-    some = 1024
+    flat, some = array.reshape(-1) if array.flags.c_contiguous else array[:1].reshape(-1), 1024
     between = flat[:: max(1, flat.size // some)]
     return "array", start_of(array), flat[:some].tobytes(), between.tobytes(), flat[-some:].tobytes()
 

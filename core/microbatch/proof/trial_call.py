@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from microbatch.arrays.looks import class_of, is_array
-from microbatch.arrays.memory import version_of
 from microbatch.arrays.trees import flatten, map_leaves
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
@@ -46,12 +45,8 @@ class Arguments:
         self._lists = [leaf for leaf in leaves if _is_list(leaf)]
         self._entries = [list(leaf) for leaf in self._lists]
         self._arrays = [leaf for leaf in leaves if is_array(leaf) and leaf.shape and backend.owns(leaf)]
-        self._versions = [version_of(array) for array in self._arrays]
-        # where a framework counts writes, no copy is needed to see one
-        self._before = [
-            copied(array, backend) if version is None else None
-            for array, version in zip(self._arrays, self._versions, strict=True)
-        ]
+        # copies, although torch counts writes: it does not count those through `.data` and `.numpy()`
+        self._before = [copied(array, backend) for array in self._arrays]
 
     def after(self, returned: Any) -> Called:
         """What the call that returned `returned` did."""
@@ -59,12 +54,9 @@ class Arguments:
             output=map_leaves(lambda leaf: copied(leaf, self._backend), returned),
             returned=returned,
             arguments=self._arrays,
-            wrote=any(map(self._written, self._arrays, self._versions, self._before)),
+            wrote=not all(map(self._read.same, self._before, self._arrays)),
             wrote_list=not all(map(_same_entries, self._lists, self._entries)),
         )
-
-    def _written(self, array: Any, version: int | None, before: Any) -> bool:
-        return not self._read.same(before, array) if version is None else version_of(array) != version
 
 
 def copied(leaf: Any, backend: Backend) -> Any:

@@ -34,6 +34,8 @@ class Cuttable:
     """Its arguments by name."""
     streamed: bool
     """Whether the step moves host arrays to the device before it calls the function."""
+    named: bool
+    """Whether the caller named the parts or the policy, so that running whole is no answer."""
     first: Batch
     """Its batch, by the first reading."""
     batch: Batch
@@ -50,8 +52,6 @@ class Cuttable:
     """What the function raised in the experiment, where that is all that was seen."""
     refused: str = ""
     """Why the step runs whole; empty where it may be cut, or needs not."""
-    named: bool = False
-    """Whether the caller asked for the parts that must not be, so that running whole is no answer."""
     _parts: PartBinder | None = None
     """Made when first asked for."""
 
@@ -65,7 +65,7 @@ class Cuttable:
 
     def look_up(self) -> None:
         """Take the verdict that is known for calls like this one, if there is any."""
-        self.verdict = verdict = self.prover.known(self._asked(), self.first)
+        self.verdict = verdict = self.prover.known(self._asked())
         if verdict is not None:
             self._read_by(verdict)
 
@@ -101,6 +101,7 @@ class Cuttable:
             binder=self.binder,
             args=self.args,
             kwargs=self.kwargs,
+            first=self.first,
             streamed=self.streamed,
             inside_requests=self.inside_requests,
             largest=self.largest,

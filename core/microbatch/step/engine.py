@@ -73,7 +73,7 @@ class Engine:
         planned = self._preparation.step(call, self._runner.runtime.monotonic())
         cuttable = planned.cuttable
         if cuttable.evidence is not None:
-            return self._run_first(planned, slices, out)
+            return self._run_first(planned, out)
         result = self._run(planned, out)
         if cuttable.refused and cuttable.named:
             raise unproven(cuttable.refused) from cuttable.error
@@ -120,7 +120,7 @@ class Engine:
             self._tell_shared(planned, shared.index)
         return result
 
-    def _run_first(self, planned: Planned, slices: Sequence[UBatchSlice] | None, out: Any) -> Any:
+    def _run_first(self, planned: Planned, out: Any) -> Any:
         """Run a step that was shown to be cut on a few rows only, and find these rows in its result.
 
         Where they are others, the function is not cut from then on, and the step is run again, whole, unless
@@ -142,12 +142,7 @@ class Engine:
         if not reason:
             return result
         cuttable.refute(reason)
-        if (
-            slices is not None
-            or out is not None
-            or verdict.writes_inputs
-            or self._wrapping.config.policy != "auto"
-        ):
+        if cuttable.named or out is not None or verdict.writes_inputs:
             raise unproven(reason)
         self._preparation.tell(reason)
         return self._run(self._preparation.whole(planned, f"not cut: {reason}"), out)

@@ -72,6 +72,7 @@ class Preparation:
         self._steps = itertools.count()
         # packed and request-aligned cut between requests; where the plan does not, it is asked anew
         self._splits_requests = config.splitter in ("auto", "even", "floor")
+        self._named = config.policy != "auto"
         self._told = False
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
@@ -95,7 +96,8 @@ class Preparation:
         memory, number, streamed = device.backend.memory(), next(self._steps), route.schedule == "streamed"
         if self._remembers:
             self.remembering.before(device, memory.capacity)
-        cuttable = Cuttable(self._prover, route.binder, args, kwargs, streamed, batch, batch)
+        named = self._named or call.slices is not None
+        cuttable = Cuttable(self._prover, route.binder, args, kwargs, streamed, named, batch, batch)
         cuttable.inside_requests = self._splits_requests and batch.shape.query_start_loc is not None
         if self._prover.remarkable or call.slices is not None:
             cuttable.look_up()
@@ -130,7 +132,7 @@ class Preparation:
         Steps of one array that are alike have one plan, so that of the step before says it at once.
         """
         plain, kind = self._last_plain, cuttable.batch.only_kind
-        if plain is not None and plain[0] is plan and plain[1] is kind is not None:
+        if plain is not None and kind is not None and plain[0] is plan and plain[1] is kind:
             cuttable.verdict = plain[2]
             return
         cuttable.planned(cut)
@@ -170,18 +172,17 @@ class Preparation:
     def _proven(self, planned: Planned, route: Route, call: CallOfStep) -> Planned:
         """The step with what is known of its function taken into account, asked for now if it is cut."""
         cuttable = planned.cuttable
-        named = call.slices is not None or self._wrapping.config.policy != "auto"
         if cuttable.verdict is None:
             if not self._will_cut(planned):
                 return planned
             cuttable.look_up()
         known = cuttable.verdict
-        if self._prover.always or (known is not None and known.raised and named):
+        if self._prover.always or (known is not None and known.raised and cuttable.named):
             cuttable.verdict = None
         mark = self._guard.mark(planned) if cuttable.verdict is None else None
         before, verdict = cuttable.batch, cuttable.prove()
         if verdict.why_whole:
-            return self._refused(planned, verdict.why_whole, named=named)
+            return self._refused(planned, verdict.why_whole)
         if cuttable.batch is not before or self._routes.overlapping(route, verdict) is not route:
             planned = self._again(planned, self._routes.overlapping(route, verdict), call.slices)
         if mark is not None and cuttable.evidence is not None:
@@ -189,21 +190,20 @@ class Preparation:
         if planned.plan.cut is None:
             return planned
         if verdict.unmakeable and not call.given_result:
-            return self._refused(planned, verdict.unmakeable, named=named)
+            return self._refused(planned, verdict.unmakeable)
         if verdict.shares_memory and planned.schedule == "parallel":
-            return self._refused(planned, SAME_MEMORY_AT_ONCE, named=True)
-        if verdict.picky and not named:
-            return self._refused(planned, "it raises for some numbers of rows", named=False)
+            raise unproven(SAME_MEMORY_AT_ONCE)
+        if verdict.picky and not cuttable.named:
+            return self._refused(planned, "it raises for some numbers of rows")
         return planned
 
     def _will_cut(self, planned: Planned) -> bool:
-        """Whether the step is to be cut, by its plan or for its memory, or may be by a reading with more
-        rows."""
+        """Whether the step is to be cut: by its plan, for its memory, or by a reading that has more rows."""
         if planned.plan.cut is not None or self._guard.may_cut(planned):
             return True
         if planned.batch.most_rows <= planned.rows or planned.plan.fixed:
             return False
-        return self._wrapping.config.policy != "auto" or planned.batch.nbytes >= WORTH_TRYING
+        return planned.cuttable.named or planned.batch.nbytes >= WORTH_TRYING
 
     def _again(self, planned: Planned, route: Route, slices: Sequence[UBatchSlice] | None) -> Planned:
         """The step planned anew, by the reading and the schedule that were found."""
@@ -211,7 +211,7 @@ class Preparation:
         plan = self._plan(batch, planned.memory, route.conditions, planned.number, slices)
         return replace(planned, batch=batch, schedule=route.schedule, note=route.note, plan=plan)
 
-    def _refused(self, planned: Planned, reason: str, *, named: bool) -> Planned:
+    def _refused(self, planned: Planned, reason: str) -> Planned:
         """The step run whole; where the caller named its parts or the policy it is an error.
 
         Where the function raised in the experiment, the step is run whole before that: if it raises then too,
@@ -219,11 +219,12 @@ class Preparation:
         """
         if planned.plan.cut is None:
             return self.whole(planned, planned.plan.reason)
-        error = planned.cuttable.error
-        if named and error is None:
+        cuttable = planned.cuttable
+        error = cuttable.error
+        if cuttable.named and error is None:
             raise unproven(reason)
-        if named and error is not None and not self._guard.fits_whole(planned):
+        if cuttable.named and error is not None and not self._guard.fits_whole(planned):
             error.add_note("when it was tried on a few rows whether the function may be cut")
             raise error
-        planned.cuttable.refused, planned.cuttable.named = reason, named
+        cuttable.refused = reason
         return self.whole(planned, f"not cut: {reason}")

@@ -15,17 +15,6 @@ X = np.random.default_rng(0).normal(size=(64, 3))
 PARTS: dict[str, Any] = {"policy": "fixed", "num_ubatches": 4}
 
 
-def test_a_function_that_writes_into_its_rows_writes_each_once() -> None:
-    def function(x: Any) -> Any:
-        x += 1
-        return x * 2
-
-    x = X.copy()
-    with microbatch.wrap(function, **PARTS) as wrapped:
-        np.testing.assert_array_equal(wrapped(x), (X + 1) * 2)
-    np.testing.assert_array_equal(x, X + 1)
-
-
 @pytest.mark.parametrize("size", [3, 1 << 20], ids=["copied", "too large to copy"])
 def test_a_function_that_writes_into_what_goes_whole_is_found_before_any_harm(size: int) -> None:
     def function(x: Any, counts: Any) -> Any:

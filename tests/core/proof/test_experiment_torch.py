@@ -1,0 +1,60 @@
+"""Writes that torch does not count, through `.data` and `.numpy()`, are seen all the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import microbatch
+from microbatch.errors import UnprovenError
+
+pytestmark = pytest.mark.torch
+PARTS: dict[str, Any] = {"policy": "fixed", "num_ubatches": 4}
+
+
+def through_data(x: Any) -> None:
+    x.data.sub_(x.data.mean(0))
+
+
+def through_numpy(x: Any) -> None:
+    values = x.numpy()
+    values -= values.mean(0)
+
+
+@pytest.mark.parametrize("function", [through_data, through_numpy])
+def test_what_is_written_into_the_rows(function: Any) -> None:
+    x = torch.rand(64, 3)
+    before = x.clone()
+    with microbatch.wrap(function, **PARTS) as wrapped, pytest.raises(UnprovenError, match="writes into"):
+        wrapped(x)
+    assert torch.equal(x, before)
+
+
+def test_what_is_written_into_an_argument_that_goes_whole() -> None:
+    def function(x: Any, counts: Any) -> Any:
+        counts.data.add_(x.sum(0))
+        return x * 2
+
+    counts = torch.zeros(3)
+    with microbatch.wrap(function, **PARTS) as wrapped, pytest.raises(UnprovenError, match="given whole"):
+        wrapped(torch.rand(64, 3), counts)
+    assert not counts.any()
+
+
+def test_a_buffer_is_put_back() -> None:
+    class Counts(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(1))
+
+        def forward(self, x: Any) -> Any:
+            self.calls.data.add_(1)
+            return x * 2
+
+    module = Counts().eval()
+    with microbatch.wrap(module, **PARTS) as wrapped:
+        wrapped(torch.rand(64, 3))
+    assert module.calls.item() == 4  # one a part; those of the trial were taken back
