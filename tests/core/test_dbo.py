@@ -16,9 +16,9 @@ from microbatch.errors import ThreadStateError
 from microbatch.extend.device import device_of
 from microbatch.extend.lanes import LanePool
 from microbatch.schedules import pingpong
-from microbatch.step.recovery import strip_tracebacks
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.handoff import ThreadRing
+from microbatch.turns.kept_errors import without_frames
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.seat import end_seats, make_seats
 from microbatch.turns.step_lanes import lanes_of
@@ -453,7 +453,7 @@ def test_a_hook_that_nobody_ran_is_let_go_with_its_step(driver: str) -> None:
     try:
         with pytest.raises(ValueError, match="failed") as caught:
             run(compute, driver)
-        strip_tracebacks(caught.value)
+        without_frames(caught.value)
         del caught
         assert [reference() for reference in kept] == [None]
     finally:

@@ -2,29 +2,36 @@
 
 Invariant: arrays compute where they are called; only what is submitted to a stream runs beside the caller, on
 that stream's own thread. There is one memory, so on `cpu` a staging buffer is a plain array and a transfer is
-a copy.
+a copy. Each streamed step has streams of its own: on streams that steps share, a step inside a stage of
+another would wait for work behind that stage, for ever.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from microbatch.errors import WaitTimeoutError
-from microbatch.extend.protocols import Stream, StreamPurpose, ThreadState
+from microbatch.extend.protocols import Pipe, Stream, StreamPurpose, ThreadState
 from microbatch.extend.records import MemoryReading
 from microbatch.host.proc import processor_name
+from microbatch.turns.runtime import Runtime, default_runtime
 from microbatch_backends.failures.classify import classify
 from microbatch_backends.host import arrays
 from microbatch_backends.host.events import HostEvent
 from microbatch_backends.host.limits import process_blas_limit
 from microbatch_backends.host.memory import HostMemory
 from microbatch_backends.host.peak import HostPeak
+from microbatch_backends.host.queues import WorkQueue
 from microbatch_backends.host.state import HostState
 from microbatch_backends.host.streams import CallerStream, Current, HostStream
+
+MOST_PIPES = 8
+"""Sets of streams kept for later steps; of more steps at the same time they are dropped afterwards."""
 
 
 class HostBackend:
@@ -38,14 +45,20 @@ class HostBackend:
     parallel: bool = True
 
     def __init__(
-        self, capture_state: Callable[[], ThreadState], memory: HostMemory | None = None, idle: float = 1.0
+        self,
+        capture_state: Callable[[], ThreadState],
+        memory: HostMemory | None = None,
+        idle: float = 1.0,
+        runtime: Runtime | None = None,
     ) -> None:
         self._capture_state = capture_state
         self._memory = memory or HostMemory()
         self._idle = idle
+        self._runtime = runtime or default_runtime()
         self._current = Current()
-        self._caller = CallerStream("compute", self._current, capture_state)
+        self._caller = CallerStream("compute", self._current, capture_state, self._queue("compute"))
         self._streams: dict[str, HostStream] = {}
+        self._pipes: deque[tuple[HostStream, HostStream, HostStream]] = deque(maxlen=MOST_PIPES)
         self._blas = process_blas_limit()
 
     classify = staticmethod(classify)
@@ -56,9 +69,19 @@ class HostBackend:
         """The queue for `purpose`, whose thread starts with the first submit; the same object each time."""
         stream = self._streams.get(purpose)
         if stream is None:  # of two threads that ask first, the later one gets the other's stream
-            made = HostStream(purpose, self._current, self._capture_state, self._idle)
-            stream = self._streams.setdefault(purpose, made)
+            stream = self._streams.setdefault(purpose, self._new_stream(purpose))
         return stream
+
+    @contextmanager
+    def pipe(self) -> Iterator[Pipe]:
+        """Streams for one streamed step, which no other step has meanwhile."""
+        try:
+            pipe = self._pipes.pop()
+        except IndexError:
+            pipe = (self._new_stream("copy_in"), self._new_stream("compute"), self._new_stream("copy_out"))
+        yield pipe
+        # Not after an error: work of the step may still run in them. Their threads end once it has.
+        self._pipes.append(pipe)
 
     def current_stream(self) -> Stream:
         """The stream that is active in the calling thread, else one on which everything is done on return."""
@@ -111,13 +134,23 @@ class HostBackend:
         return torch_threads.share(workers) if torch_threads else nullcontext()
 
     def close(self, timeout: float | None = 5.0) -> None:
-        """End the threads of all streams after their work; a later submit starts them again."""
-        late = [purpose for purpose, stream in self._streams.items() if not stream.stop(timeout)]
+        """End the threads of all streams after their work; a later submit starts them again.
+
+        The streams of a streamed step that is running are left alone: their threads end after it.
+        """
+        streams = [*self._streams.values(), *(stream for pipe in tuple(self._pipes) for stream in pipe)]
+        late = [stream.purpose for stream in streams if not stream.stop(timeout)]
         if late:
             raise WaitTimeoutError(
                 f"work on {', '.join(late)} was still running after {timeout} s;"
                 " wait for the streams before closing the backend"
             )
+
+    def _new_stream(self, purpose: StreamPurpose) -> HostStream:
+        return HostStream(purpose, self._current, self._capture_state, self._queue(purpose))
+
+    def _queue(self, purpose: StreamPurpose) -> WorkQueue:
+        return WorkQueue(f"microbatch-{purpose}", self._runtime, self._idle)
 
 
 class CpuBackend(HostBackend):

@@ -2,17 +2,18 @@
 
 Invariant: a mark is finished once and stays finished, with the error of the work before it. An event refers
 to a mark, and recording the event again makes it refer to another one. A wait keeps the mark that it saw when
-it was issued.
+it was issued. Whoever waits does so in a latch of the runtime, which an interrupt cannot damage.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 
 from microbatch.errors import ArgumentTypeError, ClosedError
 from microbatch.extend.protocols import Stream
+from microbatch.turns.latch import Latch
+from microbatch.turns.runtime import Runtime
 
 
 class Mark:
@@ -20,8 +21,8 @@ class Mark:
 
     __slots__ = ("_finished", "_on_raise", "_process", "error")
 
-    def __init__(self, on_raise: Callable[[BaseException], None]) -> None:
-        self._finished = threading.Event()
+    def __init__(self, runtime: Runtime, on_raise: Callable[[BaseException], None]) -> None:
+        self._finished = Latch(runtime)
         self._on_raise = on_raise
         self._process = os.getpid()
         self.error: BaseException | None = None
@@ -30,15 +31,15 @@ class Mark:
     def finish(self, error: BaseException | None) -> None:
         """Say that the queue has reached the mark; `error` is what the work before it failed with."""
         self.error = error
-        self._finished.set()
+        self._finished.open()
 
     def done(self) -> bool:
         """Whether the queue has reached the mark."""
-        return self._finished.is_set()
+        return self._finished.opened
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until done, or False after `timeout` seconds; ClosedError in a child forked since."""
-        if not self._finished.is_set() and os.getpid() != self._process:
+        if not self._finished.opened and os.getpid() != self._process:
             raise ClosedError(
                 f"this work was queued in process {self._process} and is not in the forked process"
                 f" {os.getpid()}; submit it again in the child"

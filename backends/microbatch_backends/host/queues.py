@@ -5,33 +5,43 @@ the error has been raised to somebody; items that were put before that raise nev
 depends on the order of the calls alone, not on how fast the thread is.
 
 The thread starts with the first item and ends after `idle` seconds without an item, so a queue that nobody
-uses any more holds no thread. Rejected: one thread for all streams, because copies would not overlap with
-compute; and a thread that lives as long as the backend, because backends live as long as the process.
+uses any more holds no thread. It takes the queue itself, once it runs: so an interrupt while it is being
+started never leaves a queue that is taken by nobody. There is no lock that an interrupted thread could keep.
+
+Rejected: one thread for all streams, because copies would not overlap with compute; a thread that lives as
+long as the backend, because backends live as long as the process; and `queue.SimpleQueue`, whose waits the
+deterministic runtime cannot see.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import queue
-import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Hashable
 
+from microbatch.turns.gates import Gate
+from microbatch.turns.runtime import Runtime, Task
 from microbatch_backends.host.events import Mark
 
 
 class WorkQueue:
     """An ordered queue with at most one thread, which is a daemon: it never delays the end of the process."""
 
-    def __init__(self, name: str, idle: float = 1.0) -> None:
+    def __init__(self, name: str, runtime: Runtime, idle: float = 1.0) -> None:
         self._name = name
+        self._runtime = runtime
         self._idle = idle
         self._begin()
 
     def _begin(self) -> None:
-        self._items: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._items: deque[Callable[[], object]] = deque()
+        self._gates: dict[str, Gate] = {}
+        self._server: dict[str, Hashable] = {}
+        """One entry while a thread serves the queue: which thread."""
+        self._tasks: deque[Task] = deque()
+        self._leaving = False
         self._process = os.getpid()
-        self._thread: threading.Thread | None = None
         self.failure: BaseException | None = None
 
     def run(self, work: Callable[[], object]) -> None:
@@ -51,7 +61,7 @@ class WorkQueue:
     def mark(self) -> Mark:
         """A mark behind all items put so far; already finished where none is left, and inside an item."""
         self._renew_after_fork()
-        mark = Mark(self._forgive)
+        mark = Mark(self._runtime, self._forgive)
         if self._inside():
             mark.finish(None)
         else:
@@ -63,49 +73,76 @@ class WorkQueue:
 
         A later item starts a new thread.
         """
-        thread = self._thread
-        if thread is None or self._process != os.getpid() or self._inside():
+        if self._process != os.getpid() or self._inside():
             return True
-        self._items.put(None)
-        thread.join(timeout)
-        return not thread.is_alive()
+        if self._server:
+            self._put(self._leave)
+        return all(task.join(timeout) for task in tuple(self._tasks))
 
     def _inside(self) -> bool:
         """Whether the calling thread is the one that runs the items."""
-        return self._thread is threading.current_thread()
+        return bool(self._server) and self._server.get("thread") == self._runtime.current()
 
     def _put(self, item: Callable[[], object]) -> None:
+        """Put `item` last, then see to it that a thread serves the queue.
+
+        In this order: an item that was put while no thread could be started, or before an interrupt, is
+        served with the next one.
+        """
         self._renew_after_fork()
-        with self._lock:
-            self._items.put(item)
-            if self._thread is None:
-                thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
-                self._thread = thread
-                try:
-                    thread.start()
-                except BaseException:
-                    self._thread = None
-                    self._items = queue.SimpleQueue()
-                    raise
+        self._items.append(item)
+        self._gate().open()
+        self._runtime.point("put")
+        if self._server:
+            return
+        try:
+            self._start()
+        except BaseException:
+            with contextlib.suppress(ValueError):  # a thread has taken it already
+                self._items.remove(item)
+            raise
+
+    def _start(self) -> None:
+        """Start a thread. Where two are started at the same time, the later one finds the queue taken."""
+        for task in tuple(self._tasks):
+            if task.join(0):
+                with contextlib.suppress(ValueError):  # another thread starts one too
+                    self._tasks.remove(task)
+        self._tasks.append(self._runtime.spawn(self._serve, name=self._name))
 
     def _serve(self) -> None:
-        while True:
+        """What the thread does: take the queue if nobody has it, and serve it until nothing is left to do."""
+        me = self._runtime.current()
+        while self._items and self._server.setdefault("thread", me) == me:
             try:
-                item = self._items.get(timeout=self._idle)
-            except queue.Empty:
-                item = None
-            if item is not None:
-                item()
-                del item  # else its arrays would live until the next item comes
-            elif self._end():
-                return
+                self._work_off()
+            finally:
+                # Given up before the last look at the items: whoever puts one later starts a thread.
+                self._server.pop("thread", None)
+            self._runtime.point("served")
 
-    def _end(self) -> bool:
-        """Whether the thread may end: no item has been put since it last looked."""
-        with self._lock:
-            if self._items.empty():
-                self._thread = None
-            return self._thread is None
+    def _work_off(self) -> None:
+        """Run items until none has come for `idle` seconds, or the queue is to be left."""
+        gate = self._gate()
+        self._leaving = False
+        while not self._leaving:
+            try:
+                item = self._items.popleft()
+            except IndexError:
+                if not gate.wait(self._idle):
+                    return
+                continue
+            item()
+            del item  # else its arrays would live until the next item comes
+
+    def _leave(self) -> None:
+        """An item that ends the thread; items behind it start another."""
+        self._leaving = True
+
+    def _gate(self) -> Gate:
+        """Where the thread sleeps; made on first use."""
+        made = self._gates.get("gate")
+        return made or self._gates.setdefault("gate", self._runtime.gate())
 
     def _attempt(self, work: Callable[[], object]) -> None:
         try:
@@ -125,13 +162,12 @@ class WorkQueue:
 
     def _behind(self, item: Callable[[], object]) -> None:
         """Run `item` after all items put so far: now where no item is left, or in a forked child."""
-        with self._lock:
-            if self._thread is not None and self._process == os.getpid():
-                self._items.put(item)
-                return
-        item()
+        if (self._server or self._items) and self._process == os.getpid():
+            self._put(item)
+        else:
+            item()
 
     def _renew_after_fork(self) -> None:
-        """Begin anew in a forked child, which has no such thread and a lock that may be held for ever."""
+        """Begin anew in a forked child, which has no such thread."""
         if self._process != os.getpid():
             self._begin()

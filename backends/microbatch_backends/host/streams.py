@@ -30,13 +30,13 @@ class HostStream:
     """An ordered queue with a thread of its own, started at the first submit."""
 
     def __init__(
-        self, purpose: str, current: Current, capture: Callable[[], ThreadState], idle: float = 1.0
+        self, purpose: str, current: Current, capture: Callable[[], ThreadState], queue: WorkQueue
     ) -> None:
         self.purpose = purpose
         self._current = current
         self._capture = capture
-        self._queue = WorkQueue(f"microbatch-{purpose}", idle)
-        weakref.finalize(self, self._queue.stop, 0.0)
+        self._queue = queue
+        weakref.finalize(self, queue.stop, 0.0)
 
     def submit(self, work: Callable[[], object]) -> None:
         """Run `work` after all that was submitted before, with the caller's context variables and modes."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
-from microbatch.extend.protocols import Array, Stream
+from microbatch.extend.protocols import Array, Pipe, Stream
 
 __all__ = [
     "Graph",
@@ -20,6 +20,7 @@ __all__ = [
     "SupportsGraphs",
     "SupportsLanes",
     "SupportsPeak",
+    "SupportsPipes",
     "SupportsProbe",
     "SupportsProcessGroup",
     "SupportsRanges",
@@ -116,6 +117,19 @@ class SupportsLanes(Protocol):
         Pairs may be lent again afterwards; whoever has them joins both streams at the end. `LanePool` of
         `microbatch.extend.lanes` does this for a function that makes streams.
         """
+        ...
+
+
+@runtime_checkable
+class SupportsPipes(Protocol):
+    """Backends whose streams run submitted work in threads of their own, as queues of the host do.
+
+    A step that is called inside such work would wait for what is queued behind it, so no two steps may share
+    a stream. Backends that launch work from the calling thread need no such thing.
+    """
+
+    def pipe(self) -> AbstractContextManager[Pipe]:
+        """Streams lent to nobody else; they may be lent again after a step that succeeded."""
         ...
 
 

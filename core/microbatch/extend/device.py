@@ -14,6 +14,7 @@ from microbatch.extend.abilities import (
     SupportsGraphState,
     SupportsLanes,
     SupportsPeak,
+    SupportsPipes,
     SupportsProbe,
     SupportsProcessGroup,
     SupportsRanges,
@@ -45,6 +46,8 @@ class Device:
     """Tells the modes that a graph depends on."""
     lanes: SupportsLanes | None
     """Lends each ubatch streams of its own."""
+    pipes: SupportsPipes | None
+    """Lends each streamed step streams of its own."""
     transfer: SupportsTransfer | None
     """Copies between the host and a memory of its own."""
     trials: SupportsTrials | None
@@ -77,6 +80,7 @@ def device_of(backend: Backend) -> Device:
         graphs=backend if isinstance(backend, SupportsGraphs) else None,
         graph_state=backend if isinstance(backend, SupportsGraphState) else None,
         lanes=backend if isinstance(backend, SupportsLanes) else None,
+        pipes=backend if isinstance(backend, SupportsPipes) else None,
         transfer=backend if isinstance(backend, SupportsTransfer) else None,
         trials=backend if isinstance(backend, SupportsTrials) else None,
         yield_check=backend if isinstance(backend, SupportsYieldCheck) else None,

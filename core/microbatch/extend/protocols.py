@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
 
-__all__ = ["Array", "Backend", "Event", "SizingPolicy", "Stream", "StreamPurpose", "ThreadState"]
+__all__ = ["Array", "Backend", "Event", "Pipe", "SizingPolicy", "Stream", "StreamPurpose", "ThreadState"]
 
 Array = Any
 """Anything with shape, dtype and slicing: NumPy, torch, CuPy, a third party's. Core never inspects more."""
@@ -59,6 +59,10 @@ class Stream(Protocol):
     def activate(self) -> AbstractContextManager[None]:
         """Make this stream the current one of the calling thread, and put the former one back on exit."""
         ...
+
+
+Pipe = tuple[Stream, Stream, Stream]
+"""The streams of a streamed step: copy-in, compute and copy-out."""
 
 
 @runtime_checkable

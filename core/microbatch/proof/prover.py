@@ -28,6 +28,7 @@ from microbatch.proof.sample import ROWS, positions_of
 from microbatch.proof.shown import Raised, Shown, Subject
 from microbatch.proof.verdict import TRUSTED, Evidence, Verdict
 from microbatch.proof.verdicts import Verdicts
+from microbatch.turns.kept_errors import without_frames
 
 LOOKED_AT = 1 << 20
 """Bytes of a batch up to which all its rows are looked at (0.2 ms); a larger one is tried again (1 ms)."""
@@ -107,6 +108,7 @@ class Prover:
                 if number and not shown.has_rows():
                     raise Refuted("no output has an entry per row")
             except (Refuted, LayoutError) as error:
+                without_frames(error)
                 refuted.append(error)
             else:
                 alike = _all_alike(shown.sample.batch, asked.binder.device)
@@ -117,7 +119,10 @@ class Prover:
         worst = min(refuted, key=lambda each: isinstance(each, Raised))
         verdict = Verdict(why_whole=str(worst), raised=isinstance(worst, Raised))
         self._keep(asked, verdict)
-        return Proof(verdict, error=worst.original if isinstance(worst, Raised) else None)
+        if not isinstance(worst, Raised):
+            return Proof(verdict)
+        worst.original.add_note(f"raised at {worst.where}")
+        return Proof(verdict, error=worst.original)
 
     def refute(self, asked: Asked, reason: str) -> None:
         """Keep that calls like this one must not be cut: a step has shown what the experiment had not."""
@@ -147,6 +152,7 @@ class Prover:
             try:
                 return self._experiment(asked, batch, wanted), picky
             except Raised as error:
+                without_frames(error)
                 first = first or error
                 memory = asked.binder.device.backend.classify(error.original) is FailureKind.OOM
                 if memory and wanted <= FEWEST:

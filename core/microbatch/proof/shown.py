@@ -13,17 +13,22 @@ from microbatch.binding.binder import Binder
 from microbatch.binding.proven import ProvenOutputs
 from microbatch.proof.output_kinds import Refuted, Seen
 from microbatch.proof.sample import Sample
+from microbatch.turns.kept_errors import without_frames
 
 SAME_MEMORY = "each call returns the same memory"
 """Why calls of a function that returns its own buffer must not overlap."""
 
 
 class Raised(Refuted):
-    """The function raised `original` on a part; it may need more rows than were tried."""
+    """The function raised `original` on a part; it may need more rows than were tried.
+
+    The frames of `original` are let go, since the experiment goes on; `where` says where it was raised.
+    """
 
     def __init__(self, original: Exception, rows: int) -> None:
         super().__init__(f"it raises {type(original).__name__} on {rows} rows: {original}")
         self.original = original
+        self.where = f"{without_frames(original)}, when it was tried on {rows} rows whether it may be cut"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

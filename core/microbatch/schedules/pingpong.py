@@ -66,6 +66,8 @@ def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring
         step.workers.run(bodies, on_interrupt=interrupted, limit=limit, give_up=failures.any)
     finally:
         end_seats(seats)
+        for context in step.contexts:
+            context.end()
     return ring
 
 

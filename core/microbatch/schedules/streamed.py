@@ -19,6 +19,7 @@ launched (the allocator would have to know of the other stream, and no protocol 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +28,8 @@ from microbatch.arrays.memory import start_of
 from microbatch.arrays.shared_memory import overwritten
 from microbatch.arrays.trees import leaves_of
 from microbatch.errors import WaitTimeoutError
-from microbatch.extend.protocols import Event, Stream
+from microbatch.extend.device import Device
+from microbatch.extend.protocols import Event, Pipe
 from microbatch.extend.records import FailureKind
 from microbatch.schedules import sequential
 from microbatch.schedules.staging import Buffers, Mover
@@ -42,15 +44,22 @@ SLOTS = 3
 def run(step: Step) -> None:
     """Run the ubatches of `step` through the pipeline; raises the first error after everything has drained.
 
-    Where the caller is itself a stage of another step on these streams, ubatches run one after another: a
-    stage that waited for work behind it in the same queue would wait for ever.
+    Where the backend lends no streams and the caller is itself a stage of another step on them, ubatches run
+    one after another: waiting for all streams would wait for that stage.
     """
-    backend = step.backend
-    streams = backend.stream("copy_in"), backend.stream("compute"), backend.stream("copy_out")
-    if any(backend.current_stream() is stream for stream in streams):
-        sequential.run(step)
-    else:
-        Pipeline(step, streams).run_all()
+    with _pipe_of(step.device) as pipe:
+        if any(step.backend.current_stream() is stream for stream in pipe):
+            sequential.run(step)
+        else:
+            Pipeline(step, pipe).run_all()
+
+
+def _pipe_of(device: Device) -> AbstractContextManager[Pipe]:
+    """Streams of the step's own where the backend lends some, else those that all steps share."""
+    stream = device.backend.stream
+    if device.pipes is not None:
+        return device.pipes.pipe()
+    return nullcontext((stream("copy_in"), stream("compute"), stream("copy_out")))
 
 
 @dataclass(slots=True, eq=False)
@@ -106,13 +115,13 @@ class Returned:
 class Pipeline:
     """One step on its way through the three streams."""
 
-    def __init__(self, step: Step, streams: tuple[Stream, Stream, Stream]) -> None:
+    def __init__(self, step: Step, pipe: Pipe) -> None:
         event = step.backend.event
         self._step = step
         self._thread = step.runtime.current()
         self._failures = Failures()
         self._mover = Mover(step.device)
-        self._copy_in, self._compute, self._copy_out = streams
+        self._pipe = self._copy_in, self._compute, self._copy_out = pipe
         self._last: Returned | None = None
         slots = min(max(SLOTS, step.parallelism + 1), max(1, len(step.contexts)))
         self._ring = [Slot(event(), event(), event()) for _ in range(slots)]
@@ -237,9 +246,26 @@ class Pipeline:
 
     def _drain(self) -> None:
         """After an interrupt, or a wait that took too long: wait for each stage that still makes progress."""
-        for slot in self._ring:
-            try:
+        try:
+            for slot in self._ring:
                 self._retire(slot)
-            except WaitTimeoutError as error:
+            self._empty()
+        except WaitTimeoutError as error:  # once: where one stage hangs, others hang behind it
+            self._failures.record(None, error)
+        for slot in self._ring:
+            slot.clear()
+
+    def _empty(self) -> None:
+        """Wait for the streams: an interrupt may have come between a stage and the event behind it."""
+        limit = self._step.config.barrier_timeout
+        for stream in self._pipe:
+            try:
+                if not stream.synchronize(limit):
+                    raise WaitTimeoutError(
+                        f"the step has failed and its {stream.purpose} stream still works {limit} s later, so"
+                        " it is no longer waited for; make the function return when a stage fails"
+                    )
+            except WaitTimeoutError:
+                raise
+            except Exception as error:  # noqa: BLE001 - work of the device has failed; raised in the caller
                 self._failures.record(None, error)
-                slot.clear()

@@ -18,10 +18,10 @@ from microbatch.schedules.step import Schedule, Step
 from microbatch.step.choose_schedule import load_schedule
 from microbatch.step.layers import Layers
 from microbatch.step.planned import Planned
-from microbatch.step.recovery import strip_tracebacks
 from microbatch.step.tracing import traced, tracing
 from microbatch.step.ubatches import Ubatches
 from microbatch.turns.context import UBatchContext
+from microbatch.turns.kept_errors import without_frames
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.workers import WorkerPool
 
@@ -92,7 +92,7 @@ class InParts:
             may = several and self.layers.recovery.may_go_on_alone(error)
             if not may or self.ubatches.all_stored():  # then it came after the rows: a receive hook's
                 raise
-            strip_tracebacks(error)
+            without_frames(error)
         else:
             return
         self._go_on_alone()

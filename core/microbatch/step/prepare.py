@@ -224,7 +224,6 @@ class Preparation:
         if cuttable.named and error is None:
             raise unproven(reason)
         if cuttable.named and error is not None and not self._guard.fits_whole(planned):
-            error.add_note("when it was tried on a few rows whether the function may be cut")
             raise error
         cuttable.refused = reason
         return self.whole(planned, f"not cut: {reason}")

@@ -14,8 +14,7 @@ are back in the pool already).
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +25,7 @@ from microbatch.gathering.gather import Outputs
 from microbatch.gathering.run_parts import Parts, run_parts
 from microbatch.step.outcome import Outcome
 from microbatch.step.planned import Planned
+from microbatch.turns.kept_errors import without_frames
 
 SUSPECTS = 3
 """Errors that may be memory in disguise are retried this often in a step, then raised."""
@@ -107,10 +107,7 @@ class Recovery:
             self._suspects += 1
         if kind in (FailureKind.DEAD, FailureKind.OTHER) or self._suspects > SUSPECTS:
             return None
-        frames = traceback.extract_tb(error.__traceback__)
-        where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"
-        strip_tracebacks(error)
-        return Failed(kind=kind, error=error, where=where)
+        return Failed(kind=kind, where=without_frames(error), error=error)
 
     def _shrink(self, rows: int, failed: Failed) -> int:
         """Note that a part of `rows` rows failed; returns the most rows that may be tried next.
@@ -149,26 +146,6 @@ class Recovery:
             f"sizes tried: {tried}; {_bytes(reading)}; free memory held elsewhere, use a smaller dtype or "
             "shorter rows"
         )
-
-
-def strip_tracebacks(error: BaseException) -> None:
-    """Drop the tracebacks of `error` and of all causes, contexts and group members, so no frame is kept."""
-    for member in _chain(error):
-        member.__traceback__ = None
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        member = waiting.pop()
-        if member is None or id(member) in seen:
-            continue
-        seen.add(id(member))
-        yield member
-        waiting += [member.__cause__, member.__context__]
-        if isinstance(member, BaseExceptionGroup):
-            waiting += member.exceptions
 
 
 def _bytes(reading: MemoryReading) -> str:

@@ -88,6 +88,10 @@ class UBatchContext:
         self.gpu_wait_event = None
         self.thread_id = None
 
+    def end(self) -> None:
+        """Its step has ended: let its gate go, so that code which keeps the context keeps no descriptor."""
+        self._gates = {}
+
     def __repr__(self) -> str:
         return f"<ubatch {self.ubatch_id} of {self.num_ubatches}, {self.state.name}, {self.slice_info}>"
 

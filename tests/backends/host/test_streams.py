@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from microbatch.errors import ArgumentTypeError, ClosedError, WaitTimeoutError
 from microbatch.extend.protocols import Event, Stream
+from microbatch.turns.runtime import ThreadRuntime
 from microbatch_backends.host.backend import HostBackend
 from microbatch_backends.host.events import HostEvent
 from microbatch_backends.host.queues import WorkQueue
@@ -234,7 +235,7 @@ def test_a_stream_that_waits_for_failed_work_fails_with_it(streams: HostBackend)
 
 
 def test_what_was_submitted_before_the_error_was_told_stays_skipped() -> None:
-    queue, gate, log = WorkQueue("test"), threading.Event(), list[int]()
+    queue, gate, log = WorkQueue("test", ThreadRuntime()), threading.Event(), list[int]()
     queue.run(lambda: {}["lost"])
     mark = queue.mark()
     queue._put(lambda: gate.wait(LIMIT))

@@ -16,7 +16,7 @@ import microbatch
 from microbatch.binding.rules import Layout, collect, reduce, tokens
 from microbatch.cutting.slices import UBatchSlice
 from microbatch.errors import StepOutOfMemoryError
-from microbatch.step.recovery import strip_tracebacks
+from microbatch.turns.kept_errors import without_frames
 
 pytestmark = pytest.mark.counted
 
@@ -116,7 +116,7 @@ def test_a_chain_that_contains_itself_is_stripped() -> None:
         raise group
     except ExceptionGroup:
         pass
-    strip_tracebacks(group)
+    without_frames(group)
     assert group.__traceback__ is None
 
 

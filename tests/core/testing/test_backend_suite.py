@@ -46,6 +46,11 @@ class LendsTwice(Sound):
         return nullcontext([(self.stream("compute"), self.stream("communication"))] * count)
 
 
+class LendsPipesTwice(Sound):
+    def pipe(self) -> Any:
+        return nullcontext((self.stream("copy_in"), self.stream("compute"), self.stream("copy_out")))
+
+
 class ForgetsTheFork(Sound):
     """Replays what its first stream did and nothing else."""
 
@@ -336,6 +341,7 @@ BROKEN = [
     (LimitsOnce, "limits_may_be_entered"),
     (FreezesGraphs, "a_graph_replays_with_new_values"),
     (LendsTwice, "streams_are_lent_to_one_step_at_a_time"),
+    (LendsPipesTwice, "pipes_are_lent_to_one_step_at_a_time"),
     (ForgetsTheFork, "a_graph_holds_several_streams"),
     (CapturesOnEagerStreams, "streams_of_a_capture_are_its_own"),
     (RefusesFunctions, "an_error_of_the_function_is_not_a_refused_capture"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from microbatch.extend.abilities import (
     SupportsGraphState,
     SupportsLanes,
     SupportsPeak,
+    SupportsPipes,
     SupportsRanges,
     SupportsTransfer,
     SupportsTrials,
@@ -69,6 +71,26 @@ class AbilityChecks(BackendChecks):
                 event.record(stream)
             assert event.synchronize()
             np.testing.assert_array_equal(self.to_numpy(array), self.numbers(2) + len(streams))
+
+    def check_pipes_are_lent_to_one_step_at_a_time(self) -> None:
+        """Work of one step may wait for all that a step inside it submits, whatever the streams are for."""
+        backend = self.make_backend()
+        lender: SupportsPipes = self.require(backend, SupportsPipes)
+        seen: list[str] = []
+
+        def step_inside() -> None:
+            with lender.pipe() as inner:
+                assert not {*map(id, inner)} & {*map(id, outer)}, "a stream is lent to two steps"
+                for stream in inner:
+                    stream.submit(partial(seen.append, stream.purpose))
+                    assert stream.synchronize(30)
+
+        with lender.pipe() as outer:
+            assert [stream.purpose for stream in outer] == ["copy_in", "compute", "copy_out"]
+            for stream in outer:
+                stream.submit(step_inside)
+            assert all(stream.synchronize(60) for stream in outer)
+        assert sorted(seen) == sorted([stream.purpose for stream in outer] * 3)
 
     def check_a_peak_is_never_below_what_was_in_use(self) -> None:
         """Nor does it fall while more is measured."""
