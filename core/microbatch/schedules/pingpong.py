@@ -65,6 +65,8 @@ def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring
     try:
         step.workers.run(bodies, on_interrupt=interrupted, limit=limit, give_up=failures.any)
     finally:
+        if not all(ring.left):
+            ring.scatter()  # a second interrupt came before the first had made the others unwind
         end_seats(seats)
         for context in step.contexts:
             context.end()

@@ -8,9 +8,10 @@ lock that it could keep. Workers know the roster, never the pool: the threads of
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import weakref
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime, Task
@@ -30,13 +31,26 @@ class Worker:
     """Whether the thread is to end without looking for work."""
 
 
-Claim = Callable[[Worker], bool]
-"""claim(worker), in the thread of `worker`: do what there is to do, if anything; True if it must end."""
+class Owner(Protocol):
+    """Whoever claims workers."""
+
+    def work(self, worker: Worker) -> bool:
+        """In the thread of `worker`: do what there is to do, if anything; True if it must end."""
+        ...
 
 
-def ending(worker: Worker) -> bool:
-    """Claims a worker that is to end."""
-    return True
+class End:
+    """Claims workers that are to end."""
+
+    __slots__ = ("__weakref__",)
+
+    def work(self, worker: Worker) -> bool:
+        """Nothing is left to do."""
+        return True
+
+
+END = End()
+"""The one of this process."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,25 +67,41 @@ class Roster:
     """How many workers there ever were; the last number in a thread's name."""
     workers: list[Worker] = field(default_factory=list)
     """All that have not ended."""
-    claims: dict[Worker, Claim] = field(default_factory=dict)
-    """Worker -> who has it; idle ones are not in here."""
+    claims: dict[Worker, weakref.ref[Owner]] = field(default_factory=dict)
+    """Worker -> who has it; idle ones are not in here. A claim ends with its owner, at the latest."""
 
-    def claim(self, owner: Claim) -> Worker:
-        """An idle worker, or a new one; from here on it is the owner's."""
-        for worker in self.workers:
-            if worker not in self.claims and self.claims.setdefault(worker, owner) is owner:
-                return worker
+    def claim(self, owner: Owner) -> Worker:
+        """An idle worker, or a new one; from here on it is the owner's, while the owner lives."""
+        for worker in tuple(self.workers):
+            if worker not in self.claims and self._take(worker, owner):
+                if worker.task is not None:
+                    return worker
+                self.dismiss(worker)  # an interrupt came while its thread was being started
         self.hired += 1
         worker = Worker(self.runtime.gate(), f"microbatch-{self.hired}")
-        self.claims[worker] = owner
+        self._take(worker, owner)
         self.workers.append(worker)
         worker.task = self.runtime.spawn(partial(_serve, worker, self), name=worker.name)
         return worker
 
+    def owner(self, worker: Worker) -> Owner | None:
+        """Who has claimed `worker`."""
+        claim = self.claims.get(worker)
+        return None if claim is None else claim()
+
+    def _take(self, worker: Worker, owner: Owner) -> bool:
+        """Claim `worker` unless somebody else was faster.
+
+        Two interrupts shortly after each other can end a run before it has given its workers back. So a claim
+        is a weak reference, which `dict.pop`, called in C and hence never interrupted, removes with the run.
+        """
+        claim = weakref.ref(owner, partial(self.claims.pop, worker))
+        return self.claims.setdefault(worker, claim) is claim
+
     def release(self, worker: Worker) -> bool:
         """Make a claimed worker idle again; True if the roster is closed, so that the worker must end."""
         self.claims.pop(worker, None)
-        return self.closed and self.claims.setdefault(worker, ending) is ending
+        return self.closed and self._take(worker, END)
 
     def dismiss(self, worker: Worker) -> None:
         """Give up a worker whose thread may or may not have been started."""
@@ -91,7 +121,7 @@ class Roster:
             return
         self.closed = True
         for worker in list(self.workers):
-            if self.claims.setdefault(worker, ending) is ending:
+            if self._take(worker, END):
                 worker.gate.open()
 
 
@@ -99,8 +129,8 @@ def _serve(worker: Worker, roster: Roster) -> None:
     """What the thread of a worker does: sleep, and do what its claim has for it, until it must end."""
     while not worker.dismissed:
         worker.gate.wait()
-        claim = roster.claims.get(worker)
-        if claim is not None and claim(worker):
+        owner = roster.owner(worker)
+        if owner is not None and owner.work(worker):
             break
-        del claim  # a sleeping thread must not keep the arguments of a finished step
+        del owner  # a sleeping thread must not keep the arguments of a finished step
     roster.leave(worker)

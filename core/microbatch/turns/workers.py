@@ -25,7 +25,7 @@ class AbandonedError(WaitTimeoutError):
     """The threads of a failed step did not end; they are no longer waited for."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Run:
     """One call of `WorkerPool.run`."""
 
@@ -48,13 +48,13 @@ class Run:
 
     def start(self) -> None:
         """Claim all workers, then give out bodies: where a thread cannot be started, no body has begun."""
-        workers = [self.roster.claim(self.work) for _ in self.bodies[1:]]
+        workers = [self.roster.claim(self) for _ in self.bodies[1:]]
         for worker, body in zip(workers, self.bodies[1:], strict=True):
             self.jobs[worker] = body
             worker.gate.open()
 
     def work(self, worker: Worker) -> bool:
-        """The claim of this run: run the body that the worker was given."""
+        """For a worker that this run has claimed: run the body that it was given."""
         if worker not in self.jobs:
             return False
         try:
@@ -102,7 +102,7 @@ class Run:
         if on_interrupt is not None:
             on_interrupt(error)
         for worker in list(self.roster.workers):
-            if self.roster.claims.get(worker) != self.work:
+            if self.roster.owner(worker) is not self:
                 continue
             if worker.task is None:
                 self.roster.dismiss(worker)

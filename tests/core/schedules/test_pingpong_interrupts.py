@@ -198,3 +198,20 @@ def test_a_second_interrupt_while_unwinding_is_bounded(pool: WorkerPool) -> None
     with pytest.raises(KeyboardInterrupt, match="second"):
         pingpong.run(make_step(RUNTIME, pool, 2, compute, barrier_timeout=20.0))
     TurnsProgram((1, 1), timeout=20.0).run(RUNTIME, pool)
+
+
+class LeavesAtOnce(WorkerPool):
+    """Starts the siblings and lets them go: a second interrupt came before the first was handled."""
+
+    def run(self, bodies: Any, **ways: Any) -> None:
+        self.left = [RUNTIME.spawn(body, name="sibling") for body in bodies[1:]]
+        raise KeyboardInterrupt
+
+
+@pytest.mark.case(32)
+def test_siblings_of_a_caller_that_left_unwind_at_once() -> None:
+    """They do not wait for their limit: the step lets them go on its way out, whatever struck before."""
+    pool = LeavesAtOnce(RUNTIME)
+    with pytest.raises(KeyboardInterrupt):
+        pingpong.run(make_step(RUNTIME, pool, 3, lambda context, ubatch: None, barrier_timeout=600.0))
+    assert all(task.join(20) for task in pool.left)

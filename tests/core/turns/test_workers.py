@@ -533,3 +533,38 @@ def test_a_thousand_runs_change_neither_threads_nor_objects(pool: WorkerPool) ->
     before = runs(50)
     assert runs(1000) - before < 50
     assert pool.num_threads == 2
+
+
+class Owner:
+    """Claims workers and has nothing for them to do."""
+
+    def work(self, worker: Worker) -> bool:
+        return False
+
+
+@pytest.mark.case(32)
+def test_workers_of_an_owner_that_is_gone_are_idle_again() -> None:
+    """Two interrupts can end a run before it has given its workers back."""
+    roster, lost, other = Roster(RUNTIME), Owner(), Owner()
+    worker = roster.claim(lost)
+    assert roster.claim(other) is not worker
+    del lost
+    assert roster.owner(worker) is None and roster.claim(other) is worker
+    roster.close()
+    del other
+    for each in tuple(roster.workers):
+        roster.release(each)
+        each.gate.open()
+        assert each.task is not None and each.task.join(20)
+
+
+def test_a_worker_whose_thread_may_not_have_been_started_is_never_given_work() -> None:
+    """An interrupt struck in the start of its thread, and another before it was dismissed."""
+    roster, owner = Roster(RUNTIME), Owner()
+    halfway = Worker(RUNTIME.gate(), "halfway")
+    roster.workers.append(halfway)
+    worker = roster.claim(owner)
+    assert worker is not halfway and halfway.dismissed and roster.workers == [worker]
+    roster.release(worker)
+    roster.close()
+    assert worker.task is not None and worker.task.join(20)
