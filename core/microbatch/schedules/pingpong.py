@@ -22,7 +22,7 @@ from microbatch.schedules.step import Step
 from microbatch.turns.context import SeatHolder, enter
 from microbatch.turns.failure import Failures
 from microbatch.turns.handoff import Ring, ThreadRing
-from microbatch.turns.seat import Seat, end_seats, make_seats
+from microbatch.turns.seat import Seat, make_seats
 from microbatch.turns.step_lanes import StepLanes, lanes_of
 
 
@@ -67,7 +67,7 @@ def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring
     finally:
         if not all(ring.left):
             ring.scatter()  # a second interrupt came before the first had made the others unwind
-        end_seats(seats)
+        seats[0].streams.end()  # the caller's; an interrupt may have come before its ubatch did this
         for context in step.contexts:
             context.end()
     return ring
@@ -92,7 +92,7 @@ def _on_greenlets(step: Step, failures: Failures, lanes: StepLanes | None) -> Ri
     try:
         ring.carry(bodies, partial(failures.record, None))
     finally:
-        end_seats(seats)
+        seats[0].streams.end()  # the caller's; an interrupt may have come before its ubatch did this
     return ring
 
 

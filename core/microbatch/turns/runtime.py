@@ -55,6 +55,29 @@ class Runtime(Protocol):
         ...
 
 
+class Started(threading.Event):
+    """What `Thread.start` waits for until the thread runs, with a wait that can be interrupted anywhere.
+
+    An interrupt in the wait of an ordinary event can keep its lock: the thread then hangs before its first
+    line, or the caller gets "release unlocked lock" in place of the interrupt.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__()
+        self._gate = gate
+
+    def set(self) -> None:
+        """The thread runs."""
+        super().set()
+        self._gate.open()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """For the one who starts the thread."""
+        while not self.is_set() and self._gate.wait(timeout):
+            pass
+        return self.is_set()
+
+
 class ThreadTask:
     """A started thread."""
 
@@ -88,6 +111,7 @@ class ThreadRuntime:
     def spawn(self, function: Callable[[], None], *, name: str) -> Task:
         """Start a daemon thread."""
         thread = threading.Thread(target=function, name=name, daemon=True)
+        thread._started = Started(self.gate())  # type: ignore[attr-defined]
         thread.start()
         return ThreadTask(thread)
 

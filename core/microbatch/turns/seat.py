@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from microbatch.extend.protocols import Backend
 from microbatch.turns.handoff import Ring
 from microbatch.turns.step_lanes import OTHER, Lane, StepLanes
 from microbatch.turns.streams import Activation, StreamSide
+
+Hooks = deque[Callable[[], Any]]
+"""Receive hooks that wait to be called."""
 
 
 class Marked(Protocol):
@@ -36,10 +39,9 @@ class Seat:
     """Who has the turn, and who comes next."""
     streams: StreamSide
     """Which stream the ubatch is on."""
-    seats: Sequence[Seat]
-    """Those of all ubatches of the step."""
-    hooks: deque[Callable[[], Any]] = field(default_factory=deque)
-    """What siblings left to be called here, oldest first."""
+    left: Sequence[Hooks]
+    """What was left to be called by each ubatch of the step, oldest first. Not their seats: that would be a
+    cycle, which an interrupt at the wrong moment leaves behind."""
 
     def hand_over(self, label: str = "") -> None:
         """Pass the turn; returns when it is back."""
@@ -75,12 +77,13 @@ class Seat:
         if following == self.index:
             hook()
         else:
-            self.seats[following].hooks.append(hook)
+            self.left[following].append(hook)
 
     def run_hooks(self) -> None:
         """Run what siblings left here, oldest first."""
-        while self.hooks:
-            self.hooks.popleft()()
+        hooks = self.left[self.index]
+        while hooks:
+            hooks.popleft()()
 
 
 def make_seats(
@@ -93,15 +96,9 @@ def make_seats(
 ) -> list[Seat]:
     """A seat for each ubatch; with `one_thread`, all share what is current in it."""
     shared = Activation(shared=True) if one_thread else None
-    seats: list[Seat] = []
-    for index, ubatch in enumerate(ubatches):
-        streams = StreamSide(backend, lanes, index, shared or Activation())
-        seats.append(Seat(ubatch, index, ring, streams, seats))
-    return seats
-
-
-def end_seats(seats: list[Seat]) -> None:
-    """The step has ended: put the caller's stream back, and let the seats go."""
-    seats[0].streams.end()  # the caller's own seat; an interrupt may have come before its ubatch did this
-    # Each seat has this list. The cycle would keep the hooks, and what they hold, until a garbage collection.
-    seats.clear()
+    left: list[Hooks] = [deque() for _ in ubatches]
+    sides = [StreamSide(backend, lanes, index, shared or Activation()) for index in range(len(ubatches))]
+    return [
+        Seat(ubatch, index, ring, side, left)
+        for index, (ubatch, side) in enumerate(zip(ubatches, sides, strict=True))
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from microbatch.errors import ClosedError
 from microbatch.turns.gates import EventGate, Gate, LockGate
-from microbatch.turns.runtime import ThreadRuntime, default_runtime
+from microbatch.turns.runtime import Started, ThreadRuntime, default_runtime
 from tests.support.interrupts import Interrupt, in_thread_of_its_own
 
 KINDS: list[Callable[[], Gate]] = [LockGate, *([EventGate] if hasattr(os, "eventfd") else [])]
@@ -235,3 +236,27 @@ def _in_fork(question: Callable[[], bool]) -> bool:
         finally:
             os._exit(0 if answer else 1)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@in_thread_of_its_own
+def test_an_interrupt_of_who_starts_a_thread_never_stops_the_thread() -> None:
+    """The thread says that it runs, and takes no lock that the interrupted one could have kept."""
+    runtime = ThreadRuntime()
+    with Interrupt(0) as counting:
+        Started(runtime.gate()).wait(0.0)
+    assert counting.seen > 10
+    for at in range(1, counting.seen + 1):
+        started = Started(runtime.gate())
+        with contextlib.suppress(KeyboardInterrupt), Interrupt(at):
+            started.wait(0.0)
+        other = threading.Thread(target=started.set, daemon=True)
+        other.start()
+        other.join(20)
+        assert started.is_set() and started.wait(0), f"bytecode {at}"
+
+
+def test_who_starts_a_thread_waits_until_it_runs() -> None:
+    seen: list[bool] = []
+    task = ThreadRuntime().spawn(lambda: seen.append(True), name="started")
+    assert task.join(20) and seen == [True]
+    assert isinstance(task._thread._started, Started)  # type: ignore[attr-defined]
