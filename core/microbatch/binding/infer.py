@@ -68,6 +68,10 @@ def measure_batch(
     elif sized:
         read = nth(readings_of(sized, leaves.spec), how.reading) if how.reading else first_reading(sized)
         cuts += _by_reading(counts, read)
+    arguments = (*leaves.args, *leaves.kwargs.values())
+    if not cuts and any(is_row_list(given) and not given for given in arguments):
+        empty = BatchShape(num_tokens=0, num_requests=0)  # a list of no texts
+        return Measured(shape=empty, cuts=(), declared=False, most_rows=0)
     check_arrays(leaves, cuts, backend)
     shape = counts.shape()
     check_objects(leaves, unknown, frozenset({shape.num_tokens, shape.num_requests}))

@@ -69,7 +69,9 @@ class Sinks:
         leaf = OutputLeaf(name, self._backend, given or self._empty, given)
         rowless = not is_array(value) or len(value.shape) == 0
         if rule is None:
-            return ConstantSink(name, parts) if rowless else self._rows(value, index, leaf)
+            # of the whole batch in one part, what was returned is the result, rows or not
+            whole = parts == 1 and given is None and not self._nested and self._cut.trims is None
+            return ConstantSink(name, parts) if rowless or whole else self._rows(value, index, leaf)
         if rule.kind in ("reduce", "collect"):
             weights = [piece.num_tokens for piece in self._cut.slices]
             return KeptSink(name, rule, weights, nested=self._nested)

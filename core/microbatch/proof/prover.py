@@ -13,10 +13,13 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from microbatch.arrays.comparing import HostArray
 from microbatch.arrays.looks import is_array
 from microbatch.binding.batch import Batch
 from microbatch.binding.binder import Binder
+from microbatch.binding.leaf_parts import Rows
 from microbatch.binding.readings import MOST, NoReadingError
 from microbatch.errors import LayoutError, StepOutOfMemoryError
 from microbatch.extend.device import Device
@@ -128,6 +131,10 @@ class Prover:
         """Keep that calls like this one must not be cut: a step has shown what the experiment had not."""
         self._keep(asked, Verdict(why_whole=reason))
 
+    def forget(self, asked: Asked) -> None:
+        """The whole batch made the function raise as well, which says nothing of other batches."""
+        self._verdicts.forget(*self._key(asked))
+
     def _readings(self, asked: Asked) -> Iterator[tuple[int, Batch]]:
         """The batch by each reading, with its number; one by which it cannot be cut is passed over."""
         yield 0, asked.first
@@ -150,7 +157,8 @@ class Prover:
         wanted, others = min(ROWS, batch.shape.num_requests), _other_sizes(batch, asked.largest)
         while True:
             try:
-                return self._experiment(asked, batch, wanted), picky
+                shown = self._experiment(asked, batch, positions_of(batch, wanted, self._drawn()))
+                return shown, picky and self._minds_their_number(asked, batch, shown)
             except Raised as error:
                 without_frames(error)
                 first = first or error
@@ -162,7 +170,22 @@ class Prover:
             picky = picky or not memory
             wanted = max(FEWEST, wanted // 2) if memory else others.pop(0)
 
-    def _experiment(self, asked: Asked, batch: Batch, wanted: int) -> Shown:
+    def _minds_their_number(self, asked: Asked, batch: Batch, shown: Shown) -> bool:
+        """Whether it was the number of rows that it raised for, and not one of the rows.
+
+        Then it raises for as many of the rows that it has just taken, too.
+        """
+        taken = shown.sample.requests
+        try:
+            self._experiment(asked, batch, np.sort(np.resize(taken, min(ROWS, batch.shape.num_requests))))
+        except Refuted:
+            return True
+        return False
+
+    def _drawn(self) -> random.Random | None:
+        return self._draw if self.always else None
+
+    def _experiment(self, asked: Asked, batch: Batch, positions: Rows) -> Shown:
         # imported when a function is first cut, as few programs cut in their first millisecond
         from microbatch.proof.experiment import Experiment
 
@@ -173,7 +196,6 @@ class Prover:
             moved=asked.streamed and binder.device.transfer is not None,
             inside_requests=asked.inside_requests,
         )
-        positions = positions_of(batch, wanted, self._draw if self.always else None)
         return Experiment(subject, batch, positions).run()
 
     def _key(self, asked: Asked) -> tuple[Hashable, tuple[Hashable, ...]]:

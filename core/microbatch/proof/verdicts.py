@@ -49,6 +49,11 @@ class Verdicts:
         _make_room(self._common)
         self._by_numbers[structure, numbers] = verdict
 
+    def forget(self, structure: Hashable, numbers: Numbers) -> None:
+        """Ask anew the next time."""
+        self._by_numbers.pop((structure, numbers), None)
+        self._common.pop(structure, None)
+
 
 def _make_room(kept: dict[Any, Any]) -> None:
     while len(kept) >= KEPT:

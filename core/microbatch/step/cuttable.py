@@ -96,6 +96,11 @@ class Cuttable:
         self.prover.refute(self._asked(), reason)
         self.verdict, self.evidence = Verdict(why_whole=reason), None
 
+    def raised_whole(self) -> None:
+        """The step has raised. Where that is all that trying it has shown, later batches are tried again."""
+        if self.verdict is not None and self.verdict.raised:
+            self.prover.forget(self._asked())
+
     def _asked(self) -> Asked:
         return Asked(
             binder=self.binder,

@@ -112,6 +112,7 @@ class Engine:
                 result = self._in_parts(planned, outcome, layers, out)
         except BaseException as error:
             self._finish(planned, outcome, layers, error)
+            planned.cuttable.raised_whole()
             raise
         self._finish(planned, outcome, layers, None)
         if before is not None:
