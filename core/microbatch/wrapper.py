@@ -23,7 +23,8 @@ from microbatch.options.sources import resolve
 from microbatch.sizing.planning import Planner
 from microbatch.sizing.policies import cap_set, policy_for, policy_names
 from microbatch.step.engine import Engine
-from microbatch.step.ubatches import Progress, contexts_for
+from microbatch.step.progress import Progress
+from microbatch.step.ubatches import contexts_for
 from microbatch.step.wrapping import Wrapping
 from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.context import UBatchContext
@@ -35,8 +36,10 @@ class UBatchWrapper(Wrapped):
 
     `config` fixes options; those it leaves at their defaults come from `microbatch.config()`, the environment
     and the configuration file. `layout` says which leaf is what, where that cannot be inferred from sizes.
-    `progress(done, total)` is called after each ubatch; `memory_share` is the part of the device's capacity
-    that a step may fill. Raises ArgumentTypeError if `runnable` cannot be wrapped, UnknownNameError or
+    `progress(done, total)` is called as ubatches end, with the requests that are done: by one thread at a
+    time, with counts that grow, the last of which is `total`. Where it raises, it is not called again in that
+    step, which goes on and warns at its end. `memory_share` is the part of the device's capacity that a step
+    may fill. Raises ArgumentTypeError if `runnable` cannot be wrapped, UnknownNameError or
     BackendUnavailableError for a backend or policy that is not there.
     """
 

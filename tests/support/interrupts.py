@@ -17,7 +17,13 @@ __all__ = ["Interrupt", "in_thread_of_its_own"]
 
 P = ParamSpec("P")
 
-OURS = ("microbatch/turns/", "microbatch/schedules/", "microbatch/dbo.py", "microbatch_backends/host/")
+OURS = (
+    "microbatch/turns/",
+    "microbatch/schedules/",
+    "microbatch/dbo.py",
+    "microbatch/step/progress.py",
+    "microbatch_backends/host/",
+)
 """Frames that are interrupted, by a part of their file name."""
 
 FINALIZERS = ("__del__", "_close_all", "close")

@@ -9,6 +9,7 @@ then hangs off something that somebody may keep.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from microbatch.binding.batch import Batch
@@ -28,6 +29,7 @@ from microbatch.step.memory_guard import MemoryGuard
 from microbatch.step.outcome import Outcome
 from microbatch.step.planned import Planned
 from microbatch.step.prepare import CallOfStep, Preparation
+from microbatch.step.progress import StepCount, Telling
 from microbatch.step.recovery import Recovery
 from microbatch.step.report import make_report, sizes_that_ran
 from microbatch.step.ubatches import Ubatches
@@ -56,6 +58,8 @@ class Engine:
         self._remembers = self.remembering.active
         self._graphs = self._new_graphs() if config.graphs else None
         self._listened = wrapping.plugins.listeners()
+        progress = wrapping.progress
+        self._telling = None if progress is None else Telling(progress, wrapping.runtime)
         self._closed = False
         self._told_shared = False
 
@@ -70,16 +74,9 @@ class Engine:
         if self._closed:
             raise ClosedError("this wrapper was shut down; wrap the function again")
         call = CallOfStep(args, kwargs, slices, out is not None)
-        planned = self._preparation.step(call, self._runner.runtime.monotonic())
-        cuttable = planned.cuttable
-        if cuttable.evidence is not None:
-            return self._run_first(planned, out)
-        result = self._run(planned, out)
-        if cuttable.refused and cuttable.named:
-            raise unproven(cuttable.refused) from cuttable.error
-        if cuttable.refused:  # told only now: where the function raises, its own error is all there is to say
-            self._preparation.tell(cuttable.refused)
-        return result
+        if self._telling is None:
+            return self._step(call, out, None)
+        return self._telling.around(partial(self._step, call, out))
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
         """Find the batch in the arguments; raises LayoutError where that is not possible."""
@@ -98,18 +95,35 @@ class Engine:
             self._graphs.clear()  # before the threads they were captured in
         self._runner.shutdown()
 
-    def _run(self, planned: Planned, out: Any) -> Any:
+    def _step(self, call: CallOfStep, out: Any, count: StepCount | None) -> Any:
+        """Prepare the step and run it; what is done of it is added to `count`."""
+        planned = self._preparation.step(call, self._runner.runtime.monotonic())
+        cuttable = planned.cuttable
+        if cuttable.evidence is not None:
+            return self._run_first(planned, out, count)
+        result = self._run(planned, out, count)
+        if cuttable.refused and cuttable.named:
+            raise unproven(cuttable.refused) from cuttable.error
+        if cuttable.refused:  # told only now: where the function raises, its own error is all there is to say
+            self._preparation.tell(cuttable.refused)
+        return result
+
+    def _run(self, planned: Planned, out: Any, count: StepCount | None) -> Any:
         """Run the step as it was planned."""
         before = self._modules.before() if self._has_modules else None
         shared = None if self._told_shared else planned.batch.shared_rows()
         outcome = Outcome()
+        if count is not None:
+            count.total = planned.batch.shape.num_requests
         layers = self._layers(planned, outcome, given_result=out is not None)
         try:
             if planned.plan.cut is None and out is None and planned.schedule != "streamed":
                 cuttable = planned.cuttable
                 result = layers.call(cuttable.args, cuttable.kwargs, planned.batch.shape.num_tokens, False)
+                if count is not None:
+                    count.add(count.total)
             else:
-                result = self._in_parts(planned, outcome, layers, out)
+                result = self._in_parts(planned, outcome, layers, out, count)
         except BaseException as error:
             self._finish(planned, outcome, layers, error)
             planned.cuttable.raised_whole()
@@ -121,7 +135,7 @@ class Engine:
             self._tell_shared(planned, shared.index)
         return result
 
-    def _run_first(self, planned: Planned, out: Any) -> Any:
+    def _run_first(self, planned: Planned, out: Any, count: StepCount | None) -> Any:
         """Run a step that was shown to be cut on a few rows only, and find these rows in its result.
 
         Where they are others, the function is not cut from then on, and the step is run again, whole, unless
@@ -132,7 +146,7 @@ class Engine:
         assert evidence is not None
         result: Any = None
         try:
-            result = self._run(planned, out)
+            result = self._run(planned, out, count)
             reason = evidence.contradiction(result, planned.device)
         except OutputMismatchError as error:
             reason = str(error)
@@ -146,7 +160,7 @@ class Engine:
         if cuttable.named or out is not None or verdict.writes_inputs:
             raise unproven(reason)
         self._preparation.tell(reason)
-        return self._run(self._preparation.whole(planned, f"not cut: {reason}"), out)
+        return self._run(self._preparation.whole(planned, f"not cut: {reason}"), out, count)
 
     def _layers(self, planned: Planned, outcome: Outcome, *, given_result: bool) -> Layers:
         """The layers around the function: graph, recovery, and a guard where the memory is to be watched."""
@@ -165,7 +179,9 @@ class Engine:
         guard = GuardedCall(recovery.call, watched, planned.cuttable.parts(), outcome)
         return Layers(guard.call, recovery, guard, graphs)
 
-    def _in_parts(self, planned: Planned, outcome: Outcome, layers: Layers, out: Any) -> Any:
+    def _in_parts(
+        self, planned: Planned, outcome: Outcome, layers: Layers, out: Any, count: StepCount | None
+    ) -> Any:
         """Run the parts under their schedule, or replay all of them where the step was captured whole."""
         verdict = planned.cuttable.verdict
         outputs = Outputs(
@@ -177,7 +193,7 @@ class Engine:
         )
         cut = planned.plan.cut or planned.whole_cut()
         parts = Parts(planned.batch, cut, planned.device.backend, outputs)
-        ubatches = Ubatches(parts, layers.call, outcome, self._runner.runtime, self._wrapping.progress)
+        ubatches = Ubatches(parts, layers.call, outcome, self._runner.runtime, count)
         order = InParts(planned, ubatches, layers, self._runner)
         if layers.graphs is None or not planned.overlaps:
             return run_parts(parts, layers.call, order)

@@ -6,19 +6,17 @@ be called from several threads, each with contexts of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from microbatch.cutting.cut import cut
 from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.gathering.run_parts import Arguments, Call, Parts
 from microbatch.step.outcome import Outcome
+from microbatch.step.progress import StepCount
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchState
-
-Progress = Callable[[int, int], None]
-"""progress(requests done, requests in all), called after each ubatch from the thread that ran it."""
 
 
 class Ubatches:
@@ -27,27 +25,24 @@ class Ubatches:
     __slots__ = (
         "_call",
         "_clock",
-        "_done",
+        "_count",
         "_parts",
-        "_progress",
         "_seconds",
         "_started",
-        "_total",
         "contexts",
     )
 
     def __init__(
-        self, parts: Parts, call: Call, outcome: Outcome, runtime: Runtime, progress: Progress | None
+        self, parts: Parts, call: Call, outcome: Outcome, runtime: Runtime, count: StepCount | None
     ) -> None:
+        """`count` is told of each ubatch that was stored; None for nobody to tell."""
         slices = parts.cut.slices
         self.contexts = contexts_for(slices, runtime)
         self._parts = parts
         self._call = call
         self._clock = runtime.monotonic
-        self._progress = progress
+        self._count = count
         self._started = [0.0] * len(slices)
-        self._done: list[int] = []
-        self._total = parts.num_requests
         self._seconds = outcome.seconds = [0.0] * len(slices)
 
     def load(self, context: UBatchContext) -> Arguments:
@@ -73,17 +68,23 @@ class Ubatches:
         self._parts.store(index, outputs)
         context.advance(UBatchState.COMPLETED)
         self._seconds[index] = self._clock() - self._started[index]
-        if self._progress is not None:
-            self._done.append(context.slice_info.num_reqs)
-            self._progress(sum(self._done), self._total)
+        if self._count is not None:
+            self._count.add(self._requests_ended(index))
 
     def replayed(self) -> None:
         """Note that a graph did them all at once."""
         for context in self.contexts:
             for state in (UBatchState.PREPARING, UBatchState.EXECUTING, UBatchState.COMPLETED):
                 context.advance(state)
-        if self._progress is not None:
-            self._progress(self._total, self._total)
+        if self._count is not None:
+            self._count.add(self._parts.num_requests)
+
+    def _requests_ended(self, index: int) -> int:
+        """Requests that end in a ubatch: one that goes on in the next is counted there."""
+        slices, following = self._parts.cut.slices, index + 1
+        first = slices[index].req_slice.start if index else 0
+        last = slices[following].req_slice.start if following < len(slices) else self._parts.num_requests
+        return int(last - first)
 
     def all_stored(self) -> bool:
         """Whether every row is in the result."""

@@ -9,7 +9,7 @@ from typing import Any
 from microbatch.binding.rules import Layout
 from microbatch.loading.plugins import Plugins
 from microbatch.options.fields import UBatchConfig
-from microbatch.step.ubatches import Progress
+from microbatch.step.progress import Progress
 from microbatch.turns.runtime import Runtime
 
 
@@ -30,6 +30,6 @@ class Wrapping:
     names: tuple[str, ...] = ()
     """Parameter names of the function, by position."""
     progress: Progress | None = None
-    """Told after each ubatch."""
+    """Told how far each step is."""
     policy: str = "auto"
     """Name of the policy, or of the chain."""

@@ -75,7 +75,7 @@ class UBatchContext:
         """Note that it raised: FAILED, unless it had ended before. Never raises: an error is being recorded.
 
         One that completed stays COMPLETED: its rows are in the result, and what it raised afterwards (a
-        receive hook, the caller's progress function) is an error of the step, not of its rows.
+        receive hook, an interrupt while progress is told) is an error of the step, not of its rows.
         """
         if UBatchState.FAILED in TRANSITIONS[self._state]:
             self._state = UBatchState.FAILED

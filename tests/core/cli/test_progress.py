@@ -1,8 +1,10 @@
-"""Progress never goes back, and says each tenth once."""
+"""Progress says each tenth once, and a bar moves seldom."""
 
 from __future__ import annotations
 
 import io
+import itertools
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,14 +20,13 @@ class Terminal(io.StringIO):
         return True
 
 
-@given(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=40), data=st.data())
-def test_lines(sizes: list[int], data: st.DataObject) -> None:
-    """Whatever order the calls come in: at most ten lines, counts that grow, the last one for all rows."""
+@given(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=40))
+def test_lines(sizes: list[int]) -> None:
+    """However large the steps: at most ten lines, counts that grow, the last one for all rows."""
     total = sum(sizes)
-    calls = [sum(sizes[: index + 1]) for index in range(len(sizes))]
     stream = io.StringIO()
     progress = Lines(total, stream)
-    for done in data.draw(st.permutations(calls)):
+    for done in itertools.accumulate(sizes):
         progress(done, total)
     lines = stream.getvalue().splitlines()
     counts = [int(line.split(" of ")[0].replace(",", "")) for line in lines]
@@ -46,6 +47,24 @@ def test_bar_leaves_the_terminal_as_it_was() -> None:
     written = len(terminal.getvalue())
     bar.restore()
     assert "\x1b[?25h" in terminal.getvalue()[written:]
+
+
+def test_a_bar_moves_seldom_and_ends_full() -> None:
+    """A step may have many thousand parts: the bar is moved ten times a second, and for the last of them."""
+    bar, moves = Bar(100_000, Terminal()), list[int]()
+    update = bar._bar.update
+
+    def moving(task: Any, **values: Any) -> None:
+        moves.append(values["completed"])
+        update(task, **values)
+
+    bar._bar.update = moving  # type: ignore[method-assign]
+    for done in range(1, 100_001):
+        bar(done, 100_000)
+    bar.close()
+    assert moves[0] == 1
+    assert moves[-1] == 100_000 == bar._bar.tasks[0].completed
+    assert len(moves) < 10_000
 
 
 def test_what_fits_the_stream() -> None:
