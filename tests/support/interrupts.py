@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Any, ParamSpec, Self
 
@@ -31,10 +31,14 @@ FINALIZERS = ("__del__", "_close_all", "close")
 
 
 class Interrupt:
-    """Raises KeyboardInterrupt before bytecode number `at` of our frames in this thread; 0 only counts."""
+    """Raises KeyboardInterrupt before bytecode number `at` of our frames in this thread; 0 only counts.
 
-    def __init__(self, at: int) -> None:
+    `ours` are parts of the names of their files.
+    """
+
+    def __init__(self, at: int, ours: Sequence[str] = OURS) -> None:
         self.at = at
+        self.ours = tuple(ours)
         self.seen = 0
         """Bytecodes of our frames so far."""
 
@@ -50,7 +54,7 @@ class Interrupt:
 
     def _call(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:
         name = frame.f_code.co_filename.replace("\\", "/")
-        if not any(part in name for part in OURS) or frame.f_code.co_name in FINALIZERS:
+        if not any(part in name for part in self.ours) or frame.f_code.co_name in FINALIZERS:
             return None
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False

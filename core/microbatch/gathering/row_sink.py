@@ -81,6 +81,9 @@ class RowsSink:
         self._places = places
         self._leaf = leaf
         self._kept: dict[int, Any] = {}
+        """Parts that autograd records, until the end."""
+        self._copies: dict[int, Any] = {}
+        """Copies of parts that came while another thread was making the result."""
         self._versions: dict[int, int | None] = {}
         self._target: Any = None
         self._token: deque[None] = deque([None])
@@ -103,35 +106,33 @@ class RowsSink:
         if type(part) is not self._class and class_of(part) is not self._class:
             found, expected = f"a {type(part).__name__}", f"a {self._class.__name__}"
             raise mismatch(self._leaf.name, index, found, self._first, expected)
-        recorded = self._leaf.backend.differentiable((part,))
+        if self._leaf.backend.differentiable((part,)):
+            self._keep(index, part)
+            return
         target = self._target
-        if target is None and not recorded:
+        if target is None:
             target = self._start(part)
-        if target is None or recorded:
-            self._keep(index, part, recorded=recorded)
+        if target is None:  # the function may use its memory again before the result is there
+            self._copies[index] = self._copy_of(part)
         else:
             self._place(target, index, part)
-            if self._kept:
+            if self._copies:
                 self._place_copies(target)
 
     def finish(self) -> Any:
         """The whole result."""
         target = self._target
-        if target is not None and self._kept:
+        if target is not None and self._copies:
             self._place_copies(target)
         return self._joined() if target is None or self._kept else target
 
-    def _keep(self, index: int, part: Any, *, recorded: bool) -> None:
-        """Keep it until the end: as it is where autograd records, else a copy, since the function may use
-        its memory again while another thread is still making the result."""
-        if recorded:
-            if self._leaf.given is not None:
-                raise ArgumentValueError(
-                    f"autograd records {self._leaf.name}, so it cannot go to out=; leave out= away"
-                )
-            self._versions[index] = version_of(part)
-        else:
-            part = self._copy_of(part)
+    def _keep(self, index: int, part: Any) -> None:
+        """Keep what autograd records until the end, as it is."""
+        if self._leaf.given is not None:
+            raise ArgumentValueError(
+                f"autograd records {self._leaf.name}, so it cannot go to out=; leave out= away"
+            )
+        self._versions[index] = version_of(part)
         self._kept[index] = part
 
     def _copy_of(self, part: Any) -> Any:
@@ -150,8 +151,8 @@ class RowsSink:
 
         Taking one out is a single operation, so two threads never write the same one.
         """
-        for index in [index for index in tuple(self._kept) if index not in self._versions]:
-            copy = self._kept.pop(index, None)
+        for index in tuple(self._copies):
+            copy = self._copies.pop(index, None)
             if copy is not None:
                 self._place(target, index, copy)
 
