@@ -202,13 +202,10 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=12,
         what="each slot has staging buffers of its own",
         path=STREAMED,
-        text=(
-            "            slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)\n"
-            "        except"
-        ),
+        text=("slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)\n            except"),
         instead=(
-            "            slot.inputs, slot.moved = self._mover.fetch(slot.loaded, self._ring[0].buffers)\n"
-            "        except"
+            "slot.inputs, slot.moved = self._mover.fetch(slot.loaded, self._ring[0].buffers)\n"
+            "            except"
         ),
         test=f"{PITFALLS}::test_a_staging_buffer_is_filled_again_after_its_copy_only",
     ),

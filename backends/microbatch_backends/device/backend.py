@@ -16,7 +16,6 @@ To make a backend of another framework, subclass `DeviceBackend`:
 
 from __future__ import annotations
 
-import gc
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -93,10 +92,9 @@ class DeviceBackend(ABC):
         return not self._driver.integrated(self._driver.index())
 
     def reclaim(self) -> None:
-        """Wait for the streams of all purposes and the current one, collect garbage, empty the cache."""
+        """Wait for the streams of all purposes and the current one, and empty the cache."""
         for stream in [*list(self._streams.values()), self.current_stream()]:
             stream.synchronize()
-        gc.collect()
         self._driver.empty_cache()
 
     def parallel_limits(self, workers: int) -> AbstractContextManager[None]:

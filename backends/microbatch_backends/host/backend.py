@@ -8,7 +8,6 @@ another would wait for work behind that stage, for ever.
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -99,8 +98,7 @@ class HostBackend:
         return self._memory.read()
 
     def reclaim(self) -> None:
-        """Collect garbage; neither NumPy nor torch keeps a pool on the host."""
-        gc.collect()
+        """Nothing: neither NumPy nor torch keeps a pool on the host."""
 
     def thread_state(self) -> ThreadState:
         """What Python, NumPy and the subclass's framework keep for the calling thread."""

@@ -137,8 +137,11 @@ class Backend(Protocol):
         ...
 
     def reclaim(self) -> None:
-        """Give cached memory back: synchronize, collect garbage, empty the pool. Slow, so only after a second
-        failure."""
+        """Give cached memory back: synchronize, empty the pool; nothing where nothing is cached.
+
+        Called where memory ran out, and then perhaps several times in a step. It collects no garbage: the
+        step does, once and where that may help, since with a large heap a collection takes 0.3 s.
+        """
 
     def thread_state(self) -> ThreadState:
         """Capture the calling thread's state."""

@@ -28,16 +28,24 @@ from microbatch.gathering.kept_sinks import (
 )
 from microbatch.gathering.result_memory import from_caller
 from microbatch.gathering.row_places import RowPlaces, request_places, token_places
-from microbatch.gathering.row_sink import OutputLeaf, RowsSink, Sink, no_row_each
+from microbatch.gathering.row_sink import MakeRoom, OutputLeaf, RowsSink, Sink, no_row_each
 
 
 class Sinks:
     """Makes the sinks of one step; made in the thread and on the stream of the caller."""
 
     def __init__(
-        self, batch: Batch, cut: Cut, backend: Backend, *, nested: bool = False, proven: bool = False
+        self,
+        batch: Batch,
+        cut: Cut,
+        backend: Backend,
+        make_room: MakeRoom,
+        *,
+        nested: bool = False,
+        proven: bool = False,
     ) -> None:
         """`proven` says that the rules were shown by an experiment, which knows nothing of trimming."""
+        self._make_room = make_room
         self._proven = proven
         self._shape = batch.shape
         self._width = batch.width
@@ -62,11 +70,10 @@ class Sinks:
             and given is None
             and self._cut.trims is None
         ):
-            return RowsSink(
-                value, index, 0, self._places("tokens"), OutputLeaf(name, self._backend, self._empty)
-            )
+            leaf = OutputLeaf(name, self._backend, self._empty, self._make_room)
+            return RowsSink(value, index, 0, self._places("tokens"), leaf)
         parts = len(self._cut.slices)
-        leaf = OutputLeaf(name, self._backend, given or self._empty, given)
+        leaf = OutputLeaf(name, self._backend, given or self._empty, self._make_room, given)
         rowless = not is_array(value) or len(value.shape) == 0
         if rule is None:
             # of the whole batch in one part, what was returned is the result, rows or not

@@ -25,7 +25,7 @@ from microbatch.gathering.choose_sink import Sinks
 from microbatch.gathering.given_leaf import SharedByLeaves
 from microbatch.gathering.given_out import Destination
 from microbatch.gathering.out_memory import OutMemory
-from microbatch.gathering.row_sink import Sink
+from microbatch.gathering.row_sink import MakeRoom, Sink
 from microbatch.turns.one_at_a_time import OneAtATime
 from microbatch.turns.runtime import Runtime, default_runtime
 
@@ -58,6 +58,13 @@ class Outputs:
     """Parameter names of the function, for messages about inputs that `out` overlaps."""
     runtime: Runtime | None = None
     """The seam for threads, which may have to wait where `out` takes one at a time; None for the real one."""
+    make_room: MakeRoom | None = None
+    """make_room(again): called where memory ran out, `again` where a second try failed; None gives back what
+    the backend has cached."""
+
+    def room_maker(self, backend: Backend) -> MakeRoom:
+        """What makes room on `backend`."""
+        return self.make_room or (lambda again: backend.reclaim())
 
 
 class Gather:
@@ -65,7 +72,14 @@ class Gather:
 
     def __init__(self, batch: Batch, cut: Cut, backend: Backend, outputs: Outputs) -> None:
         layout = outputs.layout
-        self._sinks = Sinks(batch, cut, backend, nested=outputs.nested, proven=outputs.proven is not None)
+        self._sinks = Sinks(
+            batch,
+            cut,
+            backend,
+            outputs.room_maker(backend),
+            nested=outputs.nested,
+            proven=outputs.proven is not None,
+        )
         self._layout = layout if layout is not None and layout.outputs else None
         self._proven = outputs.proven
         self._destination: Destination | None = None

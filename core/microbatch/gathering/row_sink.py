@@ -8,6 +8,7 @@ there. Rejected: a lock (nothing here knows threads); joining at the end (twice 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +24,9 @@ from microbatch.gathering.given_leaf import GivenLeaf
 from microbatch.gathering.result_memory import Allocate
 from microbatch.gathering.row_places import RowPlaces
 
+MakeRoom = Callable[[bool], None]
+"""make_room(again): called where memory ran out; `again` says that a second try failed."""
+
 
 @dataclass(frozen=True, slots=True)
 class OutputLeaf:
@@ -34,20 +38,23 @@ class OutputLeaf:
     """What copies its rows."""
     allocate: Allocate
     """Makes the result."""
+    make_room: MakeRoom
+    """What may help where there is no memory for it."""
     given: GivenLeaf | None = None
     """The caller's own place for the result, which is then what `allocate` asks; None where there is none."""
 
     def result(self, shape: tuple[int, ...], like: Any) -> Any:
-        """A result of `shape` with the dtype of `like`. Where memory runs out it is tried once more.
+        """A result of `shape` with the dtype of `like`. Where memory runs out it is tried twice more.
 
         Cached memory is given back before: it is in blocks of the size of parts, which no result fits into.
         """
-        try:
-            return self.allocate(shape, like)
-        except Exception as error:
-            if self.given is not None or self.backend.classify(error) is not FailureKind.OOM:
-                raise
-        self.backend.reclaim()
+        for again in (False, True):
+            try:
+                return self.allocate(shape, like)
+            except Exception as error:
+                if self.given is not None or self.backend.classify(error) is not FailureKind.OOM:
+                    raise
+            self.make_room(again)
         try:
             return self.allocate(shape, like)
         except Exception as error:

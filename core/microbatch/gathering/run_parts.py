@@ -37,10 +37,12 @@ class Parts:
     Different parts may be loaded and stored by different threads at the same time.
     """
 
-    __slots__ = ("_batch", "cut", "num_requests", "result", "store")
+    __slots__ = ("_batch", "cut", "make_room", "num_requests", "result", "store")
 
     def __init__(self, batch: Batch, cut: Cut, backend: Backend, outputs: Outputs) -> None:
         self.cut = cut
+        self.make_room = outputs.room_maker(backend)
+        """make_room(again): for whoever runs out of memory with a part."""
         self.num_requests = batch.shape.num_requests
         self._batch = batch if cut.permutation is None else batch.permuted(cut.permutation, backend)
         gather = Gather(batch, cut, backend, outputs)

@@ -19,6 +19,10 @@ from microbatch.turns.runtime import Runtime
 from microbatch.turns.workers import WorkerPool
 
 
+def nothing_to_give_back(again: bool) -> None:
+    """For steps on a device that caches no memory."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One planned step."""
@@ -41,6 +45,8 @@ class Step:
     """Threads that live across steps."""
     parallelism: int = 1
     """Most ubatches that may run at the same time, the caller's included."""
+    make_room: Callable[[bool], None] = nothing_to_give_back
+    """make_room(again): for a schedule that runs out of memory itself; `again` where a second try failed."""
 
     @property
     def backend(self) -> Backend:

@@ -8,7 +8,7 @@ for all of them when the step returns.
 
 While the outputs of one ubatch are being read, the function computes the next one. So a function that returns
 memory which it writes again is refused. Where copying in runs out of memory, the ubatches before it are
-finished first, which frees their slots; then the copy is tried once more. Where the function runs out of
+finished first, which frees their slots; then the copy is tried twice more. Where the function runs out of
 memory, the step's recovery calls it on smaller parts. A stage that raises records its error, and the stages
 after it do nothing: so a stream never fails, and none waits for an event that never comes.
 
@@ -181,26 +181,29 @@ class Pipeline:
         return stage
 
     def _fetch(self, slot: Slot, context: UBatchContext) -> None:
-        """Cut the part out of the batch and bring it to the device; make room once if memory runs out."""
+        """Cut the part out of the batch and bring it to the device; make room if memory runs out."""
         slot.loaded = self._step.load(context)
-        try:
-            slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
-        except Exception as error:
-            # Only the caller's thread may free slots. It runs the stages itself where `submit` calls at once.
-            here = self._step.runtime.current() == self._thread
-            if not here or self._step.backend.classify(error) is not FailureKind.OOM:
-                raise
-        else:
-            return
-        self._make_room(slot)  # outside of `except`: the error holds what the failed attempt had allocated
+        for again in (False, True):
+            try:
+                slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
+            except Exception as error:
+                # Only the caller's thread may free slots. It runs the stages itself where `submit` calls at
+                # once.
+                here = self._step.runtime.current() == self._thread
+                if not here or self._step.backend.classify(error) is not FailureKind.OOM:
+                    raise
+            else:
+                return
+            # outside of `except`: the error holds what the failed attempt had allocated
+            self._make_room(slot, again)
         slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
 
-    def _make_room(self, slot: Slot) -> None:
-        """Finish the ubatches before that of `slot`, oldest first, and give cached memory back."""
+    def _make_room(self, slot: Slot, again: bool) -> None:
+        """Finish the ubatches before that of `slot`, oldest first, and give memory back."""
         place = self._ring.index(slot)
         for other in [*self._ring[place + 1 :], *self._ring[:place]]:
             self._retire(other)
-        self._step.backend.reclaim()
+        self._step.make_room(again)
 
     def _call(self, slot: Slot, context: UBatchContext) -> None:
         """Call the function; refuse outputs in memory where those of an earlier ubatch are."""

@@ -176,7 +176,7 @@ class Engine:
             watched = self._guard.watch(planned, given_result=given_result)
         if watched is None:
             return Layers(recovery.call, recovery, None, graphs)
-        guard = GuardedCall(recovery.call, watched, planned.cuttable.parts(), outcome)
+        guard = GuardedCall(recovery, watched, planned.cuttable.parts(), outcome)
         return Layers(guard.call, recovery, guard, graphs)
 
     def _in_parts(
@@ -190,6 +190,7 @@ class Engine:
             proven=None if verdict is None else verdict.outputs,
             names=self._wrapping.names,
             runtime=self._runner.runtime,
+            make_room=layers.recovery.room.make,
         )
         cut = planned.plan.cut or planned.whole_cut()
         parts = Parts(planned.batch, cut, planned.device.backend, outputs)

@@ -21,9 +21,10 @@ from microbatch.cutting.cut import cut
 from microbatch.cutting.slices import Cut
 from microbatch.extend.abilities import PeakMark
 from microbatch.gathering.gather import Outputs
-from microbatch.gathering.run_parts import Call, Layer, Parts, run_parts
+from microbatch.gathering.run_parts import Call, Parts, run_parts
 from microbatch.step.memory_guard import Watched
 from microbatch.step.outcome import Outcome
+from microbatch.step.recovery import Recovery
 
 SHARE_OF_PILOT = 16
 """The parts of a pilot double up to this part of its rows; half of the result would be copied twice."""
@@ -38,10 +39,21 @@ HIDDEN = 0.7
 class GuardedCall:
     """Stands around the other layers of one step."""
 
-    __slots__ = ("_binder", "_bound", "_inner", "_largest", "_later", "_outcome", "_pilot", "_watched")
+    __slots__ = (
+        "_binder",
+        "_bound",
+        "_inner",
+        "_largest",
+        "_later",
+        "_outcome",
+        "_pilot",
+        "_room",
+        "_watched",
+    )
 
-    def __init__(self, inner: Layer, watched: Watched, binder: PartBinder, outcome: Outcome) -> None:
-        self._inner = inner
+    def __init__(self, inner: Recovery, watched: Watched, binder: PartBinder, outcome: Outcome) -> None:
+        self._inner = inner.call
+        self._room = inner.room
         self._watched = watched
         self._binder = binder
         self._outcome = outcome
@@ -80,7 +92,12 @@ class GuardedCall:
         return self._in_parts(batch, made, self._inner, nested=nested)
 
     def _in_parts(self, batch: Batch, made: Cut, call: Call, *, nested: bool) -> Any:
-        outputs = Outputs(layout=self._binder.layout, nested=nested, proven=self._binder.outputs)
+        outputs = Outputs(
+            layout=self._binder.layout,
+            nested=nested,
+            proven=self._binder.outputs,
+            make_room=self._room.make,
+        )
         return run_parts(Parts(batch, made, self._binder.device.backend, outputs), call)
 
     def _run_pilot(self, batch: Batch, *, nested: bool) -> Any:

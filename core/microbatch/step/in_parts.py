@@ -56,6 +56,7 @@ class ScheduleRunner:
             runtime=self.runtime,
             workers=self.workers,
             parallelism=planned.plan.workers,
+            make_room=ubatches.make_room,
         )
         schedule(traced(step) if self._tracing else step)
 

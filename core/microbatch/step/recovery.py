@@ -7,6 +7,9 @@ fails at most log2(rows) + 1 times. Only where not even one row fits beside its 
 were not stored run again, once and one at a time: what they had computed until then is the memory that was
 missing, and is let go.
 
+A call that failed is a second try where it began after a failure, with no more rows than had been learned
+from that; garbage is collected after the first such one, once a step (`room.py`).
+
 Rejected: restarting the whole batch at half the size (repeats finished work), retrying by recursion inside
 the handler (pins one attempt a level), collecting garbage before the first retry (107 ms, and freed blocks
 are back in the pool already).
@@ -25,6 +28,7 @@ from microbatch.gathering.gather import Outputs
 from microbatch.gathering.run_parts import Parts, run_parts
 from microbatch.step.outcome import Outcome
 from microbatch.step.planned import Planned
+from microbatch.step.room import Room
 from microbatch.turns.kept_errors import without_frames
 
 SUSPECTS = 3
@@ -46,16 +50,17 @@ class Failed:
 class Recovery:
     """The layer around the function of one step that runs a part again, in smaller parts, for its memory."""
 
-    __slots__ = ("_function", "_limit", "_outcome", "_planned", "_reclaimed", "_suspects")
+    __slots__ = ("_function", "_limit", "_outcome", "_planned", "_suspects", "room")
 
     def __init__(self, function: Callable[..., Any], planned: Planned, outcome: Outcome) -> None:
+        self.room = Room(planned.backend)
+        """Makes room after a failure, in this step."""
         self._function = function
         self._planned = planned
         self._outcome = outcome
         self._limit: int | None = None
         """Most rows of a part, learned from those that failed; None before the first failure."""
         self._suspects = 0
-        self._reclaimed = False
 
     def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int, nested: bool = True) -> Any:
         """The outputs for these arguments, which hold `rows` rows.
@@ -75,7 +80,7 @@ class Recovery:
                 self._outcome.ran.append(rows)
                 return outputs
             self._give_up_if_shared(failed)
-            limit = self._shrink(rows, failed)
+            limit = self._shrink(rows, failed, again=limit is not None)
             self._check_cuttable(failed)
         return run_parts(self._parts(args, kwargs, limit, nested=nested), self.call)
 
@@ -88,8 +93,7 @@ class Recovery:
         """Forget the limit, which was learned beside others, and give back what they cached."""
         self._limit = None
         self._outcome.one_at_a_time = True
-        self._planned.device.backend.reclaim()
-        self._reclaimed = False
+        self.room.make(again=False)
 
     def _parts(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], limit: int, *, nested: bool) -> Parts:
         """These arguments as a batch of their own, in parts of at most `limit` rows."""
@@ -97,7 +101,9 @@ class Recovery:
         batch = binder.bind(args, kwargs)
         most = max(1, min(limit, batch.shape.num_tokens))
         made = cut(batch.shape, splitter=binder.splitter, limit=most)
-        outputs = Outputs(layout=binder.layout, nested=nested, proven=binder.outputs)
+        outputs = Outputs(
+            layout=binder.layout, nested=nested, proven=binder.outputs, make_room=self.room.make
+        )
         return Parts(batch, made, self._planned.device.backend, outputs)
 
     def _examine(self, error: Exception) -> Failed | None:
@@ -109,18 +115,19 @@ class Recovery:
             return None
         return Failed(kind=kind, where=without_frames(error), error=error)
 
-    def _shrink(self, rows: int, failed: Failed) -> int:
+    def _shrink(self, rows: int, failed: Failed, *, again: bool) -> int:
         """Note that a part of `rows` rows failed; returns the most rows that may be tried next.
 
-        One row is tried twice: the second time after cached memory was given back.
+        One row is tried until cached memory was given back and garbage collected; `again` says that this was
+        a second try.
         """
         self._outcome.failed.append(rows)
-        if rows < 2 and (self._reclaimed or failed.kind is FailureKind.SIZE):
+        nothing_left = failed.kind is FailureKind.SIZE or (again and self.room.collected)
+        if rows < 2 and nothing_left:
             raise StepOutOfMemoryError(self._advice(failed)) from failed.error
         self._limit = limit = min(self._limit or rows, rows) // 2 or 1
-        if (len(self._outcome.failed) > 1 or rows < 2) and failed.kind is not FailureKind.SIZE:
-            self._planned.device.backend.reclaim()
-            self._reclaimed = True
+        if (again or rows < 2) and failed.kind is not FailureKind.SIZE:
+            self.room.make(again)
         return limit
 
     def _check_cuttable(self, failed: Failed) -> None:

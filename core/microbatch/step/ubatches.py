@@ -30,6 +30,7 @@ class Ubatches:
         "_seconds",
         "_started",
         "contexts",
+        "make_room",
     )
 
     def __init__(
@@ -38,6 +39,8 @@ class Ubatches:
         """`count` is told of each ubatch that was stored; None for nobody to tell."""
         slices = parts.cut.slices
         self.contexts = contexts_for(slices, runtime)
+        self.make_room = parts.make_room
+        """What a schedule may do where memory runs out outside of the function."""
         self._parts = parts
         self._call = call
         self._clock = runtime.monotonic

@@ -7,7 +7,6 @@ commands use it is kept alive by the runtime, so it may count as free a little e
 
 from __future__ import annotations
 
-import gc
 import math
 import threading
 import weakref
@@ -147,8 +146,7 @@ class OpenClBackend:
         return FailureKind.OTHER
 
     def reclaim(self) -> None:
-        """Let dropped buffers go; there is no pool."""
-        gc.collect()
+        """Nothing: there is no pool."""
 
     def thread_state(self) -> Snapshot:
         """The caller's context variables."""

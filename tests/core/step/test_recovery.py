@@ -177,13 +177,3 @@ def test_no_garbage_is_collected_where_nothing_fails_and_none_is_made(
             wrapped(x)
         assert gc.collect() == 0  # steps make no cycles, so automatic collections find nothing either
     assert not no_collection
-
-
-def test_the_first_retry_collects_nothing_and_the_second_does(no_collection: list[int]) -> None:
-    for capacity, collections in ((8, 0), (4, 0), (2, 1)):
-        no_collection.clear()
-        device = Device(capacity)
-        with microbatch.wrap(device, num_ubatches=1, schedule="sequential") as wrapped:
-            wrapped(np.arange(8))
-        assert len(device.failed) == {8: 0, 4: 1, 2: 2}[capacity]
-        assert len(no_collection) == collections

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -233,6 +234,12 @@ class ReclaimsTooMuch(Sound):
             block.data.fill(0)
 
 
+class CollectsItself(Sound):
+    def reclaim(self) -> None:
+        gc.collect()
+        super().reclaim()
+
+
 class KeepsVariables(Sound):
     def thread_state(self) -> Any:
         state = super().thread_state()
@@ -336,6 +343,7 @@ BROKEN = [
     (RetriesEverything, "failures_are_told_apart"),
     (CallsItAnError, "running_out_of_memory_is_told_and_survived"),
     (ReclaimsTooMuch, "reclaim_keeps_live_arrays"),
+    (CollectsItself, "reclaim_collects_no_garbage"),
     (KeepsVariables, "thread_state_is_carried_and_put_back"),
     (OneThreadAtATime, "a_state_may_be_applied_by_several_threads_at_once"),
     (LimitsOnce, "limits_may_be_entered"),

@@ -7,7 +7,6 @@ gather there.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Token, copy_context
@@ -150,9 +149,8 @@ class SimulatedBackend:
         return FailureKind.OTHER
 
     def reclaim(self) -> None:
-        """Finish all work, collect garbage, empty the pools."""
+        """Finish all work and empty the pools."""
         self.device.finish_all()
-        gc.collect()
         self.device.memory.empty_cache()
 
     def thread_state(self) -> SimulatedState:
