@@ -44,6 +44,7 @@ class Interrupt:
 
     def __enter__(self) -> Self:
         self._former = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 traces them where some frame wanted it before
         sys.settrace(self._call)
         return self
 
@@ -56,6 +57,7 @@ class Interrupt:
         name = frame.f_code.co_filename.replace("\\", "/")
         if not any(part in name for part in self.ours) or frame.f_code.co_name in FINALIZERS:
             return None
+        frame.f_trace = self._local  # Python 3.13 asks for bytecodes at once only where this is set before
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
         return self._local

@@ -40,14 +40,22 @@ def _bodies(
 
     def drain() -> None:
         with backend.worker_limits(threads):
-            while _take(step, queue, failures):
-                pass
+            _take_all(step, queue, failures)
 
     def drain_as_caller() -> None:
         with state.apply():
             drain()
 
     return [drain, *[drain_as_caller] * (threads - 1)]
+
+
+def _take_all(step: Step, queue: deque[UBatchContext], failures: Failures) -> None:
+    """Run ubatches until none is left or one has failed.
+
+    The loop has a function of its own: Python 3.12 and 3.13 do not guard a loop's jump back in a `with`.
+    """
+    while _take(step, queue, failures):
+        pass
 
 
 def _take(step: Step, queue: deque[UBatchContext], failures: Failures) -> bool:

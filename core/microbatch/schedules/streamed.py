@@ -234,18 +234,23 @@ class Pipeline:
     def _await(self, event: Event, context: UBatchContext) -> None:
         """Wait for `event`; raises WaitTimeoutError `barrier_timeout` seconds after the step has failed."""
         limit = self._step.config.barrier_timeout
+        while not self._over(event, context, limit):
+            if self._failures.any():
+                raise WaitTimeoutError(
+                    f"the step has failed and ubatch {context.ubatch_id} of {context.num_ubatches} is"
+                    f" still in the pipeline {limit} s later, so it is no longer waited for; make the"
+                    " function return when a stage fails"
+                )
+
+    def _over(self, event: Event, context: UBatchContext, limit: float | None) -> bool:
+        """Whether `event` came within `limit` seconds, or never will, as the device's own work has failed."""
         try:
-            while not event.synchronize(limit):
-                if self._failures.any():
-                    raise WaitTimeoutError(
-                        f"the step has failed and ubatch {context.ubatch_id} of {context.num_ubatches} is"
-                        f" still in the pipeline {limit} s later, so it is no longer waited for; make the"
-                        " function return when a stage fails"
-                    )
+            return event.synchronize(limit)
         except WaitTimeoutError:
             raise
-        except Exception as error:  # noqa: BLE001 - the device's own work has failed; raised in the caller
+        except Exception as error:  # noqa: BLE001 - recorded, and raised in the caller
             self._failures.record(context, error)
+            return True
 
     def _drain(self) -> None:
         """After an interrupt, or a wait that took too long: wait for each stage that still makes progress."""

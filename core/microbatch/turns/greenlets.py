@@ -46,9 +46,7 @@ class GreenletRing(Ring):
         """
         while True:
             try:
-                self._make_greenlets(bodies)
-                while (carrier := self._unfinished()) is not None:
-                    carrier.switch()
+                self._carry_on(bodies)
             except BaseException as error:  # noqa: BLE001 - recorded, and raised when all have unwound
                 self.failed = True
                 on_interrupt(error)
@@ -96,6 +94,15 @@ class GreenletRing(Ring):
         if self.failed:
             raise UBatchCancelled
 
+    def _carry_on(self, bodies: Sequence[Callable[[], None]]) -> None:
+        """Switch until each greenlet has ended.
+
+        The loop has a function of its own: Python 3.12 and 3.13 do not guard a loop's jump back in a `try`.
+        """
+        self._make_greenlets(bodies)
+        while (carrier := self._unfinished()) is not None:
+            carrier.switch()
+
     def _make_greenlets(self, bodies: Sequence[Callable[[], None]]) -> None:
         """One greenlet a body, each in a copy of the caller's context variables."""
         while len(self._greenlets) < len(bodies):
@@ -105,5 +112,7 @@ class GreenletRing(Ring):
 
     def _unfinished(self) -> greenlet | None:
         """Who has the turn; where nobody has it, after an interrupt, anybody who has not ended; else None."""
-        carriers = (self._greenlets[self.holder], *self._greenlets)
-        return next((carrier for carrier in carriers if not carrier.dead), None)
+        for carrier in (self._greenlets[self.holder], *self._greenlets):
+            if not carrier.dead:  # no generator: one that is dropped half-way swallows an interrupt
+                return carrier
+        return None

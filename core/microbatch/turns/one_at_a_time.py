@@ -37,13 +37,20 @@ class OneAtATime:
             try:
                 self._line.append(place)
                 self._runtime.point("in line")
-                while self._line[0] is not place:
-                    place.wait(RECHECK)
+                self._await(place)
                 return work()
             finally:
                 self._leave(place)
         finally:
             self._leave(place)  # again: an interrupt may have come just before the first one
+
+    def _await(self, place: Gate) -> None:
+        """Return when `place` is first.
+
+        The loop has a function of its own: Python 3.12 and 3.13 do not guard a loop's jump back in a `try`.
+        """
+        while self._line[0] is not place:
+            place.wait(RECHECK)
 
     def _leave(self, place: Gate) -> None:
         """Give the place up, and wake whoever is first now."""

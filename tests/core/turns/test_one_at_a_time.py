@@ -72,7 +72,7 @@ def test_an_interrupt_at_every_bytecode_leaves_the_line_free() -> None:
     line = OneAtATime(RUNTIME)
     with Interrupt(0) as counting:
         line.run(int)
-    assert counting.seen > 30
+    assert counting.seen > 100
     for at in range(1, counting.seen + 1):
         with contextlib.suppress(KeyboardInterrupt), Interrupt(at):
             line.run(int)
@@ -81,3 +81,35 @@ def test_an_interrupt_at_every_bytecode_leaves_the_line_free() -> None:
         other.start()
         other.join(30)
         assert entered == [1], f"bytecode {at}: the line was not left"
+
+
+class ImpatientGate:
+    """Nobody opens it; whoever waits looks again at once, a hundred times."""
+
+    def __init__(self) -> None:
+        self.waits = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits += 1
+        assert self.waits < 100, "the line was not left"
+        return False
+
+    def open(self) -> None: ...
+
+
+class ImpatientRuntime:
+    """Gives out such gates."""
+
+    gate = ImpatientGate
+
+    def point(self, label: str) -> None: ...
+
+
+@in_thread_of_its_own
+def test_an_interrupt_at_every_bytecode_of_a_wait_leaves_the_line_free() -> None:
+    """Whoever is first in the line comes a second time, which would be for ever."""
+    line = OneAtATime(ImpatientRuntime())  # type: ignore[arg-type]  # what a line needs of a runtime
+    for at in range(1, 200):
+        with contextlib.suppress(KeyboardInterrupt), Interrupt(at):
+            line.run(lambda: line.run(int))
+        assert line.run(int) == 0, f"bytecode {at}"
