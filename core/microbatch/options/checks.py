@@ -23,7 +23,7 @@ LONGEST_WAIT = 10**9
 
 def as_whole(value: object) -> int | None:
     """`value` as a plain int if it is a whole number (NumPy's too); None for a bool, float or text."""
-    if isinstance(value, bool):
+    if _is_switch(value):
         return None
     try:
         return operator.index(value)  # type: ignore[arg-type]  # whatever it is, this says whether it counts
@@ -57,7 +57,7 @@ def count(name: str, value: object, highest: int = 2**63 - 1) -> int:
 
 def seconds(name: str, value: Any) -> float:
     """A positive finite number of seconds."""
-    if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
+    if isinstance(value, (str, bytes)) or _is_switch(value) or not hasattr(value, "__float__"):
         raise ArgumentTypeError(f"{name} is {given(value)}; give a positive number of seconds, or None")
     number = float(value)
     if not 0 < number <= LONGEST_WAIT:  # also refuses nan and inf
@@ -136,6 +136,11 @@ def increasing_in_text(name: str, value: Any) -> tuple[int, ...]:
             text = f"{name} is {shorten(value)!r}; give numbers, such as '8,16,32'"
             raise ArgumentValueError(text) from None
     return increasing(name, value)
+
+
+def _is_switch(value: object) -> bool:
+    """Whether it is True or False, also of a framework: `np.True_`, or a tensor, which counts as 1."""
+    return isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
 
 
 def _text(name: str, value: Any) -> str:

@@ -10,14 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, SliceError
-from microbatch.options.checks import as_whole, count, position, whole
+from microbatch.options.checks import as_whole, count, position, seconds, whole
 from microbatch.options.messages import given as shown_with_type
 from microbatch.options.messages import shorten, shown
 
+
+class TrueTensor:
+    """What torch makes of True: it counts as 1."""
+
+    dtype = "torch.bool"
+
+    def __index__(self) -> int:
+        return 1
+
+    def __float__(self) -> float:
+        return 1.0
+
+    def __repr__(self) -> str:
+        return "tensor(True)"
+
+
+SWITCHES = [True, False, np.True_, np.array(True), np.array([True]), TrueTensor()]
 NO_NUMBERS = [
-    True,
-    False,
-    np.True_,
+    *SWITCHES,
     2.0,
     np.float32(2),
     "2",
@@ -43,6 +58,12 @@ def test_what_is_no_whole_number_is_none_or_refused_by_name(value: Any) -> None:
     for check in (whole, position, count):
         with pytest.raises(ArgumentTypeError, match="^length is .*; give a whole number$"):
             check("length", value)
+
+
+@pytest.mark.parametrize("value", SWITCHES, ids=repr)
+def test_a_switch_is_no_number_of_seconds(value: Any) -> None:
+    with pytest.raises(ArgumentTypeError, match="^limit is .*; give a positive number of seconds, or None$"):
+        seconds("limit", value)
 
 
 @given(st.integers(-5, 5))
