@@ -164,6 +164,17 @@ class Metres(np.ndarray):
     """An array with a unit."""
 
 
+class Text(np.ndarray):
+    """An array that refuses to hold anything but text, as NumPy's `chararray`, which NumPy 2.5 deprecates."""
+
+    def __array_finalize__(self, source: Any) -> None:
+        if self.dtype.kind != "U":
+            raise ValueError("this holds text only")
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array.view(Text) if array.dtype.kind == "U" else array
+
+
 def masked(values: Any) -> Any:
     return np.ma.masked_array(values, mask=values % 3 == 0)
 
@@ -172,7 +183,7 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "masked": masked,
     "unit": lambda x: x.view(Metres),
     "records": lambda x: np.rec.fromarrays([x[:, 0], x[:, 1]], names="a,b"),
-    "characters": lambda x: x.astype("U3").view(np.char.chararray),
+    "text": lambda x: x.astype("U3").view(Text),
 }
 
 
