@@ -55,8 +55,12 @@ class GreenletRing(Ring):
                 return
 
     def start(self, index: int) -> None:
-        """Arrive: each party goes to the next, the last one back to the first."""
-        self._switch(self.after[index])
+        """Arrive: the carrying loop starts the next party, and after the last one gives the first its turn.
+
+        A party that started the next itself would be as deep in Python's recursion as all before it together.
+        """
+        self.holder = self.after[index]
+        self._leave_to(getcurrent().parent)
 
     def hand_over(self, index: int, label: str = "") -> None:
         """As in `Ring`."""
@@ -84,13 +88,18 @@ class GreenletRing(Ring):
             self.holder = self._unlink(index)
 
     def _switch(self, following: int) -> None:
-        """Pass the turn to `following`, this greenlet's state parked until it is back."""
+        """Pass the turn to `following`."""
         self.holder = following
+        self._leave_to(self._greenlets[following])
+
+    def _leave_to(self, other: greenlet | None) -> None:
+        """Go to `other`, this greenlet's state parked until the turn is back."""
+        assert other is not None, "a party is carried by the loop that made it"
         if self._parking is None:
-            self._greenlets[following].switch()
+            other.switch()
         else:
             with self._parking():
-                self._greenlets[following].switch()
+                other.switch()
         if self.failed:
             raise UBatchCancelled
 

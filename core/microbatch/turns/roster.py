@@ -17,6 +17,10 @@ from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime, Task
 
 
+RECHECK = 0.1
+"""Seconds after which a worker of a closed roster looks again whether whoever claimed it is gone."""
+
+
 @dataclass(slots=True, eq=False)
 class Worker:
     """One thread and the gate it sleeps in."""
@@ -73,13 +77,13 @@ class Roster:
     def claim(self, owner: Owner) -> Worker:
         """An idle worker, or a new one; from here on it is the owner's, while the owner lives."""
         for worker in tuple(self.workers):
-            if worker not in self.claims and self._take(worker, owner):
+            if worker not in self.claims and self.take(worker, owner):
                 if worker.task is not None:
                     return worker
                 self.dismiss(worker)  # an interrupt came while its thread was being started
         self.hired += 1
         worker = Worker(self.runtime.gate(), f"microbatch-{self.hired}")
-        self._take(worker, owner)
+        self.take(worker, owner)
         self.workers.append(worker)
         worker.task = self.runtime.spawn(partial(_serve, worker, self), name=worker.name)
         return worker
@@ -89,7 +93,7 @@ class Roster:
         claim = self.claims.get(worker)
         return None if claim is None else claim()
 
-    def _take(self, worker: Worker, owner: Owner) -> bool:
+    def take(self, worker: Worker, owner: Owner) -> bool:
         """Claim `worker` unless somebody else was faster.
 
         Two interrupts shortly after each other can end a run before it has given its workers back. So a claim
@@ -101,7 +105,7 @@ class Roster:
     def release(self, worker: Worker) -> bool:
         """Make a claimed worker idle again; True if the roster is closed, so that the worker must end."""
         self.claims.pop(worker, None)
-        return self.closed and self._take(worker, END)
+        return self.closed and self.take(worker, END)
 
     def dismiss(self, worker: Worker) -> None:
         """Give up a worker whose thread may or may not have been started."""
@@ -121,15 +125,19 @@ class Roster:
             return
         self.closed = True
         for worker in list(self.workers):
-            if self._take(worker, END):
-                worker.gate.open()
+            if not worker.dismissed:
+                self.take(worker, END)
+            worker.gate.open()  # also if it is claimed: from now on it looks after itself
 
 
 def _serve(worker: Worker, roster: Roster) -> None:
     """What the thread of a worker does: sleep, and do what its claim has for it, until it must end."""
     while not worker.dismissed:
-        worker.gate.wait()
+        # A run that was given up ends without a word, so a worker of a closed roster has to look.
+        worker.gate.wait(RECHECK if roster.closed else None)
         owner = roster.owner(worker)
+        if owner is None and roster.closed and roster.take(worker, END):
+            break
         if owner is not None and owner.work(worker):
             break
         del owner  # a sleeping thread must not keep the arguments of a finished step
