@@ -105,7 +105,11 @@ class Prover:
     def prove(self, asked: Asked) -> Proof:
         """Try the readings in order; the verdict is kept, the evidence is for the step that follows."""
         refuted: list[Exception] = []
+        too_few = False
         for number, batch in self._readings(asked):
+            if batch.shape.num_tokens < 2:  # cannot be cut, so it shows nothing of larger batches
+                too_few = True
+                continue
             try:
                 shown, picky = self._try(asked, batch)
                 if number and not shown.has_rows():
@@ -118,10 +122,13 @@ class Prover:
                 verdict = _accepted(shown, number, picky=picky, provisional=alike, always=self.always)
                 self._keep(asked, verdict)
                 return Proof(verdict, Evidence(shown))
+        if not refuted:
+            return Proof(Verdict(why_whole="a single row cannot be cut"))
         # a call that raised says least: it may have been given weights in place of rows
         worst = min(refuted, key=lambda each: isinstance(each, Raised))
         verdict = Verdict(why_whole=str(worst), raised=isinstance(worst, Raised))
-        self._keep(asked, verdict)
+        if not too_few:
+            self._keep(asked, verdict)
         if not isinstance(worst, Raised):
             return Proof(verdict)
         worst.original.add_note(f"raised at {worst.where}")

@@ -201,8 +201,6 @@ class Preparation:
         """Whether the step is to be cut: by its plan, for its memory, or by a reading that has more rows."""
         if planned.plan.cut is not None or self._guard.may_cut(planned):
             return True
-        if not planned.rows:  # rows that are not there show nothing
-            return False
         if planned.batch.most_rows <= planned.rows or planned.plan.fixed:
             return False
         return planned.cuttable.named or planned.batch.nbytes >= WORTH_TRYING

@@ -16,7 +16,6 @@ from typing import Protocol
 from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime, Task
 
-
 RECHECK = 0.1
 """Seconds after which a worker of a closed roster looks again whether whoever claimed it is gone."""
 

@@ -56,11 +56,12 @@ def test_a_function_that_minds_the_number_of_rows_is_still_found() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=["auto", "named"])
-def test_a_batch_without_rows_shows_nothing(way: dict[str, Any]) -> None:
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_batch_of_one_row_or_none_shows_nothing(rows: int, way: dict[str, Any]) -> None:
     """Beside weights, whose rows are not the batch's."""
     weights = np.ones((3, 4))
     with wrap(lambda x, weights: x @ weights, num_ubatches=4, **way) as wrapper:
-        assert wrapper(GOOD[:0], weights).shape == (0, 4)
+        assert np.array_equal(wrapper(GOOD[:rows], weights), GOOD[:rows] @ weights)
         assert np.array_equal(wrapper(GOOD, weights), GOOD @ weights)
         assert len(wrapper.last_report.sizes) == 4
 
