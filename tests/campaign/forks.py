@@ -30,7 +30,7 @@ FORKS = 5
 """Forks of one case."""
 LOAD = 3
 """Threads that run steps meanwhile."""
-LIMIT = 15
+LIMIT = 10
 """Seconds that a child has."""
 X = np.arange(48.0 * 8).reshape(48, 8)
 """The batch."""
