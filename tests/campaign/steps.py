@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import importlib.util
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 import microbatch
 from microbatch.errors import OutputMismatchError, UnprovenError
-from microbatch.options.fields import SCHEDULES
+from microbatch.options.fields import SCHEDULES, SPLITTERS
 from microbatch.step import routes
 from tests.campaign.faults import FAULT, KINDS, PLACES, Fault, strike, wrong_with
 from tests.campaign.records import Found
@@ -30,6 +31,16 @@ STEPS = 8
 """Steps of one wrapper."""
 SIZES = (0, 1, 2, 3, 5, 12, 13, 24, 40, 64)
 """Numbers of rows."""
+OTHER_OPTIONS: Mapping[str, tuple[Any, ...]] = MappingProxyType(
+    {
+        "verify": ("always",),
+        "thread_safe": (False,),
+        "enable_overlap": (False,),
+        "splitter": SPLITTERS,
+        "memory_limit": ("1GiB", "100KiB"),
+    }
+)
+"""Options that some wrappers have."""
 DRIVERS = ("threads", "greenlets") if importlib.util.find_spec("greenlet") else ("threads",)
 
 
@@ -189,10 +200,9 @@ def _options(draw: Random) -> dict[str, Any]:
         options[cut] = draw.randrange(1, 9)
         if draw.random() < 0.2:
             options["policy"] = "fixed" if cut == "num_ubatches" else "tokens"
-    if draw.random() < 0.2:
-        options["verify"] = "always"
-    if draw.random() < 0.2:
-        options["thread_safe"] = False
+    for name, values in OTHER_OPTIONS.items():
+        if draw.random() < 0.15:
+            options[name] = draw.choice(values)
     return options
 
 
