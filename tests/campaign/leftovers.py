@@ -91,7 +91,9 @@ class Leftovers:
         """Threads that should have ended."""
         left = self._wait_for(lambda thread: not STREAM.match(thread.name))
         streams = Counter(thread.name for thread in threading.enumerate() if STREAM.match(thread.name))
-        left += [f"{name} ({count} times)" for name, count in streams.items() if count > 2]  # one a backend
+        left += [
+            f"{name} ({count} times)" for name, count in streams.items() if count > 16
+        ]  # they end by themselves
         return [f"threads left: {', '.join(left)}"] if left else []
 
     def some_descriptors(self) -> list[str]:

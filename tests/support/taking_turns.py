@@ -21,7 +21,7 @@ from microbatch.extend.device import device_of
 from microbatch.options.fields import UBatchConfig
 from microbatch.schedules import pingpong
 from microbatch.schedules.step import Step
-from microbatch.turns.context import UBatchContext, enter, leave
+from microbatch.turns.context import UBatchContext, enter, leave, place
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchState
 from microbatch.turns.workers import WorkerPool
@@ -55,11 +55,12 @@ class Fault:
 @contextmanager
 def entered(context: UBatchContext) -> Iterator[UBatchContext]:
     """`enter` and `leave` around a block."""
-    entry = enter(context)
+    former = place()
+    enter(context)
     try:
         yield context
     finally:
-        leave(entry)
+        leave(former)
 
 
 class HostState:

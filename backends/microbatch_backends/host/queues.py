@@ -117,6 +117,7 @@ class WorkQueue:
             try:
                 self._work_off()
             finally:
+                self._gates.clear()  # a queue without a thread holds no descriptor
                 # Given up before the last look at the items: whoever puts one later starts a thread.
                 self._server.pop("thread", None)
             self._runtime.point("served")

@@ -6,7 +6,7 @@ Invariant: row order, no thread, no wait; the first error stops the step and lat
 from __future__ import annotations
 
 from microbatch.schedules.step import Step
-from microbatch.turns.context import UBatchContext, enter, leave
+from microbatch.turns.context import UBatchContext, enter, leave, place
 from microbatch.turns.failure import Failures
 
 
@@ -24,13 +24,16 @@ def run_one(step: Step, context: UBatchContext, failures: Failures | None = None
     Shared by the schedules whose ubatches do not wait for each other. What it raises is recorded in
     `failures`, or in new ones, which are returned: a frame that kept the error would be a reference cycle.
     """
-    token = enter(context)
+    former = place()
     try:
-        step.store(context, step.compute(context, step.load(context)))
+        try:
+            enter(context)
+            step.store(context, step.compute(context, step.load(context)))
+        finally:
+            leave(former)
     except BaseException as error:  # noqa: BLE001 - raised in the caller by `raise_first`
+        leave(former)  # again: an interrupt may have come just before the first one
         failures = failures or Failures()
         failures.record(context, error)
         return failures
-    finally:
-        leave(token)
     return None

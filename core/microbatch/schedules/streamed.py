@@ -34,7 +34,7 @@ from microbatch.extend.records import FailureKind
 from microbatch.schedules import sequential
 from microbatch.schedules.staging import Buffers, Mover
 from microbatch.schedules.step import Step
-from microbatch.turns.context import UBatchContext, enter, leave
+from microbatch.turns.context import UBatchContext, enter, leave, place
 from microbatch.turns.failure import Failures
 
 SLOTS = 3
@@ -170,13 +170,16 @@ class Pipeline:
         def stage() -> None:
             if self._failures.any():
                 return
-            token = enter(context)
+            former = place()
             try:
-                work(slot, context)
+                try:
+                    enter(context)
+                    work(slot, context)
+                finally:
+                    leave(former)
             except BaseException as error:  # noqa: BLE001 - recorded, and raised in the caller
+                leave(former)  # again: an interrupt may have come just before the first one
                 self._failures.record(context, error)
-            finally:
-                leave(token)
 
         return stage
 

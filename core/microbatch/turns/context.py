@@ -10,7 +10,7 @@ thousands: its gate is made when somebody first signals or waits.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -118,8 +118,8 @@ SEAT: ContextVar[SeatHolder] = ContextVar("microbatch_seat", default=NO_SEAT)
 
 CURRENT: ContextVar[UBatchContext | None] = ContextVar("microbatch_ubatch", default=None)
 """Which ubatch the calling code runs in; read it with `current_ubatch`."""
-Entry = tuple[Token[UBatchContext | None], Token[SeatHolder]]
-"""What `leave` needs to know of an `enter`."""
+Place = tuple["UBatchContext | None", SeatHolder]
+"""A ubatch and the holder of its seat: where code runs."""
 
 
 def current_ubatch() -> UBatchContext | None:
@@ -127,18 +127,23 @@ def current_ubatch() -> UBatchContext | None:
     return CURRENT.get()
 
 
-def enter(context: UBatchContext, holder: SeatHolder = NO_SEAT) -> Entry:
-    """Make `context` current, with the seat that its schedule gave it; pass on to `leave` what this returns.
+def place() -> Place:
+    """Where the calling code runs, for `leave` to put back."""
+    return CURRENT.get(), SEAT.get()
+
+
+def enter(context: UBatchContext, holder: SeatHolder = NO_SEAT) -> None:
+    """Make `context` current, with the seat that its schedule gave it.
 
     A schedule without turns gives none. That hides the seat of a ubatch outside, whose turn is not to be
     passed by the yield points in here: the thread that runs them has more to do before it may wait.
     """
     context.thread_id = (context.runtime or default_runtime()).current()
-    return CURRENT.set(context), SEAT.set(holder)
+    CURRENT.set(context)
+    SEAT.set(holder)
 
 
-def leave(entry: Entry) -> None:
-    """Make the ubatch and seat from before `enter` current again; in the same thread and context only."""
-    former, former_seat = entry
-    SEAT.reset(former_seat)
-    CURRENT.reset(former)
+def leave(former: Place) -> None:
+    """Make `former` current again, taken before `enter`; twice is once."""
+    CURRENT.set(former[0])
+    SEAT.set(former[1])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, SliceError, StateTransitionError
 from microbatch.step.ubatches import make_ubatch_contexts
-from microbatch.turns.context import UBatchContext, current_ubatch, enter, leave
+from microbatch.turns.context import UBatchContext, current_ubatch, enter, leave, place
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.state import UBatchState
 from tests.support.taking_turns import contexts, entered
@@ -71,9 +71,11 @@ def test_entered_contexts_nest_and_are_put_back() -> None:
     outer, inner = contexts(2)
     assert current_ubatch() is None
     with entered(outer):
-        token = enter(inner)
+        former = place()
+        enter(inner)
         assert current_ubatch() is inner
-        leave(token)
+        leave(former)
+        leave(former)
         assert current_ubatch() is outer
     assert current_ubatch() is None
 
