@@ -47,6 +47,7 @@ TESTS: Mapping[str, tuple[str, ...]] = {
         f"{TURNS}/test_waiting_at_home.py", f"{TURNS}/test_runtime.py", f"{TURNS}/test_handoff.py",
         f"{TURNS}/test_workers_processes.py",
     ),
+    "turns/latch.py": (f"{TURNS}/test_latch.py",),
     "turns/workers.py": (
         f"{TURNS}/test_handoff.py", FAULTS, f"{TURNS}/test_workers.py", SETUP, INTERRUPTS,
         f"{TURNS}/test_workers_processes.py",

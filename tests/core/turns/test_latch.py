@@ -53,3 +53,15 @@ def test_an_interrupt_at_every_bytecode_of_a_wait_harms_no_other_waiter() -> Non
         latch.open()
         other.join(20)
         assert through == [True], f"bytecode {at}"
+
+
+def test_waking_up_for_nothing_does_not_make_a_limit_longer() -> None:
+    """The virtual clock moves only when a limit passes, so waits that began anew would take longer."""
+
+    def program(runtime: DetRuntime) -> None:
+        latch, other = Latch(runtime), Latch(runtime)
+        task = runtime.spawn(lambda: other.wait(1.0), name="clock")  # somebody whose limit passes in between
+        assert not latch.wait(2.0) and runtime.monotonic() == 2.0
+        task.join()
+
+    explore(program, range(100), carrier=fastest_carrier(), spurious=3).check()
