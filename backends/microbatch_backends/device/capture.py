@@ -19,6 +19,7 @@ from functools import cache
 from typing import Any
 
 from microbatch.errors import StreamsExhaustedError
+from microbatch.options.raised import cause_of, context_of, is_a, number_of, text_of
 from microbatch_backends.device.driver import Driver
 from microbatch_backends.device.streams import DeviceStream
 
@@ -114,13 +115,14 @@ def capture_refused(error: BaseException) -> bool:
         seen.add(id(link))
         if _refuses(link):
             return True
-        link = link.__cause__ or link.__context__
+        cause = cause_of(link)
+        link = context_of(link) if cause is None else cause
     return False
 
 
 def _refuses(error: BaseException) -> bool:
-    codes = (getattr(error, "error_code", None), getattr(error, "status", None))  # torch's name, and CuPy's
-    if isinstance(error, StreamsExhaustedError) or any(code in REFUSAL_CODES for code in codes):
+    codes = (number_of(error, "error_code"), number_of(error, "status"))  # torch's name, and CuPy's
+    if is_a(error, StreamsExhaustedError) or any(code in REFUSAL_CODES for code in codes):
         return True
-    text = str(error).casefold()
+    text = text_of(error).casefold()
     return any(phrase in text for phrase in REFUSALS)

@@ -16,6 +16,7 @@ from pathlib import Path
 import typer
 
 from microbatch.errors import PACKAGE, MicrobatchError
+from microbatch.options.raised import Harmless, described, traceback_of
 
 
 @contextmanager
@@ -38,8 +39,10 @@ def users_code(failed: str, interrupted: str) -> Iterator[None]:
 
 def explain(error: Exception, summary: str) -> None:
     """Write the traceback and `summary` to standard error."""
-    trace = error.__traceback__
+    trace = traceback_of(error)
     while trace is not None and str(Path(trace.tb_frame.f_code.co_filename).resolve()).startswith(PACKAGE):
         trace = trace.tb_next
-    lines = traceback.format_exception(type(error), error.with_traceback(trace), trace)
+    lines = [f"{described(error)}\n"]
+    with Harmless():
+        lines = traceback.format_exception(type(error), BaseException.with_traceback(error, trace), trace)
     print("".join(lines) + f"error: {summary}", file=sys.stderr)

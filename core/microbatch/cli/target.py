@@ -23,6 +23,7 @@ from microbatch.binding.rules import Layout
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
 from microbatch.files.inputs import Inputs, read_inputs
 from microbatch.options.fields import UBatchConfig
+from microbatch.options.raised import name_of, text_of, traceback_of
 from microbatch.wrapper import UBatchWrapper
 
 
@@ -151,13 +152,13 @@ def _failed(what: str, error: Exception) -> ArgumentValueError:
     if isinstance(error, SyntaxError) and error.lineno is not None:
         text, where = error.msg, f"{error.filename}, line {error.lineno}: {(error.text or '').strip()}"
     else:
-        text, where = str(error), _users_line(error)
-    return ArgumentValueError(f"{what} cannot be imported: {type(error).__name__}: {text} ({where})")
+        text, where = text_of(error), _users_line(error)
+    return ArgumentValueError(f"{what} cannot be imported: {name_of(error)}: {text} ({where})")
 
 
 def _users_line(error: Exception) -> str:
     """The first line of the traceback that belongs neither to the import system nor to this file."""
-    for frame in traceback.extract_tb(error.__traceback__):
+    for frame in traceback.extract_tb(traceback_of(error)):
         if (
             not frame.filename.startswith("<")
             and "importlib" not in frame.filename

@@ -24,8 +24,10 @@ from microbatch.extend.abilities import (
     SupportsYieldCheck,
 )
 from microbatch.extend.protocols import Backend
+from microbatch.extend.records import FailureKind
+from microbatch.options.raised import Harmless
 
-__all__ = ["Device", "device_of"]
+__all__ = ["Device", "device_of", "meaning_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,3 +90,15 @@ def device_of(backend: Backend) -> Device:
         names=backend if isinstance(backend, SupportsDeviceName) else None,
         captures_threads=isinstance(backend, SupportsThreadedCapture) and backend.captures_threads,
     )
+
+
+def meaning_of(backend: Backend, error: BaseException) -> FailureKind:
+    """What `backend` says that `error` means for retrying; OTHER, the error itself, where it says nothing.
+
+    It is asked while that error is handled: what the backend raises meanwhile must not take its place.
+    """
+    with Harmless():
+        kind = backend.classify(error)
+        if isinstance(kind, FailureKind):
+            return kind
+    return FailureKind.OTHER

@@ -20,6 +20,7 @@ import numpy as np
 from microbatch.errors import OutputFileError
 from microbatch.files.part_files import lock, remove_abandoned
 from microbatch.files.places import check_place, writing
+from microbatch.options.raised import text_of
 
 KINDS = (".npy", ".npz")
 FULL = "free space, or choose another folder"
@@ -124,8 +125,8 @@ def _host(path: Path, name: str, value: Any) -> np.ndarray[Any, Any]:
         array = np.asarray(value)
     except (TypeError, RuntimeError, ValueError) as error:
         raise OutputFileError(
-            f"{name} is a {type(value).__name__} that cannot be written to {path} ({error}); return it as an "
-            "array on the host, without gradient"
+            f"{name} is a {type(value).__name__} that cannot be written to {path} ({text_of(error)}); return"
+            " it as an array on the host, without gradient"
         ) from None
     if array.dtype.hasobject:
         raise OutputFileError(f"{name} is a {type(value).__name__}, no array of numbers; return an array")

@@ -20,6 +20,7 @@ from microbatch.extend.protocols import Backend
 from microbatch.gathering.item_rows import ItemRows
 from microbatch.gathering.out_checks import check_array, check_writable, is_memory
 from microbatch.gathering.out_memory import OutMemory
+from microbatch.options.raised import text_of
 from microbatch.turns.one_at_a_time import OneAtATime
 
 _MASKED: Any = np.ma
@@ -123,8 +124,8 @@ class MemoryRows:
             if framework_of(array) == framework_of(part):
                 raise
             raise ArgumentTypeError(
-                f"{self._name} is {describe(array)} and takes no rows of {describe(part)} ({error}); pass an"
-                " array of the output's framework, or one of NumPy"
+                f"{self._name} is {describe(array)} and takes no rows of {describe(part)} ({text_of(error)});"
+                " pass an array of the output's framework, or one of NumPy"
             ) from error
 
 

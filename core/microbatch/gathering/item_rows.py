@@ -18,6 +18,7 @@ from microbatch.arrays.looks import along
 from microbatch.arrays.memory import on_host
 from microbatch.binding.leaf_parts import Rows
 from microbatch.errors import ArgumentValueError
+from microbatch.options.raised import note
 from microbatch.turns.one_at_a_time import OneAtATime
 
 
@@ -47,9 +48,8 @@ class ItemRows:
             try:
                 self._items[along(axis, where)] = given
             except Exception as error:
-                error.add_note(
-                    f"while rows {where.start} to {where.stop} of the result were written to {self._name}"
-                )
+                rows_written = f"rows {where.start} to {where.stop} of the result were written"
+                note(error, f"while {rows_written} to {self._name}")
                 raise
             if not self._kept:
                 self._check_kept(where, given, axis)

@@ -18,11 +18,13 @@ from microbatch.arrays.looks import along, class_of, kind_of
 from microbatch.arrays.memory import version_of
 from microbatch.arrays.shared_memory import check_apart
 from microbatch.errors import ArgumentValueError, OutputMismatchError
+from microbatch.extend.device import meaning_of
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind
 from microbatch.gathering.given_leaf import GivenLeaf
 from microbatch.gathering.result_memory import Allocate
 from microbatch.gathering.row_places import RowPlaces
+from microbatch.options.raised import note
 
 MakeRoom = Callable[[bool], None]
 """make_room(again): called where memory ran out; `again` says that a second try failed."""
@@ -52,14 +54,14 @@ class OutputLeaf:
             try:
                 return self.allocate(shape, like)
             except Exception as error:
-                if self.given is not None or self.backend.classify(error) is not FailureKind.OOM:
+                if self.given is not None or meaning_of(self.backend, error) is not FailureKind.OOM:
                     raise
             self.make_room(again)
         try:
             return self.allocate(shape, like)
         except Exception as error:
-            error.add_note(
-                f"while room was made for a result of shape {shape}, before any row of it was written"
+            note(
+                error, f"while room was made for a result of shape {shape}, before any row of it was written"
             )
             raise
 

@@ -21,13 +21,14 @@ from microbatch.arrays.comparing import Comparison
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.memory import result_bytes
 from microbatch.arrays.trees import flatten
-from microbatch.extend.device import Device
+from microbatch.extend.device import Device, meaning_of
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind
 from microbatch.graphs.cache import CapturedGraph, GraphCache
 from microbatch.graphs.captured_work import CapturedWork, Replays
 from microbatch.graphs.key import GraphKey, describe
 from microbatch.graphs.padding import bucket_of, fill, outputs_of, resized
+from microbatch.options.raised import Harmless, name_of, text_of
 
 BUDGET_SHARE = 4
 """Graphs may keep this part (a quarter) of what the device has for them and for everything else."""
@@ -90,7 +91,7 @@ class Graphs:
         try:
             return self._call(step, work, args, kwargs)
         except Exception as error:
-            if step.device.backend.classify(error) is FailureKind.OOM:
+            if meaning_of(step.device.backend, error) is FailureKind.OOM:
                 self.clear()
             raise
         finally:
@@ -157,7 +158,7 @@ class Graphs:
         try:
             graph = self._captured(step.device, work, asked)
         except Exception as error:
-            kind = backend.classify(error)
+            kind = meaning_of(backend, error)
             if kind is FailureKind.DEAD:
                 raise
             if kind is FailureKind.OOM:
@@ -237,6 +238,8 @@ class Graphs:
 
 def _why_not(device: Device, error: Exception) -> str:
     """Whether the work cannot be captured at all, or the function failed only while it was captured."""
-    refused = device.graphs is not None and device.graphs.capture_refused(error)
+    refused = False
+    with Harmless():
+        refused = device.graphs is not None and device.graphs.capture_refused(error)
     why = "this work cannot be captured" if refused else "the function raised while it was captured"
-    return f"capturing failed, as {why}: {type(error).__name__}: {str(error)[:200]}"
+    return f"capturing failed, as {why}: {name_of(error)}: {text_of(error)[:200]}"

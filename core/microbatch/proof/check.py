@@ -26,6 +26,7 @@ from microbatch.gathering.run_parts import Parts, run_parts
 from microbatch.loading.choose_backend import BackendChoice
 from microbatch.loading.plugins import default_plugins, register_containers
 from microbatch.options.fields import UBatchConfig
+from microbatch.options.raised import described, text_of
 from microbatch.proof.module_modes import StateWatch
 from microbatch.proof.prover import Asked, Prover
 from microbatch.proof.report import CheckReport, why_not
@@ -175,9 +176,9 @@ class Checking:
             parts = Parts(self.copies(), trial.cut, self.backend, outputs)
             output = run_parts(parts, lambda args, kwargs, rows: self.f(*args, **kwargs))
         except OutputMismatchError as error:
-            text = str(error)
+            text = text_of(error)
         except Exception as error:  # noqa: BLE001  # whatever a part raises is what was looked for
-            text = f"{RAISED} {type(error).__name__}: {error}"
+            text = f"{RAISED} {described(error)}"
         else:
             return self.comparison.differences(output, trial.label, self.collected)
         return [Difference(path="", row=None, whole="", parts=text, cut=trial.label)]

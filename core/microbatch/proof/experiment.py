@@ -25,6 +25,7 @@ from microbatch.binding.proven import ProvenOutputs
 from microbatch.binding.rules import ROW_KINDS
 from microbatch.cutting.slices import UBatchSlice
 from microbatch.gathering.row_places import request_places, token_places
+from microbatch.options.raised import text_of
 from microbatch.proof.host_values import HostValues
 from microbatch.proof.output_kinds import Lengths, Refuted, Seen, alike, kind_of_leaf, opened
 from microbatch.proof.random_numbers import Generators
@@ -198,7 +199,7 @@ class Experiment:
         try:
             return kind_of_leaf(name, values, units, self._device)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise Refuted(f"{name} cannot be compared: {error}") from None
+            raise Refuted(f"{name} cannot be compared: {text_of(error)}") from None
 
 
 def _leaves(proven: ProvenOutputs, output: Any) -> list[Any]:

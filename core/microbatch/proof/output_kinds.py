@@ -23,6 +23,7 @@ from microbatch.binding.rules import TOKENS, Layout, Rule, replicate, requests, 
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
 from microbatch.gathering.row_places import RowPlaces
+from microbatch.options.raised import text_of
 from microbatch.proof.host_values import HostValues
 
 TEXT_ROUNDING = 1e-5
@@ -152,7 +153,7 @@ def _unmakeable(name: str, like: Any, backend: Backend) -> str:
     try:
         made = backend.empty(like.shape, like)
     except (TypeError, ValueError, AttributeError) as error:
-        return f"{name} is a {type(like).__name__}, which {backend.name!r} cannot make: {error}"
+        return f"{name} is a {type(like).__name__}, which {backend.name!r} cannot make: {text_of(error)}"
     if class_of(made) is class_of(like) or issubclass(class_of(like), class_of(made)):
         return ""
     return f"{name} is a {type(like).__name__}, which would come back as a {type(made).__name__}"

@@ -22,9 +22,10 @@ from microbatch.binding.binder import Binder
 from microbatch.binding.leaf_parts import Rows
 from microbatch.binding.readings import MOST, NoReadingError
 from microbatch.errors import LayoutError, StepOutOfMemoryError
-from microbatch.extend.device import Device
+from microbatch.extend.device import Device, meaning_of
 from microbatch.extend.records import FailureKind
 from microbatch.options.fields import UBatchConfig
+from microbatch.options.raised import note, text_of
 from microbatch.proof.host_values import HostValues
 from microbatch.proof.output_kinds import Refuted
 from microbatch.proof.sample import ROWS, positions_of
@@ -131,7 +132,7 @@ class Prover:
             self._keep(asked, verdict)
         if not isinstance(worst, Raised):
             return Proof(verdict)
-        worst.original.add_note(f"raised at {worst.where}")
+        note(worst.original, f"raised at {worst.where}")
         return Proof(verdict, error=worst.original)
 
     def refute(self, asked: Asked, reason: str) -> None:
@@ -169,7 +170,7 @@ class Prover:
             except Raised as error:
                 without_frames(error)
                 first = first or error
-                memory = asked.binder.device.backend.classify(error.original) is FailureKind.OOM
+                memory = meaning_of(asked.binder.device.backend, error.original) is FailureKind.OOM
                 if memory and wanted <= FEWEST:
                     raise _too_large(error) from error.original
                 if not memory and not others:
@@ -218,8 +219,9 @@ class Prover:
 
 def _too_large(error: Raised) -> StepOutOfMemoryError:
     return StepOutOfMemoryError(
-        f"memory ran out ({error.original}) when the function was tried on {FEWEST} rows to see whether it "
-        "may be cut; declare in a Layout what each argument and output is, and it runs row by row untried"
+        f"memory ran out ({text_of(error.original)}) when the function was tried on {FEWEST} rows to see"
+        " whether it may be cut; declare in a Layout what each argument and output is, and it runs row by row"
+        " untried"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from microbatch.binding.binder import Binder
 from microbatch.binding.proven import ProvenOutputs
+from microbatch.options.raised import name_of, text_of
 from microbatch.proof.output_kinds import Refuted, Seen
 from microbatch.proof.sample import Sample
 from microbatch.turns.kept_errors import without_frames
@@ -26,7 +27,7 @@ class Raised(Refuted):
     """
 
     def __init__(self, original: Exception, rows: int) -> None:
-        super().__init__(f"it raises {type(original).__name__} on {rows} rows: {original}")
+        super().__init__(f"it raises {name_of(original)} on {rows} rows: {text_of(original)}")
         self.original = original
         self.where = f"{without_frames(original)}, when it was tried on {rows} rows whether it may be cut"
 

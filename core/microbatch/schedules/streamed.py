@@ -28,7 +28,7 @@ from microbatch.arrays.memory import start_of
 from microbatch.arrays.shared_memory import overwritten
 from microbatch.arrays.trees import leaves_of
 from microbatch.errors import WaitTimeoutError
-from microbatch.extend.device import Device
+from microbatch.extend.device import Device, meaning_of
 from microbatch.extend.protocols import Event, Pipe
 from microbatch.extend.records import FailureKind
 from microbatch.schedules import sequential
@@ -193,7 +193,7 @@ class Pipeline:
                 # Only the caller's thread may free slots. It runs the stages itself where `submit` calls at
                 # once.
                 here = self._step.runtime.current() == self._thread
-                if not here or self._step.backend.classify(error) is not FailureKind.OOM:
+                if not here or meaning_of(self._step.backend, error) is not FailureKind.OOM:
                     raise
             else:
                 return

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from microbatch.binding.batch import Batch
 from microbatch.cutting.slices import UBatchSlice
 from microbatch.errors import ClosedError, MicrobatchError, OutputMismatchError, warn
+from microbatch.extend.device import meaning_of
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import StepReport
 from microbatch.gathering.gather import Outputs
 from microbatch.gathering.run_parts import Parts, run_parts
+from microbatch.options.raised import Beside, is_a, name_of, text_of
 from microbatch.proof.module_modes import StateWatch
 from microbatch.sizing.planning import Planner
 from microbatch.step.cuttable import unproven
@@ -125,8 +127,9 @@ class Engine:
             else:
                 result = self._in_parts(planned, outcome, layers, out, count)
         except BaseException as error:
-            self._finish(planned, outcome, layers, error)
-            planned.cuttable.raised_whole()
+            with Beside(error):
+                self._finish(planned, outcome, layers, error)
+                planned.cuttable.raised_whole()
             raise
         self._finish(planned, outcome, layers, None)
         if before is not None:
@@ -149,11 +152,11 @@ class Engine:
             result = self._run(planned, out, count)
             reason = evidence.contradiction(result, planned.device)
         except OutputMismatchError as error:
-            reason = str(error)
+            reason = text_of(error)
         except Exception as error:
-            if not verdict.picky or isinstance(error, MicrobatchError):
+            if not verdict.picky or is_a(error, MicrobatchError):
                 raise
-            reason = f"it raises {type(error).__name__} for some numbers of rows: {error}"
+            reason = f"it raises {name_of(error)} for some numbers of rows: {text_of(error)}"
         if not reason:
             return result
         cuttable.refute(reason)
@@ -217,7 +220,7 @@ class Engine:
         if layers.guard is not None:
             sizes = sizes_that_ran(planned, outcome) if error is None else ()
             layers.guard.finish(sizes, planned.plan.workers)
-        failure = None if error is None else planned.backend.classify(error)
+        failure = None if error is None else meaning_of(planned.backend, error)
         self.last_report = report = make_report(planned, outcome, layers.graphs, failure, seconds)
         self.planner.observe(report)
         if self._remembers:

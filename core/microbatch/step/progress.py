@@ -25,6 +25,7 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 from microbatch.errors import warn
+from microbatch.options.raised import note
 from microbatch.turns.runtime import Runtime
 
 Result = TypeVar("Result")
@@ -107,7 +108,7 @@ class Telling:
             here.telling = None  # again: an interrupt may have come just before the first one
             count.over = True
             for text in self._texts():
-                error.add_note(text)
+                note(error, text)
             raise
         finally:
             AROUND.set(before)

@@ -23,9 +23,11 @@ from typing import Any
 
 from microbatch.cutting.cut import cut
 from microbatch.errors import StepOutOfMemoryError, UnprovenError
+from microbatch.extend.device import meaning_of
 from microbatch.extend.records import FailureKind, MemoryReading
 from microbatch.gathering.gather import Outputs
 from microbatch.gathering.run_parts import Parts, run_parts
+from microbatch.options.raised import name_of, text_of
 from microbatch.step.outcome import Outcome
 from microbatch.step.planned import Planned
 from microbatch.step.room import Room
@@ -87,7 +89,7 @@ class Recovery:
     def may_go_on_alone(self, error: BaseException) -> bool:
         """Whether a step that ended so, with several parts in flight, may fit with one at a time."""
         device = self._planned.device
-        return device.backend.classify(error) is FailureKind.OOM and not device.in_group()
+        return meaning_of(device.backend, error) is FailureKind.OOM and not device.in_group()
 
     def go_on_alone(self) -> None:
         """Forget the limit, which was learned beside others, and give back what they cached."""
@@ -108,7 +110,7 @@ class Recovery:
 
     def _examine(self, error: Exception) -> Failed | None:
         """What to keep of `error`, or None if it is not ours to retry."""
-        kind = self._planned.device.backend.classify(error)
+        kind = meaning_of(self._planned.device.backend, error)
         if kind is FailureKind.SUSPECT:
             self._suspects += 1
         if kind in (FailureKind.DEAD, FailureKind.OTHER) or self._suspects > SUSPECTS:
@@ -135,21 +137,25 @@ class Recovery:
         try:
             self._planned.cuttable.parts()
         except UnprovenError as error:
-            raise StepOutOfMemoryError(f"memory ran out ({failed.error}), and {error}") from failed.error
+            raise StepOutOfMemoryError(
+                f"memory ran out ({text_of(failed.error)}), and {error}"
+            ) from failed.error
 
     def _give_up_if_shared(self, failed: Failed) -> None:
         """Other ranks may be inside a collective now; to run different parts than they do would hang them."""
         if self._planned.device.in_group():
+            where = f"memory ran out in a step that other ranks run too ({text_of(failed.error)})"
             raise StepOutOfMemoryError(
-                f"memory ran out in a step that other ranks run too ({failed.error}); running it again here "
-                "alone would leave them waiting, so agree on a smaller max_tokens_per_ubatch on all ranks"
+                f"{where}; running it again here alone would leave them waiting, so agree on a smaller "
+                "max_tokens_per_ubatch on all ranks"
             ) from failed.error
 
     def _advice(self, failed: Failed) -> str:
         tried = ", ".join(str(size) for size in self._outcome.failed)
         reading = self._planned.device.backend.memory()
+        what = text_of(failed.error) or name_of(failed.error)
         return (
-            f"one row alone does not fit: {failed.error or type(failed.error).__name__} (at {failed.where}); "
+            f"one row alone does not fit: {what} (at {failed.where}); "
             f"sizes tried: {tried}; {_bytes(reading)}; free memory held elsewhere, use a smaller dtype or "
             "shorter rows"
         )

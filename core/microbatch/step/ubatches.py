@@ -12,6 +12,7 @@ from typing import Any
 from microbatch.cutting.cut import cut
 from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.gathering.run_parts import Arguments, Call, Parts
+from microbatch.options.raised import note
 from microbatch.step.outcome import Outcome
 from microbatch.step.progress import StepCount
 from microbatch.turns.context import UBatchContext
@@ -56,7 +57,7 @@ class Ubatches:
         try:
             return self._parts.load(index)
         except Exception as error:
-            error.add_note("while its part of the inputs was cut out, before the function was called")
+            note(error, "while its part of the inputs was cut out, before the function was called")
             raise
 
     def compute(self, context: UBatchContext, arguments: Arguments) -> Any:

@@ -13,6 +13,7 @@ from microbatch.binding.call import Call
 from microbatch.cutting.cut import cut
 from microbatch.cutting.slices import UBatchSlice
 from microbatch.extend.abilities import PeakMark, SupportsPeak
+from microbatch.extend.device import meaning_of
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind, MemoryReading
 from microbatch.tuning.measure import Part
@@ -87,7 +88,7 @@ class CallBench:
 
     def out_of_memory(self, error: Exception) -> bool:
         """Whether the backend says that the part was too large."""
-        return self._backend.classify(error) in (FailureKind.OOM, FailureKind.SIZE)
+        return meaning_of(self._backend, error) in (FailureKind.OOM, FailureKind.SIZE)
 
     def _part(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int, input_bytes: int) -> Part:
         def call() -> object:

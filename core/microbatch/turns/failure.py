@@ -8,11 +8,11 @@ arrays of a failed step.
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Sequence
 
 from microbatch.errors import BarrierBrokenError
+from microbatch.options.raised import Harmless, described, is_a, note
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.state import UBatchCancelled
 
@@ -45,7 +45,7 @@ class Failures:
         self._records.clear()
         context, first = _leading(records)
         if context is not None:
-            first.add_note(f"in {_named(context)}")
+            note(first, f"in {_named(context)}")
         _attach(first, records)
         del records, context
         try:
@@ -56,9 +56,9 @@ class Failures:
 
 def _leading(records: Sequence[Record]) -> Record:
     """The error for the caller: the first interrupt, else the first error that is not merely an unwinding."""
-    causes = [record for record in records if not isinstance(record[1], UBatchCancelled)]
+    causes = [record for record in records if not is_a(record[1], UBatchCancelled)]
     for record in causes:
-        if isinstance(record[1], KeyboardInterrupt | SystemExit):
+        if is_a(record[1], KeyboardInterrupt, SystemExit):
             return record
     if causes:
         return causes[0]
@@ -69,13 +69,13 @@ def _attach(first: BaseException, records: Sequence[Record]) -> None:
     """Tell of the other errors in notes of `first`, and keep them in its `ubatch_errors`."""
     followed = []
     for context, error in records:
-        if error is first or isinstance(error, UBatchCancelled):
+        if error is first or is_a(error, UBatchCancelled):
             continue
         followed.append(error)
         where = "the caller" if context is None else _named(context)
-        first.add_note(f"{where} also raised {type(error).__name__}: {error}")
+        note(first, f"{where} also raised {described(error)}")
     if followed:
-        with contextlib.suppress(AttributeError, TypeError):  # an exception class with slots
+        with Harmless():  # an exception class with slots, or one that refuses
             first.ubatch_errors = tuple(followed)  # type: ignore[attr-defined]
 
 

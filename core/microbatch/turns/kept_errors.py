@@ -7,8 +7,9 @@ cycle: memory would be held until a garbage collection, in a step that has just 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import TracebackType
+
+from microbatch.options.raised import chain_of, drop_traceback, traceback_of
 
 
 def without_frames(error: BaseException) -> str:
@@ -16,9 +17,9 @@ def without_frames(error: BaseException) -> str:
 
     Returns where it was raised, as text: file and line of the innermost frame.
     """
-    where = _innermost(error.__traceback__)
-    for member in _chain(error):
-        member.__traceback__ = None
+    where = _innermost(traceback_of(error))
+    for member in chain_of(error):
+        drop_traceback(member)
     return where
 
 
@@ -28,17 +29,3 @@ def _innermost(trace: TracebackType | None) -> str:
     while trace.tb_next is not None:
         trace = trace.tb_next
     return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        member = waiting.pop()
-        if member is None or id(member) in seen:
-            continue
-        seen.add(id(member))
-        yield member
-        waiting += [member.__cause__, member.__context__]
-        if isinstance(member, BaseExceptionGroup):
-            waiting += member.exceptions

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from microbatch.errors import ClosedError, WaitTimeoutError
+from microbatch.options.raised import described, is_a, note
 from microbatch.turns.gates import Gate
 from microbatch.turns.roster import Roster, Worker
 from microbatch.turns.runtime import Runtime
@@ -145,7 +146,7 @@ class WorkerPool:
         except BaseException as error:
             _settle(run, error, on_interrupt)
             run.forget()
-            if not run.errors or not isinstance(error, Exception):
+            if not run.errors or not is_a(error, Exception):
                 _note(error, run.errors)
                 run.errors.clear()  # their frames hold the run: a cycle that would keep the batch
                 raise
@@ -192,19 +193,19 @@ def _close_all(rosters: list[Roster]) -> None:
 
 def _settle(run: Run, error: BaseException, on_interrupt: Callable[[BaseException], None] | None) -> None:
     """Stop the others and wait; after an interrupt meanwhile once more, a second one ends the waiting."""
-    if isinstance(error, AbandonedError):
+    if is_a(error, AbandonedError):
         return
     try:
         run.stop(error, on_interrupt)
     except AbandonedError as abandoned:
-        error.add_note(str(abandoned))
+        note(error, str(abandoned))
     except BaseException as second:
-        second.add_note(f"raised while the threads of a step were being stopped because of {error!r}")
+        note(second, f"raised while the threads of a step were being stopped because of {described(error)}")
         try:
             run.stop(second, on_interrupt)
         except BaseException as third:
             left = len(run.jobs) - len(run.finished)
-            third.add_note(f"{left} threads of the step were still running and are no longer waited for")
+            note(third, f"{left} threads of the step were still running and are no longer waited for")
             raise
         raise
 
@@ -213,4 +214,4 @@ def _note(error: BaseException, all_errors: Iterable[BaseException]) -> None:
     """Tell of the other errors in notes of `error`."""
     for other in all_errors:
         if other is not error:
-            error.add_note(f"another thread of the step raised {type(other).__name__}: {other}")
+            note(error, f"another thread of the step raised {described(other)}")
