@@ -30,6 +30,7 @@ from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch.options.checks import as_whole
 from microbatch.options.messages import shown
+from microbatch.options.raised import described, name_of, text_of
 
 __all__ = ["Chain", "Checked", "checked"]
 
@@ -48,14 +49,14 @@ class Checked:
         """The policy's answer for one step, if it is one."""
         try:
             proposal = self.policy.propose(request)
-        except PolicyError:
+            last = self._last
+            if last is not None and proposal is last[0] and request.num_tokens == last[1]:
+                return last[2]  # policies keep their settled answer: 0.1 us instead of 1
+            valid = self._valid(proposal, request)
+        except (PolicyError, KeyboardInterrupt):
             raise
-        except Exception as error:
-            raise self._fault(f"raised {_text(error)} in propose") from error
-        last = self._last
-        if last is not None and proposal is last[0] and request.num_tokens == last[1]:
-            return last[2]  # policies keep their settled answer: 0.1 us instead of 1
-        valid = self._valid(proposal, request)
+        except BaseException as error:  # SystemExit too: a policy is a guest here
+            raise self._fault(f"raised {described(error)} in propose") from error
         self._last = (proposal, request.num_tokens, valid)
         return valid
 
@@ -63,21 +64,31 @@ class Checked:
         """Show the policy a step."""
         try:
             self.policy.observe(report)
-        except PolicyError:
+        except (PolicyError, KeyboardInterrupt):
             raise
-        except Exception as error:
-            raise self._fault(f"raised {_text(error)} in observe") from error
+        except BaseException as error:
+            raise self._fault(f"raised {described(error)} in observe") from error
 
     def state(self) -> Mapping[str, Any]:
         """What the policy learned; empty for one that keeps nothing."""
-        return self.policy.state() if isinstance(self.policy, SupportsState) else {}
+        try:
+            return dict(self.policy.state()) if isinstance(self.policy, SupportsState) else {}
+        except (PolicyError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise self._fault(f"raised {described(error)} in state") from error
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Give the policy back what it learned; raises ValueError if that is not its own."""
-        if isinstance(self.policy, SupportsState):
-            self.policy.restore(state)
-        elif state:
-            raise ValueError(f"{self._who} keeps no state, so this is of another policy")
+        try:
+            if isinstance(self.policy, SupportsState):
+                self.policy.restore(state)
+            elif state:
+                raise ValueError("it keeps no state, so this is of another policy")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise ValueError(f"{self._who}: {text_of(error) or name_of(error)}") from error
 
     def _fault(self, what: str) -> PolicyError:
         return PolicyError(f"{self._who} {what}; tell its author, or name another with policy=")
@@ -191,7 +202,3 @@ def combine(answers: Sequence[Proposal], num_tokens: int) -> Proposal:
 def even_share(count: int | None, num_tokens: int) -> int:
     """Units of the largest of `count` even parts; the whole batch where None asks for no count."""
     return max(1, -(-num_tokens // (count or 1)))
-
-
-def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from microbatch.errors import PluginError
 from microbatch.extend.abilities import (
     SupportsDeviceName,
     SupportsGraphs,
@@ -25,7 +26,7 @@ from microbatch.extend.abilities import (
 )
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind
-from microbatch.options.raised import Harmless
+from microbatch.options.raised import Harmless, attempted, class_name, described
 
 __all__ = ["Device", "device_of", "meaning_of"]
 
@@ -73,7 +74,17 @@ class Device:
 
 
 def device_of(backend: Backend) -> Device:
-    """The record of `backend`."""
+    """The record of `backend`; raises PluginError where it raises when it is asked what it can do."""
+    device, error = attempted(lambda: _asked(backend))
+    if device is None:
+        assert error is not None
+        name = class_name(type(backend))
+        text = f"backend {name} raised {described(error)} when it was asked what it can do; update its plugin"
+        raise PluginError(text) from error
+    return device
+
+
+def _asked(backend: Backend) -> Device:
     return Device(
         backend=backend,
         peak=backend if isinstance(backend, SupportsPeak) else None,

@@ -7,33 +7,52 @@ named like hooks and lack the marker do not count as such a fault; they are told
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable, Mapping, Sequence
 
 import pluggy
+from pluggy import HookImpl
 
 from microbatch.errors import near_match
 from microbatch.extend import hookspecs
 from microbatch.loading.discovery import DiscoveredPlugin
+from microbatch.options.raised import attempted, described, is_a, text_of
 
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("microbatch_"))
 """Names of all hooks."""
 
 
-def admit(manager: pluggy.PluginManager, source: DiscoveredPlugin) -> str:
-    """Register a plugin with pluggy; what is wrong where that cannot be, else empty."""
-    if source.plugin is not None:
-        return _register(manager, source)
-    if source.error is None:
-        return "" if source.blocked else "it is None"
-    return f"importing {source.entry.target} raised {type(source.error).__name__}: {source.error}"
+Admitted = tuple[Mapping[str, HookImpl], str]
+"""The implementations of a plugin by the name of their hook, and what is wrong with it, often empty."""
 
 
-def manager_name(source: DiscoveredPlugin) -> str:
-    """What pluggy calls the plugin; unlike the module's name it says which distribution a fault is of."""
-    return f"{source.entry.name} = {source.entry.target} ({source.entry.origin})"
+def admit(source: DiscoveredPlugin, earlier: Iterable[DiscoveredPlugin]) -> Admitted:
+    """What a plugin implements, nothing where something is wrong; `earlier` were admitted before.
+
+    Each plugin is registered with a manager of its own: in a shared
+    one, pluggy compares every plugin with every other, and one that cannot be compared would cost all.
+    """
+    if source.error is not None:
+        return {}, f"importing {source.entry.target} raised {described(source.error)}"
+    if source.plugin is None:
+        return {}, "" if source.blocked else "it is None"
+    if any(source.plugin is other.plugin for other in earlier):
+        return {}, f"{source.entry.target} is registered already by another entry point"
+    registered, error = attempted(lambda: _register(source))
+    if registered is not None:
+        return registered
+    assert error is not None
+    if is_a(error, pluggy.PluginValidationError):
+        return {}, " ".join(text_of(error).split())
+    return {}, f"registering it raised {described(error)}"
 
 
 def unmarked_hooks(plugin: object) -> list[str]:
     """What is wrong with functions of the plugin that are named like hooks and that nobody calls."""
+    found, error = attempted(lambda: _unmarked(plugin))
+    return [f"looking at it raised {described(error)}"] if error is not None else found or []
+
+
+def _unmarked(plugin: object) -> list[str]:
     home = getattr(plugin, "__name__", None)
     return [
         _unmarked_text(name)
@@ -45,30 +64,21 @@ def unmarked_hooks(plugin: object) -> list[str]:
     ]
 
 
-def _register(manager: pluggy.PluginManager, source: DiscoveredPlugin) -> str:
+def _register(source: DiscoveredPlugin) -> Admitted:
     if inspect.isclass(source.plugin):
-        return f"{source.entry.target} is a class; name a module or an instance"
-    if manager.is_registered(source.plugin):
-        return f"{source.entry.target} is registered already by another entry point"
-    name = manager_name(source)
-    try:
-        manager.register(source.plugin, name=name)
-        problem = _accepted_by_pluggy(manager, name)
-    except pluggy.PluginValidationError as error:
-        return " ".join(str(error).split())
-    except Exception as error:  # noqa: BLE001 - a plugin may be any object
-        return f"registering it raised {type(error).__name__}: {error}"
-    if problem:
-        manager.unregister(name=name)
-    return problem
-
-
-def _accepted_by_pluggy(manager: pluggy.PluginManager, plugin: str) -> str:
-    """What pluggy lets through: hooks that do not exist, and wrappers around other plugins' answers."""
+        return {}, f"{source.entry.target} is a class; name a module or an instance"
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    entry = source.entry  # unlike the module's name this says which distribution a fault is of
+    manager.register(source.plugin, name=f"{entry.name} = {entry.target} ({entry.origin})")
     callers = [hook for hook in vars(manager.hook).values() if isinstance(hook, pluggy.HookCaller)]
-    impls = [
-        (hook.name, impl) for hook in callers for impl in hook.get_hookimpls() if impl.plugin_name == plugin
-    ]
+    impls = [(hook.name, impl) for hook in callers for impl in hook.get_hookimpls()]
+    problem = _accepted_by_pluggy(impls)
+    return ({} if problem else dict(impls)), problem
+
+
+def _accepted_by_pluggy(impls: Sequence[tuple[str, HookImpl]]) -> str:
+    """What pluggy lets through: hooks that do not exist, and wrappers around other plugins' answers."""
     unknown = sorted(name for name, impl in impls if name not in HOOKS and not impl.optionalhook)
     if unknown:
         return "; ".join(f"there is no hook {name!r};{near_match(name, HOOKS)}" for name in unknown)

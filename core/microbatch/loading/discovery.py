@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from microbatch.loading.entry_points import PluginEntry
 from microbatch.loading.objects import load_object
+from microbatch.options.raised import attempted
 
 DISABLE = "MICROBATCH_DISABLE_PLUGINS"
 """Entry-point or distribution names that stay off, joined by commas; `all` or `1` for every third party."""
@@ -79,11 +80,9 @@ def _load(entry: PluginEntry, switches: Switches) -> DiscoveredPlugin:
     blocked = "" if entry.builtin else switches.blocked(entry.name, entry.distribution)
     if blocked:
         return DiscoveredPlugin(entry=entry, blocked=blocked)
-    try:
-        plugin = load_object(entry.target.partition("[")[0].strip())  # without its extras
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may even exit on import
-        return DiscoveredPlugin(entry=entry, error=error)
-    return DiscoveredPlugin(entry=entry, plugin=plugin)
+    target = entry.target.partition("[")[0].strip()  # without its extras
+    plugin, error = attempted(lambda: load_object(target))  # a plugin may even exit on import
+    return DiscoveredPlugin(entry=entry, plugin=plugin, error=error)
 
 
 def _names(text: str) -> frozenset[str]:

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from microbatch.errors import ArgumentTypeError, MicrobatchError, PluginError, PluginLoadError
+from microbatch.options.raised import described, text_of
 
 
 def load_object(target: str) -> Any:
@@ -34,16 +35,17 @@ def build(what: str, target: str, protocol: type, options: dict[str, Any], remed
     """
     try:
         made = load_object(target)(**options)
-    except MicrobatchError:
+        missing = missing_members(made, protocol)
+    except (MicrobatchError, KeyboardInterrupt):
         raise
     except TypeError as error:
         if not options:
             raise _failed(what, target, error, remedy) from error
         given = ", ".join(sorted(options))
-        raise ArgumentTypeError(f"{what} does not take the options {given} as given: {error}") from error
-    except Exception as error:
+        text = f"{what} does not take the options {given} as given: {text_of(error)}"
+        raise ArgumentTypeError(text) from error
+    except BaseException as error:
         raise _failed(what, target, error, remedy) from error
-    missing = missing_members(made, protocol)
     if missing:
         raise PluginError(
             f"{what} does not implement {', '.join(missing)} of the protocol {protocol.__name__}; "
@@ -65,4 +67,4 @@ def missing_members(made: object, protocol: type) -> tuple[str, ...]:
 
 def _failed(what: str, target: str, error: BaseException, remedy: str) -> PluginLoadError:
     hint = f"; {remedy}" if remedy else ""
-    return PluginLoadError(f"{what} could not be loaded from {target}: {type(error).__name__}: {error}{hint}")
+    return PluginLoadError(f"{what} could not be loaded from {target}: {described(error)}{hint}")

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
+from functools import partial, reduce
 from importlib.util import find_spec
 from typing import Any
 
 import optree
 
-from microbatch.errors import warn
+from microbatch.errors import PluginError, warn
 from microbatch.extend.hookspecs import PROJECT
 from microbatch.extend.records import BackendInfo, ContainerInfo, StepReport
 from microbatch.loading.registry import Registry
+from microbatch.options.raised import attempted, described
 
 
 def why_not(info: BackendInfo) -> tuple[str, str]:
@@ -25,10 +28,10 @@ def why_not(info: BackendInfo) -> tuple[str, str]:
     A hint that says `pip install` is a remedy only where a module of the backend is missing: with CuPy there
     and no driver it would be wrong advice.
     """
-    try:
-        answer: object = info.probe()
-    except Exception as error:  # noqa: BLE001 - a probe is a third party's code
-        return f"its probe raised {type(error).__name__}: {error}", ""
+    answer: object
+    answer, error = attempted(info.probe)
+    if error is not None:
+        return f"its probe raised {described(error)}", ""
     if answer is None:
         return "", ""
     if not isinstance(answer, str):
@@ -45,17 +48,11 @@ def register_container(info: ContainerInfo) -> str:
     """
     module, _, attribute = info.type.partition(":")
     found: Any = sys.modules.get(module)
-    unflatten: Any = info.unflatten  # optree types it narrower than it calls it
     if found is None:
         return ""
-    try:
-        for part in attribute.split("."):
-            found = getattr(found, part)
-        if optree.register_pytree_node.get(found, namespace=PROJECT) is None:
-            optree.register_pytree_node(found, info.flatten, unflatten, namespace=PROJECT)
-    except Exception as error:  # noqa: BLE001 - missing name, not a class, taken meanwhile by another thread
-        return f"container {info.type} cannot be registered: {type(error).__name__}: {error}"
-    return ""
+    # a missing name, no class, a name that another thread has taken meanwhile
+    _, error = attempted(lambda: _register(info, reduce(getattr, attribute.split("."), found)))
+    return "" if error is None else f"container {info.type} cannot be registered: {described(error)}"
 
 
 def tell_observers(registry: Registry, report: StepReport) -> None:
@@ -64,16 +61,36 @@ def tell_observers(registry: Registry, report: StepReport) -> None:
     Each is complained of once, so that one that fails in every step does not fill a log.
     """
     for impl, source in registry.observers:
-        try:
-            impl.function(*[report for _ in impl.argnames])
-        except Exception as error:  # noqa: BLE001 - the step is done and must reach its caller
-            if source in registry.complained:
-                continue
+        told = partial(impl.function, *[report for _ in impl.argnames])
+        _, error = attempted(told)  # the step is done and must reach its caller
+        if error is not None and source not in registry.complained:
             registry.complained.add(source)
-            problem = f"microbatch_step_finished raised {type(error).__name__}: {error}"
+            problem = f"microbatch_step_finished raised {described(error)}"
             registry.report(source, problem)
             with contextlib.suppress(RuntimeWarning):  # where warnings are errors
                 warn(f"plugin {source.entry.name!r} ({source.entry.origin}): {problem}", RuntimeWarning)
+
+
+def _register(info: ContainerInfo, container: Any) -> None:
+    """Tell optree of the class, unless it knows it."""
+    if optree.register_pytree_node.get(container, namespace=PROJECT) is None:
+        flatten = _no_exit(f"flatten of the container {info.type}", info.flatten)
+        unflatten: Any = _no_exit(f"unflatten of the container {info.type}", info.unflatten)
+        optree.register_pytree_node(container, flatten, unflatten, namespace=PROJECT)
+
+
+def _no_exit(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, where only an Exception or Ctrl-C gets out: it is called in the middle of a step."""
+
+    def call(*given: Any) -> Any:
+        try:
+            return function(*given)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise PluginError(f"{what} raised {described(error)}; repair that plugin") from error
+
+    return call
 
 
 def _importable(module: str) -> bool:

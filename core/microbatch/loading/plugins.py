@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from microbatch.errors import BackendUnavailableError, MicrobatchError
+from microbatch.errors import BackendUnavailableError, MicrobatchError, PluginError
 from microbatch.extend.protocols import Backend, SizingPolicy
 from microbatch.extend.records import BackendInfo, StepReport
 from microbatch.loading.discovery import DiscoveredPlugin, discover
@@ -21,6 +21,7 @@ from microbatch.loading.entry_points import PluginEntry, entry_of, installed
 from microbatch.loading.objects import build
 from microbatch.loading.plugin_code import register_container, tell_observers, why_not
 from microbatch.loading.registry import Offer, Registry
+from microbatch.options.raised import attempted, class_module, class_name, described
 
 if TYPE_CHECKING:  # both cost time that the first wrap of a process need not pay
     from importlib.metadata import EntryPoint
@@ -81,15 +82,15 @@ class Plugins:
         Backends whose `modules` have no type among the leaves are neither probed nor loaded. One that fails
         to load is passed over when another owns the leaves; if none does, its error is raised.
         """
-        modules = {kind.__module__.partition(".")[0] for leaf in leaves for kind in type(leaf).__mro__}
+        modules = {class_module(kind).partition(".")[0] for leaf in leaves for kind in type(leaf).__mro__}
         failure: MicrobatchError | None = None
         for offer in self._candidates(modules):
             try:
-                backend = self._backends.get(offer.info.name) or self._build(offer)
+                backend = self._owner(offer, leaves)
             except MicrobatchError as error:
-                failure = failure or error
+                failure = error if failure is None else failure
                 continue
-            if any(backend.owns(leaf) for leaf in leaves):
+            if backend is not None:
                 return backend
         if failure is not None:
             raise failure
@@ -153,6 +154,17 @@ class Plugins:
         known = self._reasons.get(name)
         return known if known is not None else self._reasons.setdefault(name, why_not(offer.info))
 
+    def _owner(self, offer: Offer[BackendInfo], leaves: Sequence[object]) -> Backend | None:
+        """The backend of `offer` if it owns one of `leaves`; raises PluginError for what `owns` raises."""
+        known = self._backends.get(offer.info.name)
+        backend = self._build(offer) if known is None else known
+        owned, error = attempted(lambda: any(map(backend.owns, leaves)))
+        if error is not None:
+            what = f"backend {offer.info.name!r} ({offer.source.entry.origin})"
+            text = f"{what} raised {described(error)} in owns; update that plugin, or name another backend"
+            raise PluginError(text) from error
+        return backend if owned else None
+
     def _build(self, offer: Offer[BackendInfo]) -> Backend:
         info = offer.info
         what = f"backend {info.name!r} ({offer.source.entry.origin})"
@@ -192,5 +204,6 @@ def register_containers(plugins: Plugins | None = None) -> None:
 
 def _entry(plugin: object) -> PluginEntry:
     """What the entry point of a plugin that was given in code would be."""
-    title = str(getattr(plugin, "__name__", type(plugin).__qualname__))
-    return PluginEntry(name=title, target=title)
+    kind = class_name(type(plugin))
+    title, _ = attempted(lambda: str.__str__(getattr(plugin, "__name__", kind)))
+    return PluginEntry(name=title or kind, target=title or kind)

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
-import pluggy
 from pluggy import HookImpl
 
 from microbatch.errors import PluginConflictError, UnknownNameError, near_match
-from microbatch.extend import hookspecs
 from microbatch.extend.records import BackendInfo, ContainerInfo, PolicyInfo
-from microbatch.loading.admission import admit, manager_name, unmarked_hooks
+from microbatch.loading.admission import admit, unmarked_hooks
 from microbatch.loading.discovery import DiscoveredPlugin
 from microbatch.loading.validation import faults
+from microbatch.options.raised import attempted, described
 
 Info = TypeVar("Info", BackendInfo, PolicyInfo, ContainerInfo)
 
@@ -54,20 +54,19 @@ class Registry:
     """What is wrong with each plugin, as text for the listing and for lookup errors."""
     refused: set[DiscoveredPlugin] = field(init=False, default_factory=set)
     """Plugins of which nothing is used."""
+    _hooks: dict[DiscoveredPlugin, Mapping[str, HookImpl]] = field(init=False, default_factory=dict)
     complained: set[DiscoveredPlugin] = field(init=False, default_factory=set)
     """Plugins whose observer failed, and that a warning told of."""
 
     def __post_init__(self) -> None:
-        manager = pluggy.PluginManager(hookspecs.PROJECT)
-        manager.add_hookspecs(hookspecs)
         for source in self.found:
-            self._admit(manager, source)
-        for backend in self._records(manager, "microbatch_register_backends", BackendInfo):
+            self._admit(source)
+        for backend in self._records("microbatch_register_backends", BackendInfo):
             self._file(self.backends, backend)
-        for policy in self._records(manager, "microbatch_register_policies", PolicyInfo):
+        for policy in self._records("microbatch_register_policies", PolicyInfo):
             self._file(self.policies, policy)
-        self.containers += self._records(manager, "microbatch_register_containers", ContainerInfo)
-        self.observers += self._implementations(manager, "microbatch_step_finished")
+        self.containers += self._records("microbatch_register_containers", ContainerInfo)
+        self.observers += self._implementations("microbatch_step_finished")
 
     def report(self, source: DiscoveredPlugin, problem: str) -> None:
         """Write down what is wrong with a plugin."""
@@ -98,8 +97,9 @@ class Registry:
         ]
         return f" Plugins not in use: {'; '.join(texts)}." if texts else ""
 
-    def _admit(self, manager: pluggy.PluginManager, source: DiscoveredPlugin) -> None:
-        problem = admit(manager, source)
+    def _admit(self, source: DiscoveredPlugin) -> None:
+        admitted = [earlier for earlier in self._hooks if earlier not in self.refused]
+        self._hooks[source], problem = admit(source, admitted)
         if problem:
             self.report(source, problem)
             self.refused.add(source)
@@ -107,31 +107,19 @@ class Registry:
             for unmarked in unmarked_hooks(source.plugin):
                 self.report(source, unmarked)
 
-    def _implementations(
-        self, manager: pluggy.PluginManager, hook: str
-    ) -> list[tuple[HookImpl, DiscoveredPlugin]]:
-        """Implementations of `hook` in the order of discovery; pluggy has them the other way round."""
-        known = {impl.plugin_name: impl for impl in getattr(manager.hook, hook).get_hookimpls()}
-        used = [source for source in self.found if source not in self.refused]
-        return [(known[name], source) for source in used if (name := manager_name(source)) in known]
+    def _implementations(self, hook: str) -> list[tuple[HookImpl, DiscoveredPlugin]]:
+        """Implementations of `hook` in the order of discovery."""
+        return [(impls[hook], source) for source, impls in self._hooks.items() if hook in impls]
 
-    def _records(self, manager: pluggy.PluginManager, hook: str, kind: type[Info]) -> Iterable[Offer[Info]]:
+    def _records(self, hook: str, kind: type[Info]) -> Iterable[Offer[Info]]:
         """Call each implementation once; yield the records that are as they must be."""
-        for impl, source in self._implementations(manager, hook):
-            try:
-                answer: Any = impl.function()
-                several = isinstance(answer, Iterable) and not isinstance(answer, (str, bytes, Mapping))
-                records: list[Any] | None = list(answer) if several else None
-            except Exception as error:  # noqa: BLE001 - a hook is a third party's code
-                self.report(source, f"{hook} raised {type(error).__name__}: {error}")
-                continue
-            if records is None:
-                self.report(source, _wrong_answer(hook, answer, kind))
-                continue
-            for record in records:
-                problem = faults(record, kind)
+        for impl, source in self._implementations(hook):
+            records, error = attempted(partial(_announced, impl, hook, kind))
+            if error is not None:
+                self.report(source, f"{hook} raised {described(error)}")
+            for record, problem in records or ():
                 if problem:
-                    self.report(source, f"{hook}: {problem}")
+                    self.report(source, problem)
                 else:
                     yield Offer(record, source)
 
@@ -139,7 +127,7 @@ class Registry:
         holders = names.setdefault(offer.info.name, [])
         if any(holder.source.entry.builtin for holder in holders) and not offer.source.entry.builtin:
             self.report(offer.source, f"{offer.info.name!r} is reserved: it comes with microbatch itself")
-        elif all(holder.info != offer.info or holder.source != offer.source for holder in holders):
+        elif not any(holder.source is offer.source and holder.info == offer.info for holder in holders):
             holders.append(offer)
 
 
@@ -156,6 +144,15 @@ def clash_remedy(offers: Sequence[Offer[Any]]) -> str:
         sorted({offer.source.entry.distribution or offer.source.entry.name for offer in offers})
     )
     return f"uninstall one of them, or set MICROBATCH_DISABLE_PLUGINS to {names}"
+
+
+def _announced(impl: HookImpl, hook: str, kind: type[Any]) -> list[tuple[Any, str]]:
+    """What one implementation announces, each with what is wrong with it, which is often empty."""
+    answer: Any = impl.function()
+    if not isinstance(answer, Iterable) or isinstance(answer, (str, bytes, Mapping)):
+        return [(answer, _wrong_answer(hook, answer, kind))]
+    found = [(record, faults(record, kind)) for record in answer]
+    return [(record, f"{hook}: {fault}" if fault else "") for record, fault in found]
 
 
 def _wrong_answer(hook: str, answer: object, kind: type) -> str:

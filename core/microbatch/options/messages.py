@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from numbers import Number
 
+from microbatch.options.raised import Harmless, class_name
+
 LONGEST = 80
 """Characters of one value in a message."""
 
@@ -20,7 +22,9 @@ def shorten(text: str, longest: int = LONGEST) -> str:
 
 def shown(value: object) -> str:
     """The value as Python writes it, shortened; for values that plugins answer."""
-    return shorten(repr(value))
+    with Harmless():
+        return shorten(str.__str__(repr(value)))
+    return f"something of type {class_name(type(value))}"
 
 
 def given(value: object) -> str:

@@ -10,12 +10,29 @@ Rejected: calling the error's own `add_note`, which would run code of its class 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
+from typing import TypeVar
 
 _SLOTS = vars(BaseException)
 _MEMBERS = vars(BaseExceptionGroup)["exceptions"]
 _CLASS = vars(type)
+
+
+Answer = TypeVar("Answer")
+
+
+def attempted(call: Callable[[], Answer]) -> tuple[Answer | None, BaseException | None]:
+    """What `call` returned and None, or None and what it raised: of any kind, but for Ctrl-C.
+
+    For code that somebody else put in, where SystemExit means no more than any other error.
+    """
+    try:
+        return call(), None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whoever calls this tells of it
+        return None, error
 
 
 class Harmless:
