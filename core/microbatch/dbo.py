@@ -7,6 +7,12 @@ step with `schedule="pingpong"` has a seat at a ring, and there they work.
 What differs from vLLM, on purpose: a second receive hook does not overwrite the first. A hook registered when
 no sibling is left runs at once. The yields take an optional label, which is shown where a wait passes its
 limit. A yield in a thread that the function started itself is an error that says so, and no KeyError.
+
+A wrapper that is called inside a ubatch, and `check` and `tune`, are one piece of work of that ubatch. What
+is in there belongs to the step in there: where that takes turns, its ubatches pass the turn among themselves;
+where it does not, because it is not cut or its schedule has no turns, everything here does nothing, and
+`dbo_enabled()` says so. (vLLM has one step at a time.) Rejected: to let a yield in there pass the outer turn,
+which would do so once in a step that runs whole and twice where the same step is cut in two.
 """
 
 from __future__ import annotations
@@ -42,7 +48,10 @@ def dbo_enabled() -> bool:
 
 
 def dbo_current_ubatch_id() -> int:
-    """The ubatch the calling code runs in, from 0; 0 outside a step."""
+    """The ubatch the calling code runs in, from 0; 0 outside a step.
+
+    The innermost one: buffers that are chosen by it are never those of a ubatch that waits for its turn.
+    """
     context = _current()
     return 0 if context is None else context.ubatch_id
 

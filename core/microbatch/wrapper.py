@@ -27,7 +27,7 @@ from microbatch.step.progress import Progress
 from microbatch.step.ubatches import contexts_for
 from microbatch.step.wrapping import Wrapping
 from microbatch.turns.barrier import UBatchBarrier
-from microbatch.turns.context import UBatchContext
+from microbatch.turns.context import UBatchContext, apart
 from microbatch.turns.runtime import Runtime, default_runtime
 
 
@@ -101,7 +101,8 @@ class UBatchWrapper(Wrapped):
         returns must not be written by its next call, where outputs are kept until the end (collected,
         reduced, or recorded by autograd) or with schedule="streamed".
         """
-        return self._engine.run(args, kwargs, ubatch_slices, out)
+        with apart():
+            return self._engine.run(args, kwargs, ubatch_slices, out)
 
     @property
     def last_report(self) -> StepReport | None:

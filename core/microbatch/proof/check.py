@@ -32,6 +32,7 @@ from microbatch.proof.prover import Asked, Prover
 from microbatch.proof.report import CheckReport, why_not
 from microbatch.proof.trial_cuts import Trial, trial_cuts
 from microbatch.proof.verdict import Verdict
+from microbatch.turns.context import apart
 
 RAISED = "a part raised"
 """How the text of a difference begins where a part raised an error."""
@@ -76,6 +77,11 @@ def check(
 
 def check_call(call: Call, backend: str = "auto", search: Search | None = None) -> CheckReport:
     """As `check`, of a call that is there already."""
+    with apart():
+        return _check(call, backend, search or Search())
+
+
+def _check(call: Call, backend: str, search: Search) -> CheckReport:
     register_containers()
     chosen = BackendChoice(backend, default_plugins()).of(call.args, call.kwargs)
     first = call.batch(chosen)
@@ -89,7 +95,6 @@ def check_call(call: Call, backend: str = "auto", search: Search | None = None) 
     asked = Asked(binder=binder, args=call.args, kwargs=call.kwargs, first=first, streamed=False)
     verdict = Prover(call.function, UBatchConfig(), modes).prove(asked).verdict
     batch = binder.bind(call.args, call.kwargs, verdict.reading)
-    search = search or Search()
     trials = trial_cuts(batch.shape, search.seed, search.drawn)
     return Checking(chosen, call, batch, verdict, search).run(trials)
 

@@ -23,6 +23,7 @@ from microbatch.options.sources import resolve
 from microbatch.tuning.measure import doubling, measure_sizes
 from microbatch.tuning.report import TuneReport
 from microbatch.tuning.workbench import CallBench
+from microbatch.turns.context import apart
 
 SHARE = 0.9
 """Part of the memory there is that a part may use."""
@@ -76,7 +77,7 @@ def tune_call(
     budget = _budget(chosen, config.memory_limit)
     # The calling thread gets what one of `workers` has. With all threads of the framework a part is faster
     # than it will run or, on a busy machine, a hundred times slower.
-    with chosen.parallel_limits(workers), chosen.worker_limits(workers):
+    with apart(), chosen.parallel_limits(workers), chosen.worker_limits(workers):
         report = measure_sizes(bench, sorted(tried), time.perf_counter, budget=budget)
     return replace(report, workers=workers)
 

@@ -10,7 +10,8 @@ thousands: its gate is made when somebody first signals or waits.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,7 @@ SEAT: ContextVar[SeatHolder] = ContextVar("microbatch_seat", default=NO_SEAT)
 
 CURRENT: ContextVar[UBatchContext | None] = ContextVar("microbatch_ubatch", default=None)
 """Which ubatch the calling code runs in; read it with `current_ubatch`."""
+_NOTHING = nullcontext()
 Place = tuple["UBatchContext | None", SeatHolder]
 """A ubatch and the holder of its seat: where code runs."""
 
@@ -147,3 +149,24 @@ def leave(former: Place) -> None:
     """Make `former` current again, taken before `enter`; twice is once."""
     CURRENT.set(former[0])
     SEAT.set(former[1])
+
+
+def apart() -> AbstractContextManager[None]:
+    """A block that is one piece of work of the ubatch it runs in: no yield point in it passes the turn.
+
+    Around each wrapped call, so that a step that is not cut, and the calls that show whether it may be, hide
+    the seat of a ubatch outside as cut steps do. `current_ubatch` stays: the block does run in that ubatch.
+    """
+    return _NOTHING if SEAT.get().seat is None else _Apart()
+
+
+class _Apart(AbstractContextManager[None]):
+    """Hides the seat. No generator: that would write to an error that passes, whose class may refuse it."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token: Token[SeatHolder] = SEAT.set(NO_SEAT)
+
+    def __exit__(self, *error: object) -> None:
+        SEAT.reset(self._token)

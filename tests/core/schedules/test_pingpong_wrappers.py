@@ -109,6 +109,123 @@ def test_a_step_without_turns_inside_one_hides_the_seat(schedule: str, turns: Ca
         assert len(inner.last_report.sizes) == 2
 
 
+class Turns:
+    """Which ubatch of the outer step has the turn, as the pieces of its work say."""
+
+    def __init__(self) -> None:
+        self.order: list[int] = []
+
+    def work(self) -> None:
+        """Note that the ubatch that runs has the turn."""
+        self.order.append(dbo.dbo_current_ubatch_id())
+
+    def quiet(self, x: Array) -> Array:
+        """Use every helper where none may do anything."""
+        before, ubatch = list(self.order), dbo.dbo_current_ubatch_id()
+        assert not dbo.dbo_enabled()
+        dbo.dbo_register_recv_hook(lambda: pytest.fail("a hook was left with a ubatch of the outer step"))
+        for name in sorted({*dbo.__all__} - {"dbo_register_recv_hook", "dbo_get_previous_event"}):
+            getattr(dbo, name)()
+        assert dbo.dbo_get_previous_event(lambda: "ran") is None
+        assert self.order == before, "the turn of the outer ubatch was passed"
+        assert dbo.dbo_current_ubatch_id() == ubatch
+        return layer(x)
+
+
+UNCUT: dict[str, dict[str, Any]] = {
+    "kept whole by its policy": {"policy": "threshold"},
+    "one part": {"policy": "fixed", "num_ubatches": 1},
+    "taking turns with nobody": {"schedule": "pingpong", "num_ubatches": 1},
+    "tried first": {"policy": "fixed", "num_ubatches": 2, "verify": "always"},
+    "not to be cut": {"verify": "first"},
+}
+
+
+@pytest.mark.pitfall(24)
+@pytest.mark.parametrize("how", UNCUT.values(), ids=UNCUT)
+@pytest.mark.parametrize("deep", [1, 2])
+def test_a_wrapped_call_that_is_not_cut_passes_no_turn_of_the_ubatch_around_it(
+    how: dict[str, Any], deep: int, turns: Callable[..., Any]
+) -> None:
+    """It is one piece of work, inside one wrapper or two, as are the calls that show whether it may be cut;
+    the ubatch itself passes its turn before and after it."""
+    log = Turns()
+    inner = microbatch.wrap(log.quiet, **how)
+    called = inner if deep == 1 else microbatch.wrap(lambda x: inner(x), policy="threshold", verify="never")
+
+    def outer(x: Array) -> Array:
+        log.work()
+        y = called(x)
+        log.work()
+        dbo.dbo_yield()
+        log.work()
+        y = called(y)
+        assert dbo.dbo_enabled()
+        return y
+
+    with inner, called:
+        wrapped = turns(outer, 2, verify="never")
+        np.testing.assert_array_equal(wrapped(ROWS), layer(layer(ROWS)))
+    assert log.order == [0, 0, 1, 1, 0, 1]
+
+
+@pytest.mark.counted
+def test_after_an_error_in_a_call_that_is_not_cut_the_ubatch_passes_its_turn_again(
+    turns: Callable[..., Any],
+) -> None:
+    """The function may catch what the inner call raised, and goes on as the ubatch that it is."""
+    log = Turns()
+
+    def fail(x: Array) -> Array:
+        log.quiet(x)
+        raise ValueError("inside")
+
+    with microbatch.wrap(fail, policy="threshold") as inner:
+
+        def outer(x: Array) -> Array:
+            log.work()
+            with pytest.raises(ValueError, match="inside"):
+                inner(x)
+            dbo.dbo_yield()
+            log.work()
+            return x
+
+        np.testing.assert_array_equal(turns(outer, 2)(ROWS), ROWS)
+        assert log.order == [0, 1, 0, 1]
+        with pytest.raises(ValueError, match="inside") as caught:
+            turns(lambda x: inner(x), 2)(ROWS)
+    assert [note for note in caught.value.__notes__ if note.startswith("in ubatch 0 of 2")]
+
+
+@pytest.mark.counted
+def test_a_check_and_a_tuning_inside_a_ubatch_pass_no_turn(turns: Callable[..., Any]) -> None:
+    """They call the function many times, which is their work and not that of the step around."""
+    log = Turns()
+
+    def outer(x: Array) -> Array:
+        log.work()
+        assert microbatch.check(log.quiet, x).cuttable
+        assert microbatch.tune(log.quiet, x).chosen
+        log.work()
+        dbo.dbo_yield()
+        log.work()
+        return x
+
+    np.testing.assert_array_equal(turns(outer, 2)(ROWS), ROWS)
+    assert log.order == [0, 0, 1, 1, 0, 1]
+
+
+def test_outside_any_step_a_wrapped_call_hides_nothing_and_leaves_nothing() -> None:
+    """Calls without a ubatch around them, nested too."""
+    log = Turns()
+    with (
+        microbatch.wrap(log.quiet, policy="threshold") as inner,
+        microbatch.wrap(lambda x: inner(x), policy="threshold") as outer,
+    ):
+        np.testing.assert_array_equal(outer(ROWS), layer(ROWS))
+    assert not dbo.dbo_enabled()
+
+
 @pytest.mark.bad_input(64)
 @pytest.mark.pitfall(24)
 @pytest.mark.case(40)

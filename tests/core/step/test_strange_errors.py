@@ -16,19 +16,17 @@ from microbatch.extend.records import FailureKind, Proposal, SizingRequest, Step
 from microbatch.options.raised import cause_of, described, is_a, name_of
 from microbatch.testing import AdversarialBackend
 from microbatch.testing.given_plugins import GivenBackends, GivenPolicy
-from tests.support.strange_errors import Recipe, recipes
+from tests.support.strange_errors import HOOKS, PLACES, Recipe, recipes
 
 BASES = (ValueError, MemoryError, RuntimeError, SystemExit, GeneratorExit)
-ORDERS = st.sampled_from(
-    [
-        {"schedule": "sequential"},
-        {"schedule": "parallel", "thread_pool_size": 2},
-        {"schedule": "pingpong", "driver": "threads"},
-        {"schedule": "pingpong", "driver": "greenlets"},
-        {"schedule": "streamed"},
-        {"policy": "threshold"},
-    ]
-)
+ORDERS: dict[str, dict[str, Any]] = {
+    "sequential": {"schedule": "sequential"},
+    "parallel": {"schedule": "parallel", "thread_pool_size": 2},
+    "threads": {"schedule": "pingpong", "driver": "threads"},
+    "greenlets": {"schedule": "pingpong", "driver": "greenlets"},
+    "streamed": {"schedule": "streamed"},
+    "whole": {"policy": "threshold"},
+}
 """Ways to run two parts; the last one runs the batch whole."""
 
 
@@ -42,7 +40,32 @@ def raised_by(call: Callable[[], Any]) -> BaseException:
 
 
 @pytest.mark.counted
-@given(how=ORDERS, made_of=st.tuples(recipes(*BASES), recipes(*BASES)), late=st.booleans())
+@pytest.mark.parametrize("order", ORDERS)
+def test_each_way_to_misbehave_under_each_schedule(order: str) -> None:
+    """One misbehaving member at a time; the wrapper, and a wrapper around it, go on as before."""
+    if order == "greenlets":
+        pytest.importorskip("greenlet", reason="the greenlet driver needs the greenlet package")
+    kinds = [Recipe(ValueError, False, ((name, GeneratorExit),)) for name in (*HOOKS, *PLACES)]
+    errors = [kind.make() for kind in kinds]
+
+    def fail(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        raise errors[int(x[0])]
+
+    inner = microbatch.wrap(fail, backend="cpu", **{"num_ubatches": 2, **ORDERS[order]})
+    outer = microbatch.wrap(lambda x: inner(x), backend="cpu", **{"num_ubatches": 2, **ORDERS[order]})
+    with inner, outer:
+        for number, kind in enumerate(kinds):
+            for wrapped in (inner, outer):
+                caught = raised_by(lambda: wrapped(np.full(8, number)))  # noqa: B023 - called at once
+                assert id(caught) == id(errors[number]), f"{kind}: {describe(caught)} instead"
+
+
+@pytest.mark.counted
+@given(
+    how=st.sampled_from(sorted(ORDERS)).map(ORDERS.__getitem__),
+    made_of=st.tuples(recipes(*BASES), recipes(*BASES)),
+    late=st.booleans(),
+)
 def test_a_strange_error_of_a_function_is_what_the_caller_gets(
     how: dict[str, Any], made_of: tuple[Recipe, Recipe], late: bool
 ) -> None:
