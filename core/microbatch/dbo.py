@@ -12,7 +12,7 @@ A wrapper that is called inside a ubatch, and `check` and `tune`, are one piece 
 is in there belongs to the step in there: where that takes turns, its ubatches pass the turn among themselves;
 where it does not, because it is not cut or its schedule has no turns, everything here does nothing, and
 `dbo_enabled()` says so. (vLLM has one step at a time.) Rejected: to let a yield in there pass the outer turn,
-which would do so once in a step that runs whole and twice where the same step is cut in two.
+which would happen in a step that runs whole, and not in the same step cut.
 """
 
 from __future__ import annotations

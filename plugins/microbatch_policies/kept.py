@@ -1,4 +1,9 @@
-"""What policies keep of each kind of batch: how many kinds, and in what form it is written and read back."""
+"""What policies keep of each kind of batch: how many kinds, and in what form it is written and read back.
+
+Invariant: a file that was tampered with may only choose among sizes that are safe. So each number that is
+read back is of its type and in a range that a real one is in, and what is computed from them is finite: a
+state that is taken never makes a later step raise or warn.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from microbatch.options.messages import shown
+from microbatch.options.raised import described
+
 KINDS = 256
 """Kinds of batches remembered; the oldest is forgotten first."""
+MOST_UNITS = 2**62
+"""Largest size of a batch that is believed."""
+MOST_BYTES = 2.0**62
+"""Largest peak in bytes that is believed."""
+SHORTEST, LONGEST = 1e-18, 1e9
+"""Seconds of one unit or one part that are believed."""
 
 Key = TypeVar("Key")
 Kind = TypeVar("Kind")
@@ -33,5 +47,19 @@ def own_state(policy: str, state: Mapping[str, Any]) -> Iterator[None]:
         if state["policy"] != policy or state["version"] != 1:
             raise ValueError("it was written by another policy or version")
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"not the state of policy {policy!r}: {error}") from error
+    except Exception as error:
+        raise ValueError(f"not the state of policy {policy!r}: {described(error)}") from error
+
+
+def whole(value: object, least: int, most: int) -> int:
+    """`value`, if it is a whole number from `least` to `most`; else raises ValueError."""
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{shown(value)} is no whole number from {least} to {most}")
+    return value
+
+
+def real(value: object, least: float, most: float) -> float:
+    """`value` as a float, if it is a number from `least` to `most`; else raises ValueError."""
+    if type(value) not in (int, float) or not least <= value <= most:  # type: ignore[operator]
+        raise ValueError(f"{shown(value)} is no number from {least:g} to {most:g}")
+    return float(value)  # type: ignore[arg-type]

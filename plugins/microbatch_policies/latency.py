@@ -7,12 +7,11 @@ believed (with one, BentoML's fit puts all time on it); a tighter deadline never
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
-from microbatch_policies.kept import KINDS, own_state, remember, state_of
+from microbatch_policies.kept import KINDS, SHORTEST, own_state, real, remember, state_of
 from microbatch_policies.memory.least_squares import LeastSquares, largest_within, quantile
 from microbatch_policies.option_checks import number
 
@@ -70,10 +69,8 @@ class _Kind:
         kind = cls()
         kind.model = LeastSquares.from_json(data["model"], FORGETTING)
         kind.model.widen()
-        kind.excesses = [float(value) for value in data["excesses"]][-EXCESSES:]
-        kind.slowest = float(data["slowest"])
-        if not all(map(math.isfinite, [kind.slowest, *kind.excesses])) or kind.slowest <= 0:
-            raise ValueError("a time is not a number above 0")
+        kind.excesses = [real(value, 0.0, LONGEST) for value in data["excesses"][-EXCESSES:]]
+        kind.slowest = real(data["slowest"], SHORTEST, LONGEST)
         return kind
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,6 +14,9 @@ from microbatch.cli.parameters import AsJson
 from microbatch.errors import ConfigError, InputFileError
 from microbatch.options.sources import resolve, variable
 from microbatch.sizing.history import History
+
+PATIENCE = 10.0
+"""Seconds that reading or writing may take: here somebody waits for just that."""
 
 
 def history(
@@ -27,7 +31,7 @@ def history(
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         try:
-            _history(History(_path(path)), action, model, json=json)
+            _history(History(_path(path), limit=PATIENCE), action, model, json=json)
         except RuntimeWarning as warning:  # in a run a warning; here the file is all there is
             what = str(warning).partition(";")[0]
             raise InputFileError(f"{what}; name a file that a run has kept") from None
@@ -53,7 +57,7 @@ def _path(given: Path | None) -> Path:
     chosen = given or resolve().config.history
     if chosen is None:
         raise ConfigError(f"no history is configured; pass --path, or set {variable('history')}")
-    if not Path(chosen).is_file():
+    if not os.path.lexists(chosen):
         raise InputFileError(
             f"history {str(chosen)!r} does not exist; it is made by the first run that uses it"
         )

@@ -77,7 +77,8 @@ class UBatchConfig:
     always (at drawn rows before every step) or never. Never takes what sizes say for certain and the layout;
     anything else is an error."""
     history: str | None = _option(None, checks.path)
-    """Path of the file in which learned sizes are kept across runs; None keeps nothing."""
+    """Path of the file in which learned sizes are kept across runs; None keeps nothing. What is there and is
+    no history, or not this user's own, is left as it is, with a warning."""
     model: str | None = _option(None, checks.label)
     """Id of the model in the history; None takes the module and name of the function."""
     thread_safe: bool = _option(True, checks.flag)

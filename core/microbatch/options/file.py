@@ -2,8 +2,12 @@
 
 Invariant: a file is data. Nothing in it is run, expanded or imported; an unknown key is an error, and so is a
 value of the wrong type. A file that was found rather than named is trusted less, since it may come with a
-cloned repository: it may name a history only inside its own folder, and does not count when somebody else put
-it into a folder that anybody may write to.
+cloned repository, and does not count when somebody else put it into a folder that anybody may write to.
+
+A history that it names is trusted no more than the file: it is used only where this user (or root) owns the
+file and nobody else may write it, only inside the folder of the file, links followed, and as every history
+only where there is nothing yet or a history of this user already. So the worst that a foreign file can do is
+to have a new file made in its own folder.
 """
 
 from __future__ import annotations
@@ -116,6 +120,19 @@ def _planted(path: Path) -> bool:
     if not hasattr(os, "geteuid"):
         return False
     return bool(path.parent.stat().st_mode & stat.S_IWOTH) and path.lstat().st_uid != os.geteuid()
+
+
+def why_distrusted(path: Path) -> str:
+    """Why somebody else may have written the file at `path`, or what it links to; empty where only this user
+    (or root) may have."""
+    if not hasattr(os, "geteuid"):
+        return ""
+    for status in (path.lstat(), path.stat()):
+        if status.st_uid not in (os.geteuid(), 0):
+            return "belongs to another user"
+        if stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IWOTH:
+            return "may be written by anybody"
+    return ""
 
 
 def _bytes(path: Path, largest: int) -> bytes:

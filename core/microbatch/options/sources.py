@@ -23,6 +23,7 @@ from microbatch.errors import (
     MicrobatchError,
     UnknownNameError,
     near_match,
+    warn,
 )
 from microbatch.options import file as config_file
 from microbatch.options.fields import OPTIONAL, UBatchConfig, checked
@@ -158,8 +159,17 @@ def _file() -> config_file.ConfigFile | None:
 
 
 def _history(file: config_file.ConfigFile, value: str | None, source: str) -> str | None:
-    """A path in a file is relative to it; in a file that was found, it may not leave the file's folder."""
+    """A path in a file is relative to it.
+
+    In a file that was found, it may not leave the file's folder, and counts only where nobody else may have
+    written it.
+    """
     if value is None:
+        return None
+    why = config_file.why_distrusted(file.path) if file.found else ""
+    if why:
+        remedy = f"set {variable('history')} or pass history= to use one"
+        warn(f"{source}: history {value!r} is not used, as this file {why}; {remedy}", RuntimeWarning)
         return None
     folder = os.path.realpath(file.path.parent)
     target = os.path.realpath(os.path.join(folder, value))

@@ -9,12 +9,14 @@ cut anew.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from microbatch.binding.batch import Batch
 from microbatch.cutting.cut import cut, most_ubatches, validate_slices
 from microbatch.cutting.slices import Cut, UBatchSlice
+from microbatch.errors import PolicyError
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
 from microbatch.options.fields import UBatchConfig
@@ -23,6 +25,8 @@ from microbatch.sizing.plan import Plan, whole_plan
 from microbatch.sizing.taught import Taught, report_of
 from microbatch.sizing.units import part_units, sized_signature, splitter_for, units_of
 from microbatch.sizing.wanted import wanted
+
+Answer = TypeVar("Answer")
 
 
 class Planner:
@@ -49,6 +53,8 @@ class Planner:
         # A policy need not be thread-safe: who holds the one token may call it, others use the last answer.
         # pop and append are atomic, so an interrupt can lose the token (sizes stay) but never block anybody.
         self._busy: deque[None] = deque([None])
+        self._take_back: Callable[[], None] | None = None
+        """Takes back from the policy what it was given of earlier runs; None where it was given nothing."""
 
     def plan(self, batch: Batch, memory: MemoryReading | None, conditions: Conditions, step: int) -> Plan:
         """Plan step number `step`; raises PolicyError when the policy breaks its contract."""
@@ -116,8 +122,33 @@ class Planner:
             return
         try:
             self.policy.observe(report)
+        except PolicyError:
+            self._again(lambda: self.policy.observe(report))
         finally:
             self._busy.append(None)
+
+    def alone(self, work: Callable[[], Answer]) -> Answer | None:
+        """What `work` returns, which has to do with the policy; None while another thread is asking it."""
+        try:
+            self._busy.pop()
+        except IndexError:
+            return None
+        try:
+            return work()
+        finally:
+            self._busy.append(None)
+
+    def on_trial(self, take_back: Callable[[], None]) -> None:
+        """Note that the policy was given back what it had learned; call `take_back`, once, if it fails so."""
+        self._take_back = take_back
+
+    def _again(self, ask: Callable[[], Answer]) -> Answer:
+        """Called while a PolicyError is handled: what `ask` returns without what was given back."""
+        take_back, self._take_back = self._take_back, None
+        if take_back is None:
+            raise  # noqa: PLE0704 - the error that is being handled
+        take_back()
+        return ask()
 
     def request(
         self, batch: Batch, memory: MemoryReading | None, conditions: Conditions, step: int
@@ -176,9 +207,11 @@ class Planner:
             return self._last
         try:
             self._last = proposal = self.policy.propose(request)
-            return proposal
+        except PolicyError:
+            self._last = proposal = self._again(lambda: self.policy.propose(request))
         finally:
             self._busy.append(None)
+        return proposal
 
     def _cut(self, batch: Batch, request: SizingRequest, proposal: Proposal) -> Plan:
         splitter, most = splitter_for(self._config, batch), self._config.max_ubatches

@@ -1,42 +1,51 @@
 """Gives a policy what it learned in earlier runs, and keeps what it learns in this one.
 
 Invariant: the history is read once, before the first step on a backend, and written at steps 16, 64, 256 and
-so on and when the wrapper ends: never in most steps. State that the policy refuses is ignored with a warning.
+so on and when the wrapper ends: never in most steps. Nothing of it fails a step: what the file, the policy or
+the device raises is one warning, also where warnings are errors, and from then on nothing is remembered. What
+a policy was given back is on trial: where it makes the policy raise later, it is taken back, once.
 """
 
 from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from microbatch.errors import warn
 from microbatch.extend.abilities import SupportsState
 from microbatch.extend.device import Device
-from microbatch.extend.protocols import SizingPolicy
 from microbatch.options.fields import UBatchConfig
+from microbatch.options.raised import attempted, described
+from microbatch.sizing.planning import Planner
 
 if TYPE_CHECKING:
     from microbatch.sizing.history import History, HistoryKey
 
 FRAMEWORKS = ("numpy", "torch", "cupy")
 """Libraries whose version is part of the key, where they are loaded."""
+ANEW = "sizes are learned anew and not kept in this run"
+"""What follows where a history cannot be used."""
 
 
 class Remembering:
     """The link between one wrapper's policy and the history file."""
 
     def __init__(
-        self, policy: SizingPolicy, name: str, config: UBatchConfig, function: Callable[..., Any]
+        self, planner: Planner, name: str, config: UBatchConfig, function: Callable[..., Any]
     ) -> None:
+        policy = planner.policy
         self._learner = policy if config.history and isinstance(policy, SupportsState) else None
+        self._planner = planner
         self._name = name
         self._config = config
-        self._model = model_name(function)
+        self._model = model_name(function) if self._learner is not None else ""
         self._kept: tuple[History, HistoryKey] | None = None
         self._next = 16
         self._closed = False
+        self._told = False
 
     @property
     def active(self) -> bool:
@@ -45,18 +54,8 @@ class Remembering:
 
     def before(self, device: Device, capacity: int) -> None:
         """Called before each step; reads the history before the first one."""
-        if self._learner is None or self._kept is not None:
-            return
-        history, key = self._kept = self._opened(device, capacity)
-        state = history.load(key)
-        if not state:
-            return
-        try:
-            self._learner.restore(state)
-        except ValueError as error:
-            path = self._config.history
-            text = f"history {path!r} holds state that this policy cannot use ({error}); it is ignored"
-            warn(text, RuntimeWarning)
+        if self._learner is not None and self._kept is None:
+            self._safely(lambda: self._read(device, capacity))
 
     def after(self, step: int) -> None:
         """Called after each step."""
@@ -75,12 +74,54 @@ class Remembering:
 
     def keep(self) -> None:
         """Write what the policy has learned; nothing before the first step."""
-        if self._learner is None or self._kept is None:
-            return
-        history, key = self._kept
-        state = dict(self._learner.state())
+        if self._learner is not None and self._kept is not None:
+            self._safely(self._write)
+
+    def _safely(self, work: Callable[[], None]) -> None:
+        """Do it; whatever it raises is told, and then nothing is remembered any more."""
+        _, error = attempted(work)
+        if error is not None:
+            self._learner = None
+            self._tell(f"cannot be used ({described(error)}); {ANEW}")
+
+    def _tell(self, what: str) -> None:
+        """Warn once, whoever has something to tell. A warning that is an error does not fail the step."""
+        if not self._told:
+            self._told = True
+            with suppress(RuntimeWarning):
+                warn(f"history {self._config.history!r} {what}", RuntimeWarning)
+
+    def _read(self, device: Device, capacity: int) -> None:
+        history, key = self._kept = self._opened(device, capacity)
+        state = history.load(key)
         if state:
+            self._planner.alone(lambda: self._give_back(state))
+
+    def _write(self) -> None:
+        assert self._learner is not None and self._kept is not None
+        history, key = self._kept
+        state = self._planner.alone(self._learner.state)
+        if state:  # there is something to keep, and nobody else asks the policy now
             history.save(key, state)
+
+    def _give_back(self, state: Mapping[str, Any]) -> None:
+        """Hand the policy what it learned, and remember how it was without."""
+        learner = self._learner
+        assert learner is not None
+        fresh = learner.state()
+        try:
+            learner.restore(state)
+        except ValueError as error:
+            attempted(lambda: learner.restore(fresh))  # it may have taken half of it
+            self._tell(f"holds state that this policy cannot use ({described(error)}); it is ignored")
+        else:
+            self._planner.on_trial(lambda: self._take_back(fresh))
+
+    def _take_back(self, fresh: Mapping[str, Any]) -> None:
+        """Put the policy back to what it was."""
+        if self._learner is not None:
+            self._learner.restore(fresh)
+        self._tell("holds state that this policy fails with; it is ignored")
 
     def _opened(self, device: Device, capacity: int) -> tuple[History, HistoryKey]:
         """The history, and what must be equal for its state to hold."""
@@ -96,7 +137,7 @@ class Remembering:
             graphs=self._config.graphs and device.graphs is not None,
             versions=_versions(),
         )
-        return History(self._config.history or ""), key
+        return History(self._config.history or "", tell=self._tell), key
 
 
 def model_name(function: Callable[..., Any]) -> str:
@@ -106,5 +147,6 @@ def model_name(function: Callable[..., Any]) -> str:
 
 
 def _versions() -> str:
-    loaded = [f"{name} {sys.modules[name].__version__}" for name in FRAMEWORKS if name in sys.modules]
+    modules = {name: sys.modules.get(name) for name in FRAMEWORKS}
+    loaded = [f"{name} {getattr(module, '__version__', '')}" for name, module in modules.items() if module]
     return ", ".join([f"python {platform.python_version()}", *loaded])

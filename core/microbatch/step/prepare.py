@@ -60,7 +60,7 @@ class Preparation:
         config = wrapping.config
         self.planner = planner
         self.modules = modules
-        self.remembering = Remembering(planner.policy, wrapping.policy, config, wrapping.function)
+        self.remembering = Remembering(planner, wrapping.policy, config, wrapping.function)
         self._wrapping = wrapping
         self._guard = guard
         self._remembers = self.remembering.active

@@ -22,11 +22,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from microbatch_policies.kept import MOST_UNITS, real, whole
 from microbatch_policies.memory.constants import LEAST_NOISE, NOISE, RIDGE
 from microbatch_policies.memory.student import t_quantile
 
 COLUMNS = 4
 """1, x, N, x^2."""
+MOST_SUM = 1e90
+"""Largest sum that is read back."""
+MOST_MEAN = 1e75
+"""Largest mean square of a column, and one over the least: squares of shares of sizes up to 2^62, divided by
+the square of a time or a peak."""
+MOST_COUNT, LEAST_COUNT = 1e12, 1e-9
+"""Observations that sums may be of; older ones fade, and each loading takes three quarters of the weight."""
 
 Floats = NDArray[np.float64]
 
@@ -153,15 +161,20 @@ class LeastSquares:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], forgetting: float) -> LeastSquares:
-        """Raises ValueError, KeyError or TypeError for what `as_json` did not make."""
+        """Raises ValueError, KeyError or TypeError for what `as_json` did not make.
+
+        What had hardly a weight left is forgotten.
+        """
         made = cls(forgetting)
-        made.matrix, made.vector = np.array(data["matrix"], float), np.array(data["vector"], float)
-        made.count, made.scale = float(data["count"]), float(data["scale"])
-        made.xs, made.totals = _pair(data["xs"]), _pair(data["totals"])
-        shaped = made.matrix.shape == (COLUMNS, COLUMNS) and made.vector.shape == (COLUMNS,)
-        finite = np.isfinite([*made.matrix.flat, *made.vector.flat, made.count, made.scale]).all()
-        if not (shaped and finite and min(made.count, made.scale, *made.matrix.diagonal()) >= 0):
-            raise ValueError("the sums are not four columns of finite numbers")
+        count, scale = real(data["count"], 0.0, MOST_COUNT), real(data["scale"], 0.0, MOST_UNITS)
+        xs, totals = _pair(data["xs"]), _pair(data["totals"])
+        matrix, vector = _floats(data["matrix"], COLUMNS**2), _floats(data["vector"], COLUMNS)
+        if count < LEAST_COUNT:
+            return made
+        made.count, made.scale, made.xs, made.totals = count, scale, xs, totals
+        made.matrix, made.vector = matrix.reshape(COLUMNS, COLUMNS), vector
+        if min(scale, xs[0]) < 1 or not _are_sums(made.matrix / count, vector / count):
+            raise ValueError("these are no sums over observations")
         return made
 
 
@@ -188,6 +201,27 @@ def _inverse(matrix: Floats) -> Floats:
 
 def _pair(value: Any) -> tuple[int, int]:
     least, most = value
-    if type(least) is not int or type(most) is not int or not 0 <= least <= most:
-        raise ValueError(f"{value!r} is not a range of sizes")
-    return least, most
+    return whole(least, 0, MOST_UNITS), whole(most, least, MOST_UNITS)
+
+
+def _floats(value: Any, count: int) -> Floats:
+    """`count` numbers, in one list or in a list of lists."""
+    flat = [inner for outer in value for inner in (outer if isinstance(outer, list) else (outer,))]
+    if len(flat) != count:
+        raise ValueError(f"there are {len(flat)} numbers where {count} are due")
+    return np.array([real(number, -MOST_SUM, MOST_SUM) for number in flat])
+
+
+def _are_sums(matrix: Floats, vector: Floats) -> bool:
+    """Whether there can be observations with these means, of products of columns and of columns, by y^2.
+
+    They are the mean products of (u / y, 1), so the whole of them is symmetric, and no combination of columns
+    has a negative square. That also bounds what is computed from them.
+    """
+    products = np.block([[matrix, vector[:, None]], [vector, np.ones(1)]])
+    squares = products.diagonal()
+    if not (products == products.T).all() or not ((squares == 0) | (squares > 1 / MOST_MEAN)).all():
+        return False
+    scales = np.sqrt(np.where(squares == 0, 1.0, squares))
+    scaled = products / scales[:, None] / scales
+    return bool(squares.max() < MOST_MEAN and np.linalg.eigvalsh(scaled).min() > -RIDGE / 2)

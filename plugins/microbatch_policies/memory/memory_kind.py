@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from microbatch_policies.kept import MOST_BYTES, MOST_UNITS, real, whole
 from microbatch_policies.memory import constants as tuned
 from microbatch_policies.memory.bracket import Bracket
 from microbatch_policies.memory.least_squares import Fit, LeastSquares, quantile
@@ -178,12 +179,8 @@ class MemoryKind:
         made = cls(risk, forgetting)
         made.model = LeastSquares.from_json(data["model"], forgetting)
         made.model.widen()
-        made._misses = [float(value) for value in data["misses"]][-tuned.MISSES :]
-        made._peak = float(data["peak"])
-        fits, ran = data["fits"], data["ran"]
-        finite = all(map(math.isfinite, [made._peak, *made._misses]))
-        if not (finite and type(fits) is int and type(ran) is int and fits >= 0 and ran >= 0):
-            raise ValueError("a size or peak is not a number of at least 0")
-        made.bracket.fit(fits * 9 // 10)
-        made.ran = ran
+        made._misses = [real(value, -1.0, MOST_BYTES) for value in data["misses"][-tuned.MISSES :]]
+        made._peak = real(data["peak"], 1.0 if made.model.count else 0.0, MOST_BYTES)
+        made.bracket.fit(whole(data["fits"], 0, MOST_UNITS) * 9 // 10)
+        made.ran = whole(data["ran"], 0, MOST_UNITS)
         return made

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from microbatch.options.messages import shown
+from microbatch_policies.kept import LONGEST, SHORTEST, real
 from microbatch_policies.speed import constants as tuned
 from microbatch_policies.speed.arms import WHOLE, Allowed, beside
 from microbatch_policies.speed.unimodal_search import next_exponent
@@ -111,10 +113,7 @@ class SizeSearch:
         """Raises ValueError, KeyError or TypeError for anything that `as_json` did not make."""
         search = cls(_exponent(data["start"]))
         for arm, value in data["arms"].items():
-            seconds = float(value)
-            if not 0 < seconds < float("inf"):
-                raise ValueError(f"{value!r} is not a time")
-            search.record(_exponent(int(arm)), seconds)
+            search.record(_exponent(int(arm)), real(value, SHORTEST, LONGEST))
         return search
 
     def _explore(self, allowed: Allowed) -> int | None:
@@ -168,5 +167,5 @@ class SizeSearch:
 
 def _exponent(value: object) -> int:
     if type(value) is not int or not (0 <= value <= 62 or value == WHOLE):
-        raise ValueError(f"{value!r} is not a size")
+        raise ValueError(f"{shown(value)} is not a size")
     return value

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
-from microbatch_policies.kept import KINDS, own_state, remember, state_of
+from microbatch_policies.kept import KINDS, own_state, remember, state_of, whole
 from microbatch_policies.option_checks import number
 from microbatch_policies.speed.arms import WHOLE, Allowed, allowed_arms, arm_name, proposal_for
 from microbatch_policies.speed.constants import ANSWERS, GAIN, MOST_NEAR, NEAR
@@ -25,6 +25,8 @@ from microbatch_policies.speed.speed_kind import SpeedKind
 
 Key = tuple[str, int, int]
 """Signature, size class (bits of the number of units) and workers."""
+MOST_WORKERS = 1 << 16
+"""Most workers that are believed."""
 ANY = Allowed(low=0, high=62, whole=True)
 """All sizes, and the whole batch."""
 
@@ -105,9 +107,10 @@ class Throughput:
         kinds: dict[Key, SpeedKind] = {}
         with own_state("throughput", state):
             for (signature, size_class, workers), *data in state["kinds"][-KINDS:]:
-                if type(signature) is not str or type(size_class) is not int or type(workers) is not int:
-                    raise ValueError("a kind is not named by signature, class and workers")
-                kinds[signature, size_class, workers] = SpeedKind.from_json(data, workers)
+                if type(signature) is not str:
+                    raise ValueError("a kind is not named by a signature")
+                key = signature, whole(size_class, 0, 64), whole(workers, 1, MOST_WORKERS)
+                kinds[key] = SpeedKind.from_json(data, workers)
         self._kinds, self._settled = kinds, {}
         self._asked = self.at_rest = None
         for key, kind in kinds.items():

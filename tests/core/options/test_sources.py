@@ -296,6 +296,49 @@ def test_a_file_that_was_found_may_not_send_the_history_elsewhere(
     assert resolve().config.history == str((place / path).resolve())
 
 
+def _of_a_stranger(path: Path, patch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, 12345, -1)
+    else:
+        stranger = os.geteuid() + 1
+        patch.setattr(os, "geteuid", lambda: stranger)
+
+
+def _open_to_all(path: Path, patch: pytest.MonkeyPatch) -> None:
+    path.chmod(0o666)
+
+
+def _link_to_one_of_a_stranger(path: Path, patch: pytest.MonkeyPatch) -> None:
+    _of_a_stranger(path, patch)
+    path.rename(path.with_name("theirs.toml"))
+    path.symlink_to("theirs.toml")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owners on this system")
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (_of_a_stranger, "belongs to another user"),
+        (_open_to_all, "may be written by anybody"),
+        (_link_to_one_of_a_stranger, "belongs to another user"),
+    ],
+)
+def test_a_history_is_trusted_no_more_than_the_file_that_was_found(
+    place: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, why: str
+) -> None:
+    """One warning names the line, the other options count, and a history named elsewhere is used."""
+    path = place / "microbatch.toml"
+    path.write_text('num_ubatches = 3\nhistory = "sizes.db"')
+    spoil(path, monkeypatch)
+    with pytest.warns(RuntimeWarning, match=rf"microbatch\.toml:2: history 'sizes\.db' is not used.* {why}"):
+        config = resolve().config
+    assert (config.history, config.num_ubatches) == (None, 3)
+    with pytest.warns(RuntimeWarning):
+        assert resolve(history="mine.db").config.history == "mine.db"
+    monkeypatch.setenv("MICROBATCH_CONFIG", "microbatch.toml")  # named, so the user's own word
+    assert resolve().config.history == str(place.resolve() / "sizes.db")
+
+
 def test_asking_for_the_source_of_an_unknown_option_is_an_error() -> None:
     with pytest.raises(UnknownNameError, match="no option 'polic'; did you mean 'policy'"):
         resolve().explicit("polic")
