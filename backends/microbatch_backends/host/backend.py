@@ -9,7 +9,6 @@ another would wait for work behind that stage, for ever.
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -25,12 +24,10 @@ from microbatch_backends.host.events import HostEvent
 from microbatch_backends.host.limits import process_blas_limit
 from microbatch_backends.host.memory import HostMemory
 from microbatch_backends.host.peak import HostPeak
+from microbatch_backends.host.pipes import Pipes
 from microbatch_backends.host.queues import WorkQueue
 from microbatch_backends.host.state import HostState
 from microbatch_backends.host.streams import CallerStream, Current, HostStream
-
-MOST_PIPES = 8
-"""Sets of streams kept for later steps; of more steps at the same time they are dropped afterwards."""
 
 
 class HostBackend:
@@ -57,7 +54,7 @@ class HostBackend:
         self._current = Current()
         self._caller = CallerStream("compute", self._current, capture_state, self._queue("compute"))
         self._streams: dict[str, HostStream] = {}
-        self._pipes: deque[tuple[HostStream, HostStream, HostStream]] = deque(maxlen=MOST_PIPES)
+        self._pipes = Pipes(self._new_stream)
         self._blas = process_blas_limit()
 
     classify = staticmethod(classify)
@@ -71,16 +68,9 @@ class HostBackend:
             stream = self._streams.setdefault(purpose, self._new_stream(purpose))
         return stream
 
-    @contextmanager
-    def pipe(self) -> Iterator[Pipe]:
+    def pipe(self) -> AbstractContextManager[Pipe]:
         """Streams for one streamed step, which no other step has meanwhile."""
-        try:
-            pipe = self._pipes.pop()
-        except IndexError:
-            pipe = (self._new_stream("copy_in"), self._new_stream("compute"), self._new_stream("copy_out"))
-        yield pipe
-        # Not after an error: work of the step may still run in them. Their threads end once it has.
-        self._pipes.append(pipe)
+        return self._pipes.lend()
 
     def current_stream(self) -> Stream:
         """The stream that is active in the calling thread, else one on which everything is done on return."""
@@ -136,7 +126,7 @@ class HostBackend:
 
         The streams of a streamed step that is running are left alone: their threads end after it.
         """
-        streams = [*self._streams.values(), *(stream for pipe in tuple(self._pipes) for stream in pipe)]
+        streams = [*self._streams.values(), *self._pipes.free()]
         late = [stream.purpose for stream in streams if not stream.stop(timeout)]
         if late:
             raise WaitTimeoutError(

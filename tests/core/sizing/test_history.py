@@ -356,7 +356,7 @@ def nested(levels: int) -> dict[str, Any]:
     return {} if levels == 0 else {"a": nested(levels - 1)}
 
 
-@pytest.mark.parametrize("state", [*NO_STATES, nested(40)], ids=lambda state: repr(state)[:30])
+@pytest.mark.parametrize("state", [*NO_STATES, nested(40)])
 def test_what_may_not_be_kept_is_told_and_never_written(state: Any, tmp_path: Path) -> None:
     history = History(tmp_path / "sizes.db")
     with pytest.warns(RuntimeWarning, match="policy 'auto'"):
