@@ -111,8 +111,12 @@ class InputFileError(MicrobatchError, OSError):
     """An input file is missing, cut short, or of a kind that cannot be read."""
 
 
+class InputChangedError(InputFileError):
+    """An input file became shorter while it was read: rows are gone, and nothing is written."""
+
+
 class OutputFileError(MicrobatchError, OSError):
-    """An output file cannot be written; found before the work starts."""
+    """An output file cannot be written; whatever stood under its name is still there."""
 
 
 def near_match(name: str, known: Iterable[str]) -> str:

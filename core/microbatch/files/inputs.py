@@ -6,9 +6,10 @@ its rows, since that is where padding is saved; arrays are mapped, so a batch ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,8 @@ from microbatch.binding.rules import Layout, tokens
 from microbatch.errors import ArgumentValueError, InputFileError, near_match
 from microbatch.files.numpy_arrays import map_npy, read_npz
 from microbatch.files.parquet import read_column
+from microbatch.files.source import Source, parsing
 from microbatch.files.text import read_text
-
-KINDS = (".npy", ".npz", ".parquet", ".txt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +34,13 @@ class Inputs:
     """Rows of the batch."""
     layout: Layout | None = None
     """How to cut them where shapes do not say it; None for arrays."""
-    path: Path
+    source: Source
     """The file."""
+
+    @property
+    def path(self) -> Path:
+        """Where the file is, as it was named."""
+        return self.source.path
 
     def bound(self, parameters: Sequence[str]) -> Inputs:
         """Named arrays matched with the function's parameters: by name, or by position where no name is one.
@@ -68,36 +73,57 @@ class Inputs:
 def read_inputs(path: Path, *, column: str | None = None) -> Inputs:
     """Open `path`; `column` is the one to take of a Parquet file.
 
-    Raises InputFileError for a file that is missing, cut short or of an unknown kind.
+    Raises InputFileError for a file that is missing, damaged, not a regular file, or of an unknown kind, and
+    InputChangedError where it became shorter meanwhile.
     """
     kind = path.suffix.lower()
-    if kind not in KINDS:
-        raise InputFileError(f"{path} is of no kind that can be read; name one of {', '.join(KINDS)}")
+    if kind not in READERS:
+        raise InputFileError(f"{path} is of no kind that can be read; name one of {', '.join(READERS)}")
     if column is not None and kind != ".parquet":
         raise ArgumentValueError(f"{path} is a {kind} file, which has no columns to name; leave --column out")
-    if path.is_dir() or not path.exists():
-        problem = "is a folder" if path.is_dir() else "does not exist"
-        raise InputFileError(f"{path} {problem}; name an input file")
-    try:
-        return _read(path, kind, column)
-    except PermissionError:
-        raise InputFileError(f"{path} may not be read by this user; change its permissions") from None
+    source = Source(path)
+    with parsing(source, REMEDIES[kind]):
+        inputs = READERS[kind](source, column)
+    if kind != ".npy":
+        source.settle()
+    return inputs
 
 
-def _read(path: Path, kind: str, column: str | None) -> Inputs:
-    if kind == ".npz":
-        return _of_archive(path, read_npz(path))
-    if kind == ".npy":
-        return _of_array(path, map_npy(path))
-    if kind == ".txt":
-        return _of_texts(path, read_text(path))
-    values = read_column(path, column)
-    return _of_texts(path, values) if isinstance(values, list) else _of_array(path, values)
+def _read_npy(source: Source, column: str | None) -> Inputs:
+    return _of_array(source, map_npy(source))
 
 
-def _of_texts(path: Path, rows: list[str]) -> Inputs:
+def _read_npz(source: Source, column: str | None) -> Inputs:
+    return _of_archive(source, read_npz(source))
+
+
+def _read_txt(source: Source, column: str | None) -> Inputs:
+    return _of_texts(source, read_text(source))
+
+
+def _read_parquet(source: Source, column: str | None) -> Inputs:
+    values = read_column(source, column)
+    return _of_texts(source, values) if isinstance(values, list) else _of_array(source, values)
+
+
+READERS: Mapping[str, Callable[[Source, str | None], Inputs]] = MappingProxyType(
+    {".npy": _read_npy, ".npz": _read_npz, ".parquet": _read_parquet, ".txt": _read_txt}
+)
+"""Suffix to what reads such a file."""
+REMEDIES: Mapping[str, str] = MappingProxyType(
+    {
+        ".npy": "write it with numpy.save",
+        ".npz": "write it with numpy.savez and no objects in it",
+        ".parquet": "write the file again",
+        ".txt": "save it as UTF-8 text",
+    }
+)
+"""What to do about a file that is damaged."""
+
+
+def _of_texts(source: Source, rows: list[str]) -> Inputs:
     layout = Layout(inputs={"0": tokens()}, lengths=_text_lengths)
-    return Inputs(path=path, args=(rows,), rows=len(rows), layout=layout)
+    return Inputs(source=source, args=(rows,), rows=len(rows), layout=layout)
 
 
 def _text_lengths(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
@@ -105,14 +131,14 @@ def _text_lengths(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
     return [max(1, len(text)) for text in args[0]]
 
 
-def _of_array(path: Path, array: np.ndarray[Any, Any]) -> Inputs:
+def _of_array(source: Source, array: np.ndarray[Any, Any]) -> Inputs:
     if array.ndim == 0:
-        raise InputFileError(f"{path} holds a single value and has no rows; save an array of rows")
-    return Inputs(path=path, args=(array,), rows=array.shape[0])
+        raise InputFileError(f"{source.path} holds a single value and has no rows; save an array of rows")
+    return Inputs(source=source, args=(array,), rows=array.shape[0])
 
 
-def _of_archive(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> Inputs:
+def _of_archive(source: Source, arrays: dict[str, np.ndarray[Any, Any]]) -> Inputs:
     rows = next((len(array) for array in arrays.values() if array.ndim), None)
     if rows is None:
-        raise InputFileError(f"{path} holds no array with rows; save at least one")
-    return Inputs(path=path, kwargs=arrays, rows=rows)
+        raise InputFileError(f"{source.path} holds no array with rows; save at least one")
+    return Inputs(source=source, kwargs=arrays, rows=rows)

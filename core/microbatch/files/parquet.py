@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from microbatch.errors import ArgumentValueError, InputFileError, UnknownNameError, near_match
+from microbatch.files.source import Source
 
 
-def read_column(path: Path, column: str | None) -> list[str] | np.ndarray[Any, Any]:
+def read_column(source: Source, column: str | None) -> list[str] | np.ndarray[Any, Any]:
     """The values of `column`, or of the only one; raises InputFileError for what cannot be read or held."""
+    path = source.path
     try:
         arrow: Any = import_module("pyarrow")
         parquet: Any = import_module("pyarrow.parquet")
@@ -24,16 +26,15 @@ def read_column(path: Path, column: str | None) -> list[str] | np.ndarray[Any, A
         raise InputFileError(
             f"{path}: reading Parquet needs pyarrow, which is not installed; pip install microbatch[data]"
         ) from None
-    try:
-        with parquet.ParquetFile(path) as file:
-            name = _chosen(path, column, list(file.schema_arrow.names))
-            table = file.read(columns=[name])
-    except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError, OSError) as error:
-        raise InputFileError(f"{path} cannot be read as Parquet ({error}); write the file again") from None
-    return _values(path, name, table.column(name).combine_chunks(), arrow.types)
+    with source.file() as opened, parquet.ParquetFile(opened) as file:
+        name = _chosen(path, column, list(file.schema_arrow.names))
+        table = file.read(columns=[name])
+        return _values(path, name, table.column(name).combine_chunks(), arrow.types)
 
 
 def _chosen(path: Path, column: str | None, names: list[str]) -> str:
+    if not names:
+        raise InputFileError(f"{path} has no columns; write the rows as a column")
     if column is None:
         if len(names) == 1:
             return names[0]
@@ -44,19 +45,26 @@ def _chosen(path: Path, column: str | None, names: list[str]) -> str:
 
 
 def _values(path: Path, name: str, values: Any, types: Any) -> list[str] | np.ndarray[Any, Any]:
-    if values.null_count:
-        row = values.is_null().to_pylist().index(True)
-        raise InputFileError(f"{path}: column {name!r} has no value in row {row}; fill or drop such rows")
+    _refuse_gaps(path, name, values, 1)
     kind = values.type
     if types.is_string(kind) or types.is_large_string(kind):
         return list(values.to_pylist())
     if types.is_fixed_size_list(kind):
-        width = kind.list_size
-        return np.asarray(values.flatten().to_numpy(zero_copy_only=False)).reshape(len(values), width)
-    array = np.asarray(values.to_numpy(zero_copy_only=False))
+        flat, width = values.flatten(), kind.list_size
+        _refuse_gaps(path, name, flat, max(1, width))
+        array = np.asarray(flat.to_numpy(zero_copy_only=False)).reshape(len(values), width)
+    else:
+        array = np.asarray(values.to_numpy(zero_copy_only=False))
     if array.dtype.hasobject:
         raise InputFileError(
             f"{path}: column {name!r} is {kind}, which is no array; choose a column of text, numbers or "
             "lists of one fixed size"
         )
     return array
+
+
+def _refuse_gaps(path: Path, name: str, values: Any, width: int) -> None:
+    """Raise for a missing value; `width` values make a row."""
+    if values.null_count:
+        row = values.is_null().to_pylist().index(True) // width
+        raise InputFileError(f"{path}: column {name!r} has no value in row {row}; fill or drop such rows")

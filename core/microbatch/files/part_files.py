@@ -12,6 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from microbatch.host.proc import is_zombie
+
 
 def lock(descriptor: int) -> bool:
     """Take the file's lock until it is closed or the process ends; False if another process holds it."""
@@ -53,4 +55,4 @@ def _alive(process: int) -> bool:
         return False
     except OSError:  # it is another user's
         return True
-    return True
+    return not is_zombie(process)

@@ -8,20 +8,21 @@ feeds and Unicode separators, which stand inside paragraphs of real text.
 from __future__ import annotations
 
 import codecs
-from pathlib import Path
 
 from microbatch.errors import InputFileError
+from microbatch.files.source import Source
 
 
-def read_text(path: Path) -> list[str]:
+def read_text(source: Source) -> list[str]:
     """The lines of a UTF-8 file; raises InputFileError naming the line that is not UTF-8."""
-    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    with source.file() as file:
+        data = file.read().removeprefix(codecs.BOM_UTF8)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputFileError(
-            f"{path}: line {line} is not UTF-8 (byte {data[error.start]:#04x}); save the file as UTF-8"
+            f"{source.path}: line {line} is not UTF-8 (byte {data[error.start]:#04x}); save the file as UTF-8"
         ) from None
     lines = text.split("\n")
     if lines[-1] == "":

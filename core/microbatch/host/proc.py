@@ -41,6 +41,12 @@ def processor_name(root: Path = Path("/")) -> str:
     return f"{found[1] if found else platform.machine()}, {usable_cores(root)} cores"
 
 
+def is_zombie(process: int, root: Path = Path("/")) -> bool:
+    """Whether a process has ended and its parent has not taken note; in containers some stay so for ever."""
+    state = read_text(root / f"proc/{process}/stat").rpartition(")")[2].split()
+    return state[:1] in (["Z"], ["X"])
+
+
 def resident_bytes() -> int:
     """Resident bytes now; the peak where only that is known."""
     return kibibytes(STATUS).get("VmRSS") or peak_bytes()

@@ -142,7 +142,10 @@ class TestParquet:
         arrow = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow (extra data)")
         parquet = pytest.importorskip("pyarrow.parquet")
         pairs = arrow.array([[1.0, 2.0], [3.0, 4.0]], arrow.list_(arrow.float32(), 2))
+        holes = arrow.array([[1, 2], [3, None]], arrow.list_(arrow.int32(), 2))
+        words = arrow.array([["a", "b"], ["c", "d"]], arrow.list_(arrow.string(), 2))
         columns = {"text": ["a", ""], "n": [1, 2], "pair": pairs, "gap": ["a", None], "ragged": [[1], [2, 3]]}
+        columns |= {"holes": holes, "words": words}
         parquet.write_table(arrow.table(columns), tmp_path / "x.parquet")
         return tmp_path / "x.parquet"
 
@@ -159,6 +162,8 @@ class TestParquet:
             ("txet", UnknownNameError, "did you mean 'text'"),
             ("gap", InputFileError, "no value in row 1"),
             ("ragged", InputFileError, "which is no array"),
+            ("holes", InputFileError, "no value in row 1"),
+            ("words", InputFileError, "which is no array"),
         ],
     )
     def test_refused(self, path: Path, column: str | None, kind: type[MicrobatchError], text: str) -> None:
@@ -168,7 +173,7 @@ class TestParquet:
 
     def test_cut_short(self, path: Path) -> None:
         """The end of the file holds its directory."""
-        with pytest.raises(InputFileError, match="cannot be read as Parquet"):
+        with pytest.raises(InputFileError, match=r"x.parquet cannot be read \(.*\); write the file again"):
             read_inputs(write(path, path.read_bytes()[:-9]), column="n")
 
 

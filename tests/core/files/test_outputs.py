@@ -137,6 +137,21 @@ def test_only_numbers(tmp_path: Path, value: Any) -> None:
         output.save({"mask": value})
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_the_dead_may_still_have_a_number(tmp_path: Path) -> None:
+    """Where nobody has taken note of their end; in a container that may be for ever."""
+    dead = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    assert dead.stdout is not None
+    with dead.stdout:
+        dead.stdout.read()  # until its end, without taking note of it
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+    gone = tmp_path / f"y.npy.part-{dead.pid}"
+    gone.write_bytes(b"")
+    with OutputFile(tmp_path / "y.npy"):
+        assert not gone.exists()
+    dead.wait()
+
+
 def test_part_files_of_the_dead_are_removed(tmp_path: Path) -> None:
     """Those of a process that ended go; those of one that lives, and other files, stay."""
     dead = subprocess.Popen([sys.executable, "-c", ""])

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from microbatch.errors import InputFileError
+from microbatch.files.source import Source
 from microbatch.files.text import read_text
 
 line = st.text(st.characters(exclude_characters="\n\r\ufeff", exclude_categories=["Cs"]), max_size=20)
@@ -20,7 +21,7 @@ def test_every_line_is_a_row(tmp_path: Path, lines: list[str], ends: str) -> Non
     """Written with a break after each line, lines come back as they were, empty and odd ones too."""
     path = tmp_path / "rows.txt"
     path.write_bytes("".join(line + ends for line in lines).encode())
-    assert read_text(path) == lines
+    assert read_text(Source(path)) == lines
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_edges(tmp_path: Path, data: bytes, rows: list[str]) -> None:
     """No row for nothing, a row for an empty line, no row after the last break, no mark, no other breaks."""
     path = tmp_path / "rows.txt"
     path.write_bytes(data)
-    assert read_text(path) == rows
+    assert read_text(Source(path)) == rows
 
 
 def test_wrong_encoding_names_the_line(tmp_path: Path) -> None:
@@ -46,4 +47,4 @@ def test_wrong_encoding_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "rows.txt"
     path.write_bytes("first\nsecond\ncafé\n".encode("latin-1"))
     with pytest.raises(InputFileError, match=r"line 3 is not UTF-8 \(byte 0xe9\); save"):
-        read_text(path)
+        read_text(Source(path))
