@@ -7,45 +7,47 @@ dependency, for the sake of two lines of plain text that are parsed again before
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+from microbatch.cli.outputs import in_the_making
+from microbatch.cli.run_state import RunState
 from microbatch.errors import OutputFileError
 from microbatch.files.places import check_place, writing
+from microbatch.files.whole_file import WholeFile
 from microbatch.options import file as config_file
-from microbatch.options.sources import FIELDS
+from microbatch.options.fields import FIELDS
+
+KINDS = (".toml",)
 
 
 def check_config(path: Path) -> None:
     """Raise OutputFileError or ConfigError if `path` is no file that options can be written to."""
     if path.suffix != ".toml" or path.name == config_file.SHARED_NAME:
         raise OutputFileError(f"{path} is not a file of microbatch; name microbatch.toml")
-    check_place(path, (".toml",), "written")
-    found = config_file.read(path.resolve(), found=False) if os.path.lexists(path) else None
+    there = check_place(path, KINDS, "written")
+    found = config_file.read(path, found=False) if there is not None else None
     foreign = sorted(set(found.values if found is not None else ()) - set(FIELDS))
     if foreign:
         what = f"{', '.join(map(repr, foreign))}, which is no option of microbatch"
         raise OutputFileError(f"{path} holds {what}; name another file")
 
 
-def write_config(path: Path, values: Mapping[str, str | int]) -> None:
+def write_config(path: Path, values: Mapping[str, str | int], state: RunState) -> None:
     """Set the options `values` in `path`, atomically. Raises as `check_config`, and OutputFileError."""
     check_config(path)
-    place = path.resolve()
-    before = place.read_text("utf-8") if place.exists() else ""
+    with writing(path, "name a file that this user may read"):
+        before = path.read_text("utf-8") if path.exists() else ""
     lines = {key: f"{key} = {json.dumps(value)}" for key, value in values.items()}  # plain texts are TOML too
     after = _updated(before, lines)
     if _parsed(after) != {**tomllib.loads(before), **values}:
         wanted = ", ".join(lines.values())
         raise OutputFileError(f"{path} is written in a way that cannot be edited; set {wanted} by hand")
-    with writing(path, "name a file in a folder of yours"):
-        _replace(place, after)
+    with in_the_making(lambda: WholeFile(path, KINDS), state) as file:
+        file.write(after.encode())
 
 
 def _updated(text: str, lines: Mapping[str, str]) -> str:
@@ -63,19 +65,3 @@ def _parsed(text: str) -> dict[str, object]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         return {}
-
-
-def _replace(place: Path, text: str) -> None:
-    """Write beside the file, then put it in its place; keeps the permissions of an old one."""
-    descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, place.stat().st_mode & 0o777 if place.exists() else 0o644)
-        os.replace(name, place)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise

@@ -1,13 +1,12 @@
-"""The error of the user's own function, as its author wants to see it.
+"""The function of the user: its errors as its author wants to see them, and Ctrl-C while it runs.
 
-Invariant: the traceback begins at the first frame outside this package, and its notes (which ubatch, which
-rows) stay; a call that never left this package has none to show.
+Invariant: only what the function's own call raised is said of the function. The traceback begins at the first
+frame outside this package, and its notes (which ubatch, which rows) stay; a call that never left this package
+has none to show.
 """
 
 from __future__ import annotations
 
-import signal
-import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,26 +14,39 @@ from pathlib import Path
 
 import typer
 
+from microbatch.cli.endings import interrupted
+from microbatch.cli.run_state import RunState
+from microbatch.cli.signals import Interrupts
+from microbatch.cli.streams import say
 from microbatch.errors import PACKAGE, MicrobatchError
 from microbatch.options.raised import Harmless, described, traceback_of
 
 
 @contextmanager
-def users_code(failed: str, interrupted: str) -> Iterator[None]:
-    """End the command where the function called in the block raises (2, with `failed`) or Ctrl-C comes (130).
+def users_code(failed: str, code: int) -> Iterator[None]:
+    """End the command with `failed` and `code` where the function called in the block raises.
 
     Errors of microbatch go through.
     """
     try:
         yield
-    except KeyboardInterrupt:
-        print(f"interrupted; {interrupted}", file=sys.stderr)
-        raise typer.Exit(128 + signal.SIGINT) from None
-    except MicrobatchError:
+    except (MicrobatchError, typer.Exit):
         raise
     except Exception as error:  # noqa: BLE001 - the function's own, of any kind
         explain(error, failed)
-        raise typer.Exit(2) from None
+        raise typer.Exit(code) from None
+
+
+@contextmanager
+def interruptible(state: RunState) -> Iterator[Interrupts]:
+    """End the command where a signal asks it to, after what stands in the block has tidied up."""
+    with Interrupts(supervised=state.supervised) as interrupts:
+        try:
+            yield interrupts
+        except KeyboardInterrupt:
+            if state.tell():
+                say(interrupted(state))
+            raise typer.Exit(interrupts.exit_code) from None
 
 
 def explain(error: Exception, summary: str) -> None:
@@ -45,4 +57,4 @@ def explain(error: Exception, summary: str) -> None:
     lines = [f"{described(error)}\n"]
     with Harmless():
         lines = traceback.format_exception(type(error), BaseException.with_traceback(error, trace), trace)
-    print("".join(lines) + f"error: {summary}", file=sys.stderr)
+    say("".join(lines) + f"error: {summary}")

@@ -12,7 +12,8 @@ import typer
 from microbatch.cli.output import print_json, print_table
 from microbatch.cli.parameters import AsJson
 from microbatch.errors import ConfigError, InputFileError
-from microbatch.options.sources import resolve, variable
+from microbatch.options.sources import resolve
+from microbatch.options.unknown_variables import variable
 from microbatch.sizing.history import History
 
 PATIENCE = 10.0
@@ -23,7 +24,9 @@ def history(
     action: Annotated[
         Literal["show", "clear"], typer.Argument(help="show lists it, clear forgets it")
     ] = "show",
-    path: Annotated[Path | None, typer.Option(help="The file; the configured one if not given.")] = None,
+    path: Annotated[
+        Path | None, typer.Option(help="The file; the configured one if not given.", readable=False)
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Only entries of this model.")] = None,
     json: AsJson = False,
 ) -> None:
@@ -61,4 +64,6 @@ def _path(given: Path | None) -> Path:
         raise InputFileError(
             f"history {str(chosen)!r} does not exist; it is made by the first run that uses it"
         )
+    if not os.path.isfile(chosen):
+        raise InputFileError(f"history {str(chosen)!r} is no regular file; name a file that a run has kept")
     return Path(chosen)

@@ -1,20 +1,25 @@
 """The picture of `microbatch tune`: throughput and peak memory against size.
 
-Invariant: whether it can be drawn (matplotlib, folder, kind of file) is found before anything is measured.
+Invariant: whether it can be drawn (matplotlib, folder, kind of file) is found before anything is measured,
+and the file is whole or as it was.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import io
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from microbatch.cli.outputs import in_the_making
+from microbatch.cli.run_state import RunState
 from microbatch.errors import OutputFileError
 from microbatch.extend.records import unit_label
-from microbatch.files.places import check_place, writing
+from microbatch.files.places import check_place
+from microbatch.files.whole_file import WholeFile
 from microbatch.tuning.report import MIB, TuneReport
 
 KINDS = (".png", ".svg")
@@ -32,8 +37,15 @@ def check_plot(path: Path) -> None:
         raise OutputFileError("--plot needs matplotlib, which is not installed; pip install microbatch[plot]")
 
 
-def draw(report: TuneReport, title: str, path: Path) -> None:
+def draw(report: TuneReport, title: str, path: Path, state: RunState) -> None:
     """Write the picture; raises OutputFileError where the system refuses."""
+    picture = io.BytesIO()
+    _figure(report, title).savefig(picture, dpi=150, format=path.suffix[1:].lower())
+    with in_the_making(lambda: WholeFile(path, KINDS, "drawn"), state) as file:
+        file.write(picture.getvalue())
+
+
+def _figure(report: TuneReport, title: str) -> Any:
     figure = import_module("matplotlib.figure").Figure(figsize=(7, 6.5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     sizes = [point.size for point in report.points]
@@ -49,8 +61,7 @@ def draw(report: TuneReport, title: str, path: Path) -> None:
         axes.legend(frameon=False)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter("{x:,.10g}")  # as people write it: neither 2^14 nor 10^3
-    with writing(path, "name a file in a folder of yours"):
-        figure.savefig(path, dpi=150)
+    return figure
 
 
 def _throughput(axes: Any, report: TuneReport, sizes: list[int]) -> None:

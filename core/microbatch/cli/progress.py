@@ -30,9 +30,6 @@ class Quiet:
     def close(self) -> None:
         """Leave the terminal as it was."""
 
-    def restore(self) -> None:
-        """The same from another thread, just before the process ends."""
-
     def _rate(self) -> float:
         """Rows per second since the start."""
         return self.done / max(time.monotonic() - self._started, 1e-9)
@@ -64,7 +61,6 @@ class Bar(Quiet):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         super().__init__(total)
-        self._stream = stream
         rate = TextColumn("rows, {task.fields[rate]:,.0f} rows/s")
         columns = (BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
         self._bar = Progress(*columns, console=Console(file=stream), transient=True)
@@ -84,10 +80,6 @@ class Bar(Quiet):
     def close(self) -> None:
         """Remove the bar."""
         self._bar.stop()
-
-    def restore(self) -> None:
-        """Show the cursor again; taking the bar's lock here could wait for a thread that is stuck."""
-        self._stream.write("\x1b[?25h\n")
 
 
 def make_progress(total: int, *, quiet: bool, stream: TextIO | None = None) -> Quiet:

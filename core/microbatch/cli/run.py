@@ -8,9 +8,7 @@ whose result is mapped from the output file, so what is said afterwards is what 
 from __future__ import annotations
 
 import contextlib
-import sys
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -20,14 +18,17 @@ import typer
 
 from microbatch.arrays.trees import flatten
 from microbatch.binding.call import Call
-from microbatch.cli.failures import explain
+from microbatch.cli.exit_codes import FAILED
+from microbatch.cli.failures import interruptible, users_code
 from microbatch.cli.output import print_json
+from microbatch.cli.outputs import in_the_making
 from microbatch.cli.parameters import AsJson, Backend, Column, RowsFile, TargetName
 from microbatch.cli.progress import Quiet, make_progress
+from microbatch.cli.run_state import RunState
 from microbatch.cli.signals import Interrupts
 from microbatch.cli.summary import Summary, summarise
-from microbatch.cli.target import load_call
-from microbatch.errors import ArgumentTypeError, ArgumentValueError, MicrobatchError, OutputFileError
+from microbatch.cli.target import load_call, tell_if_changed
+from microbatch.errors import ArgumentTypeError, ArgumentValueError, OutputFileError
 from microbatch.files.outputs import OutputFile
 from microbatch.host.proc import peak_bytes, resident_bytes
 from microbatch.options.sources import resolve
@@ -57,16 +58,19 @@ class Job:
     """Whether the summary is written as JSON."""
     options: dict[str, Any]
     """Options of the wrapper that were given."""
+    state: RunState
+    """How far it is, for whoever has to say so."""
     progress: Quiet = field(default_factory=lambda: Quiet(0))
-    """How many rows are done."""
-    told: threading.Lock = field(default_factory=threading.Lock)
-    """Taken by whoever says that the run was interrupted: the main thread or the watching one."""
+    """What shows it."""
 
 
 def run(
+    context: typer.Context,
     target: TargetName,
     input: RowsFile,
-    output: Annotated[Path, typer.Option(help="Result: .npy for one array, .npz for several.")],
+    output: Annotated[
+        Path, typer.Option(help="Result: .npy for one array, .npz for several.", readable=False)
+    ],
     backend: Backend = None,
     policy: Annotated[
         str | None, typer.Option(help="Who sizes the parts; see `microbatch policies`.")
@@ -98,10 +102,18 @@ def run(
     }
     given = {name: value for name, value in options.items() if value is not None}
     _check_options(given)
-    job = Job(target=target, input=input, output=output, column=column, quiet=quiet, json=json, options=given)
-    code = _execute(job)
-    if code:
-        raise typer.Exit(code)
+    _execute(
+        Job(
+            target=target,
+            input=input,
+            output=output,
+            column=column,
+            quiet=quiet,
+            json=json,
+            options=given,
+            state=context.obj,
+        )
+    )
 
 
 def _check_options(options: dict[str, Any]) -> None:
@@ -115,59 +127,55 @@ def _check_options(options: dict[str, Any]) -> None:
         raise type(error)(text) from None
 
 
-def _execute(job: Job) -> int:
-    """Do the job; returns the exit code. Raises MicrobatchError for what is wrong with its parts."""
+def _execute(job: Job) -> None:
+    """Do the job. Raises MicrobatchError for what is wrong with its parts."""
     with (
-        OutputFile(job.output, job.input) as output,
-        Interrupts(lambda: _tell_interrupted(job, output, job.progress.restore)) as interrupts,
+        interruptible(job.state) as interrupts,
+        in_the_making(lambda: OutputFile(job.output, job.input), job.state) as output,
     ):
-        try:
-            summary = _work(job, output, interrupts)
-            if job.json:
-                print_json(summary)
-            else:
-                typer.echo(str(summary))
-        except KeyboardInterrupt:
-            _tell_interrupted(job, output, job.progress.close)
-            return interrupts.exit_code
-        except (MicrobatchError, typer.Exit):
-            raise
-        except Exception as error:  # noqa: BLE001 - the function's own, of any kind
-            explain(error, f"{job.target} failed; nothing was written to {job.output}")
-            return 1
-    return 0
+        summary = _work(job, output, interrupts)
+        if job.json:
+            print_json(summary)
+        else:
+            typer.echo(str(summary))
 
 
 def _work(job: Job, output: OutputFile, interrupts: Interrupts) -> Summary:
-    target, inputs = load_call(job.target, job.input, job.column)
+    target, inputs = load_call(job.target, job.input, job.column, job.state)
     call = target.call(inputs)
     start = resident_bytes()
 
     def progress(done: int, total: int) -> None:
+        job.state.progress(done, total)
         job.progress(done, total)  # the one made below: nothing is shown before the options have passed
 
     with UBatchWrapper(
         call.function, target.config, layout=call.layout, progress=progress, **job.options
     ) as wrapper:
         job.progress = make_progress(inputs.rows, quiet=job.quiet)
+        job.state.progress(0, inputs.rows)
+        job.state.doing(f"running {job.target}")
         with contextlib.closing(job.progress):
-            _store(wrapper, call, output)
+            _store(wrapper, call, output, job)
         report = wrapper.last_report
     assert report is not None, "a step that returned has a report"
     output.flush()
+    inputs.source.check()
     interrupts.shield()
     output.commit()
+    tell_if_changed(inputs, str(job.output))
     peak = max(0, peak_bytes() - start, report.peak_bytes or 0)
     return summarise(report, output, peak_memory=peak)
 
 
-def _store(wrapper: UBatchWrapper, call: Call, output: OutputFile) -> None:
+def _store(wrapper: UBatchWrapper, call: Call, output: OutputFile, job: Job) -> None:
     """Run the step into the file."""
+    out = None if output.is_archive else output.allocate
+    with users_code(f"{job.target} failed; nothing was written to {job.output}", FAILED):
+        result = wrapper(*call.args, out=out, **call.kwargs)
     if output.is_archive:
-        output.save(_named(wrapper(*call.args, **call.kwargs)))
-        return
-    result = wrapper(*call.args, out=output.allocate, **call.kwargs)
-    if output.shape is None:
+        output.save(_named(result))
+    elif output.shape is None:
         kind = type(result).__name__
         raise OutputFileError(
             f"the function returned {kind}, no array with a row for each input row; "
@@ -183,19 +191,3 @@ def _named(result: Any) -> dict[str, Any]:
         ".".join(map(str, path)) if any(isinstance(key, str) for key in path) else f"arr_{index}": leaf
         for index, (path, leaf) in enumerate(found)
     }
-
-
-def _tell_interrupted(job: Job, output: OutputFile, leave_terminal: Callable[[], None]) -> None:
-    """Say once that the run was interrupted, how far it was, and what became of the output.
-
-    Called by the main thread as it unwinds, or by the watching one where the main one does not react and the
-    process ends right after.
-    """
-    leave_terminal()
-    output.discard()
-    if not job.told.acquire(blocking=False):
-        return
-    what = f"{job.output} is complete" if output.committed else f"nothing was written to {job.output}"
-    done, total = job.progress.done, job.progress.total
-    far = f"after {done:,} of {total:,} rows" if total else "before the first row"
-    print(f"interrupted {far}; {what}", file=sys.stderr, flush=True)

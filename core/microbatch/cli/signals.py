@@ -1,97 +1,92 @@
-"""Ctrl-C and termination: stop within a second, leave nothing half done, and say so.
+"""Ctrl-C and termination: stop, leave nothing half done, and say so.
 
-Invariant: within `GRACE` seconds of the first signal the process has either unwound by KeyboardInterrupt or
-ended by force after `last_words`; a second signal ends it at once. Python runs its signal handlers only
-between two bytecodes of the main thread, and that may sit in one long native call or wait for such a call of
-a worker. So a watching thread hears of signals through the wake-up descriptor, which C writes at once.
+Invariant: the first signal that asks the command to end becomes one KeyboardInterrupt where there is
+something to tidy up, and ends the process at once, without a word, everywhere else: while modules are still
+imported, and when all is done. Further signals change nothing where a supervisor sees to the end
+(`supervisor.py`); where there is none, the second one has its usual effect.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
-import threading
-from collections.abc import Callable
-from types import FrameType
-from typing import Any, Self
 
-GRACE = 0.8
-"""Seconds the main thread has to unwind by itself."""
-_CLOSING = b"\0"
+from microbatch.cli.exit_codes import SIGNALLED
+
+TYPE_CHECKING = False  # see `app.py`
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any, Self
+
+STOPPING: tuple[int, ...] = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""What asks a command to end."""
+
+
+def end_quietly(code: int | None = None) -> None:
+    """From here on such a signal ends the process at once: with `code`, or 128 + its number.
+
+    A KeyboardInterrupt inside an import would be a traceback, and so would a second one in its handler.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        os._exit(SIGNALLED + number if code is None else code)
+
+    for number in not_ignored():
+        signal.signal(number, end)
 
 
 class Interrupts:
-    """A context manager that turns SIGINT, SIGTERM and SIGHUP into one KeyboardInterrupt and an exit code.
+    """A context manager that turns the first of these signals into a KeyboardInterrupt and an exit code.
 
     Outside the main thread, where no handler can be set, it does nothing.
     """
 
-    def __init__(self, last_words: Callable[[], None]) -> None:
-        """`last_words` is called from the watching thread just before it ends the process."""
+    def __init__(self, *, supervised: bool) -> None:
         self.signal: int | None = None
-        self._last_words = last_words
+        self._supervised = supervised
         self._shielded = False
         self._before: dict[int, Any] = {}
-        self._watcher: threading.Thread | None = None
-        self._read = self._write = self._wakeup = -1
 
     @property
     def exit_code(self) -> int:
         """128 + the number of the signal, as shells report it; 130 for Ctrl-C."""
-        return 128 + (self.signal or signal.SIGINT)
+        return SIGNALLED + (self.signal or signal.SIGINT)
 
     def shield(self) -> None:
-        """Ignore what arrives from here on: the work is done, and what is left must not be torn."""
+        """Ignore what arrives from here on: the work is done, and only has to be told.
+
+        Under a supervisor this holds beyond the block, since that ends a process that does not come to its
+        end.
+        """
         self._shielded = True
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is not threading.main_thread():
-            return self
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._write, False)
-        self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        self._watcher = threading.Thread(target=self._watch, name="microbatch-interrupts", daemon=True)
-        self._watcher.start()
-        for number in _heard():
-            self._before[number] = signal.signal(number, self._interrupt)
+        import threading
+
+        if threading.current_thread() is threading.main_thread():
+            for number in not_ignored():
+                self._before[number] = signal.signal(number, self._interrupt)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._watcher is None:
+        if self._shielded and self._supervised:
             return
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
-        os.write(self._write, _CLOSING)
-        self._watcher.join(timeout=5.0)
-        os.close(self._read)
-        os.close(self._write)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is None and not self._shielded:
+        if self._shielded:
+            return
+        if self.signal is None:
             self.signal = number
             raise KeyboardInterrupt
-
-    def _watch(self) -> None:
-        first: int | None = None
-        while True:
-            if first is not None and not select.select([self._read], [], [], GRACE)[0]:
-                break
-            byte = os.read(self._read, 1)
-            if byte in (_CLOSING, b""):
-                return
-            if byte[0] not in self._before or self._shielded:
-                continue
-            if first is not None:
-                break
-            first = byte[0]
-        self.signal = first
-        self._last_words()
-        os._exit(self.exit_code)
+        if not self._supervised:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
 
-def _heard() -> list[int]:
-    """Signals that ask to stop and are not ignored (nohup ignores SIGHUP)."""
-    numbers = [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
-    return [number for number in dict.fromkeys(numbers) if signal.getsignal(number) is not signal.SIG_IGN]
+def not_ignored() -> list[int]:
+    """Those that count here: nohup, for one, ignores SIGHUP."""
+    return [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]

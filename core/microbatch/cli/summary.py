@@ -6,6 +6,7 @@ guessed.
 
 from __future__ import annotations
 
+import os
 import statistics
 from dataclasses import dataclass
 
@@ -97,9 +98,9 @@ def summarise(report: StepReport, output: OutputFile, *, peak_memory: int) -> Su
         padding_avoided=report.padding_avoided / padded if padded else 0.0,
         out_of_memory=len(report.oom_sizes),
         peak_memory_bytes=peak_memory,
-        output=str(output.path),
+        output=os.fsencode(output.path).decode("utf-8", "replace"),
         output_shape=output.shape or (),
         output_dtype=output.dtype,
-        output_bytes=output.path.stat().st_size,
+        output_bytes=output.size,
         **{name: getattr(report, name) for name in OF_REPORT},
     )

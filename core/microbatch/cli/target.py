@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from typing import Any
 
 from microbatch.binding.call import Call, check_runnable, parameter_names
 from microbatch.binding.rules import Layout
+from microbatch.cli.run_state import RunState
+from microbatch.cli.streams import say
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
 from microbatch.files.inputs import Inputs, read_inputs
 from microbatch.options.fields import UBatchConfig
@@ -46,17 +49,30 @@ class Target:
         return Call(function=self.runnable, args=inputs.args, kwargs=inputs.kwargs, layout=layout)
 
 
-def load_call(text: str, path: Path, column: str | None = None) -> tuple[Target, Inputs]:
-    """The target that `text` names, and the arguments for it from the file `path`.
+def load_call(text: str, path: Path, column: str | None, state: RunState) -> tuple[Target, Inputs]:
+    """The target that `text` names, and the arguments for it from the file `path`; `state` is told of both.
 
     Raises InputFileError or ArgumentValueError for a file that cannot be read, what `load_target` raises, and
     ArgumentValueError where the arguments are not those that the target takes.
     """
+    state.doing(f"reading {path}")
     inputs = read_inputs(path, column=column)
+    state.reads(inputs.source)
+    state.doing(f"importing {text}")
     target = load_target(text)
+    state.doing(f"running {text}")
     inputs = inputs.bound(target.parameters)
     _check_call(text, target.runnable, inputs)
     return target, inputs
+
+
+def tell_if_changed(inputs: Inputs, what: str) -> None:
+    """Warn where somebody wrote to the input while it was read: `what` may be of both."""
+    if inputs.source.changed:
+        say(
+            f"warning: {inputs.path} was changed while it was read, so {what} may be of rows before and after"
+            " that; run again when nobody writes to it"
+        )
 
 
 def load_target(text: str) -> Target:
@@ -113,11 +129,13 @@ def _attribute(owner: Any, name: str, text: str) -> Any:
 
 
 def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise ArgumentValueError(f"target file {path} does not exist; name a Python file")
-    _put_first(path.resolve().parent)
+    if not os.path.isfile(path):
+        problem = "is no regular file" if os.path.lexists(path) else "does not exist"
+        raise ArgumentValueError(f"target file {path} {problem}; name a Python file")
+    place = os.path.realpath(path)
+    _put_first(os.path.dirname(place))
     name = path.stem if path.stem not in sys.modules else f"microbatch_target_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    spec = importlib.util.spec_from_file_location(name, place)
     assert spec is not None and spec.loader is not None, "a .py file always has a loader"
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
@@ -130,8 +148,8 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _load_module(name: str) -> ModuleType:
-    _put_first(Path.cwd())
     try:
+        _put_first(os.getcwd())
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
@@ -142,9 +160,9 @@ def _load_module(name: str) -> ModuleType:
         raise _failed(name, error) from error
 
 
-def _put_first(folder: Path) -> None:
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+def _put_first(folder: str) -> None:
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
 
 
 def _failed(what: str, error: Exception) -> ArgumentValueError:

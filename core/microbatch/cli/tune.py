@@ -12,11 +12,13 @@ from typing import Annotated
 import typer
 
 from microbatch.cli.config_writer import check_config, write_config
-from microbatch.cli.failures import users_code
+from microbatch.cli.exit_codes import REFUSED
+from microbatch.cli.failures import interruptible, users_code
 from microbatch.cli.output import print_json, print_text
 from microbatch.cli.parameters import AsJson, Backend, Column, RowsFile, TargetName
 from microbatch.cli.plot import check_plot, draw
-from microbatch.cli.target import load_call
+from microbatch.cli.run_state import RunState
+from microbatch.cli.target import load_call, tell_if_changed
 from microbatch.errors import InputFileError
 from microbatch.options.checks import increasing_in_text
 from microbatch.tuning.report import TuneReport
@@ -24,13 +26,18 @@ from microbatch.tuning.tune import tune_call
 
 
 def tune(
+    context: typer.Context,
     target: TargetName,
     input: RowsFile,
     backend: Backend = None,
     memory_limit: Annotated[str | None, typer.Option(help="Most memory of a part, such as 2GiB.")] = None,
     sizes: Annotated[str | None, typer.Option(help="Sizes to measure, such as 64,256,1024.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw throughput and memory: .png or .svg.")] = None,
-    write: Annotated[Path | None, typer.Option(help="Write the size to use to this microbatch.toml.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw throughput and memory: .png or .svg.", readable=False)
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="Write the size to use to this microbatch.toml.", readable=False)
+    ] = None,
     column: Column = None,
     json: AsJson = False,
 ) -> None:
@@ -40,16 +47,20 @@ def tune(
         check_plot(plot)
     if write is not None:
         check_config(write)
-    loaded, inputs = load_call(target, input, column)
-    if not inputs.rows:
-        raise InputFileError(f"{input} has no rows, so nothing can be measured; name a file with some")
-    failed = f"{target} failed at a size it should run at; nothing was written"
-    with users_code(failed, interrupted="nothing was written"):
-        report = tune_call(loaded.call(inputs), backend=backend, sizes=wanted, memory_limit=memory_limit)
-    if plot is not None:
-        draw(report, target, plot)
-    if write is not None:
-        write_config(write, {"policy": "tokens", "max_tokens_per_ubatch": report.chosen})
+    state: RunState = context.obj
+    with interruptible(state):
+        loaded, inputs = load_call(target, input, column, state)
+        if not inputs.rows:
+            raise InputFileError(f"{input} has no rows, so nothing can be measured; name a file with some")
+        failed = f"{target} failed at a size it should run at; nothing was written"
+        with users_code(failed, REFUSED):
+            report = tune_call(loaded.call(inputs), backend=backend, sizes=wanted, memory_limit=memory_limit)
+        inputs.source.check()
+        tell_if_changed(inputs, "what was measured")
+        if plot is not None:
+            draw(report, target, plot, state)
+        if write is not None:
+            write_config(write, {"policy": "tokens", "max_tokens_per_ubatch": report.chosen}, state)
     if json:
         print_json(report)
     else:

@@ -105,6 +105,8 @@ class UBatchConfig:
 
 
 _OPTIONS = MappingProxyType({option.name: option for option in fields(UBatchConfig)})
+FIELDS = tuple(_OPTIONS)
+"""The names of all options."""
 OPTIONAL = frozenset(name for name, option in _OPTIONS.items() if option.metadata["optional"])
 """Fields that may be None; written `none` where there is only text."""
 

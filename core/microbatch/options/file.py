@@ -111,7 +111,7 @@ def _upward(start: Path) -> Iterator[Path]:
         except OSError:  # a folder above that this process may not see
             return
         yield folder
-        if (folder / ".git").exists():
+        if os.path.exists(folder / ".git"):  # pathlib's raises where the folder may not be looked into
             return
 
 
@@ -137,10 +137,12 @@ def why_distrusted(path: Path) -> str:
 
 def _bytes(path: Path, largest: int) -> bytes:
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not os.path.samefile(path, os.devnull):
+            kind = "a directory" if stat.S_ISDIR(mode) else "no regular file"  # a FIFO would wait for ever
+            raise ConfigError(f"{path} is {kind}; a configuration file is a TOML file")
         with path.open("rb") as file:
             raw = file.read(largest + 1)
-    except IsADirectoryError:
-        raise ConfigError(f"{path} is a directory; a configuration file is a TOML file") from None
     except OSError as error:
         problem = f"{path} cannot be read: {error.strerror}"
         raise ConfigError(f"{problem}; repair it, or unset {VARIABLE}") from None

@@ -26,10 +26,10 @@ from microbatch.errors import (
     warn,
 )
 from microbatch.options import file as config_file
-from microbatch.options.fields import OPTIONAL, UBatchConfig, checked
+from microbatch.options.fields import FIELDS, OPTIONAL, UBatchConfig, checked
+from microbatch.options.unknown_variables import variable, warn_of_unknown_variables
 
 DEFAULTS: Mapping[str, Any] = MappingProxyType({field.name: field.default for field in fields(UBatchConfig)})
-FIELDS = tuple(DEFAULTS)
 
 Layer = Mapping[str, tuple[Any, str]]
 """Field to (value, where it came from)."""
@@ -80,11 +80,6 @@ def resolve(explicit: UBatchConfig | None = None, **options: Any) -> Resolved:
     return _resolved(merged | {name: (value, "argument") for name, value in arguments.items()})
 
 
-def variable(field: str) -> str:
-    """The environment variable of a field, such as MICROBATCH_BACKEND."""
-    return f"MICROBATCH_{field.upper()}"
-
-
 @contextmanager
 def _scope(values: Mapping[str, Any]) -> Iterator[None]:
     token = _scoped.set(MappingProxyType({**_scoped.get(), **values}))
@@ -108,6 +103,7 @@ def _checked_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _environment_layer() -> Layer:
     """Variables that are set and not empty; each is read as its field is typed."""
+    warn_of_unknown_variables(os.environ)
     layer = {}
     for name in FIELDS:
         if text := os.environ.get(variable(name), "").strip():
@@ -153,7 +149,7 @@ def _file() -> config_file.ConfigFile | None:
         return config_file.named(Path(path))
     try:
         start = Path.cwd()
-    except FileNotFoundError:  # the working directory was removed
+    except OSError:  # the working directory was removed
         return None
     return config_file.find(start)
 

@@ -13,9 +13,8 @@ import pytest
 
 import microbatch
 from microbatch.cli.app import main
-from microbatch.cli.settings import misspelt
 from microbatch.loading.listing import Listing
-from microbatch.options.sources import FIELDS
+from microbatch.options.fields import FIELDS
 
 LISTINGS = ("backends", "policies", "plugins")
 KEYS = [field.name for field in dataclasses.fields(Listing)]
@@ -137,16 +136,36 @@ def test_config_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     assert values["memory_limit"] == {"value": None, "source": "default"}
 
 
-def test_config_notes_a_variable_that_looks_like_an_option(
+def test_config_shows_what_a_wrapper_would_refuse(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "microbatch.toml").write_text('policy = "fixedd"')
+    monkeypatch.setenv("MICROBATCH_BACKEND", "cpuu")
+    monkeypatch.setenv("MICROBATCH_HISTORY", str(place / "missing" / "h.db"))
+    assert main(["config"]) == 2
+    said = capsys.readouterr()
+    assert dict(line.split(maxsplit=1) for line in said.out.splitlines())["backend"].startswith("cpuu")
+    backend, policy, history = said.err.splitlines()
+    assert backend.startswith("error: environment MICROBATCH_BACKEND: no backend is called 'cpuu';")
+    assert "did you mean 'cpu'" in backend
+    assert policy.startswith("error: microbatch.toml:1: ") and "did you mean 'fixed'" in policy
+    assert history.startswith("error: environment MICROBATCH_HISTORY: ") and "is in no folder" in history
+
+
+def test_config_as_json_has_the_problem_of_a_value(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("MICROBATCH_BACKENDS", "cpu")
-    assert main(["config", "--json"]) == 0
-    captured = capsys.readouterr()
-    assert captured.err == "note: MICROBATCH_BACKENDS is no option; did you mean MICROBATCH_BACKEND?\n"
-    assert json.loads(captured.out)
+    monkeypatch.setenv("MICROBATCH_POLICY", "fixed,nope")
+    assert main(["config", "--json"]) == 2
+    values = json.loads(capsys.readouterr().out)
+    assert {name for name, value in values.items() if "problem" in value} == {"policy"}
+    assert "'nope'" in values["policy"]["problem"]
 
 
-def test_variables_of_ours_and_of_others_are_no_misspelt_options() -> None:
-    names = ["MICROBATCH_CONFIG", "MICROBATCH_DEBUG", "MICROBATCH_PLUGINS", "MICROBATCH_DISABLE_PLUGINS"]
-    assert misspelt([*names, "MICROBATCH_SIZE", "MICROBATCH_BACKEND", "BACKENDS"], FIELDS) == []
+def test_config_reads_a_history_that_is_there(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "h.db").write_bytes(b"this is no database, and longer than its first hundred bytes" * 9)
+    monkeypatch.setenv("MICROBATCH_HISTORY", str(place / "h.db"))
+    assert main(["config"]) == 2
+    assert "h.db" in capsys.readouterr().err

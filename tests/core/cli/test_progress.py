@@ -37,16 +37,13 @@ def test_lines(sizes: list[int]) -> None:
 
 
 def test_bar_leaves_the_terminal_as_it_was() -> None:
-    """The cursor that it hides is shown again, by `close` and by `restore`."""
+    """The cursor that it hides is shown again by `close`."""
     terminal = Terminal()
     bar = Bar(10, terminal)
     bar(4, 10)
     assert "\x1b[?25l" in terminal.getvalue()
     bar.close()
     assert terminal.getvalue().rindex("\x1b[?25h") > terminal.getvalue().rindex("\x1b[?25l")
-    written = len(terminal.getvalue())
-    bar.restore()
-    assert "\x1b[?25h" in terminal.getvalue()[written:]
 
 
 def test_a_bar_moves_seldom_and_ends_full() -> None:

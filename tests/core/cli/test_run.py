@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,12 +16,8 @@ from microbatch.cli.app import main
 
 SOURCE = r"""
 import operator
-import os
-import threading
 
 import numpy as np
-
-entered, never = threading.Event(), threading.Event()
 
 
 def double(x):
@@ -52,22 +45,6 @@ def leave(x):
 
 def fail(x):
     raise ValueError(f"row {x[0]} is bad")
-
-
-def stuck(x):
-    if x[0] >= 50:
-        os.write(2, b"ready\n")
-        never.wait()
-    return x
-
-
-def stuck_worker(x):
-    if threading.current_thread() is not threading.main_thread():
-        os.write(2, b"ready\n")
-        entered.set()
-        never.wait()
-    entered.wait()
-    return x
 """
 
 
@@ -85,31 +62,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(function: str, *more: str, source: str = "x.npy", to: str = "y.npy") -> int:
     """The command in this process."""
     return main(["run", f"steps.py:{function}", "--input", source, "--output", to, *more])
-
-
-HEARS_INTERRUPTS = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from microbatch.cli.app import main
-sys.exit(main(sys.argv[1:]))
-"""
-"""The command; a test run started in the background ignores SIGINT, and its children would too."""
-
-
-def started(function: str, *more: str) -> subprocess.Popen[str]:
-    """The command in a process of its own."""
-    command = [sys.executable, "-c", HEARS_INTERRUPTS, "run", f"steps.py:{function}", "--input", "x.npy"]
-    return subprocess.Popen([*command, "--output", "y.npy", *more], stderr=subprocess.PIPE, text=True)
-
-
-def wait_until_ready(process: subprocess.Popen[str]) -> None:
-    """Read what it says until the function says that it is stuck."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line == "ready\n":
-            return
-    process.communicate()
-    raise AssertionError("the process ended before the function was called")
 
 
 class TestResults:
@@ -245,79 +197,3 @@ class TestMistakes:
         assert "core/microbatch" not in said
         assert said.endswith("error: steps.py:fail failed; nothing was written to y.npy\n")
         assert not list(folder.glob("y.npy*"))
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.counted
-class TestInterrupts:
-    """Signals and full disks, in processes of their own."""
-
-    @pytest.mark.parametrize(
-        ("function", "options", "signals", "code"),
-        [
-            ("stuck", ["--schedule", "sequential"], [signal.SIGINT], 130),
-            ("stuck", ["--schedule", "sequential"], [signal.SIGTERM], 143),
-            ("stuck_worker", ["--schedule", "parallel"], [signal.SIGINT], 130),
-            ("stuck_worker", ["--schedule", "parallel"], [signal.SIGINT, signal.SIGINT], 130),
-        ],
-    )
-    def test_stops_and_says_so(
-        self, folder: Path, function: str, options: list[str], signals: list[signal.Signals], code: int
-    ) -> None:
-        """Also when a worker never comes back; nothing is left but what was there."""
-        (folder / "y.npy").write_bytes(b"former")
-        process = started(function, "--num-ubatches", "2", "--workers", "2", *options)
-        wait_until_ready(process)
-        for number in signals:
-            process.send_signal(number)
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == code
-        assert "interrupted after " in said
-        assert said.endswith(" of 100 rows; nothing was written to y.npy\n")
-        assert (folder / "y.npy").read_bytes() == b"former"
-        assert not list(folder.glob("*.part-*"))
-
-    def test_rows_done_are_told(self, folder: Path) -> None:
-        """The first half was done when the second got stuck."""
-        process = started("stuck", "--num-ubatches", "2", "--schedule", "sequential")
-        wait_until_ready(process)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=120)
-        assert "interrupted after 50 of 100 rows; nothing was written to y.npy" in said
-
-    def test_killed(self, folder: Path) -> None:
-        """Only the part file is left, and the next run removes it."""
-        process = started("stuck", "--num-ubatches", "2", "--schedule", "sequential")
-        wait_until_ready(process)
-        process.kill()
-        process.communicate()
-        assert [path.name for path in folder.glob("y.npy*")] == [f"y.npy.part-{process.pid}"]
-        assert run("double") == 0
-        assert [path.name for path in folder.glob("y.npy*")] == ["y.npy"]
-
-    @pytest.mark.parametrize("to", ["y.npy", "y.npz"])
-    def test_no_space(self, folder: Path, to: str) -> None:
-        """A file that may not grow to its size: the reason, and nothing half."""
-        np.save("x.npy", np.zeros(100_000))
-        command = [
-            sys.executable,
-            "-m",
-            "microbatch",
-            "run",
-            "steps.py:double",
-            "--input",
-            "x.npy",
-            "--output",
-            to,
-        ]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
-        )
-        assert done.returncode == 2
-        assert "File too large" in done.stderr
-        assert "Traceback" not in done.stderr
-        assert not list(folder.glob("y.np*"))

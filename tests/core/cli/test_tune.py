@@ -16,6 +16,7 @@ import pytest
 
 from microbatch.cli.app import main
 from microbatch.cli.config_writer import write_config
+from microbatch.cli.run_state import RunState
 from microbatch.errors import ArgumentValueError, ConfigError, OutputFileError
 from microbatch.options.checks import increasing_in_text
 from microbatch_backends.host.backend import CpuBackend
@@ -221,7 +222,7 @@ def test_an_old_file_keeps_its_other_lines(folder: Path) -> None:
     path = folder / "microbatch.toml"
     path.write_text('# ours\nnum_ubatches = 3  # three\npolicy = "auto"\n')
     path.chmod(0o600)
-    write_config(path, {"policy": "tokens", "max_tokens_per_ubatch": 64})
+    write_config(path, {"policy": "tokens", "max_tokens_per_ubatch": 64}, RunState())
     assert path.read_text() == (
         '# ours\nnum_ubatches = 3  # three\npolicy = "tokens"\nmax_tokens_per_ubatch = 64\n'
     )
@@ -236,7 +237,7 @@ def test_a_file_of_somebody_else_stays_as_it_is(folder: Path, text: str) -> None
     path = folder / "microbatch.toml"
     path.write_text(text)
     with pytest.raises((OutputFileError, ConfigError)):
-        write_config(path, {"policy": "tokens", "max_tokens_per_ubatch": 64})
+        write_config(path, {"policy": "tokens", "max_tokens_per_ubatch": 64}, RunState())
     assert path.read_text() == text
 
 

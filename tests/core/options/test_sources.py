@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, ConfigError, UnknownNameError
-from microbatch.options.fields import UBatchConfig
-from microbatch.options.sources import DEFAULTS, FIELDS, config, resolve, variable
+from microbatch.options.fields import FIELDS, UBatchConfig
+from microbatch.options.sources import DEFAULTS, config, resolve
+from microbatch.options.unknown_variables import variable
 
 
 @pytest.fixture(autouse=True)
