@@ -1,6 +1,6 @@
 """The command `microbatch`: where it starts, and which subcommands there are.
 
-Invariant: next to nothing is imported before signals have handlers (6 ms), so Ctrl-C during the slow imports
+Invariant: next to nothing is imported before signals have handlers (2 ms), so Ctrl-C during the slow imports
 (NumPy, the target) is no traceback; Python's own start, before that, is out of reach. What runs a function of
 the user's does so in a process of its own, which is watched (`supervisor.py`). Called from Python, with
 arguments, all is done in the calling process, and its signal handlers are left as they are.

@@ -9,14 +9,18 @@ imported, and when all is done. Further signals change nothing where a superviso
 from __future__ import annotations
 
 import os
-import signal
 
 from microbatch.cli.exit_codes import SIGNALLED
 
 TYPE_CHECKING = False  # see `app.py`
 if TYPE_CHECKING:
+    import signal
     from types import FrameType
     from typing import Any, Self
+else:
+    # The half of it that is in C and loaded already. The other half makes enumerations of the numbers: 5 ms
+    # more in which Ctrl-C would be a traceback.
+    import _signal as signal
 
 STOPPING: tuple[int, ...] = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
