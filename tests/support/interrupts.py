@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Any, ParamSpec, Self
 
-__all__ = ["Interrupt", "in_thread_of_its_own"]
+__all__ = ["OUR_PACKAGES", "Interrupt", "in_thread_of_its_own", "strikes"]
 
 P = ParamSpec("P")
 
@@ -26,7 +26,10 @@ OURS = (
 )
 """Frames that are interrupted, by a part of their file name."""
 
-FINALIZERS = ("__del__", "_close_all", "close")
+OUR_PACKAGES = ("/microbatch/", "/microbatch_backends/", "/microbatch_policies/")
+"""All frames of ours."""
+
+FINALIZERS = ("__del__", "_close_all", "close", "_closed", "_dropped")
 """Run by the garbage collector, where Python reports an interrupt and goes on."""
 
 
@@ -68,6 +71,13 @@ class Interrupt:
             if self.seen == self.at:
                 raise KeyboardInterrupt
         return self._local
+
+
+def strikes(step: Callable[[], object], count: int, ours: tuple[str, ...] = OUR_PACKAGES) -> range:
+    """About `count` bytecodes of `step` that are spread over it, none in step with its loops."""
+    with Interrupt(0, ours) as counting:
+        step()
+    return range(1, counting.seen + 1, max(1, counting.seen // count) | 1)
 
 
 def in_thread_of_its_own(test: Callable[P, None]) -> Callable[P, None]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from microbatch.arrays.comparing import Comparison
@@ -29,6 +30,7 @@ from microbatch.graphs.captured_work import CapturedWork, Replays
 from microbatch.graphs.key import GraphKey, describe
 from microbatch.graphs.padding import bucket_of, fill, outputs_of, resized
 from microbatch.options.raised import Harmless, name_of, text_of
+from microbatch.turns.at_most_one import AtMostOne
 
 BUDGET_SHARE = 4
 """Graphs may keep this part (a quarter) of what the device has for them and for everything else."""
@@ -76,7 +78,7 @@ class Graphs:
         self._families: set[GraphKey] = set()
         self._last: Any = None
         self._pools: dict[str, object | None] = {}
-        self._turn = [None]
+        self._calls = AtMostOne()
 
     def call(
         self, step: Replays, work: CapturedWork, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -84,23 +86,26 @@ class Graphs:
         """The outputs for these arguments; `step` counts what becomes of the call."""
         if work.refused:
             return step.plain(work, args, kwargs, work.refused)
-        try:
-            self._turn.pop()  # atomic: one call at a time has it
-        except IndexError:
-            return step.plain(work, args, kwargs, "another call is replaying")
+        return self._calls.run(
+            partial(self._alone, step, work, args, kwargs),
+            partial(step.plain, work, args, kwargs, "another call is replaying"),
+        )
+
+    def clear(self) -> None:
+        """Give the memory of all graphs back."""
+        self.cache.clear()
+        self._families.clear()
+
+    def _alone(
+        self, step: Replays, work: CapturedWork, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """The outputs, while no other call replays; memory of all graphs is given back where it runs out."""
         try:
             return self._call(step, work, args, kwargs)
         except Exception as error:
             if meaning_of(step.device.backend, error) is FailureKind.OOM:
                 self.clear()
             raise
-        finally:
-            self._turn.append(None)
-
-    def clear(self) -> None:
-        """Give the memory of all graphs back."""
-        self.cache.clear()
-        self._families.clear()
 
     def _call(
         self, step: Replays, work: CapturedWork, args: tuple[Any, ...], kwargs: Mapping[str, Any]

@@ -8,9 +8,9 @@ cut anew.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from microbatch.binding.batch import Batch
@@ -25,6 +25,7 @@ from microbatch.sizing.plan import Plan, whole_plan
 from microbatch.sizing.taught import Taught, report_of
 from microbatch.sizing.units import part_units, sized_signature, splitter_for, units_of
 from microbatch.sizing.wanted import wanted
+from microbatch.turns.at_most_one import AtMostOne
 
 Answer = TypeVar("Answer")
 
@@ -50,9 +51,8 @@ class Planner:
         self._last = Proposal()
         self._last_request: tuple[SizingRequest | None, Conditions] = (None, ALONE)
         self._last_plan: tuple[SizingRequest, Proposal, Plan] | None = None
-        # A policy need not be thread-safe: who holds the one token may call it, others use the last answer.
-        # pop and append are atomic, so an interrupt can lose the token (sizes stay) but never block anybody.
-        self._busy: deque[None] = deque([None])
+        # a policy need not be thread-safe: one thread at a time calls it, others use the last answer
+        self._policy_calls = AtMostOne()
         self._take_back: Callable[[], None] | None = None
         """Takes back from the policy what it was given of earlier runs; None where it was given nothing."""
 
@@ -116,27 +116,11 @@ class Planner:
 
     def observe(self, report: StepReport) -> None:
         """Show the policy a step, unless another thread is asking it right now."""
-        try:
-            self._busy.pop()
-        except IndexError:
-            return
-        try:
-            self.policy.observe(report)
-        except PolicyError:
-            self._again(lambda: self.policy.observe(report))
-        finally:
-            self._busy.append(None)
+        self._policy_calls.run(partial(self._observe, report), _nothing)
 
     def alone(self, work: Callable[[], Answer]) -> Answer | None:
         """What `work` returns, which has to do with the policy; None while another thread is asking it."""
-        try:
-            self._busy.pop()
-        except IndexError:
-            return None
-        try:
-            return work()
-        finally:
-            self._busy.append(None)
+        return self._policy_calls.run(work, _nothing)
 
     def on_trial(self, take_back: Callable[[], None]) -> None:
         """Note that the policy was given back what it had learned; call `take_back`, once, if it fails so."""
@@ -201,16 +185,19 @@ class Planner:
         )
 
     def _propose(self, request: SizingRequest) -> Proposal:
+        return self._policy_calls.run(partial(self._ask, request), lambda: self._last)
+
+    def _observe(self, report: StepReport) -> None:
         try:
-            self._busy.pop()
-        except IndexError:
-            return self._last
+            self.policy.observe(report)
+        except PolicyError:
+            self._again(lambda: self.policy.observe(report))
+
+    def _ask(self, request: SizingRequest) -> Proposal:
         try:
             self._last = proposal = self.policy.propose(request)
         except PolicyError:
             self._last = proposal = self._again(lambda: self.policy.propose(request))
-        finally:
-            self._busy.append(None)
         return proposal
 
     def _cut(self, batch: Batch, request: SizingRequest, proposal: Proposal) -> Plan:
@@ -240,6 +227,10 @@ class Planner:
             return None
         share = max(1, int(memory.capacity * self._memory_share) - memory.in_use)
         return share if limit is None else min(limit, share)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _joined(*reasons: str) -> str:

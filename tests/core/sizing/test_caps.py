@@ -194,6 +194,6 @@ def test_a_thread_that_cannot_ask_the_policy_keeps_the_cap() -> None:
     """It takes the last answer, which was for another batch."""
     with wrap(policy="fixed", max_tokens_per_ubatch=4) as wrapped:
         wrapped(np.arange(8))
-        wrapped._engine.planner._busy.clear()  # as while another thread asks
-        wrapped(np.arange(100))
+        asking = wrapped._engine.planner._policy_calls
+        asking.run(lambda: wrapped(np.arange(100)), pytest.fail)  # as while another thread asks
         assert max(wrapped.last_report.sizes) <= 4
