@@ -8,7 +8,6 @@ threads that come first at the same time may both look, and the first result sta
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -172,14 +171,17 @@ class Plugins:
         return self._backends.setdefault(info.name, cast("Backend", made))
 
 
-@functools.cache
+_INSTALLED = Plugins()
+"""Made while this module is imported, which happens once; of a cached function two threads may get two."""
+
+
 def default_plugins() -> Plugins:
     """The installed plugins of this process, shared by all wrappers that are given none.
 
-    The only lazily made global of core: backends own streams and pools, so wrappers must share them, and
-    finding plugins takes 5 ms. Everything also accepts a `Plugins` of its own.
+    Backends own streams and pools, so wrappers must share them, and finding plugins takes 5 ms, so it is done
+    at the first lookup. Everything also accepts a `Plugins` of its own.
     """
-    return Plugins()
+    return _INSTALLED
 
 
 def backends() -> tuple[Listing, ...]:
