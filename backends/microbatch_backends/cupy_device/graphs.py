@@ -43,7 +43,8 @@ class CupyGraph:
 def capture(namespace: CupyNamespace, work: Callable[[], Any], draw: Draw) -> tuple[CupyGraph, Any]:
     """Run `work`, then capture it; returns the graph and what `work` returned inside the capture."""
     pool, index = namespace.cuda.MemoryPool(), namespace.index()
-    with one_capture(namespace, draw) as lanes:
+
+    def captured(lanes: CaptureLanes) -> tuple[CupyGraph, Any]:
         before = namespace.new_event()
         before.record(namespace.current_stream())
         lanes.first.wait_event(before)
@@ -51,7 +52,9 @@ def capture(namespace: CupyNamespace, work: Callable[[], Any], draw: Draw) -> tu
             work()
             lanes.first.synchronize()
             graph, result = _captured(namespace, lanes.first, work)
-    return CupyGraph(namespace, graph, lanes, pool), result
+        return CupyGraph(namespace, graph, lanes, pool), result
+
+    return one_capture(namespace, draw, captured)
 
 
 def _captured(namespace: CupyNamespace, stream: Any, work: Callable[[], Any]) -> tuple[Any, Any]:

@@ -16,7 +16,6 @@ To make a backend of another framework, subclass `DeviceBackend`:
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -45,7 +44,6 @@ class DeviceBackend(ABC):
         self._readings = readings
         self._streams: dict[tuple[int, str], DeviceStream] = {}
         self._lanes = LanePool(self._lane)
-        self._lock = threading.Lock()
 
     classify = staticmethod(classify)
 
@@ -58,11 +56,11 @@ class DeviceBackend(ABC):
         if inside := capture_of(self._driver):
             return inside.of(purpose, _priority(purpose))
         key = self._driver.index(), purpose
-        with self._lock:  # two threads that ask first get the same stream
-            if key not in self._streams:
-                raw = self._driver.new_stream(_priority(purpose))
-                self._streams[key] = DeviceStream(self._driver, raw, *key)
-            return self._streams[key]
+        stream = self._streams.get(key)
+        if stream is None:  # of two threads that ask first, the later one gets the other's stream
+            made = DeviceStream(self._driver, self._driver.new_stream(_priority(purpose)), *key)
+            stream = self._streams.setdefault(key, made)
+        return stream
 
     def lanes(self, count: int) -> AbstractContextManager[Sequence[Pair]]:
         """Pairs of streams for the ubatches of one step; inside a capture, those of the capture."""

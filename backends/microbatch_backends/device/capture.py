@@ -1,9 +1,9 @@
 """The streams of a capture, who is inside one, and which errors mean that work cannot be captured.
 
-Invariant: one capture at a time in the process. All streams of a capture are its own, because a capture takes
-whatever is launched on its streams, by any thread. A graph keeps those streams as long as it lives: cuBLAS
-keeps a workspace for each stream, and resetting one graph would clear the workspace of another captured on
-the same stream.
+Invariant: one capture at a time in the process; the child of a fork has a line of its own. All streams of a
+capture are its own, because a capture takes whatever is launched on its streams, by any thread. A graph keeps
+those streams as long as it lives: cuBLAS keeps a workspace for each stream, and resetting one graph would
+clear the workspace of another captured on the same stream.
 
 Which capture the calling code is part of stands in a context variable. So it goes with the thread state into
 the threads of the capture's ubatches, and threads that have nothing to do with the capture do not see it.
@@ -11,15 +11,15 @@ the threads of the capture's ubatches, and threads that have nothing to do with 
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from microbatch.errors import StreamsExhaustedError
+from microbatch.host.forks import FORKS
 from microbatch.options.raised import cause_of, context_of, is_a, number_of, text_of
+from microbatch.turns.one_at_a_time import OneAtATime
+from microbatch.turns.runtime import default_runtime
 from microbatch_backends.device.driver import Driver
 from microbatch_backends.device.streams import DeviceStream
 
@@ -28,6 +28,7 @@ __all__ = ["URGENT", "CaptureLanes", "Draw", "capture_of", "capture_refused", "o
 URGENT = -1
 """Priority of streams for communication and copies: such work is short, and what waits for it is not."""
 
+Answer = TypeVar("Answer")
 Draw = Callable[[int, Sequence[Any]], Any]
 """From a priority and a capture's raw streams makes one more, neither among them nor in eager use."""
 
@@ -83,8 +84,22 @@ class CaptureLanes:
         ]
 
 
-_capture_lock = cache(threading.RLock)
-"""Gives the one of the process, since the limit of one capture at a time is the driver's."""
+class Lines:
+    """Where captures wait for each other, a line for each process: a fork copies what threads left in it."""
+
+    __slots__ = ("_by_forks",)
+
+    def __init__(self) -> None:
+        self._by_forks: dict[int, OneAtATime] = {}
+
+    def here(self) -> OneAtATime:
+        """The line of this process; the same for all threads."""
+        made = self._by_forks.get(FORKS.count)
+        return made or self._by_forks.setdefault(FORKS.count, OneAtATime(default_runtime()))
+
+
+_LINES = Lines()
+"""Of the process, since the limit of one capture at a time is the driver's."""
 
 _CAPTURES: ContextVar[tuple[CaptureLanes, ...]] = ContextVar("microbatch_captures", default=())
 """The captures that the calling code is part of, innermost last; several where a framework calls another."""
@@ -95,16 +110,25 @@ def capture_of(driver: Driver) -> CaptureLanes | None:
     return next((lanes for lanes in reversed(_CAPTURES.get()) if lanes.driver is driver), None)
 
 
-@contextmanager
-def one_capture(driver: Driver, draw: Draw) -> Iterator[CaptureLanes]:
-    """Wait until no other thread captures; the code inside is then in a capture with streams from `draw`."""
-    with _capture_lock():
+def one_capture(driver: Driver, draw: Draw, work: Callable[[CaptureLanes], Answer]) -> Answer:
+    """What `work` returns, given a capture with streams from `draw`; no other thread captures meanwhile.
+
+    A capture inside of another, by the code of another framework, is a part of that one and does not wait.
+    """
+    outer = _CAPTURES.get()
+
+    def captured() -> Answer:
         lanes = CaptureLanes(driver, draw)
-        token = _CAPTURES.set((*_CAPTURES.get(), lanes))
         try:
-            yield lanes
+            try:
+                _CAPTURES.set((*outer, lanes))
+                return work(lanes)
+            finally:
+                _CAPTURES.set(outer)
         finally:
-            _CAPTURES.reset(token)
+            _CAPTURES.set(outer)  # again: an interrupt may have come just before the first one
+
+    return captured() if outer else _LINES.here().run(captured)
 
 
 def capture_refused(error: BaseException) -> bool:

@@ -1,12 +1,13 @@
 """Memory readings of devices, taken again only when the last one is old.
 
-Invariant: `read` gives a reading of the calling thread's device that is at most `fresh` seconds old. Readings
-are taken one at a time, so a subclass may keep numbers from one to the next.
+Invariant: `read` gives a reading of the calling thread's device that is at most `fresh` seconds old. Nothing
+is locked: threads that ask at the same time may each take one, and the later one stays. So a subclass that
+keeps numbers from one reading to the next keeps them by single assignments. Rejected: a lock, which a thread
+that is interrupted, or a fork, leaves taken.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -30,18 +31,15 @@ class DeviceReadings(ABC, Generic[Devices]):
         self._fresh = fresh
         self._clock = clock
         self._last: dict[int, tuple[float, MemoryReading]] = {}
-        self._lock = threading.Lock()
 
     def read(self) -> MemoryReading:
         """A reading of the calling thread's device."""
-        index = self._driver.index()
-        with self._lock:
-            now = self._clock()
-            at, reading = self._last.get(index, (now, None))
-            if reading is None or not 0 <= now - at < self._fresh:
-                reading = self._take(index, reading.peak or 0 if reading else 0)
-                self._last[index] = (now, reading)
-            return reading
+        index, now = self._driver.index(), self._clock()
+        at, reading = self._last.get(index, (now, None))
+        if reading is None or not 0 <= now - at < self._fresh:
+            reading = self._take(index, reading.peak or 0 if reading else 0)
+            self._last[index] = (now, reading)
+        return reading
 
     @abstractmethod
     def _take(self, index: int, peak: int) -> MemoryReading:

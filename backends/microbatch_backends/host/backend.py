@@ -16,6 +16,7 @@ from typing import Any
 from microbatch.errors import WaitTimeoutError
 from microbatch.extend.protocols import Pipe, Stream, StreamPurpose, ThreadState
 from microbatch.extend.records import MemoryReading
+from microbatch.host.forks import FORKS
 from microbatch.host.proc import processor_name
 from microbatch.turns.runtime import Runtime, default_runtime
 from microbatch_backends.failures.classify import classify
@@ -83,7 +84,7 @@ class HostBackend:
     def memory(self) -> MemoryReading:
         """Memory of this process, within host, control groups and resource limits; at most 10 ms old."""
         last = self._memory.last
-        if last is not None and last[0] <= self._memory.clock() < last[1]:
+        if last is not None and last[0] <= self._memory.clock() < last[1] and last[3] == FORKS.count:
             return last[2]
         return self._memory.read()
 

@@ -3,7 +3,10 @@
 Invariant: a reading follows the tightest of all limits that can stop the process: host memory, every control
 group from the process's own up to the root (`memory.max` and `memory.high`, or version 1), and the
 address-space limits. Page cache that can be dropped counts as free. Where a file is missing, its limit is
-left out.
+left out. A child of a fork takes readings of its own.
+
+Nothing is locked, since a forked child would find the lock taken. Threads that ask at the same time may each
+take a reading, and the later one stays.
 
 On the host an allocation does not fail: it succeeds, and the process is killed when it touches the memory.
 There is nothing to catch then, so `usable` and `pressure` must be right before.
@@ -12,12 +15,12 @@ There is nothing to catch then, so `usable` and `pressure` must be right before.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from microbatch.extend.records import MemoryReading
+from microbatch.host.forks import FORKS
 from microbatch.host.proc import kibibytes, pressure_stall
 from microbatch_backends.host.bounds import COUNTED, Bound, GroupBounds, resource_limits
 from microbatch_backends.host.peak import HostPeak, PeakMeter
@@ -49,31 +52,23 @@ class HostMemory:
         self._limits = limits
         self._groups = GroupBounds(root)
         self._meter = PeakMeter(root)
-        self.last: tuple[float, float, MemoryReading] | None = None
-        """From when, until when, and the reading; for who asks at every step."""
-        """(from, until, reading): the seconds of `clock` between which the reading is good."""
-        self._lock = threading.Lock()
+        self.last: tuple[float, float, MemoryReading, int] | None = None
+        """From when and until when by `clock`, the reading, and in which process; for who asks every step."""
 
     def read(self) -> MemoryReading:
         """A reading at most `fresh` seconds old (10 ms), or `COSTS` times as old as it took to take (0.2 to
         0.8 ms). With `fresh` 0 each reading is new."""
         last, now = self.last, self.clock()
-        if last is not None and last[0] <= now < last[1]:
+        if last is not None and last[0] <= now < last[1] and last[3] == FORKS.count:
             return last[2]
-        with self._lock:
-            others = self.last  # where another thread took one while this one waited
-            return self._renewed() if others is None or others is last else others[2]
+        reading = self._take()
+        kept = max(self._fresh, COSTS * (self.clock() - now)) if self._fresh else 0.0
+        self.last = (now, now + kept, reading, FORKS.count)
+        return reading
 
     def peak_mark(self) -> HostPeak | None:
         """Start measuring the most that is in use from now on; None where the system cannot tell."""
         return self._meter.mark()
-
-    def _renewed(self) -> MemoryReading:
-        now = self.clock()
-        reading = self._take()
-        kept = max(self._fresh, COSTS * (self.clock() - now)) if self._fresh else 0.0
-        self.last = (now, now + kept, reading)
-        return reading
 
     def _take(self) -> MemoryReading:
         process = self._meter.status()

@@ -61,7 +61,8 @@ def capture(
     Later work of the current stream waits for the first run, which reads what a replay will be given.
     """
     index = module.index()
-    with one_capture(module, draw) as lanes:
+
+    def captured(lanes: CaptureLanes) -> tuple[DeviceGraph, Any]:
         caller = module.current_stream()
         lanes.first.wait_stream(caller)
         with module.activate(lanes.first, index):
@@ -73,7 +74,9 @@ def capture(
             with _capturing(module, graph, into):
                 result = work()
         held = 0 if pool is not None else max(0, _reserved(module, index) - before)
-    return DeviceGraph(graph, lanes, held), result
+        return DeviceGraph(graph, lanes, held), result
+
+    return one_capture(module, draw, captured)
 
 
 @contextmanager

@@ -16,12 +16,15 @@ from microbatch.errors import ArgumentTypeError, StreamsExhaustedError
 from microbatch.extend.abilities import SupportsGraphs, SupportsLanes, SupportsProbe, SupportsTransfer
 from microbatch.extend.protocols import Backend, ThreadState
 from microbatch.extend.records import MemoryReading
+from microbatch.host.forks import FORKS
 from microbatch.testing import BackendSuite
 from microbatch_backends.device.backend import DeviceBackend
-from microbatch_backends.device.capture import capture_of, capture_refused, one_capture
+from microbatch_backends.device.capture import CaptureLanes, capture_of, capture_refused, one_capture
 from microbatch_backends.device.readings import DeviceReadings
 from microbatch_backends.host import arrays
 from microbatch_backends.host.state import HostState
+from tests.support.interrupts import Interrupt, in_thread_of_its_own
+from tests.support.threads import switching_often
 
 
 class RawStream:
@@ -197,20 +200,31 @@ def test_streams_of_two_devices_differ_though_the_framework_calls_them_equal() -
 def test_a_capture_has_streams_of_its_own_and_the_same_each_time() -> None:
     backend = AcmeBackend()
     eager = backend.stream("compute")
-    with one_capture(backend.acme, draw(backend.acme)) as lanes:
+
+    def captured(lanes: CaptureLanes) -> None:
         inside = backend.stream("compute")
         assert inside is backend.stream("compute") is not eager and inside.raw is not lanes.first
         with backend.lanes(2) as pairs, backend.lanes(2) as again:
             assert [id(stream) for pair in pairs for stream in pair] == [
                 id(stream) for pair in again for stream in pair
             ]
+
+    one_capture(backend.acme, draw(backend.acme), captured)
     assert backend.stream("compute") is eager and capture_of(backend.acme) is None
 
 
 def test_a_capture_inside_one_of_another_framework_hides_neither() -> None:
     one, other = AcmeBackend(), AcmeBackend(OtherDriver())
-    with one_capture(one.acme, draw(one.acme)) as outer, one_capture(other.acme, draw(other.acme)) as inner:
-        assert capture_of(one.acme) is outer and capture_of(other.acme) is inner
+
+    def captured(outer: CaptureLanes) -> CaptureLanes:
+        def inside(inner: CaptureLanes) -> CaptureLanes:
+            assert capture_of(one.acme) is outer and capture_of(other.acme) is inner
+            return inner
+
+        return one_capture(other.acme, draw(other.acme), inside)
+
+    assert one_capture(one.acme, draw(one.acme), captured) is not None
+    assert capture_of(one.acme) is capture_of(other.acme) is None
 
 
 @pytest.mark.parametrize("attribute", ["status", "error_code"])
@@ -227,3 +241,85 @@ def test_reclaim_empties_the_cache() -> None:
     backend = AcmeBackend()
     backend.reclaim()
     assert backend.acme.emptied == 1
+
+
+def test_captures_of_several_threads_follow_each_other() -> None:
+    backend, inside = AcmeBackend(), list[int]()
+
+    def captured(lanes: CaptureLanes) -> None:
+        inside.append(1)
+        assert len(inside) == 1 and capture_of(backend.acme) is lanes
+        inside.pop()
+
+    def work() -> None:
+        for _ in range(50):
+            one_capture(backend.acme, draw(backend.acme), captured)
+
+    with switching_often():
+        in_threads(work, work, work)
+    assert capture_of(backend.acme) is None
+
+
+def test_a_forked_child_does_not_wait_for_a_capture_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that captures is in the parent, and would never say that it has ended."""
+    backend, begun, over = AcmeBackend(), threading.Event(), threading.Event()
+
+    def long(lanes: CaptureLanes) -> None:
+        begun.set()
+        assert over.wait(30)
+
+    other = threading.Thread(target=lambda: one_capture(backend.acme, draw(backend.acme), long))
+    other.start()
+    assert begun.wait(30)
+    with monkeypatch.context() as child:
+        child.setattr(FORKS, "count", FORKS.count + 1)
+        assert one_capture(backend.acme, draw(backend.acme), lambda lanes: "captured") == "captured"
+    over.set()
+    other.join(30)
+
+
+@in_thread_of_its_own
+def test_an_interrupt_at_any_bytecode_ends_the_capture() -> None:
+    """For its own thread, and for others that wait."""
+    backend, kept = AcmeBackend(), list[KeyboardInterrupt]()
+    for at in range(1, 2000):
+        interrupt = Interrupt(at, ("device/capture.py", "turns/one_at_a_time.py"))
+        try:
+            with interrupt:
+                one_capture(backend.acme, draw(backend.acme), lambda lanes: None)
+        except KeyboardInterrupt as error:
+            kept[:] = [error]
+        assert capture_of(backend.acme) is None, f"bytecode {at}"
+        in_threads(lambda: one_capture(backend.acme, draw(backend.acme), lambda lanes: None))
+        if interrupt.seen < at:
+            break
+    assert at > 100
+
+
+def test_two_threads_that_ask_first_get_the_same_stream() -> None:
+    made: list[object] = []
+    for _ in range(30):
+        backend = AcmeBackend()
+        with switching_often():
+            in_threads(*[lambda: made.append(backend.stream("compute"))] * 3)  # noqa: B023
+        assert len(set(map(id, made))) == 1
+        made.clear()
+
+
+def in_threads(*works: Callable[[], object]) -> None:
+    failed: list[BaseException] = []
+
+    def carry(work: Callable[[], object]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised below
+            failed.append(error)
+
+    threads = [threading.Thread(target=carry, args=(work,), daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive(), "a thread waits for ever"
+    if failed:
+        raise failed[0]

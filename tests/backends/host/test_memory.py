@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from microbatch.host.forks import FORKS
+from microbatch_backends.host.backend import CpuBackend
 from microbatch_backends.host.memory import HostMemory
 
 MIB = 1 << 20
@@ -198,3 +200,15 @@ def test_a_reading_that_took_long_is_kept_longer(tree: Tree) -> None:
     assert memory.read() is first
     now[0] += 0.2
     assert memory.read() is not first
+
+
+def test_a_forked_child_takes_a_reading_of_its_own(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its parent's it knows neither the last one nor the peak."""
+    memory = HostMemory(tree.root, clock=lambda: 5.0, limits=dict)
+    backend = CpuBackend(memory)
+    first = backend.memory()
+    assert backend.memory() is memory.read() is first
+    monkeypatch.setattr(FORKS, "count", FORKS.count + 1)
+    tree.process(rss=50, peak=50)
+    assert (backend.memory().in_use, memory.read().peak) == (50 * MIB, 50 * MIB)
+    assert backend.memory() is memory.read() is not first

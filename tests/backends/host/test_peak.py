@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ import pytest
 from microbatch.extend.abilities import SupportsPeak
 from microbatch_backends.host.backend import CpuBackend
 from microbatch_backends.host.memory import HostMemory
-from microbatch_backends.host.peak import PeakMeter
+from microbatch_backends.host.peak import HostPeak, PeakMeter
+from tests.support.threads import switching_often
 
 MIB = 1 << 20
 
@@ -62,3 +65,35 @@ def test_the_peak_of_this_process() -> None:
     assert later is not None
     assert later.peak() - later.in_use < 32 * MIB
     assert mark.peak() - mark.in_use > 60 * MIB
+
+
+def test_a_mark_that_is_dropped_is_told_nothing_more(tmp_path: Path) -> None:
+    status(tmp_path, 100, 100)
+    meter = PeakMeter(tmp_path)
+    kept, dropped = meter.mark(), meter.mark()
+    assert kept is not None and dropped is not None
+    del dropped
+    gc.collect()
+    assert len(meter._open) == 1
+    status(tmp_path, 100, 400)
+    assert kept.peak() == 400 * 1024
+
+
+def test_marks_of_several_threads_are_all_told(tmp_path: Path) -> None:
+    status(tmp_path, 100, 100)
+    meter = PeakMeter(tmp_path)
+    marks: list[HostPeak | None] = []
+
+    def work() -> None:
+        for _ in range(25):
+            marks.append(meter.mark())
+
+    with switching_often():
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    status(tmp_path, 100, 500)
+    meter.status()
+    assert [mark.highest for mark in marks if mark is not None] == [500 * 1024] * 100
