@@ -33,6 +33,7 @@ from microbatch.sizing.history_rows import (
     bytes_of,
     rows_in,
 )
+from microbatch.sizing.transactions import TRANSACTIONS
 from microbatch.turns.runtime import Runtime, default_runtime
 
 __all__ = ["MOST_ENTRIES", "SCHEMA", "Entry", "History", "HistoryKey"]
@@ -159,7 +160,10 @@ class History:
         """What `work` returns; None where it fails, which is told once."""
         if self._off:
             return None
-        answer, error = attempted(work)
+        if TRANSACTIONS.cut_by_fork():
+            self._give_up("was open in another thread when this process was forked")
+            return None
+        answer, error = attempted(lambda: TRANSACTIONS.run(work))
         if error is not None:
             why = text_of(error) if is_a(error, UnusableError) else described(error)
             self._give_up(f"cannot be used ({why})", off=not is_a(error, BusyError))

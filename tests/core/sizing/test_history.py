@@ -11,6 +11,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from microbatch.host.forks import FORKS
 from microbatch.sizing.history import MOST_ENTRIES, SCHEMA, History, HistoryKey
+from microbatch.sizing.transactions import TRANSACTIONS
 from microbatch.turns.runtime import ThreadRuntime
 from tests.support.damaged_history import everything_in
+from tests.support.interrupts import Interrupt, in_thread_of_its_own
 
 STATES = st.dictionaries(
     st.text(max_size=5),
@@ -388,3 +392,52 @@ def test_the_oldest_entries_go_when_there_are_too_many(tmp_path: Path) -> None:
     assert len(history.entries()) == MOST_ENTRIES
     assert history.load(key("old")) is None
     assert history.load(key("new")) == {"x": 1}
+
+
+def test_a_child_forked_in_the_middle_of_a_transaction_leaves_the_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of whatever file, by another thread: what SQLite locks for the process nobody unlocks in the child."""
+    begun, over = threading.Event(), threading.Event()
+    other, own = History(tmp_path / "other.db"), History(tmp_path / "own.db")
+    for history in (other, own):
+        history.save(key(), {"size": 3})
+    connect = sqlite3.connect
+
+    def slow(*args: Any, **options: Any) -> Any:
+        begun.set()
+        assert over.wait(30)
+        return connect(*args, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", slow)
+    thread = threading.Thread(target=lambda: other.load(key()))
+    thread.start()
+    assert begun.wait(30)
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    with monkeypatch.context() as child:
+        child.setattr(FORKS, "count", FORKS.count + 1)
+        child.setattr(sqlite3, "connect", lambda *args, **options: pytest.fail("SQLite was asked"))
+        with pytest.warns(RuntimeWarning, match="another thread when this process was forked"):
+            assert History(own.path).load(key()) is None
+    over.set()
+    thread.join(30)
+    assert own.load(key()) == {"size": 3}
+    with monkeypatch.context() as child:
+        child.setattr(FORKS, "count", FORKS.count + 1)
+        assert own.load(key()) == {"size": 3}  # nothing was under way
+
+
+@in_thread_of_its_own
+def test_a_transaction_that_was_interrupted_is_not_under_way_any_more(tmp_path: Path) -> None:
+    history, kept = History(tmp_path / "sizes.db"), list[BaseException]()
+    for at in range(1, 400, 3):
+        interrupt = Interrupt(at, ("sizing/history.py", "sizing/transactions.py"))
+        try:
+            with interrupt:
+                history.load(key())
+        except KeyboardInterrupt as error:
+            kept[:] = [error]
+        assert not TRANSACTIONS._under_way, f"bytecode {at}"
+        if interrupt.seen < at:
+            break
+    assert at > 50
