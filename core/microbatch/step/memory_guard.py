@@ -91,7 +91,7 @@ class MemoryGuard:
         if peaks is None or not self._applies(planned):
             return None
         rows, size, flight = _sizes(planned)
-        need, budget = self._needs.get(plan.signature), self.budget(planned)
+        need, budget = self._known(plan.signature), self.budget(planned)
         if need is None and self._surely_fits(planned, flight, budget):
             self.quiet = plan
             return None
@@ -124,7 +124,7 @@ class MemoryGuard:
         if planned.plan is self.quiet or planned.device.peak is None or not self._applies(planned):
             return False
         _, _, flight = _sizes(planned)
-        if planned.plan.signature in self._needs:
+        if self._known(planned.plan.signature) is not None:
             return True
         return not self._surely_fits(planned, flight, self.budget(planned))
 
@@ -160,6 +160,11 @@ class MemoryGuard:
         """Whether a step of an unknown kind fits even if it needs very many times its input."""
         per_byte = UNLIMITED if self._limit is None else LIMITED
         return flight * planned.batch.bytes_per_unit * per_byte <= budget
+
+    def _known(self, signature: str) -> Need | None:
+        """What was measured to its end; a first step that failed or was interrupted leaves nothing known."""
+        need = self._needs.get(signature)
+        return need if need is not None and need.steps else None
 
     def _new(self, signature: str) -> Need:
         while len(self._needs) >= KINDS:
