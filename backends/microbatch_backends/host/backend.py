@@ -9,8 +9,8 @@ another would wait for work behind that stage, for ever.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from microbatch.errors import WaitTimeoutError
@@ -21,8 +21,9 @@ from microbatch.host.proc import processor_name
 from microbatch.turns.runtime import Runtime, default_runtime
 from microbatch_backends.failures.classify import classify
 from microbatch_backends.host import arrays
+from microbatch_backends.host.blas import process_blas_limit
 from microbatch_backends.host.events import HostEvent
-from microbatch_backends.host.limits import process_blas_limit
+from microbatch_backends.host.limits import Together
 from microbatch_backends.host.memory import HostMemory
 from microbatch_backends.host.peak import HostPeak
 from microbatch_backends.host.pipes import Pipes
@@ -56,7 +57,6 @@ class HostBackend:
         self._caller = CallerStream("compute", self._current, capture_state, self._queue("compute"))
         self._streams: dict[str, HostStream] = {}
         self._pipes = Pipes(self._new_stream)
-        self._blas = process_blas_limit()
 
     classify = staticmethod(classify)
     event = HostEvent
@@ -102,25 +102,24 @@ class HostBackend:
         """
         if "torch" not in sys.modules:
             return nullcontext(_nothing_drawn)
-        from microbatch_backends.torch_device.trials import trial
+        from microbatch_backends.torch_device.trials import Trial
 
-        return trial()
+        return Trial()
 
-    @contextmanager
-    def parallel_limits(self, workers: int) -> Iterator[None]:
+    def parallel_limits(self, workers: int) -> AbstractContextManager[None]:
         """BLAS threads shared out among `workers`, and torch's own number kept for afterwards."""
-        torch_threads = _torch_threads()
-        with self._blas.hold(workers), torch_threads.hold(workers) if torch_threads else nullcontext():
-            yield
+        blas, torch_threads = process_blas_limit().hold(workers), _torch_threads()
+        return Together(blas, torch_threads.hold(workers)) if torch_threads else blas
 
     def worker_limits(self, workers: int) -> AbstractContextManager[None]:
-        """The calling thread's share of torch's intra-op threads, where torch is loaded.
+        """The calling thread's share of torch's intra-op threads, where torch is loaded, and of a BLAS that
+        counts for each thread.
 
         A function of NumPy arrays or texts may compute with torch inside. With 2 workers of 2 threads each on
         2 cores that took 1.3 times as long.
         """
-        torch_threads = _torch_threads()
-        return torch_threads.share(workers) if torch_threads else nullcontext()
+        blas, torch_threads = process_blas_limit().share(workers), _torch_threads()
+        return Together(blas, torch_threads.share(workers)) if torch_threads else blas
 
     def close(self, timeout: float | None = 5.0) -> None:
         """End the threads of all streams after their work; a later submit starts them again.

@@ -1,99 +1,138 @@
-"""Process-wide numbers of threads, shared out while ubatches run side by side; here those of BLAS.
+"""A process-wide number of threads, shared out while ubatches run side by side.
 
-Invariant: such a number belongs to the process. So the step that enters first remembers it, and the step that
-leaves last puts it back, whatever overlaps in between. Otherwise two steps that overlap would each restore
-the other's limit and leave the process at one thread for good.
+Invariant: such a number belongs to the process. While steps hold the limit it is the share of all their
+threads together; once none does it is what it was before the first one, whatever overlapped in between.
+Otherwise two steps that overlap would each restore the other's limit and leave the process at one thread for
+good.
 
-Without shared limits, with BLAS at 2 threads and 2 workers, a kNN search was 1.9 times as fast as one worker
-instead of 2.5 times. threadpoolctl sets the limits; where it is not installed, BLAS keeps its threads.
-Looking for the libraries takes 1.5 ms, so it is done again only after modules have been imported; a limit
-then costs about 8 us.
+Who holds is a set of live steps, never a count: a step that is interrupted, or dropped, holds nothing, and
+leaving twice is leaving once. In the child of a fork no step holds, since their threads are in the parent.
+What is to be set follows from who holds (`settle`), and whoever comes or goes sees to it; so what an
+interrupt cut short is done by the next one. Rejected: a lock around counting and setting. An interrupted
+thread kept it, or left between counting and setting (BLAS stayed at one thread in 4 of 6 runs); a forked
+child found it taken (6 of 60 children hung).
 """
 
 from __future__ import annotations
 
-import importlib
-import sys
-import threading
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
-from typing import Any
+from contextlib import AbstractContextManager
+from functools import partial
+
+from microbatch.turns.at_most_one import AtMostOne
+
+
+class Hold:
+    """One step that holds a limit while it is inside, for a `with` block; it may be left more than once."""
+
+    __slots__ = ("__weakref__", "_limit", "before", "workers")
+
+    def __init__(self, limit: SharedLimit, workers: int) -> None:
+        self._limit = limit
+        self.workers = max(1, workers)
+        """Threads of the step."""
+        self.before = 0
+        """The number in the calling thread before the step, for a limit that is read there."""
+
+    def __enter__(self) -> None:
+        self._limit.join(self)
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._limit.leave(self)
+
+
+class Together:
+    """Several such blocks as one."""
+
+    __slots__ = ("_blocks",)
+
+    def __init__(self, *blocks: AbstractContextManager[None]) -> None:
+        self._blocks = blocks
+
+    def __enter__(self) -> None:
+        for block in self._blocks:
+            block.__enter__()
+
+    def __exit__(self, *exc_info: object) -> None:
+        for block in self._blocks:
+            block.__exit__(None, None, None)
 
 
 class SharedLimit(ABC):
     """A limit that overlapping steps hold together."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holders = 0
+        self._holds: dict[weakref.ref[Hold], None] = {}
+        self._setting = AtMostOne()
+        self._settled: int | None = 0
+        """For how many threads the numbers were last set; None while that is not known."""
 
-    @contextmanager
-    def hold(self, workers: int) -> Iterator[None]:
-        """For the caller, around a step of `workers` threads; the last step to leave puts back what was."""
-        with self._lock:
-            self._enter(workers)
-            self._holders += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._holders -= 1
-                if not self._holders:
-                    self._restore()
+    def hold(self, workers: int) -> Hold:
+        """For the caller, around a step of `workers` threads."""
+        return Hold(self, workers)
+
+    def join(self, hold: Hold) -> None:
+        """`hold` counts from now on, until it leaves or nobody refers to it any more."""
+        self._holds[weakref.ref(hold, self._dropped)] = None
+        hold.before = self.here()
+        self.settle()
+
+    def leave(self, hold: Hold) -> None:
+        """`hold` counts no more; the last to leave puts back what was."""
+        self._holds.pop(weakref.ref(hold), None)
+        self.settle()
+
+    def settle(self) -> None:
+        """Set the numbers for who holds now.
+
+        Where another thread is doing so it is left to that one, which looks again when it is done.
+        """
+        while (threads := self.threads()) != self._settled:
+            if not self._setting.run(partial(self._set, threads), _not_now):
+                return
+
+    def threads(self) -> int:
+        """Threads of all steps that hold the limit; 0 where none does."""
+        return sum(hold.workers for hold in self.holds())
+
+    def holds(self) -> list[Hold]:
+        """Those that hold the limit."""
+        return [hold for known in list(self._holds) if (hold := known()) is not None]
+
+    def here(self) -> int:
+        """The number in the calling thread as it was before all steps; 0 where that says nothing."""
+        return 0
+
+    def forked(self) -> None:
+        """For the child of a fork: nobody holds, and the numbers are as before all steps."""
+        if self._holds or self._settled != 0:
+            self._holds.clear()
+            self._settled = None
+            self.settle()
+
+    def _dropped(self, known: weakref.ref[Hold]) -> None:
+        self._holds.pop(known, None)
+        self.settle()
+
+    def _set(self, threads: int) -> bool:
+        """Share out or put back; True. After an interrupt in here it is to be done once more, by whomever."""
+        self._settled = None
+        if threads:
+            self._share(threads)
+        else:
+            self._put_back()
+        self._settled = threads
+        return True
 
     @abstractmethod
-    def _enter(self, workers: int) -> None:
-        """One more step begins; the first when there are no holders yet."""
+    def _share(self, threads: int) -> None:
+        """Leave each of `threads` threads its share, and remember what was there before the first step."""
 
     @abstractmethod
-    def _restore(self) -> None:
-        """Put back what was there before the first step."""
+    def _put_back(self) -> None:
+        """Put back what was there before the first step, and forget it. Done once more it does nothing."""
 
 
-class BlasThreads(SharedLimit):
-    """All BLAS libraries that are loaded in this process; each worker is left its share of their threads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._libraries: list[Any] = []
-        self._modules = -1
-        self._before: list[tuple[Any, int]] = []
-
-    def read(self) -> int:
-        """The most threads that a library uses; 0 where no library is found, or no threadpoolctl."""
-        return max((library.get_num_threads() or 1 for library in self._found()), default=0)
-
-    def _enter(self, workers: int) -> None:
-        """Set the libraries that use more than a share, and remember their numbers."""
-        share = max(1, self.read() // max(1, workers))
-        for library in self._found():
-            now = library.get_num_threads() or 1
-            if now > share:
-                self._before.append((library, now))
-                library.set_num_threads(share)
-
-    def _restore(self) -> None:
-        """Undo all limits, the latest first, so that each library ends at the number it had first."""
-        while self._before:
-            library, threads = self._before.pop()
-            library.set_num_threads(threads)
-
-    def _found(self) -> list[Any]:
-        if len(sys.modules) != self._modules:
-            self._libraries = _libraries()
-            self._modules = len(sys.modules)
-        return self._libraries
-
-
-process_blas_limit = cache(BlasThreads)
-"""Gives the one of this process; all host backends share it, because they share BLAS."""
-
-
-def _libraries() -> list[Any]:
-    try:
-        controller = importlib.import_module("threadpoolctl").ThreadpoolController()
-    except ImportError:
-        return []
-    return list(controller.select(user_api="blas").lib_controllers)
+def _not_now() -> bool:
+    return False

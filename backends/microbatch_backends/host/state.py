@@ -2,7 +2,8 @@
 
 Invariant: inside `apply` every context variable (NumPy's error state and the decimal context among them) has
 the caller's value. After it the thread is exactly as before, even where code inside set variables and never
-reset them.
+reset them. An applied state may be left more than once, and an interrupt at any bytecode leaves it entered
+and known to be, or not entered.
 
 That is why a copy of the context is entered as a whole. Setting one variable after the other would not do,
 since a variable that had no value before cannot lose it again without its token. Each entry copies the
@@ -13,29 +14,39 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from types import TracebackType
+from functools import partial
+from operator import call
 
 _TAKES_CONTEXT = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object)
 _enter = _TAKES_CONTEXT(("PyContext_Enter", ctypes.pythonapi))
 _leave = _TAKES_CONTEXT(("PyContext_Exit", ctypes.pythonapi))
 
 
-class EnteredContext:
-    """Makes a copy of a context the current one; what `Context.run` does, for a `with` block."""
+class OneStep:
+    """A block that is entered by one call and left by another, each noted as it is made."""
 
-    __slots__ = ("_context",)
+    __slots__ = ("_enter", "_leave", "_noted")
 
-    def __init__(self, context: contextvars.Context) -> None:
-        self._context = context.copy()
+    def __init__(self, enter: Callable[[], object], leave: Callable[[], object]) -> None:
+        """`enter` and `leave` are functions in C, so that no interrupt comes into them."""
+        self._enter = enter
+        self._leave = leave
+        self._noted: list[object] = []
 
     def __enter__(self) -> None:
-        _enter(self._context)
+        self._noted.extend(map(call, (self._enter,)))  # made and noted in one step of C
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _leave(self._context)
+    def __exit__(self, *exc_info: object) -> None:
+        if len(self._noted) == 1:
+            self._noted.extend(map(call, (self._leave,)))
+
+
+def entered(context: contextvars.Context) -> OneStep:
+    """The block in which a copy of `context` is the current one; what `Context.run` does."""
+    copied = context.copy()
+    return OneStep(partial(_enter, copied), partial(_leave, copied))
 
 
 class HostState:
@@ -51,4 +62,4 @@ class HostState:
 
     def apply(self) -> AbstractContextManager[None]:
         """Set it in the thread that enters, undo on exit."""
-        return EnteredContext(self._context)
+        return entered(self._context)

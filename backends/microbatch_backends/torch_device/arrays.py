@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from torch._C._functorch import peek_interpreter_stack
 
+from microbatch.extend.inside import inside
 from microbatch_backends.host import arrays as host
+from microbatch_backends.torch_device.modes import Inference, Unrecorded
 
 LARGE = 16 << 20
 """Bytes from which a result gets its memory from NumPy, which asks the kernel for huge pages where torch does
@@ -52,8 +54,7 @@ def copy(destination: Any, source: Any, *, non_blocking: bool = False) -> None:
     if destination.dtype is not source.dtype:
         raise host.converting(destination, source)
     if source.requires_grad or destination.requires_grad or destination.is_inference():
-        with _writing(destination):
-            destination.copy_(source, non_blocking=non_blocking)
+        inside(_writing(destination), lambda _: destination.copy_(source, non_blocking=non_blocking))
     else:  # setting a mode costs 1.3 us
         destination.copy_(source, non_blocking=non_blocking)
 
@@ -77,8 +78,8 @@ def scatter(destination: Any, indices: Sequence[int], source: Any, axis: int) ->
     if not isinstance(destination, torch.Tensor):
         host.scatter(destination, indices, source, axis)
         return
-    with _writing(destination):
-        destination.index_copy_(axis, _positions(indices, destination.device), source)
+    positions = _positions(indices, destination.device)
+    inside(_writing(destination), lambda _: destination.index_copy_(axis, positions, source))
 
 
 def differentiable(arrays: Sequence[Any]) -> bool:
@@ -111,8 +112,8 @@ def unsupported(array: Any) -> str | None:
 def _writing(destination: torch.Tensor) -> AbstractContextManager[None]:
     """The mode in which `destination` may be written without autograd recording it."""
     if destination.is_inference() and not torch.is_inference_mode_enabled():
-        return torch.inference_mode()
-    return torch.no_grad() if torch.is_grad_enabled() else nullcontext()
+        return Inference(on=True)
+    return Unrecorded() if torch.is_grad_enabled() else nullcontext()
 
 
 def _is_large(size: tuple[int, ...], like: torch.Tensor) -> bool:

@@ -29,7 +29,7 @@ from microbatch_backends.torch_device.device_module import DeviceModule
 from microbatch_backends.torch_device.memory import DeviceMemory
 from microbatch_backends.torch_device.modes import autocast_types, read_modes
 from microbatch_backends.torch_device.state import TorchState
-from microbatch_backends.torch_device.trials import trial
+from microbatch_backends.torch_device.trials import Trial
 
 PURPOSES: tuple[StreamPurpose, ...] = ("compute", "communication", "copy_in", "copy_out")
 DRAWS = 64
@@ -69,7 +69,7 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
 
     def trial(self) -> AbstractContextManager[Callable[[], bool]]:
         """Calls inside record no gradients, and random numbers of host and device are put back."""
-        return trial(self._module)
+        return Trial(self._module)
 
     def staging(self, shape: Sequence[int], like: Any) -> Any:
         """A pinned host buffer with the dtype of `like`; pinning costs milliseconds, so use it many times."""

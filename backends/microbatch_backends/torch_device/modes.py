@@ -32,6 +32,40 @@ class Modes(NamedTuple):
     """The stack of dispatch modes, bottom first."""
 
 
+class Unrecorded:
+    """The block in which autograd records nothing in the calling thread; it may be left more than once.
+
+    Rejected: `torch.no_grad`, which an interrupt between two of its lines leaves on for good.
+    """
+
+    __slots__ = ("_before",)
+
+    def __init__(self) -> None:
+        self._before = torch.is_grad_enabled()
+
+    def __enter__(self) -> None:
+        torch._C._set_grad_enabled(False)
+
+    def __exit__(self, *exc_info: object) -> None:
+        torch._C._set_grad_enabled(self._before)
+
+
+class Inference:
+    """The block in which inference mode is on, or off, in the calling thread; may be left more than once."""
+
+    __slots__ = ("_guards", "_on")
+
+    def __init__(self, *, on: bool) -> None:
+        self._on = on
+        self._guards: list[Any] = []
+
+    def __enter__(self) -> None:
+        self._guards.extend(map(torch._C._InferenceMode, (self._on,)))  # on once made; kept in the same step
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._guards.clear()
+
+
 def autocast_types(device_type: str) -> tuple[str, ...]:
     """Device types whose autocast is carried: the CPU, the accelerator of this build, and `device_type`."""
     accelerator = torch.accelerator.current_accelerator()

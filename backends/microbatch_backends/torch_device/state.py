@@ -10,18 +10,18 @@ is refused.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch._C._functorch import peek_interpreter_stack
 
 from microbatch.errors import ThreadStateError
-from microbatch_backends.host.state import HostState
+from microbatch_backends.host.state import HostState, OneStep
 from microbatch_backends.torch_device.arrays import transformed
 from microbatch_backends.torch_device.device_module import DeviceModule
-from microbatch_backends.torch_device.modes import read_modes, write_modes
+from microbatch_backends.torch_device.modes import Inference, Modes, read_modes, write_modes
 
 
 class TorchState:
@@ -50,30 +50,54 @@ class TorchState:
             )
         return self._applied()
 
-    @contextmanager
-    def _applied(self) -> Iterator[None]:
+    def _applied(self) -> Applied:
+        place = [] if self._module is None else [self._module.activate(*self._place)]
+        weights = [_kept_weights()] if any(on for on, _ in self._modes.autocast) else []
+        inference = Inference(on=self._modes.inference)
+        return Applied(self._modes, self._types, [self._host.apply(), inference, *weights, *place])
+
+
+class Applied:
+    """The block in which a thread has the modes of another; it may be left more than once."""
+
+    __slots__ = ("_before", "_blocks", "_modes", "_types")
+
+    def __init__(
+        self, modes: Modes, types: tuple[str, ...], blocks: Sequence[AbstractContextManager[Any]]
+    ) -> None:
+        """`blocks` are entered around it, and left in the reverse order."""
+        self._modes = modes
+        self._types = types
+        self._blocks = blocks
+        self._before: Modes | None = None
+
+    def __enter__(self) -> None:
         # a fresh thread takes over the process's number of OpenMP threads only when it asks for it
         torch.get_num_threads()
-        before = read_modes(self._types)
-        inference: Any = torch._C._InferenceMode(self._modes.inference)  # nothing else sets inference mode
-        place = nullcontext() if self._module is None else self._module.activate(*self._place)
-        weights = _kept_weights() if any(on for on, _ in self._modes.autocast) else nullcontext()
-        try:
-            with self._host.apply(), inference, weights, place:
-                write_modes(self._modes, self._types)
-                yield
-        finally:
+        self._before = read_modes(self._types)
+        for block in self._blocks:
+            block.__enter__()
+        write_modes(self._modes, self._types)
+
+    def __exit__(self, *exc_info: object) -> None:
+        before = self._before
+        if before is not None:
+            self._leave(len(self._blocks))
             write_modes(before, self._types)
+            self._before = None
+
+    def _leave(self, count: int) -> None:
+        """Leave the first `count` blocks, the last of them first, whatever one of them raises."""
+        if count:
+            try:
+                self._blocks[count - 1].__exit__(None, None, None)
+            finally:
+                self._leave(count - 1)
 
 
-@contextmanager
-def _kept_weights() -> Iterator[None]:
+def _kept_weights() -> OneStep:
     """Else leaving an autocast block inside would empty the caller's cache of cast weights."""
-    torch.autocast_increment_nesting()
-    try:
-        yield
-    finally:
-        torch.autocast_decrement_nesting()
+    return OneStep(torch.autocast_increment_nesting, torch.autocast_decrement_nesting)
 
 
 def mode_depth() -> tuple[int, int, int]:

@@ -186,7 +186,9 @@ class SupportsTrials(Protocol):
 
     def trial(self) -> AbstractContextManager[Callable[[], bool]]:
         """Calls inside leave none: nothing is recorded for gradients, and at the end the framework's random
-        numbers go on where they were. Gives a function that says whether any were drawn until then."""
+        numbers go on where they were. Gives a function that says whether any were drawn until then.
+
+        It may be left more than once, as `Backend.parallel_limits`."""
         ...
 
 

@@ -149,11 +149,16 @@ class Backend(Protocol):
 
     def parallel_limits(self, workers: int) -> AbstractContextManager[None]:
         """Entered by the caller around a parallel step: leave each of `workers` threads its share of the
-        cores (BLAS threads are process-wide). Per-thread counts are set by `worker_limits`."""
+        cores (BLAS threads are process-wide). Per-thread counts are set by `worker_limits`.
+
+        An interrupt may strike between entering and leaving: leaving twice must be leaving once, and leaving
+        what was not entered must do nothing. `contextlib.nullcontext` and most classes can do that, a
+        generator with `contextlib.contextmanager` cannot."""
         ...
 
     def worker_limits(self, workers: int) -> AbstractContextManager[None]:
-        """Entered inside each thread of a parallel step, the caller's too: intra-op threads of it."""
+        """Entered inside each thread of a parallel step, the caller's too: intra-op threads of it. Left as
+        what `parallel_limits` gives."""
         ...
 
 

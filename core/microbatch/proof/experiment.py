@@ -24,6 +24,7 @@ from microbatch.binding.paths import declared_rules
 from microbatch.binding.proven import ProvenOutputs
 from microbatch.binding.rules import ROW_KINDS
 from microbatch.cutting.slices import UBatchSlice
+from microbatch.extend.inside import inside, undone_on_error
 from microbatch.gathering.row_places import request_places, token_places
 from microbatch.options.raised import text_of
 from microbatch.proof.host_values import HostValues
@@ -57,29 +58,30 @@ class Experiment:
     def run(self) -> Shown:
         """What the calls show; raises Refuted with the reason where the function may not be cut so.
 
-        What the calls have overwritten is put back, and all that they have changed where they refute.
+        What the calls have overwritten is put back, and all that they have changed where they refute, or
+        where an interrupt ends them.
         """
         function, given = self._subject.function, WholeLeaves(self._batch)
         before = Surroundings.of(function, self._constants, saving=True)
         if before.iterators:
             raise Refuted(f"it refers to the iterator {before.iterators[0]!r}, which calls use up")
         generators = Generators([*before.generators, *self._constants])
-        try:
+
+        def shown() -> Shown:
             calls = self._without_trace(generators, self._three_calls)
             proven, seen = self._judged(calls, given)
             again = self._left_again(proven, calls[1], before, generators)
-        except Refuted:
-            before.put_back()
-            raise
-        shared = _share_memory(proven, calls)
-        return Shown(
-            outputs=proven,
-            seen=seen,
-            sample=self._sample,
-            why_sequential=_why_sequential(again, names_used(function), shared=shared),
-            shares_memory=shared,
-            writes_inputs=any(call.wrote for call in calls),
-        )
+            shared = _share_memory(proven, calls)
+            return Shown(
+                outputs=proven,
+                seen=seen,
+                sample=self._sample,
+                why_sequential=_why_sequential(again, names_used(function), shared=shared),
+                shares_memory=shared,
+                writes_inputs=any(call.wrote for call in calls),
+            )
+
+        return undone_on_error(shown, before.put_back)
 
     def _judged(self, calls: Sequence[Called], given: WholeLeaves) -> tuple[ProvenOutputs, tuple[Seen, ...]]:
         """What the outputs are; raises Refuted where they, or what was written, depend on other rows."""
@@ -119,13 +121,13 @@ class Experiment:
     def _without_trace(self, generators: Generators, calls: Callable[[], Any]) -> Any:
         """What `calls` answers; raises Refuted where random numbers were drawn."""
         trials = self._device.trials
-        try:
-            with trials.trial() if trials else nullcontext(_never) as framework_drew:
-                answer = calls()
-                drew = framework_drew()
-        finally:
-            moved = generators.put_back()
-        if drew or moved:
+        trial = trials.trial() if trials else nullcontext(_never)
+
+        def watched(framework_drew: Callable[[], bool]) -> tuple[Any, bool]:
+            return calls(), framework_drew()
+
+        answer, drew = inside(generators, lambda _: inside(trial, watched))
+        if drew or generators.moved:
             raise Refuted("it draws random numbers, so parts would be given others than the whole batch")
         return answer
 

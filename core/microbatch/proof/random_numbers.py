@@ -10,8 +10,7 @@ given numbers twice.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,10 @@ Restore = Callable[[Any], object]
 
 
 class Generators:
-    """The generators that a function may draw from, and where each is now."""
+    """The generators that a function may draw from, and where each is now.
+
+    A block after which they are there again; it may be left more than once.
+    """
 
     def __init__(self, found: Iterable[Any]) -> None:
         """`found` are those that were handed in or that the function refers to; the global ones are added."""
@@ -31,25 +33,22 @@ class Generators:
         self._all += [access for value in found if (access := access_of(value)) is not None]
         self._states = [read() for read, _ in self._all]
         self._before = [_comparable(state) for state in self._states]
+        self.moved = False
+        """Whether any had moved when they were put back."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.put_back()
 
     def put_back(self) -> bool:
         """Put every generator back; returns whether any had moved."""
         moved = False
         for (read, restore), before, state in zip(self._all, self._before, self._states, strict=True):
             if _comparable(read()) != before:
-                moved = True
+                moved = self.moved = True
                 restore(state)
         return moved
-
-
-@contextmanager
-def unmoved(found: Iterable[Any]) -> Iterator[Generators]:
-    """Put the generators back whatever happens inside."""
-    generators = Generators(found)
-    try:
-        yield generators
-    finally:
-        generators.put_back()
 
 
 def access_of(value: Any) -> tuple[Callable[[], Any], Restore] | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from microbatch.extend.inside import inside
 from microbatch.schedules import sequential
 from microbatch.schedules.sequential import run_one
 from microbatch.schedules.step import Step
@@ -26,8 +27,12 @@ def run(step: Step) -> None:
         return
     queue = deque(sorted(step.contexts, key=lambda context: -context.slice_info.num_tokens))
     failures = Failures()
-    with step.backend.parallel_limits(threads):
-        step.workers.run(_bodies(step, queue, failures, threads), on_interrupt=lambda error: queue.clear())
+    bodies = _bodies(step, queue, failures, threads)
+
+    def together(_: None) -> None:
+        step.workers.run(bodies, on_interrupt=lambda error: queue.clear())
+
+    inside(step.backend.parallel_limits(threads), together)
     failures.raise_first()
 
 
@@ -39,8 +44,7 @@ def _bodies(
     state = backend.thread_state()
 
     def drain() -> None:
-        with backend.worker_limits(threads):
-            _take_all(step, queue, failures)
+        inside(backend.worker_limits(threads), lambda _: _take_all(step, queue, failures))
 
     def drain_as_caller() -> None:
         with state.apply():

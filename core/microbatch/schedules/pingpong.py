@@ -9,13 +9,14 @@ What overlaps is device work and communication: a device that finishes work befo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from functools import partial
 
 from microbatch.errors import ThreadStateError
 from microbatch.extend.device import Device
+from microbatch.extend.inside import inside
 from microbatch.extend.protocols import ThreadState
 from microbatch.schedules import sequential
 from microbatch.schedules.step import Step
@@ -101,20 +102,23 @@ def _run_ubatch(
 ) -> None:
     """Run one ubatch from its set-up to its end; what it raises is recorded, and its siblings unwind."""
     ring, index, context = seat.ring, seat.index, step.contexts[seat.index]
+
+    def take_turns(_: None) -> None:
+        holder = SeatHolder(seat)
+        enter(context, holder)  # in here, as `applied` may bring context variables of its own
+        try:
+            ring.start(index)
+            seat.streams.resume()
+            outputs = step.compute(context, step.load(context))
+            seat.switch_ordered("compute")  # results are written in the order of one lane
+            step.store(context, outputs)
+            seat.run_hooks()
+        finally:
+            holder.seat = None  # in all copies of the variable
+            seat.streams.end()
+
     try:
-        with applied():
-            holder = SeatHolder(seat)
-            enter(context, holder)  # inside: `applied` may bring context variables of its own
-            try:
-                ring.start(index)
-                seat.streams.resume()
-                outputs = step.compute(context, step.load(context))
-                seat.switch_ordered("compute")  # results are written in the order of one lane
-                step.store(context, outputs)
-                seat.run_hooks()
-            finally:
-                holder.seat = None  # in all copies of the variable
-                seat.streams.end()
+        inside(applied(), take_turns)
     except BaseException as error:  # noqa: BLE001 - recorded, and raised in the caller
         failures.record(context, error)
         ring.fail(index)
@@ -133,14 +137,12 @@ def _parking(device: Device, state: ThreadState) -> Callable[[], AbstractContext
     check = checks.mode_depth
     depth = check()
 
-    @contextmanager
-    def parked() -> Iterator[None]:
+    def parked() -> AbstractContextManager[None]:
         if check() != depth:
             raise ThreadStateError(
                 "a ubatch reached a yield point inside a framework mode that cannot be parked (a function or"
                 " dispatch mode it has entered); leave the mode before the yield, or use driver='threads'"
             )
-        with state.apply():
-            yield
+        return state.apply()
 
     return parked

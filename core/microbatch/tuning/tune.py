@@ -14,6 +14,7 @@ from typing import Any
 from microbatch.binding.call import Call
 from microbatch.binding.rules import Layout
 from microbatch.errors import ArgumentValueError
+from microbatch.extend.inside import inside
 from microbatch.extend.protocols import Backend
 from microbatch.host.cores import usable_cores
 from microbatch.loading.choose_backend import BackendChoice
@@ -75,10 +76,15 @@ def tune_call(
     )
     workers = min(config.thread_pool_size, usable_cores()) if chosen.parallel else 1
     budget = _budget(chosen, config.memory_limit)
+
     # The calling thread gets what one of `workers` has. With all threads of the framework a part is faster
     # than it will run or, on a busy machine, a hundred times slower.
-    with apart(), chosen.parallel_limits(workers), chosen.worker_limits(workers):
-        report = measure_sizes(bench, sorted(tried), time.perf_counter, budget=budget)
+    def measure(_: None) -> TuneReport:
+        return measure_sizes(bench, sorted(tried), time.perf_counter, budget=budget)
+
+    own = chosen.worker_limits(workers)
+    with apart():
+        report = inside(chosen.parallel_limits(workers), lambda _: inside(own, measure))
     return replace(report, workers=workers)
 
 

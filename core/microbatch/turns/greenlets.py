@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from contextvars import copy_context
 
 from microbatch.errors import BackendUnavailableError
+from microbatch.extend.inside import inside
 from microbatch.turns.handoff import Ring
 from microbatch.turns.state import UBatchCancelled
 
@@ -98,8 +99,7 @@ class GreenletRing(Ring):
         if self._parking is None:
             other.switch()
         else:
-            with self._parking():
-                other.switch()
+            inside(self._parking(), lambda _: other.switch())
         if self.failed:
             raise UBatchCancelled
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="the torch backends need PyTorch")
 
+from microbatch.extend.inside import inside
 from microbatch_backends.host.backend import CpuBackend
 from microbatch_backends.torch_device.backend import TorchCpuBackend
 from microbatch_backends.torch_device.limits import IntraOpThreads
+from tests.support.interrupts import Interrupt, in_thread_of_its_own
 
 
 @pytest.fixture(autouse=True)
@@ -86,4 +89,54 @@ def test_the_cpu_backend_shares_out_torch_too_where_it_is_loaded() -> None:
     backend = CpuBackend()
     with backend.parallel_limits(4), backend.worker_limits(4):
         assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 4
+
+
+def test_a_step_that_begins_while_the_last_one_ends_puts_back_the_full_number() -> None:
+    """Its thread asked torch for the first time while the other step had set one."""
+    threads, joined = IntraOpThreads(), threading.Event()
+    first = threads.hold(4)
+    first.__enter__()
+    share = threads.share(4)
+    share.__enter__()
+
+    def second_step() -> int:
+        with threads.hold(2):
+            joined.set()
+            assert go_on.wait(30)
+        return torch.get_num_threads()
+
+    go_on = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(second_step)
+        assert joined.wait(30)
+        share.__exit__()
+        first.__exit__()
+        go_on.set()
+        assert second.result() == 4
+    assert torch.get_num_threads() == 4 and fresh(torch.get_num_threads) == 4
+
+
+@in_thread_of_its_own
+def test_an_interrupt_at_any_bytecode_of_a_share_changes_no_number_for_good() -> None:
+    torch.set_num_threads(4)
+    for at in range(1, 2000):
+        threads = IntraOpThreads()
+        interrupt = Interrupt(at, ("torch_device/limits.py", "extend/inside.py"))
+        with suppress(KeyboardInterrupt), interrupt:
+            inside(threads.hold(2), lambda _: inside(threads.share(2), lambda _: None))  # noqa: B023
+        assert torch.get_num_threads() == 4, f"bytecode {at}"
+        assert fresh(torch.get_num_threads) == 4, f"bytecode {at}"
+        if interrupt.seen < at:
+            break
+    assert at > 100
+
+
+def test_a_child_forked_inside_a_step_has_the_full_number() -> None:
+    """The thread that was forked, which had a share, and those that it starts."""
+    threads = IntraOpThreads()
+    with threads.hold(4), threads.share(4):
+        assert torch.get_num_threads() == 1
+        threads.forked()
+        assert torch.get_num_threads() == 4 and fresh(torch.get_num_threads) == 4
     assert torch.get_num_threads() == 4

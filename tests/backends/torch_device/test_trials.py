@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from microbatch_backends.host.backend import CpuBackend
 from microbatch_backends.torch_device.backend import TorchCpuBackend
 from microbatch_backends.torch_device.device_module import DeviceModule
-from microbatch_backends.torch_device.trials import trial
+from microbatch_backends.torch_device.trials import Trial
 
 pytestmark = pytest.mark.torch
 
@@ -42,7 +42,7 @@ def test_a_draw_is_noticed_and_taken_back(backend: CpuBackend | TorchCpuBackend)
 
 def test_random_numbers_of_the_device_too() -> None:
     device = FakeDevice()
-    with trial(DeviceModule("cuda", device)) as drawn:
+    with Trial(DeviceModule("cuda", device)) as drawn:
         assert not drawn()
         first = torch.rand(1, generator=device.generator)
         assert drawn()

@@ -274,6 +274,12 @@ class LimitsOnce(Sound):
         yield
 
 
+class LimitsMustBeEntered(Sound):
+    @contextmanager
+    def worker_limits(self, workers: int) -> Iterator[None]:
+        yield
+
+
 class FreezesGraphs(Sound):
     def capture(self, work: Any, *, pool: object | None = None) -> Any:
         return SimpleNamespace(replay=lambda: None, bytes_held=lambda: 0), work()
@@ -347,6 +353,7 @@ BROKEN = [
     (KeepsVariables, "thread_state_is_carried_and_put_back"),
     (OneThreadAtATime, "a_state_may_be_applied_by_several_threads_at_once"),
     (LimitsOnce, "limits_may_be_entered"),
+    (LimitsMustBeEntered, "limits_may_be_left_twice_and_without_having_been_entered"),
     (FreezesGraphs, "a_graph_replays_with_new_values"),
     (LendsTwice, "streams_are_lent_to_one_step_at_a_time"),
     (LendsPipesTwice, "pipes_are_lent_to_one_step_at_a_time"),

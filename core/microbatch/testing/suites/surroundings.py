@@ -130,6 +130,15 @@ class SurroundingChecks(BackendChecks):
         with backend.parallel_limits(2), backend.worker_limits(2), backend.parallel_limits(1):
             pass
 
+    def check_limits_may_be_left_twice_and_without_having_been_entered(self) -> None:
+        """An interrupt may strike on the way in or out."""
+        backend = self.make_backend()
+        for block in (backend.parallel_limits(2), backend.worker_limits(2)):
+            block.__exit__(None, None, None)
+            block.__enter__()
+            block.__exit__(None, None, None)
+            block.__exit__(None, None, None)
+
     def check_probing_imports_no_framework(self) -> None:
         """Listing backends in a fresh interpreter leaves the framework unimported, and names this backend."""
         if self.registered_name is None:
