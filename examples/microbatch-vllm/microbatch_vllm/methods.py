@@ -7,6 +7,7 @@ that would be a cycle, and keep the arrays of a step until garbage is collected.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +21,7 @@ def methods_for(module: ModuleType, original_init: Callable[..., None]) -> dict[
     """Name to what replaces it in the `UBatchContext` of `module`. Waits have the limit configured now."""
     limit = limit_of_waits()
 
+    @wraps(original_init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         place = self._microbatch_place = Place(module)  # before vLLM's own, which empties the slot for hooks
         original_init(self, *args, **kwargs)

@@ -40,7 +40,7 @@ def register() -> None:
     to what is no number of seconds; nothing else, since an engine must start without us too.
     """
     module = _imported()
-    if module is None:
+    if module is None or KEPT in vars(getattr(module, "UBatchContext", module)):
         return
     unknown = sorted(_missing(module))
     if unknown:
@@ -51,8 +51,7 @@ def register() -> None:
             ", ".join(unknown),
         )
         return
-    if KEPT not in vars(module.UBatchContext):
-        _replace(module)
+    _replace(module)
 
 
 def unregister() -> None:

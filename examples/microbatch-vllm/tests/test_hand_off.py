@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from microbatch_vllm.ring import Step
 from runners import StandInRunner
 
 from cases import CASES, Case, outcome
 from conftest import SHORT
 from microbatch.errors import BarrierBrokenError, ThreadStateError, WaitTimeoutError
+from microbatch.turns.state import UBatchCancelled
 
 Ours = Callable[..., Any]
 DRAWN = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -86,6 +88,24 @@ def test_the_error_comes_before_the_cancellations(ours: Ours, count: int) -> Non
         f"ubatch {index} was unwound, or failed too, after ubatch 0 raised ValueError: boom"
         for index in range(1, count)
     ]
+
+
+def test_who_is_cancelled_waits_for_the_error_even_before_it_is_known() -> None:
+    """Where a limit passes, all siblings wake at once, and one may be gone before the error is noted."""
+    step, order = Step(2, 60.0), list[int]()
+
+    def fail(index: int, error: BaseException) -> None:
+        step.fail(index, error)
+        order.append(index)
+
+    cancelled = threading.Thread(target=fail, args=(1, UBatchCancelled()))
+    cancelled.start()
+    cancelled.join(SHORT)
+    failed = threading.Thread(target=fail, args=(0, ValueError("boom")))
+    failed.start()
+    failed.join()
+    cancelled.join()
+    assert order == [0, 1]
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])

@@ -20,12 +20,17 @@ from microbatch.errors import ConfigError
 REPLACED = ("__init__", "__enter__", "__exit__", "_cpu_yield")
 
 
-def test_it_replaces_once_and_puts_the_same_objects_back(plain: Any) -> None:
+def test_it_replaces_once_and_puts_the_same_objects_back(
+    plain: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     """vLLM calls it in each process, some more than once."""
     before = dict(vars(plain.UBatchContext))
-    register()
-    first = dict(vars(plain.UBatchContext))
-    register()
+    with caplog.at_level(logging.INFO, "vllm.microbatch"):
+        register()
+        first = dict(vars(plain.UBatchContext))
+        register()
+    (line,) = caplog.messages
+    assert "replaced the hand-off" in line
     assert dict(vars(plain.UBatchContext)) == first
     assert all(first[name] is not before[name] for name in REPLACED)
     unregister()
