@@ -26,6 +26,9 @@ from tests.support.damaged_state import DAMAGES, damaged
 
 ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select '' || i, '', '', '' from n"
 """A query that never ends."""
+COUNTED = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 60000)"
+"""Many rows."""
+A_VIEW = "'CREATE VIEW v' || i || ' AS SELECT 1'"
 WRITES = "update victims set name = 'written'; insert into victims values ('more')"
 """What a trigger may do."""
 FOREIGN: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -54,6 +57,10 @@ FOREIGN: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "create table learned (key text, fields, state, changed, check (key like '%a%a%a%a%a%a%a%a%a%'))",
         ),
         "no table": (),
+        "very many views": (
+            "pragma writable_schema = on",
+            f"{COUNTED} insert into sqlite_master select 'view', 'v' || i, 'v', 0, {A_VIEW} from n",
+        ),
     }
 )
 """Databases that are no history, as statements."""

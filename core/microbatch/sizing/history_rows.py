@@ -25,8 +25,8 @@ SCHEMA = 3
 """Number of the file format; another one is not read."""
 APPLICATION = int.from_bytes(b"mbat")
 """SQLite's field for whose database it is."""
-LARGEST = 16 << 20
-"""Bytes of a file; what is written has at most about half of it."""
+LARGEST = 8 << 20
+"""Bytes of a file, which take 0.1 s to check; what is written has at most about half of it."""
 MOST_ENTRIES = 1000
 """Entries that are written; the ones not written for longest go first."""
 MOST_TEXT = 2 << 20
@@ -37,10 +37,10 @@ LONGEST_VALUE = 2 << 20
 """Bytes of one row."""
 OPCODES = 1000
 """SQLite asks for the time after so many instructions, which take about 20 us."""
-HEADER = 100
-"""Bytes of the header."""
-NOW = "9999"
-"""Sorts after every time."""
+PAGE = 4096
+"""Bytes of a page."""
+HEADER = 105
+"""Bytes of the header, and of what says how much there is in the schema."""
 _MAGIC = b"SQLite format 3\0"
 _TABLE = (
     "CREATE TABLE learned (key text primary key, fields text not null, state text not null, "
@@ -50,6 +50,14 @@ _TABLES = {
     ("table", "learned", "learned", _TABLE),
     ("index", "sqlite_autoindex_learned_1", "learned", None),
 }
+_FORM = {
+    16: PAGE.to_bytes(2),
+    18: b"\1\1",  # no log in a file of its own
+    56: (1).to_bytes(4),  # UTF-8
+    100: b"\r",  # the schema is one page
+    103: len(_TABLES).to_bytes(2),
+}
+"""What is at which place of the header of every history."""
 
 
 class UnusableError(Exception):
@@ -77,7 +85,10 @@ Rows = Mapping[str, Row]
 
 
 def check_header(header: bytes) -> None:
-    """Raise UnusableError where a file that begins so is no history of this version."""
+    """Raise UnusableError where a file that begins so is no history of this version.
+
+    A schema of more than our two entries is refused here: SQLite reads a schema without asking for the time.
+    """
     if header[:16] != _MAGIC:
         raise UnusableError("file is not a database")
     application, version = (int.from_bytes(header[at : at + 4]) for at in (68, 60))
@@ -85,6 +96,8 @@ def check_header(header: bytes) -> None:
         raise UnusableError("it is a database, but no history of microbatch")
     if version != SCHEMA:
         raise UnusableError(f"its format has the number {version}, this version has {SCHEMA}")
+    if any(header[at : at + len(value)] != value for at, value in _FORM.items()):
+        raise UnusableError("it is a database with another content than a history has")
 
 
 def rows_in(data: bytes, deadline: Deadline) -> dict[str, Row]:
@@ -94,7 +107,7 @@ def rows_in(data: bytes, deadline: Deadline) -> dict[str, Row]:
         connection.deserialize(data)
         _restrict(connection)
         if set(connection.execute("select type, name, tbl_name, sql from sqlite_master")) != _TABLES:
-            raise UnusableError("it is a database with other tables than a history has")
+            raise UnusableError("it is a database with another content than a history has")
         if connection.execute("pragma quick_check(1)").fetchone() != ("ok",):
             raise UnusableError("it is damaged")
         query = f"select key, fields, state, changed from learned not indexed limit {MOST_READ + 1}"
@@ -107,6 +120,7 @@ def rows_in(data: bytes, deadline: Deadline) -> dict[str, Row]:
 def bytes_of(rows: Rows, deadline: Deadline) -> bytes:
     """A file with the newest of these entries; raises UnusableError where the time does not suffice."""
     with _memory(deadline) as connection:
+        connection.execute(f"pragma page_size = {PAGE}")
         connection.execute(f"pragma application_id = {APPLICATION}")
         connection.execute(f"pragma user_version = {SCHEMA}")
         connection.execute(_TABLE)
@@ -123,12 +137,17 @@ def bytes_of(rows: Rows, deadline: Deadline) -> bytes:
 def _newest(rows: Rows) -> Iterator[tuple[str, Row]]:
     """As many as may be kept."""
     left = MOST_TEXT
-    ordered = sorted(rows.items(), key=lambda entry: entry[1].changed or NOW, reverse=True)
+    ordered = sorted(rows.items(), key=lambda entry: _age(entry[1]), reverse=True)
     for key, row in ordered[:MOST_ENTRIES]:
         left -= len(key) + len(row.fields) + len(row.state)
         if left < 0:
             return
         yield key, row
+
+
+def _age(row: Row) -> tuple[bool, str]:
+    """Sorts the entries of now last, whatever the others say of themselves."""
+    return row.changed is None, row.changed or ""
 
 
 @contextlib.contextmanager
@@ -141,6 +160,9 @@ def _memory(deadline: Deadline) -> Iterator[Connection]:
         connection.set_progress_handler(deadline.passed, OPCODES)
         yield connection
     except (sqlite3.Error, sqlite3.Warning, MemoryError, ValueError, OverflowError) as error:
+        ended = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
+        if ended and not deadline.passed():  # Ctrl-C came while the time was looked at; sqlite3 drops it
+            raise KeyboardInterrupt from None
         if deadline.passed():
             raise BusyError(f"it takes longer than {deadline.seconds} s") from None
         raise UnusableError(f"it is damaged: {error}") from None

@@ -317,6 +317,15 @@ class Hasty(ThreadRuntime):
         return 0.0 if self.calls >= 0 else 3600.0 * -self.calls
 
 
+def large(path: Path) -> None:
+    """A history of a thousand entries, which takes many looks at the time."""
+    History(path).save(key(), {"a": 1})
+    with sqlite3.connect(path) as connection:
+        insert = "insert into learned (key, fields, state) values (?, '{}', '{}')"
+        connection.executemany(insert, [(str(number),) for number in range(1000)])
+    connection.close()
+
+
 def test_reading_and_writing_end_with_their_time(tmp_path: Path) -> None:
     """However large the file is, and wherever in its work the time ends."""
     path = tmp_path / "sizes.db"
@@ -348,6 +357,35 @@ def test_reading_and_writing_end_with_their_time(tmp_path: Path) -> None:
         if found is not None and not told:
             break
     assert outcomes == {True, False}
+
+
+class Interrupted(ThreadRuntime):
+    """A clock that Ctrl-C strikes at, the time after `calls` times."""
+
+    def __init__(self, calls: int) -> None:
+        self.calls = calls
+
+    def monotonic(self) -> float:  # type: ignore[override]
+        self.calls -= 1
+        if self.calls == -1:
+            raise KeyboardInterrupt
+        return 0.0
+
+
+def test_an_interrupt_while_a_history_is_read_or_written_is_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "sizes.db"
+    large(path)
+    before, calls = everything_in(tmp_path), 0
+    for calls in range(200):
+        history = History(path, runtime=Interrupted(calls))
+        try:
+            assert history.load(key()) == {"a": 1}
+            history.save(key(), {"a": 1})
+        except KeyboardInterrupt:
+            assert everything_in(tmp_path).keys() == before.keys(), "something was left beside it"
+        else:
+            break
+    assert 3 < calls < 199
 
 
 NO_STATES: tuple[Any, ...] = (
