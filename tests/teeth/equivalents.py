@@ -23,7 +23,7 @@ EQUIVALENT: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "Run.join: drop: self.give_up is not None of: "
             "not self.gate.wait(self.limit) and self.give_up is not None and sel...": NO_LIMIT,
             "WorkerPool.run: drop: not run.errors of: "
-            "not run.errors or not isinstance(error, Exception)": ESCAPED,
+            "not run.errors or not is_a(error, Exception)": ESCAPED,
             "WorkerPool.run: delete: raise": ESCAPED,
         },
         "turns/greenlets.py": {
