@@ -22,8 +22,7 @@ EQUIVALENT: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "Run.start: constant: True -> False at column 65": "zip gets two lists that are made from one",
             "Run.join: drop: self.give_up is not None of: "
             "not self.gate.wait(self.limit) and self.give_up is not None and sel...": NO_LIMIT,
-            "WorkerPool.run: drop: not run.errors of: "
-            "not run.errors or not is_a(error, Exception)": ESCAPED,
+            "WorkerPool.run: drop: not run.errors of: not run.errors or not is_a(error, Exception)": ESCAPED,
             "WorkerPool.run: delete: raise": ESCAPED,
         },
         "turns/greenlets.py": {

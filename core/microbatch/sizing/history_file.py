@@ -19,10 +19,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from microbatch.sizing.deadline import Deadline
+from microbatch.sizing.exchange import exchange
 from microbatch.sizing.history_rows import HEADER, LARGEST, BusyError, UnusableError, check_header
 
 Change = Callable[[bytes | None], bytes]
 """From the bytes of the file, None where there is none, to those of the file that takes its place."""
+PUT_BACK = 3
+"""How often a foreign file is given its place back, where others are put there all the time."""
 _CAREFULLY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _KINDS = {
     stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe",
@@ -57,9 +60,49 @@ def _updated(path: str, change: Change) -> bool:
             return False
         with _beside(path, change(_all(file))) as new:
             os.chmod(new, stat.S_IMODE(before.st_mode))
-            if not _is_still(path, before):
-                return False
-            os.replace(new, path)
+            return _replaced(path, new, before)
+
+
+def _replaced(path: str, new: str, before: os.stat_result) -> bool:
+    """Whether `new` took the place of the history that had the status `before`; it never takes another's.
+
+    A file of somebody else that came at the last moment has the name `new` then, and is given its own back.
+    Others may do the same now. So whoever holds a history drops it, and only a foreign file goes back: were
+    every file put back, two who cross would leave it where it is.
+    """
+    try:
+        exchanged = exchange(new, path)
+    except FileNotFoundError:  # it was taken away
+        return False
+    if not exchanged and _is_still(path, before):
+        os.replace(new, path)
+        return True
+    if not exchanged or _is_history(new):
+        return exchanged
+    for _ in range(PUT_BACK):
+        _put_back(new, path)
+        if not os.path.lexists(new) or _is_history(new):
+            break
+    return False
+
+
+def _put_back(new: str, path: str) -> None:
+    """Give `path` back the file that has the name `new`."""
+    try:
+        exchange(new, path)
+    except FileNotFoundError:  # what had its place was taken away
+        with suppress(FileExistsError):
+            os.link(new, path)
+            os.unlink(new)
+
+
+def _is_history(path: str) -> bool:
+    """Whether a history of this user is there."""
+    try:
+        with _opened(path, os.O_RDONLY) as file:
+            check_header(b"" if file is None else os.pread(file, HEADER, 0))
+    except (UnusableError, OSError):
+        return False
     return True
 
 
@@ -138,12 +181,17 @@ def _is_still(path: str, before: os.stat_result) -> bool:
 
 @contextmanager
 def _beside(path: str, data: bytes) -> Iterator[str]:
-    """The path of a new file with `data` in the same folder, which is gone at the end unless it was moved."""
+    """The path of a new file with `data` in the same folder.
+
+    At the end it is gone, and so is the history that it has changed places with.
+    """
     file, new = tempfile.mkstemp(prefix=".microbatch-", dir=os.path.dirname(path))
+    made = os.fstat(file)
     try:
         with os.fdopen(file, "wb") as writer:
             writer.write(data)
         yield new
     finally:
         with suppress(FileNotFoundError):
-            os.unlink(new)
+            if os.path.samestat(os.lstat(new), made) or _is_history(new):
+                os.unlink(new)

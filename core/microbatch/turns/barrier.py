@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from microbatch.errors import ArgumentValueError, BarrierBrokenError, WaitTimeoutError
 from microbatch.options.checks import count
+from microbatch.options.raised import name_of
 from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime, default_runtime
 
@@ -110,7 +111,7 @@ class UBatchBarrier:
             try:
                 place = self._pass(current, limit)
             except BaseException as error:
-                current.end(f"one party left it with {type(error).__name__}")
+                current.end(f"one party left it with {name_of(error)}")
                 raise
             if place is not None:
                 return place
