@@ -331,9 +331,21 @@ _PLACES: dict[str, Callable[[Path, ExitStack], None]] = {
 """What else may be where the history is expected."""
 
 
+def _can_be_made(statements: tuple[str, ...]) -> bool:
+    """Whether this SQLite was built with what they use."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        built = {option for (option,) in connection.execute("pragma compile_options")}
+    return "ENABLE_FTS5" in built or not any("fts5" in statement for statement in statements)
+
+
 NAMED = (
-    *(Damage("foreign", name, claims) for name in FOREIGN for claims in (False, True)),
-    *(Damage("added", name) for name in ADDED),
+    *(
+        Damage("foreign", name, claims)
+        for name, statements in FOREIGN.items()
+        for claims in (False, True)
+        if _can_be_made(statements)
+    ),
+    *(Damage("added", name) for name, statements in ADDED.items() if _can_be_made(statements)),
     *(Damage("row", name) for name in ROWS),
     *(Damage("place", name) for name in _PLACES),
 )
