@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import microbatch
+from microbatch.cutting.slices import UBatchSlice
 from microbatch.errors import StepOutOfMemoryError
 from microbatch.extend.records import FailureKind, Proposal, SizingRequest, StepReport
 from microbatch.options.raised import cause_of, described, is_a, name_of
@@ -101,6 +102,32 @@ def test_a_strange_error_while_the_function_is_tried_is_what_the_caller_gets(rec
     with microbatch.wrap(fail, backend="cpu", num_ubatches=2) as wrapped:
         caught = raised_by(lambda: wrapped(np.arange(64.0)))
     assert (name_of(caught), is_a(caught, recipe.base)) == ("Strange", True), f"{describe(caught)} instead"
+
+
+@pytest.mark.counted
+@pytest.mark.parametrize("order", [order for order in ORDERS if order != "whole"])
+@pytest.mark.parametrize("failing", [0, 1])
+def test_what_a_device_keeps_around_a_ubatch_does_not_touch_its_error(order: str, failing: int) -> None:
+    """Thread states and streams are entered around each ubatch. A `contextmanager` writes to what passes."""
+    if order == "greenlets":
+        pytest.importorskip("greenlet", reason="the greenlet driver needs the greenlet package")
+    device = AdversarialBackend()
+    kinds = [Recipe(ValueError, False, ((name, GeneratorExit),)) for name in (*HOOKS, *PLACES)]
+    errors = [kind.make() for kind in kinds]
+
+    def fail(x: Any, error: int) -> Any:
+        if len(x) == 2 + 4 * failing:
+            raise errors[error]
+        return x
+
+    slices = [UBatchSlice.from_range(0, 2, 0, 2), UBatchSlice.from_range(2, 8, 2, 8)]
+    with microbatch.wrap(
+        fail, backend=device.name, plugins=GivenBackends(device), **ORDERS[order]
+    ) as wrapped:
+        for number, kind in enumerate(kinds):
+            x = device.array(np.arange(8.0))
+            caught = raised_by(lambda: wrapped(x, number, ubatch_slices=slices))  # noqa: B023 - called at once
+            assert id(caught) == id(errors[number]), f"{kind}: {describe(caught)} instead"
 
 
 class Grumbling(AdversarialBackend):
