@@ -103,6 +103,10 @@ class StreamsExhaustedError(MicrobatchError, RuntimeError):
     """All streams that the framework hands out for a device are in use."""
 
 
+class ThreadStartError(MicrobatchError, RuntimeError):
+    """A thread that a step needs cannot be started; nothing of the step has run."""
+
+
 class ClosedError(MicrobatchError, RuntimeError):
     """The wrapper was shut down, or belongs to the process this one was forked from."""
 

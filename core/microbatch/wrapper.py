@@ -22,6 +22,7 @@ from microbatch.options.fields import UBatchConfig
 from microbatch.options.sources import resolve
 from microbatch.sizing.planning import Planner
 from microbatch.sizing.policies import cap_set, policy_for, policy_names
+from microbatch.sizing.together import together_of
 from microbatch.step.engine import Engine
 from microbatch.step.progress import Progress
 from microbatch.step.ubatches import contexts_for
@@ -64,6 +65,8 @@ class UBatchWrapper(Wrapped):
         self._runtime = runtime or default_runtime()
         known = plugins or default_plugins()
         register_containers()
+        together = together_of(resolved)
+        size = self.config.thread_pool_size
         wrapping = Wrapping(
             function=runnable,
             config=self.config,
@@ -72,10 +75,13 @@ class UBatchWrapper(Wrapped):
             layout=layout,
             names=parameter_names(runnable),
             progress=progress,
+            threads=size if together is None else max(size, together.most),
             policy=",".join(policy_names(resolved)),
         )
         policy = policy_for(resolved, known)
-        planner = Planner(policy, self.config, memory_share=memory_share, cap=cap_set(resolved))
+        planner = Planner(
+            policy, self.config, memory_share=memory_share, cap=cap_set(resolved), together=together
+        )
         self._engine = Engine(wrapping, planner)
         # made here and not when first asked for, as two threads would make two
         self._barrier = UBatchBarrier(self.config.num_ubatches, self._runtime)

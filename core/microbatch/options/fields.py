@@ -49,7 +49,15 @@ class UBatchConfig:
     one that leaves the field out; pass `max_tokens_per_ubatch=512` to `wrap` for that very cap.
     """
     thread_pool_size: int = _option(4, checks.count, highest=4096)
-    """Most threads a step may use, the caller's included; also capped by the cores this process may use."""
+    """Most threads of a wrapper, the caller's included.
+
+    Parts side by side run on as many as are free, and on no more than the cores of this process; where none
+    is free, as other callers have them, or none can be started, the caller runs all parts itself. Ubatches
+    that take turns on threads (`pingpong`) have one each, as all are alive at the same time: more than this
+    take turns in groups, one group after the other, and a policy's number of parts is no larger. A
+    `num_ubatches` above the default of this raises it. Callers at the same time have such threads each; those
+    above this number end with their steps.
+    """
     barrier_timeout: float | None = _option(30.0, checks.seconds, optional=True)
     """Seconds any wait between ubatches may take; None waits for ever."""
     enable_overlap: bool = _option(True, checks.flag)

@@ -2,8 +2,9 @@
 
 Invariant: each ubatch is taken from the queue exactly once (`deque.popleft` is atomic with and without the
 GIL); after the first error nobody takes another. Longest first, so that no thread is left with a long part at
-the end. Rejected: one fixed share per thread (a slow core holds up the step), a future per ubatch (43-89 µs
-each, against 3 µs for a queue that workers drain).
+the end. Threads that are busy with other steps, or cannot be started, are done without, down to the caller
+alone: all bodies are alike and take what is left. Rejected: one fixed share per thread (a slow core holds up
+the step), a future per ubatch (43-89 µs each, against 3 µs for a queue that workers drain).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from microbatch.schedules.sequential import run_one
 from microbatch.schedules.step import Step
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.failure import Failures
+from microbatch.turns.workers import Fewer
 
 
 def run(step: Step) -> None:
@@ -29,10 +31,12 @@ def run(step: Step) -> None:
     failures = Failures()
     bodies = _bodies(step, queue, failures, threads)
 
-    def together(_: None) -> None:
-        step.workers.run(bodies, on_interrupt=lambda error: queue.clear())
+    def side_by_side(_: None) -> Fewer | None:
+        return step.workers.run_some(bodies, on_interrupt=lambda error: queue.clear())
 
-    inside(step.backend.parallel_limits(threads), together)
+    fewer = inside(step.backend.parallel_limits(threads), side_by_side)
+    if fewer is not None:
+        step.on_fewer(fewer.bodies, f"on {fewer.bodies} of {threads} threads, as {fewer.reason}")
     failures.raise_first()
 
 

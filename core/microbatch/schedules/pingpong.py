@@ -9,10 +9,12 @@ What overlaps is device work and communication: a device that finishes work befo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 from microbatch.errors import ThreadStateError
 from microbatch.extend.device import Device
@@ -20,7 +22,7 @@ from microbatch.extend.inside import inside
 from microbatch.extend.protocols import ThreadState
 from microbatch.schedules import sequential
 from microbatch.schedules.step import Step
-from microbatch.turns.context import SeatHolder, enter
+from microbatch.turns.context import SeatHolder, UBatchContext, enter
 from microbatch.turns.failure import Failures
 from microbatch.turns.handoff import Ring, ThreadRing
 from microbatch.turns.seat import Seat, make_seats
@@ -30,8 +32,25 @@ from microbatch.turns.step_lanes import StepLanes, lanes_of
 def run(step: Step) -> None:
     """Run the ubatches of `step` in turns; raises the first error.
 
-    With `strict_yields` that is UnequalYieldsError where all went well but not all yielded equally often.
+    Where there are more than may be alive at the same time, they take turns in groups, one group after the
+    other. With `strict_yields` an error is UnequalYieldsError where all went well but not all of a group
+    yielded equally often.
     """
+    for group in groups(step.contexts, step.together):
+        run_group(replace(step, contexts=group))
+
+
+def groups(contexts: Sequence[UBatchContext], most: int | None) -> list[Sequence[UBatchContext]]:
+    """`contexts` in order, in as few groups of at most `most` as there can be, as equal as they can be."""
+    if most is None or len(contexts) <= most:
+        return [contexts]
+    count = -(-len(contexts) // most)
+    edges = [place * len(contexts) // count for place in range(count + 1)]
+    return [contexts[start:stop] for start, stop in pairwise(edges)]
+
+
+def run_group(step: Step) -> None:
+    """Run ubatches that are all alive at the same time."""
     if len(step.contexts) < 2:
         sequential.run(step)
         return
@@ -51,6 +70,8 @@ def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring
     """The caller carries ubatch 0, a pooled thread each of the others."""
     limit = step.config.barrier_timeout
     ring = ThreadRing(step.runtime, [context.cpu_wait_event for context in step.contexts], limit)
+    ring.first = step.contexts[0].ubatch_id
+    ring.first = step.contexts[0].ubatch_id
     state = step.backend.thread_state()
     seats = make_seats(step.contexts, ring, step.backend, lanes)
 

@@ -47,6 +47,10 @@ class Step:
     """Most ubatches that may run at the same time, the caller's included."""
     make_room: Callable[[bool], None] = nothing_to_give_back
     """make_room(again): for a schedule that runs out of memory itself; `again` where a second try failed."""
+    together: int | None = None
+    """Most ubatches that may be alive at the same time where they take turns; None for any number."""
+    on_fewer: Callable[[int, str], None] = lambda threads, reason: None
+    """on_fewer(threads, reason): the schedule had no more than `threads`, fewer than planned."""
 
     @property
     def backend(self) -> Backend:

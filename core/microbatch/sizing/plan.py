@@ -31,6 +31,8 @@ class Plan:
     """Units of each part, in row order; one entry where the batch is not cut."""
     signature: str = ""
     """What sizes are learned for, as in the request."""
+    together: int | None = None
+    """Most ubatches that may be alive at the same time where they take turns; None for any number."""
     fixed: bool = False
     """Whether the parts must be as they are: the caller named them, or the function may not be cut."""
 

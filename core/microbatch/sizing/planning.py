@@ -23,6 +23,7 @@ from microbatch.options.fields import UBatchConfig
 from microbatch.sizing.conditions import ALONE, Conditions
 from microbatch.sizing.plan import Plan, whole_plan
 from microbatch.sizing.taught import Taught, report_of
+from microbatch.sizing.together import Together
 from microbatch.sizing.units import part_units, sized_signature, splitter_for, units_of
 from microbatch.sizing.wanted import wanted
 from microbatch.turns.at_most_one import AtMostOne
@@ -40,11 +41,14 @@ class Planner:
         *,
         memory_share: float = 1.0,
         cap: int | None = None,
+        together: Together | None = None,
     ) -> None:
-        """`cap` is `max_tokens_per_ubatch` where the user set it: no policy may allow more."""
+        """`cap` is `max_tokens_per_ubatch` where the user set it: no policy may allow more. `together` bounds
+        the ubatches that take turns on threads."""
         self.policy = policy
         """The policy, or the chain of them."""
         self._cap = cap
+        self._together = together
         self._config = config
         self._memory_share = memory_share
         self._taught = Taught()
@@ -78,15 +82,17 @@ class Planner:
         shape = batch.shape
         unit = "rows" if shape.query_start_loc is None else "tokens"
         given = Cut(slices=validate_slices(slices, shape))
+        together = None if self._together is None else self._together.for_slices(len(given.slices))
         return Plan(
             cut=given,
             sizes=part_units(given, unit),
-            reason="ubatch_slices given",
+            reason=_joined("ubatch_slices given", together.note(len(given.slices)) if together else ""),
             limit=None,
             workers=workers,
             num_units=shape.num_tokens,
             unit=unit,
             signature=sized_signature(batch.signature, unit),
+            together=None if together is None else together.most,
             fixed=True,
         )
 
@@ -202,7 +208,7 @@ class Planner:
 
     def _cut(self, batch: Batch, request: SizingRequest, proposal: Proposal) -> Plan:
         splitter, most = splitter_for(self._config, batch), self._config.max_ubatches
-        due = wanted(request, proposal, most_ubatches(batch.shape, splitter))
+        due = wanted(request, proposal, most_ubatches(batch.shape, splitter), self._together)
         if due.whole:
             said = proposal.reason
             if not said and proposal.split and proposal.limit is not None:
@@ -217,6 +223,7 @@ class Planner:
             limit=max(sizes) if len(sizes) == count else max(due.limit or 1, request.longest_request),
             workers=max(1, min(request.workers, proposal.workers or request.workers)),
             sizes=sizes,
+            together=None if self._together is None else self._together.most,
         )
 
     def _memory_limit(self, memory: MemoryReading | None) -> int | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from microbatch.extend.chain import even_share
 from microbatch.extend.records import Proposal, SizingRequest
+from microbatch.sizing.together import Together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class Wanted:
     """Most units in a part; None where nothing bounds it below the batch."""
     cap: int | None
     """The cap that the user set, where it is below what the policy allows."""
+    together: Together | None
+    """The bounds of parts that take turns on threads; None where there are none."""
 
     @property
     def whole(self) -> bool:
@@ -40,16 +43,26 @@ class Wanted:
 
     def note(self, parts: int) -> str:
         """What the reason of the policy does not say of a step in so many parts; mostly nothing."""
+        turns = "" if self.together is None else self.together.note(parts)
+        return ", ".join(filter(None, (self._note(parts), turns)))
+
+    def _note(self, parts: int) -> str:
         cap = "" if self.cap is None else f"max_tokens_per_ubatch={self.cap}"
         if self.asked == 1:
             return cap
         if parts > self.asked:
             return f"{parts} to keep {cap or f'the limit of {self.limit}'}"
+        if self.together is not None and parts == self.together.parts < self.asked:
+            return f"{parts} that take turns, as thread_pool_size is {parts}"
         return f"{parts} can be filled" if parts < self.asked else ""
 
 
-def wanted(request: SizingRequest, proposal: Proposal, most: int) -> Wanted:
-    """What `proposal` comes to for a batch that can fill `most` parts; `request.limit` is the user's cap."""
+def wanted(request: SizingRequest, proposal: Proposal, most: int, together: Together | None = None) -> Wanted:
+    """What `proposal` comes to for a batch that can fill `most` parts; `request.limit` is the user's cap.
+
+    A number that only the policy asks for is not above what `together` allows; a limit makes as many as it
+    needs.
+    """
     units, own, asked = request.num_tokens, None, 1
     if proposal.split:
         own = proposal.limit
@@ -59,7 +72,8 @@ def wanted(request: SizingRequest, proposal: Proposal, most: int) -> Wanted:
         cap = None
     return Wanted(
         asked=asked,
-        count=min(asked, most),
+        count=min(asked, most, most if together is None else together.parts),
         limit=cap or (allowed if allowed < units else None),
         cap=cap,
+        together=together,
     )

@@ -29,11 +29,13 @@ from microbatch.turns.workers import WorkerPool
 class ScheduleRunner:
     """One per wrapper; usable from several threads at once."""
 
-    __slots__ = ("_config", "_process", "_schedules", "_tracing", "runtime", "workers")
+    __slots__ = ("_config", "_process", "_schedules", "_threads", "_tracing", "runtime", "workers")
 
-    def __init__(self, config: UBatchConfig, runtime: Runtime) -> None:
+    def __init__(self, config: UBatchConfig, runtime: Runtime, threads: int) -> None:
+        """`threads` bound the workers, a caller's own included."""
         self.runtime = runtime
-        self.workers = WorkerPool(runtime)
+        self.workers = WorkerPool(runtime, threads - 1)
+        self._threads = threads
         self._config = config
         self._schedules: dict[str, Schedule] = {}
         self._tracing = tracing()
@@ -43,7 +45,7 @@ class ScheduleRunner:
         """Run `contexts`, all or some of `ubatches`; raises the first error after all of them have ended."""
         if self._process != os.getpid():  # a forked child has none of its parent's threads
             self._process = os.getpid()
-            self.workers = WorkerPool(self.runtime)
+            self.workers = WorkerPool(self.runtime, self._threads - 1)
         name = planned.schedule if len(contexts) > 1 or planned.schedule == "streamed" else "sequential"
         schedule = self._schedules.get(name) or self._schedules.setdefault(name, load_schedule(name))
         step = Step(
@@ -57,6 +59,8 @@ class ScheduleRunner:
             workers=self.workers,
             parallelism=planned.plan.workers,
             make_room=ubatches.make_room,
+            together=planned.plan.together,
+            on_fewer=ubatches.on_fewer,
         )
         schedule(traced(step) if self._tracing else step)
 

@@ -23,6 +23,10 @@ class Outcome:
     """By recovery: whether parts side by side took each other's memory, so that the rest ran alone."""
     seconds: list[float] = field(default_factory=list)
     """By ubatches: wall time of each planned part, in row order; empty where the batch was not cut."""
+    threads: int | None = None
+    """By the schedule: threads that ran ubatches, where they were fewer than planned."""
+    why_fewer: str = ""
+    """By the schedule: why they were fewer."""
     guarded: bool = False
     """By the guard: whether parts may have been cut further for their memory."""
     peak: int | None = None

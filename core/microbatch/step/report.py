@@ -28,7 +28,7 @@ def make_report(
     plan = planned.plan
     sizes = sizes_that_ran(planned, outcome) if outcome.guarded else plan.sizes
     as_planned, cut = sizes is plan.sizes, len(sizes) > 1
-    plain = not (planned.note or outcome.one_at_a_time or outcome.calibration or graphs)
+    plain = not (planned.note or outcome.one_at_a_time or outcome.calibration or outcome.why_fewer or graphs)
     replayed = graphs is not None and not any(outcome.seconds)
     return StepReport(
         step=planned.number,
@@ -44,7 +44,7 @@ def make_report(
         policy=planned.policy,
         reason=plan.reason if plain else _reason(planned, outcome, graphs),
         limit=plan.limit if as_planned else max(sizes),
-        workers=plan.workers if cut else 1,
+        workers=(outcome.threads or plan.workers) if cut else 1,
         memory_before=planned.memory,
         peak_bytes=outcome.peak,
         padding_avoided=plan.cut.padding_avoided if plan.cut is not None else 0,
@@ -75,6 +75,7 @@ def _reason(planned: Planned, outcome: Outcome, graphs: StepGraphs | None) -> st
     reason = planned.plan.reason
     notes = (
         planned.note if planned.plan.cut is not None else "",
+        outcome.why_fewer,
         ONE_AT_A_TIME if outcome.one_at_a_time else "",
         PILOT if outcome.calibration else "",
         f"graphs: {graphs.note}" if graphs is not None and graphs.note else "",

@@ -27,6 +27,7 @@ class Ubatches:
         "_call",
         "_clock",
         "_count",
+        "_outcome",
         "_parts",
         "_seconds",
         "_started",
@@ -47,6 +48,7 @@ class Ubatches:
         self._clock = runtime.monotonic
         self._count = count
         self._started = [0.0] * len(slices)
+        self._outcome = outcome
         self._seconds = outcome.seconds = [0.0] * len(slices)
 
     def load(self, context: UBatchContext) -> Arguments:
@@ -74,6 +76,10 @@ class Ubatches:
         self._seconds[index] = self._clock() - self._started[index]
         if self._count is not None:
             self._count.add(self._requests_ended(index))
+
+    def on_fewer(self, threads: int, reason: str) -> None:
+        """Note that the schedule had no more than `threads`, and why."""
+        self._outcome.threads, self._outcome.why_fewer = threads, reason
 
     def replayed(self) -> None:
         """Note that a graph did them all at once."""

@@ -31,5 +31,7 @@ class Wrapping:
     """Parameter names of the function, by position."""
     progress: Progress | None = None
     """Told how far each step is."""
+    threads: int = 1
+    """Threads that the workers of the wrapper may be in all, the caller's included."""
     policy: str = "auto"
     """Name of the policy, or of the chain."""

@@ -33,6 +33,8 @@ class Ring(ABC):
     def __init__(self, parties: int) -> None:
         self.holder = 0
         """Who has the turn."""
+        self.first = 0
+        """The ubatch that party 0 is, for messages: each group of a step has a ring of its own."""
         self.failed = False
         """Whether a party that had the turn raised; from then on each turn is for unwinding."""
         self.after: list[int] = [*range(1, parties), 0]
@@ -66,7 +68,7 @@ class Ring(ABC):
     def check_equal(self) -> None:
         """Raise UnequalYieldsError, with each count, unless all parties passed as many yield points."""
         if len(set(self.yields)) > 1:
-            counts = ", ".join(f"ubatch {i} passed {count}" for i, count in enumerate(self.yields))
+            counts = ", ".join(f"{self._named(i)} passed {count}" for i, count in enumerate(self.yields))
             raise UnequalYieldsError(
                 f"the ubatches passed different numbers of yield points: {counts};"
                 " make the function yield equally often, or set strict_yields=False"
@@ -83,8 +85,8 @@ class Ring(ABC):
 
     def _not_carried(self, index: int) -> ThreadStateError:
         return ThreadStateError(
-            f"a yield point of ubatch {index} was called from a thread or greenlet that does not carry it;"
-            " call it from the code that the wrapper calls, not from a thread or greenlet started there"
+            f"a yield point of {self._named(index)} was called from a thread or greenlet that does not carry"
+            " it; call it from the code that the wrapper calls, not from a thread or greenlet started there"
         )
 
     def _standing(self, index: int) -> str:
@@ -93,10 +95,13 @@ class Ring(ABC):
         if self.labels[index] and self.yields[index]:
             place += f" ({self.labels[index]})"
         if self.left[index]:
-            return f"ubatch {index} has finished"
+            return f"{self._named(index)} has finished"
         if self.holder == index:
-            return f"ubatch {index} has the turn since {place}"
-        return f"ubatch {index} waits at {place}"
+            return f"{self._named(index)} has the turn since {place}"
+        return f"{self._named(index)} waits at {place}"
+
+    def _named(self, index: int) -> str:
+        return f"ubatch {index + self.first}"
 
 
 class ThreadRing(Ring):
@@ -186,11 +191,12 @@ class ThreadRing(Ring):
         """Raise WaitTimeoutError that says who waits where, for whom; nothing if the turn came just now."""
         if self.scattered or (self.holder == index and (self._started or self.failed)):
             return
-        missing = [i for i in range(len(self._gates)) if i not in self._arrived]
-        awaited = f"ubatch {self.holder}" if self._started else "ubatches " + ", ".join(map(str, missing))
+        missing = [i + self.first for i in range(len(self._gates)) if i not in self._arrived]
+        waiting = f"ubatches {', '.join(map(str, missing))}"
+        awaited = self._named(self.holder) if self._started else waiting
         table = "; ".join(self._standing(i) for i in range(len(self._gates)))
         raise WaitTimeoutError(
-            f"ubatch {index} waited {self._timeout} s for {awaited} ({table});"
+            f"{self._named(index)} waited {self._timeout} s for {awaited} ({table});"
             " raise barrier_timeout if the work between two yields may take that long"
             f"\n{self._runtime.dump()}"
         )

@@ -3,6 +3,9 @@
 Invariant: a worker is idle, or claimed once. A claim is one `dict.setdefault` under a key made before, and a
 worker gives itself back. So a caller that is interrupted at any bytecode loses no worker, and there is no
 lock that it could keep. Workers know the roster, never the pool: the threads of a dropped pool end.
+
+There are at most `most` workers, but for those that a run cannot do without: ubatches that take turns are all
+alive at the same time. Such a worker ends when it is given back.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from microbatch.errors import ThreadStartError
 from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime, Task
 
@@ -62,6 +66,8 @@ class Roster:
 
     runtime: Runtime
     """Starts the threads and makes the gates."""
+    most: int | None = None
+    """Workers that there may be for runs that can do with fewer, and that are kept; None for any number."""
     process: int = field(default_factory=os.getpid)
     """Where the threads are; a forked child has none of them."""
     closed: bool = False
@@ -73,18 +79,27 @@ class Roster:
     claims: dict[Worker, weakref.ref[Owner]] = field(default_factory=dict)
     """Worker -> who has it; idle ones are not in here. A claim ends with its owner, at the latest."""
 
-    def claim(self, owner: Owner) -> Worker:
-        """An idle worker, or a new one; from here on it is the owner's, while the owner lives."""
+    def claim(self, owner: Owner, *, needed: bool = True) -> Worker | None:
+        """An idle worker, or a new one; from here on it is the owner's, while the owner lives.
+
+        None where there are as many as there may be and one more is not `needed`. Raises ThreadStartError
+        where no thread can be started.
+        """
         for worker in tuple(self.workers):
             if worker not in self.claims and self.take(worker, owner):
                 if worker.task is not None:
                     return worker
                 self.dismiss(worker)  # an interrupt came while its thread was being started
+        if not needed and self._above(len(self.workers)):
+            return None
         self.hired += 1
         worker = Worker(self.runtime.gate(), f"microbatch-{self.hired}")
         self.take(worker, owner)
         self.workers.append(worker)
-        worker.task = self.runtime.spawn(partial(_serve, worker, self), name=worker.name)
+        if not needed and self._surplus(worker):  # another run was faster
+            self.dismiss(worker)
+            return None
+        self._start(worker)
         return worker
 
     def owner(self, worker: Worker) -> Owner | None:
@@ -101,10 +116,33 @@ class Roster:
         claim = weakref.ref(owner, partial(self.claims.pop, worker))
         return self.claims.setdefault(worker, claim) is claim
 
+    def _start(self, worker: Worker) -> None:
+        try:
+            worker.task = self.runtime.spawn(partial(_serve, worker, self), name=worker.name)
+        except (RuntimeError, MemoryError) as error:
+            self.dismiss(worker)
+            text = f"{type(error).__name__}: {error}"
+        else:
+            return
+        # outside of `except`: memory for a thread is no memory of the step's, so nothing is tried again
+        raise ThreadStartError(
+            f"thread {worker.name!r} cannot be started ({text}), and no ubatch of the step has begun; ask for"
+            " fewer ubatches, use driver='greenlets', or allow this user more processes (ulimit -u)"
+        )
+
+    def _above(self, place: int) -> bool:
+        return self.most is not None and place >= self.most
+
+    def _surplus(self, worker: Worker) -> bool:
+        """Whether `worker` is one of those above the number that is kept."""
+        if not self._above(len(self.workers) - 1):
+            return False
+        return worker in self.workers and self._above(self.workers.index(worker))
+
     def release(self, worker: Worker) -> bool:
-        """Make a claimed worker idle again; True if the roster is closed, so that the worker must end."""
+        """Make a claimed worker idle again; True if it must end: the roster is closed, or has enough."""
         self.claims.pop(worker, None)
-        return self.closed and self.take(worker, END)
+        return (self.closed or self._surplus(worker)) and self.take(worker, END)
 
     def dismiss(self, worker: Worker) -> None:
         """Give up a worker whose thread may or may not have been started."""

@@ -1,7 +1,7 @@
 """Run functions side by side on threads that live across steps.
 
 Invariant: a run returns when all that it started has ended, or cannot be needed any more. It never waits for
-a worker to become idle but hires one, so nested runs cannot starve each other.
+a worker to become idle: it hires one, or does without. So nested runs cannot starve each other.
 
 Rejected: a queue in front of a fixed number of threads (a nested step would never end once all of them wait
 for it), and threads started for each step (80-270 us each, and what a framework does in each new thread).
@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from microbatch.errors import ClosedError, WaitTimeoutError
+from microbatch.errors import ClosedError, ThreadStartError, WaitTimeoutError
 from microbatch.options.raised import described, is_a, note
 from microbatch.turns.gates import Gate
 from microbatch.turns.roster import Roster, Worker
@@ -26,9 +26,19 @@ class AbandonedError(WaitTimeoutError):
     """The threads of a failed step did not end; they are no longer waited for."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fewer:
+    """What `run_some` did where it did not run all bodies."""
+
+    bodies: int
+    """How many it ran."""
+    reason: str
+    """Why not more."""
+
+
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class Run:
-    """One call of `WorkerPool.run`."""
+    """One call of `WorkerPool.run` or `run_some`."""
 
     roster: Roster
     """Whose workers it claims."""
@@ -47,12 +57,31 @@ class Run:
     errors: deque[BaseException] = field(default_factory=deque)
     """What bodies let through, in the order of their ends."""
 
-    def start(self) -> None:
-        """Claim all workers, then give out bodies: where a thread cannot be started, no body has begun."""
-        workers = [self.roster.claim(self) for _ in self.bodies[1:]]
-        for worker, body in zip(workers, self.bodies[1:], strict=True):
+    def start(self, *, needed: bool = True) -> Fewer | None:
+        """Claim all workers, then give out bodies: where a thread cannot be started, no body has begun.
+
+        Unless all are `needed` it goes on with those that there are, and says so.
+        """
+        workers, reason = self._claimed(needed=needed)
+        for worker, body in zip(workers, self.bodies[1:], strict=False):
             self.jobs[worker] = body
             worker.gate.open()
+        return Fewer(bodies=len(workers) + 1, reason=reason) if reason else None
+
+    def _claimed(self, *, needed: bool) -> tuple[list[Worker], str]:
+        """Workers, and why they are not as many as there are bodies for them."""
+        workers: list[Worker] = []
+        for _ in self.bodies[1:]:
+            try:
+                worker = self.roster.claim(self, needed=needed)
+            except ThreadStartError as error:
+                if needed:
+                    raise
+                return workers, str(error).partition(", and")[0]
+            if worker is None:
+                return workers, "the others are busy with other steps"
+            workers.append(worker)
+        return workers, ""
 
     def work(self, worker: Worker) -> bool:
         """For a worker that this run has claimed: run the body that it was given."""
@@ -117,8 +146,9 @@ class Run:
 class WorkerPool:
     """Runs bodies side by side, the caller taking the first; keeps the threads for the next time."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._held = [Roster(runtime)]
+    def __init__(self, runtime: Runtime, most: int | None = None) -> None:
+        """`most` bounds the workers of `run_some`, and how many are kept; None for any number."""
+        self._held = [Roster(runtime, most)]
         self._finalizer = weakref.finalize(self, _close_all, self._held)
 
     def run(
@@ -135,13 +165,36 @@ class WorkerPool:
         is raised here when all have finished, with the others in its notes. Where the caller's part ends with
         an error (an interrupt, its own body, a thread that cannot be started), `on_interrupt` is called with
         it, and must make the others end; they are waited for after that. Raises ClosedError after `shutdown`,
-        WaitTimeoutError after `limit` seconds if `give_up()` says that the others cannot be needed any more.
+        ThreadStartError before any body has begun, WaitTimeoutError after `limit` seconds if `give_up()` says
+        that the others cannot be needed any more.
         """
+        run = self._new_run(bodies, None if give_up is None else limit, give_up)
+        self._carry(run, on_interrupt, needed=True)
+
+    def run_some(
+        self, bodies: Sequence[Callable[[], None]], *, on_interrupt: Callable[[BaseException], None]
+    ) -> Fewer | None:
+        """As `run`, of bodies that are all alike: as many as there are idle threads, or may be new ones.
+
+        None where all of them ran. The first always does.
+        """
+        return self._carry(self._new_run(bodies), on_interrupt, needed=False)
+
+    def _new_run(
+        self,
+        bodies: Sequence[Callable[[], None]],
+        limit: float | None = None,
+        give_up: Callable[[], bool] | None = None,
+    ) -> Run:
         roster = self._roster()
-        run = Run(roster, bodies, None if give_up is None else limit, give_up, roster.runtime.gate())
+        return Run(roster, bodies, limit, give_up, roster.runtime.gate())
+
+    def _carry(
+        self, run: Run, on_interrupt: Callable[[BaseException], None] | None, *, needed: bool
+    ) -> Fewer | None:
         try:
-            run.start()
-            bodies[0]()
+            fewer = run.start(needed=needed)
+            run.bodies[0]()
             run.join()
         except BaseException as error:
             _settle(run, error, on_interrupt)
@@ -151,8 +204,10 @@ class WorkerPool:
                 run.errors.clear()  # their frames hold the run: a cycle that would keep the batch
                 raise
             run.errors.append(error)
+            fewer = None
         run.forget()
         run.raise_escaped()
+        return fewer
 
     def shutdown(self, timeout: float | None = 30.0) -> None:
         """End the threads, and wait up to `timeout` seconds for each that still works; no `run` after this.
@@ -182,7 +237,7 @@ class WorkerPool:
         if roster.closed:
             raise ClosedError("the workers were shut down; make a new wrapper")
         if roster.process != os.getpid():
-            roster = self._held[0] = Roster(roster.runtime)
+            roster = self._held[0] = Roster(roster.runtime, roster.most)
         return roster
 
 

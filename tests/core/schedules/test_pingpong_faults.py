@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from microbatch import dbo
+from microbatch.errors import ThreadStartError
 from microbatch.schedules import pingpong
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import ThreadRuntime
@@ -194,7 +195,7 @@ def test_a_thread_that_cannot_be_started_leaves_nobody_parked(at: int, refusal: 
 
         runtime.spawn = refusing  # type: ignore[method-assign]
         began: list[int] = []
-        with pytest.raises(refusal, match="can't start new thread"):
+        with pytest.raises(ThreadStartError, match=f"{refusal.__name__}: can't start new thread"):
             pingpong.run(make_step(runtime, pool, 4, lambda c, x: began.append(x)))
         assert began == []
         TurnsProgram((1, 1, 1, 1)).run(runtime, pool)
