@@ -76,9 +76,8 @@ class Sinks:
         leaf = OutputLeaf(name, self._backend, given or self._empty, self._make_room, given)
         rowless = not is_array(value) or len(value.shape) == 0
         if rule is None:
-            # of the whole batch in one part, what was returned is the result, rows or not
-            whole = parts == 1 and given is None and not self._nested and self._cut.trims is None
-            return ConstantSink(name, parts) if rowless or whole else self._rows(value, index, leaf)
+            constant = rowless or (given is None and self._is_result(value, index))
+            return ConstantSink(name, parts) if constant else self._rows(value, index, leaf)
         if rule.kind in ("reduce", "collect"):
             weights = [piece.num_tokens for piece in self._cut.slices]
             return KeptSink(name, rule, weights, nested=self._nested)
@@ -94,6 +93,13 @@ class Sinks:
                 "declare it replicate(), reduce(fn) or collect()"
             )
         return ConstantSink(name, parts)
+
+    def _is_result(self, value: Any, index: int) -> bool:
+        """Whether an array without a row per row is the result: where one part is the whole batch."""
+        if len(self._cut.slices) > 1 or self._nested or self._cut.trims is not None:
+            return False
+        piece = self._cut.slices[index]
+        return bool(self._axis) or value.shape[0] not in (piece.num_tokens, piece.num_reqs)
 
     def _rows(self, value: Any, index: int, leaf: OutputLeaf) -> Sink:
         """The sink for an array that no rule names: its leading size says what its rows are."""
