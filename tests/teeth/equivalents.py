@@ -19,11 +19,9 @@ EQUIVALENT: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "self._core is not None and current_core() != self._core": "None is no core that it may go to",
         },
         "turns/workers.py": {
-            "Run.start: constant: True -> False at column 65": "zip gets two lists that are made from one",
             "Run.join: drop: self.give_up is not None of: "
             "not self.gate.wait(self.limit) and self.give_up is not None and sel...": NO_LIMIT,
             "WorkerPool.run: drop: not run.errors of: not run.errors or not is_a(error, Exception)": ESCAPED,
-            "WorkerPool.run: delete: raise": ESCAPED,
         },
         "turns/greenlets.py": {
             "GreenletRing.carry: delete: self._greenlets.clear()": (

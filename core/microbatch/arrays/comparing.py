@@ -8,7 +8,8 @@ that a sum that cancels to nearly 0 in one place is not called different for the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -147,8 +148,7 @@ class Comparison:
         """Which entries differ by more than rounding; `default` is the relative tolerance of the dtype."""
         far = far_apart(expected, found, default if self._rtol is None else self._rtol, self._atol)
         if expected.dtype.kind in "fc" and expected.size and not far.any():
-            with np.errstate(invalid="ignore", over="ignore"):
-                gap = np.abs(expected - found)
+            gap = _quietly(lambda: np.abs(expected - found))
             largest = float(np.where(np.isfinite(gap), gap, 0.0).max())  # else both are NaN, or one infinity
             self.absolute = max(self.absolute, largest)
             self.relative = max(self.relative, largest / float(_magnitudes(expected).max() or 1.0))
@@ -161,12 +161,31 @@ def far_apart(
     """Which entries differ by more than rounding; `atol` None takes `rtol` times the mean magnitude."""
     if expected.dtype.kind not in "fc":
         return np.asarray(expected != found)
+    return _quietly(lambda: _apart(expected, found, rtol, atol))
+
+
+def _apart(
+    expected: HostArray, found: HostArray, rtol: float, atol: float | None
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    if atol is None:
+        # Terms as large as the leaf's other values may have cancelled in one that is nearly 0: their
+        # rounding stays, so the mean magnitude sets the floor.
+        atol = rtol * float(_magnitudes(expected).mean()) if expected.size else 0.0
+    return np.asarray(~np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=True))
+
+
+def _quietly(work: Callable[[], HostArray]) -> HostArray:
+    """What `work` returns, without NumPy's warnings of infinities and NaN.
+
+    In a copy of the context variables, where NumPy keeps what it warns of: an interrupt on the way out would
+    else leave the caller's settings changed.
+    """
+    return copy_context().run(_ignoring, work)
+
+
+def _ignoring(work: Callable[[], HostArray]) -> HostArray:
     with np.errstate(invalid="ignore", over="ignore"):
-        if atol is None:
-            # Terms as large as the leaf's other values may have cancelled in one that is nearly 0: their
-            # rounding stays, so the mean magnitude sets the floor.
-            atol = rtol * float(_magnitudes(expected).mean()) if expected.size else 0.0
-        return np.asarray(~np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=True))
+        return work()
 
 
 def rounding_of(array: Any) -> float:

@@ -32,6 +32,8 @@ def attempted(call: Callable[[], Answer]) -> tuple[Answer | None, BaseException 
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - whoever calls this tells of it
+        for member in chain_of(error):
+            drop_traceback(member)  # who is given it keeps it, and its frames hold those of the caller
         return None, error
 
 

@@ -101,7 +101,7 @@ class History:
         self.path = Path(path)
         """As it was given."""
         self._place = os.path.abspath(path)
-        self._tell = tell or self._warn
+        self._tell = tell
         self._limit = limit
         self._runtime = runtime or default_runtime()
         self._off = False
@@ -174,7 +174,8 @@ class History:
         self._off = self._off or off
         if not self._told:
             self._told = True
-            self._tell(f"{what}; {ANEW}")
+            tell = self._tell or self._warn  # not kept: that would be a cycle
+            tell(f"{what}; {ANEW}")
 
     def _warn(self, what: str) -> None:
         warn(f"history {str(self.path)!r} {what}", RuntimeWarning)

@@ -3,9 +3,9 @@
 Invariant: a part whose outputs were stored is never run again; no retry happens inside `except`; nothing of a
 failed attempt is referenced when the next one starts, since of its error only text and a chain without
 tracebacks is kept (a chained cause pins its frames too, and with them the tensors). Sizes halve, so a step
-fails at most log2(rows) + 1 times. Only where not even one row fits beside its siblings are the parts that
-were not stored run again, once and one at a time: what they had computed until then is the memory that was
-missing, and is let go.
+fails at most log2(rows) + 3 times: one row is tried again after caches were given back, and after garbage was
+collected. Only where not even one row fits beside its siblings are the parts that were not stored run again,
+once and one at a time: what they had computed until then is the memory that was missing, and is let go.
 
 A call that failed is a second try where it began after a failure, with no more rows than had been learned
 from that; garbage is collected after the first such one, once a step (`room.py`).

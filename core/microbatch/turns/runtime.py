@@ -64,17 +64,22 @@ class Started(threading.Event):
 
     def __init__(self, gate: Gate) -> None:
         super().__init__()
-        self._gate = gate
+        self._gate: Gate | None = gate
 
     def set(self) -> None:
         """The thread runs."""
         super().set()
-        self._gate.open()
+        gate = self._gate
+        if gate is not None:
+            gate.open()
 
     def wait(self, timeout: float | None = None) -> bool:
         """For the one who starts the thread."""
-        while not self.is_set() and self._gate.wait(timeout):
+        gate = self._gate
+        while gate is not None and not self.is_set() and gate.wait(timeout):
             pass
+        if self.is_set():
+            self._gate = None  # its descriptor would live as long as the thread's object
         return self.is_set()
 
 
