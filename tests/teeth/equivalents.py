@@ -7,8 +7,6 @@ from types import MappingProxyType
 
 __all__ = ["EQUIVALENT"]
 
-ESCAPED = "the error is then the only one that escaped, and is raised as that"
-
 NO_LIMIT = "without `give_up` there is no limit, and a wait without one never says that it passed"
 
 EQUIVALENT: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -21,7 +19,6 @@ EQUIVALENT: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "turns/workers.py": {
             "Run.join: drop: self.give_up is not None of: "
             "not self.gate.wait(self.limit) and self.give_up is not None and sel...": NO_LIMIT,
-            "WorkerPool.run: drop: not run.errors of: not run.errors or not is_a(error, Exception)": ESCAPED,
         },
         "turns/greenlets.py": {
             "GreenletRing.carry: delete: self._greenlets.clear()": (
