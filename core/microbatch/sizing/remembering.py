@@ -12,6 +12,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from microbatch.errors import warn
@@ -45,7 +46,7 @@ class Remembering:
         self._kept: tuple[History, HistoryKey] | None = None
         self._next = 16
         self._closed = False
-        self._told = False
+        self._tell = Teller(config.history)
 
     @property
     def active(self) -> bool:
@@ -84,13 +85,6 @@ class Remembering:
             self._learner = None
             self._tell(f"cannot be used ({described(error)}); {ANEW}")
 
-    def _tell(self, what: str) -> None:
-        """Warn once, whoever has something to tell. A warning that is an error does not fail the step."""
-        if not self._told:
-            self._told = True
-            with suppress(RuntimeWarning):
-                warn(f"history {self._config.history!r} {what}", RuntimeWarning)
-
     def _read(self, device: Device, capacity: int) -> None:
         history, key = self._kept = self._opened(device, capacity)
         state = history.load(key)
@@ -115,13 +109,7 @@ class Remembering:
             attempted(lambda: learner.restore(fresh))  # it may have taken half of it
             self._tell(f"holds state that this policy cannot use ({described(error)}); it is ignored")
         else:
-            self._planner.on_trial(lambda: self._take_back(fresh))
-
-    def _take_back(self, fresh: Mapping[str, Any]) -> None:
-        """Put the policy back to what it was."""
-        if self._learner is not None:
-            self._learner.restore(fresh)
-        self._tell("holds state that this policy fails with; it is ignored")
+            self._planner.on_trial(partial(_take_back, learner, fresh, self._tell))
 
     def _opened(self, device: Device, capacity: int) -> tuple[History, HistoryKey]:
         """The history, and what must be equal for its state to hold."""
@@ -150,3 +138,29 @@ def _versions() -> str:
     modules = {name: sys.modules.get(name) for name in FRAMEWORKS}
     loaded = [f"{name} {getattr(module, '__version__', '')}" for name, module in modules.items() if module]
     return ", ".join([f"python {platform.python_version()}", *loaded])
+
+
+class Teller:
+    """Warns once, whoever has something to tell. A warning that is an error does not fail the step.
+
+    An object of its own: a history that held who remembers it, and is held by that, would be a cycle.
+    """
+
+    __slots__ = ("_history", "_told")
+
+    def __init__(self, history: str | None) -> None:
+        self._history = history
+        self._told = False
+
+    def __call__(self, what: str) -> None:
+        """Say `what` of the history, the first time."""
+        if not self._told:
+            self._told = True
+            with suppress(RuntimeWarning):
+                warn(f"history {self._history!r} {what}", RuntimeWarning)
+
+
+def _take_back(learner: SupportsState, fresh: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+    """Put the policy back to what it was."""
+    learner.restore(fresh)
+    tell("holds state that this policy fails with; it is ignored")
