@@ -326,7 +326,7 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=22,
         what="no more parts than rows",
         path=WANTED,
-        text="        count=min(asked, most),\n",
+        text="        count=min(asked, most, most if together is None else together.parts),\n",
         instead="        count=asked,\n",
         test="tests/core/test_wrapper.py::test_batches_as_small_as_their_number_of_parts",
     ),
