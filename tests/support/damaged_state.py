@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 from hypothesis import strategies as st
@@ -46,7 +47,7 @@ def damaged(state: Any, damages: list[tuple[str, int, Any]]) -> Any:
         if not places:
             return value
         holder, key = places[number % len(places)]
-        _damage(holder, key, how, value)
+        _damage(holder, key, how, deepcopy(value))  # its own: a list put into itself is no JSON
     return copy
 
 

@@ -34,10 +34,13 @@ def run(step: Step) -> None:
     def side_by_side(_: None) -> Fewer | None:
         return step.workers.run_some(bodies, on_interrupt=lambda error: queue.clear())
 
-    fewer = inside(step.backend.parallel_limits(threads), side_by_side)
-    if fewer is not None:
-        step.on_fewer(fewer.bodies, f"on {fewer.bodies} of {threads} threads, as {fewer.reason}")
-    failures.raise_first()
+    try:
+        fewer = inside(step.backend.parallel_limits(threads), side_by_side)
+        if fewer is not None:
+            step.on_fewer(fewer.bodies, f"on {fewer.bodies} of {threads} threads, as {fewer.reason}")
+        failures.raise_first()
+    finally:
+        failures.let_go()
 
 
 def _bodies(
@@ -72,7 +75,7 @@ def _take(step: Step, queue: deque[UBatchContext], failures: Failures) -> bool:
         context = queue.popleft()
     except IndexError:
         return False
-    if run_one(step, context, failures) is None:
+    if run_one(step, context, failures):
         return True
     queue.clear()
     return False

@@ -57,13 +57,16 @@ def run_group(step: Step) -> None:
     failures = Failures()
     carry = _on_greenlets if step.config.driver == "greenlets" else _on_threads
     try:
-        with lanes_of(step.device, len(step.contexts)) as lanes:
-            ring = carry(step, failures, lanes)
-        if step.config.strict_yields and not failures.any():
-            ring.check_equal()
-    except BaseException as error:  # noqa: BLE001 - raised below, after what came first
-        failures.record(None, error)
-    failures.raise_first()
+        try:
+            with lanes_of(step.device, len(step.contexts)) as lanes:
+                ring = carry(step, failures, lanes)
+            if step.config.strict_yields and not failures.any():
+                ring.check_equal()
+        except BaseException as error:  # noqa: BLE001 - raised below, after what came first
+            failures.record(None, error)
+        failures.raise_first()
+    finally:
+        failures.let_go()
 
 
 def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring:

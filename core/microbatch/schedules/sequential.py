@@ -12,17 +12,20 @@ from microbatch.turns.failure import Failures
 
 def run(step: Step) -> None:
     """Run every ubatch of `step`; raises the first error with the ubatch named in a note."""
-    for context in step.contexts:
-        failures = run_one(step, context)
-        if failures is not None:
-            failures.raise_first()
+    failures = Failures()
+    try:
+        for context in step.contexts:
+            if not run_one(step, context, failures):
+                failures.raise_first()
+    finally:
+        failures.let_go()
 
 
-def run_one(step: Step, context: UBatchContext, failures: Failures | None = None) -> Failures | None:
-    """Run one ubatch in the calling thread, where `current_ubatch()` is then set; None where it succeeded.
+def run_one(step: Step, context: UBatchContext, failures: Failures) -> bool:
+    """Run one ubatch in the calling thread, where `current_ubatch()` is then set; whether it succeeded.
 
     Shared by the schedules whose ubatches do not wait for each other. What it raises is recorded in
-    `failures`, or in new ones, which are returned: a frame that kept the error would be a reference cycle.
+    `failures`: a frame that kept the error would be a reference cycle.
     """
     former = place()
     try:
@@ -33,7 +36,6 @@ def run_one(step: Step, context: UBatchContext, failures: Failures | None = None
             leave(former)
     except BaseException as error:  # noqa: BLE001 - raised in the caller by `raise_first`
         leave(former)  # again: an interrupt may have come just before the first one
-        failures = failures or Failures()
         failures.record(context, error)
-        return failures
-    return None
+        return False
+    return True

@@ -127,22 +127,29 @@ class Pipeline:
         self._ring = [Slot(event(), event(), event()) for _ in range(slots)]
 
     def run_all(self) -> None:
-        """Launch all ubatches, each as soon as a slot is free; raises the first error when all have ended."""
+        """Run all ubatches; raises the first error when all have ended."""
         try:
-            self._follow_caller()
-            for index, context in enumerate(self._step.contexts):
-                slot = self._ring[index % len(self._ring)]
-                self._retire(slot)
-                if self._failures.any():
-                    break
-                self._launch(slot, context)
-            first = len(self._step.contexts) % len(self._ring)
-            for slot in [*self._ring[first:], *self._ring[:first]]:
-                self._retire(slot)
-        except BaseException as error:  # noqa: BLE001 - raised below, after what came first
-            self._failures.record(None, error)
-            self._drain()
-        self._failures.raise_first()
+            try:
+                self._launch_all()
+            except BaseException as error:  # noqa: BLE001 - raised below, after what came first
+                self._failures.record(None, error)
+                self._drain()
+            self._failures.raise_first()
+        finally:
+            self._failures.let_go()
+
+    def _launch_all(self) -> None:
+        """Launch each ubatch as soon as a slot is free, none after an error; then wait for the last ones."""
+        self._follow_caller()
+        for index, context in enumerate(self._step.contexts):
+            slot = self._ring[index % len(self._ring)]
+            self._retire(slot)
+            if self._failures.any():
+                break
+            self._launch(slot, context)
+        first = len(self._step.contexts) % len(self._ring)
+        for slot in [*self._ring[first:], *self._ring[:first]]:
+            self._retire(slot)
 
     def _follow_caller(self) -> None:
         """Let our work begin after what the caller has launched, which may be making the inputs."""

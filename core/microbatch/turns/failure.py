@@ -37,6 +37,13 @@ class Failures:
         """Whether anything was recorded."""
         return bool(self._records)
 
+    def let_go(self) -> None:
+        """For the end of the step, whatever ends it: a second interrupt may come before the first is raised.
+
+        The frames of a recorded error lead to these records, which lead to it: a cycle that keeps arrays.
+        """
+        self._records.clear()
+
     def raise_first(self) -> None:
         """Raise what came first, if anything did; later errors are in its notes and its `ubatch_errors`."""
         if not self._records:

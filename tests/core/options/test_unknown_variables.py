@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-import microbatch
 from microbatch.cli.app import main
 from microbatch.options import unknown_variables as module
 from microbatch.options.fields import FIELDS
 from microbatch.options.sources import resolve
 from microbatch.options.unknown_variables import NO_OPTIONS, unknown_variables, variable
 
-SOURCES = Path(microbatch.__file__).parents[2]
+PACKAGES = ("microbatch", "microbatch_backends", "microbatch_policies")
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +52,8 @@ def test_ours_are_known() -> None:
 def test_every_variable_that_the_code_names_is_known() -> None:
     """Those that set no option are read in several rooms."""
     named: set[str] = set()
-    for folder in ("core/microbatch", "backends", "plugins"):
-        for path in (SOURCES / folder).rglob("*.py"):
+    for package in PACKAGES:
+        for path in Path(str(import_module(package).__file__)).parent.rglob("*.py"):
             named |= set(re.findall(r"\bMICROBATCH_[A-Z][A-Z_]*", path.read_text()))
     assert named and unknown_variables(named) == []
 

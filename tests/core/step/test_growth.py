@@ -14,7 +14,7 @@ import pytest
 
 import microbatch
 from microbatch.binding.rules import Layout, collect, query_start_loc, reduce, replicate, tokens
-from tests.support.interrupts import Interrupt, in_thread_of_its_own
+from tests.support.interrupts import OUR_PACKAGES, Interrupt, in_thread_of_its_own
 
 FEW, TIMES = 20, 20
 """Parts of the smaller step, and how many times as many the larger one has."""
@@ -83,7 +83,7 @@ class Bytecodes(Interrupt):
     """Counts the bytecodes of our frames in this thread."""
 
     def __init__(self) -> None:
-        super().__init__(0, ours=("core/microbatch/", "backends/microbatch_backends/"))
+        super().__init__(0, ours=OUR_PACKAGES)
 
 
 def cost(make: Make, parts: int) -> int:
