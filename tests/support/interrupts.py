@@ -6,6 +6,7 @@ bytecode number `at` of our own frames does the same, and can be moved over all 
 
 from __future__ import annotations
 
+import dis
 import functools
 import sys
 import threading
@@ -33,14 +34,26 @@ FINALIZERS = ("__del__", "_close_all", "close", "_closed", "_dropped")
 """Run by the garbage collector, where Python reports an interrupt and goes on."""
 
 
+HANDLED_AFTER = frozenset(
+    dis.opmap[name]
+    for name in ("CALL", "CALL_KW", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD")
+    if name in dis.opmap
+)
+"""Opcodes after which Python runs signal handlers."""
+
+
 class Interrupt:
     """Raises KeyboardInterrupt before bytecode number `at` of our frames in this thread; 0 only counts.
 
-    `ours` are parts of the names of their files.
+    `ours` are parts of the names of their files. `as_signals` strikes at the first bytecode from there on
+    where a signal handler may run.
     """
 
-    def __init__(self, at: int, ours: Sequence[str] = OURS) -> None:
+    def __init__(self, at: int, ours: Sequence[str] = OURS, *, as_signals: bool = False) -> None:
         self.at = at
+        self._as_signals = as_signals
+        self._before: dict[FrameType, int] = {}
+        """Of each frame of ours: its last opcode."""
         self.ours = tuple(ours)
         self.seen = 0
         """Bytecodes of our frames so far."""
@@ -55,6 +68,7 @@ class Interrupt:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         sys.settrace(self._former)
+        self._before.clear()
 
     def _call(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:
         name = frame.f_code.co_filename.replace("\\", "/")
@@ -68,9 +82,18 @@ class Interrupt:
     def _local(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
         if event == "opcode":
             self.seen += 1
-            if self.seen == self.at:
+            if self._due(frame):
+                self.at = 0
                 raise KeyboardInterrupt
         return self._local
+
+    def _due(self, frame: FrameType) -> bool:
+        """Whether to strike before the bytecode that this frame is at."""
+        if not self._as_signals:
+            return self.seen == self.at
+        before = self._before.get(frame)
+        self._before[frame] = frame.f_code.co_code[frame.f_lasti]
+        return 0 < self.at <= self.seen and before in HANDLED_AFTER
 
 
 def strikes(step: Callable[[], object], count: int, ours: tuple[str, ...] = OUR_PACKAGES) -> range:

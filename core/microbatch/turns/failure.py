@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from microbatch.errors import BarrierBrokenError
-from microbatch.options.raised import Harmless, described, is_a, note
+from microbatch.options.raised import Harmless, chain_of, described, is_a, note
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.state import UBatchCancelled
 
@@ -73,12 +73,18 @@ def _leading(records: Sequence[Record]) -> Record:
 
 
 def _attach(first: BaseException, records: Sequence[Record]) -> None:
-    """Tell of the other errors in notes of `first`, and keep them in its `ubatch_errors`."""
+    """Tell of the other errors in notes of `first`, and keep them in its `ubatch_errors`.
+
+    Only told of are those that lead back to `first`, which would be a reference cycle: what was raised while
+    it was dealt with, and a second interrupt, which may strike in a frame that holds the first error.
+    """
     followed = []
     for context, error in records:
         if error is first or is_a(error, UBatchCancelled):
             continue
-        followed.append(error)
+        second = is_a(first, KeyboardInterrupt) and is_a(error, KeyboardInterrupt)
+        if not second and all(each is not first for each in chain_of(error)):
+            followed.append(error)
         where = "the caller" if context is None else _named(context)
         note(first, f"{where} also raised {described(error)}")
     if followed:

@@ -55,7 +55,7 @@ def test_nothing_is_left_to_the_collector(function: Callable[[Any], Any], way: d
 
 def _circles_after(step: Callable[[], None], at: int) -> bool:
     """Whether a step that is interrupted before that bytecode leaves something of ours to the collector."""
-    with Interrupt(at, SCHEDULES):
+    with Interrupt(at, SCHEDULES, as_signals=True):
         step()
     gc.set_debug(gc.DEBUG_SAVEALL)
     gc.collect()

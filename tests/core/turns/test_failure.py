@@ -37,8 +37,22 @@ def test_which_error_is_raised(kinds: list[str]) -> None:
         return
     assert caught.value is (stops or causes)[0]
     others = tuple(error for error in causes if error is not caught.value)
-    assert getattr(caught.value, "ubatch_errors", ()) == others
+    interrupted = isinstance(caught.value, KeyboardInterrupt)
+    kept = tuple(error for error in others if not (interrupted and isinstance(error, KeyboardInterrupt)))
+    assert getattr(caught.value, "ubatch_errors", ()) == kept
     assert len(caught.value.__notes__) == 1 + len(others)
+
+
+def test_what_was_raised_while_the_first_was_dealt_with_is_only_told_of() -> None:
+    """It has the first one as its context: each would keep the other."""
+    failures, first, later = Failures(), ValueError("first"), RuntimeError("later")
+    later.__context__ = first
+    for context, error in zip(contexts(2), (first, later), strict=True):
+        failures.record(context, error)
+    with pytest.raises(ValueError, match="first") as caught:
+        failures.raise_first()
+    assert not hasattr(caught.value, "ubatch_errors")
+    assert "also raised RuntimeError: later" in caught.value.__notes__[1]
 
 
 def test_without_a_failure_nothing_is_raised() -> None:
