@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+import microbatch.turns.before_fork  # noqa: F401 - forks wait for the imports of steps from here on
 from microbatch.binding.call import Wrapped, check_runnable, parameter_names
 from microbatch.binding.rules import Layout
 from microbatch.cutting.covering import check_within

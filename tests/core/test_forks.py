@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,51 @@ for _ in range(200):
 assert sorted(children) == [False, True], children
 assert numbers_of_threads() == before
 """
+
+IMPORTING = """
+import os, signal, sys, threading
+import numpy as np
+import microbatch
+
+begun, may_end = threading.Event(), threading.Event()
+sys.path.insert(0, sys.argv[1])
+
+def function(x):
+    import takes_long
+    return x * takes_long.FACTOR
+
+def step():
+    with microbatch.wrap(function, num_ubatches=2, schedule="sequential", verify="never") as wrapped:
+        return wrapped(np.ones((4, 2))).sum()
+
+threading.Thread(target=step).start()
+assert begun.wait(60)
+# Run first, as the hooks before a fork are run the last one first: the import ends some time after it.
+os.register_at_fork(before=threading.Timer(0.2, may_end.set).start)
+number = os.fork()
+if number == 0:
+    signal.alarm(20)
+    os._exit(0 if step() == 16 else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == 0
+"""
+TAKES_LONG = """
+import __main__
+FACTOR = 2
+__main__.begun.set()
+assert __main__.may_end.wait(60)
+"""
+
+
+@pytest.mark.case(33)
+@pytest.mark.pitfall(25)
+def test_a_fork_waits_until_a_step_has_imported_what_it_needs(tmp_path: Path) -> None:
+    """The child would wait for ever for the lock of that module, which is the importing thread's."""
+    (tmp_path / "takes_long.py").write_text(TAKES_LONG)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", IMPORTING, str(tmp_path)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.case(33)
