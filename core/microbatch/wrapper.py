@@ -29,7 +29,7 @@ from microbatch.step.progress import Progress
 from microbatch.step.ubatches import contexts_for
 from microbatch.step.wrapping import Wrapping
 from microbatch.turns.barrier import UBatchBarrier
-from microbatch.turns.context import UBatchContext, apart
+from microbatch.turns.context import SEAT, Apart, UBatchContext
 from microbatch.turns.runtime import Runtime, default_runtime
 
 
@@ -108,7 +108,9 @@ class UBatchWrapper(Wrapped):
         returns must not be written by its next call, where outputs are kept until the end (collected,
         reduced, or recorded by autograd) or with schedule="streamed".
         """
-        with apart():
+        if SEAT.get().seat is None:  # no ubatch is around it: asking this in `Apart` costs 3 calls
+            return self._engine.run(args, kwargs, ubatch_slices, out)
+        with Apart():
             return self._engine.run(args, kwargs, ubatch_slices, out)
 
     @property

@@ -32,7 +32,7 @@ from microbatch.proof.prover import Asked, Prover
 from microbatch.proof.report import CheckReport, why_not
 from microbatch.proof.trial_cuts import Trial, trial_cuts
 from microbatch.proof.verdict import Verdict
-from microbatch.turns.context import apart
+from microbatch.turns.context import Apart
 
 RAISED = "a part raised"
 """How the text of a difference begins where a part raised an error."""
@@ -77,7 +77,7 @@ def check(
 
 def check_call(call: Call, backend: str = "auto", search: Search | None = None) -> CheckReport:
     """As `check`, of a call that is there already."""
-    with apart():
+    with Apart():
         return _check(call, backend, search or Search())
 
 

@@ -122,7 +122,8 @@ class Planner:
 
     def observe(self, report: StepReport) -> None:
         """Show the policy a step, unless another thread is asking it right now."""
-        self._policy_calls.run(partial(self._observe, report), _nothing)
+        work = self._observe if self._take_back is not None else self.policy.observe
+        self._policy_calls.run(partial(work, report), _nothing)
 
     def alone(self, work: Callable[[], Answer]) -> Answer | None:
         """What `work` returns, which has to do with the policy; None while another thread is asking it."""
@@ -191,20 +192,23 @@ class Planner:
         )
 
     def _propose(self, request: SizingRequest) -> Proposal:
-        return self._policy_calls.run(partial(self._ask, request), lambda: self._last)
+        work = self._ask if self._take_back is not None else self.policy.propose
+        self._last = proposal = self._policy_calls.run(partial(work, request), lambda: self._last)
+        return proposal
 
     def _observe(self, report: StepReport) -> None:
+        """Show it to the policy; where it fails with what it was given of earlier runs, without that."""
         try:
             self.policy.observe(report)
         except PolicyError:
             self._again(lambda: self.policy.observe(report))
 
     def _ask(self, request: SizingRequest) -> Proposal:
+        """What the policy proposes; where it fails with what it was given of earlier runs, without that."""
         try:
-            self._last = proposal = self.policy.propose(request)
+            return self.policy.propose(request)
         except PolicyError:
-            self._last = proposal = self._again(lambda: self.policy.propose(request))
-        return proposal
+            return self._again(lambda: self.policy.propose(request))
 
     def _cut(self, batch: Batch, request: SizingRequest, proposal: Proposal) -> Plan:
         splitter, most = splitter_for(self._config, batch), self._config.max_ubatches

@@ -55,7 +55,7 @@ class Recovery:
     __slots__ = ("_function", "_limit", "_outcome", "_planned", "_suspects", "room")
 
     def __init__(self, function: Callable[..., Any], planned: Planned, outcome: Outcome) -> None:
-        self.room = Room(planned.backend)
+        self.room = Room(planned.device.backend)
         """Makes room after a failure, in this step."""
         self._function = function
         self._planned = planned

@@ -24,7 +24,7 @@ from microbatch.options.sources import resolve
 from microbatch.tuning.measure import doubling, measure_sizes
 from microbatch.tuning.report import TuneReport
 from microbatch.tuning.workbench import CallBench
-from microbatch.turns.context import apart
+from microbatch.turns.context import Apart
 
 SHARE = 0.9
 """Part of the memory there is that a part may use."""
@@ -83,7 +83,7 @@ def tune_call(
         return measure_sizes(bench, sorted(tried), time.perf_counter, budget=budget)
 
     own = chosen.worker_limits(workers)
-    with apart():
+    with Apart():
         report = inside(chosen.parallel_limits(workers), lambda _: inside(own, measure))
     return replace(report, workers=workers)
 

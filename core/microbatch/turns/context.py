@@ -10,7 +10,7 @@ thousands: its gate is made when somebody first signals or waits.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -119,7 +119,6 @@ SEAT: ContextVar[SeatHolder] = ContextVar("microbatch_seat", default=NO_SEAT)
 
 CURRENT: ContextVar[UBatchContext | None] = ContextVar("microbatch_ubatch", default=None)
 """Which ubatch the calling code runs in; read it with `current_ubatch`."""
-_NOTHING = nullcontext()
 Place = tuple["UBatchContext | None", SeatHolder]
 """A ubatch and the holder of its seat: where code runs."""
 
@@ -151,17 +150,13 @@ def leave(former: Place) -> None:
     SEAT.set(former[1])
 
 
-def apart() -> AbstractContextManager[None]:
+class Apart(AbstractContextManager[None]):
     """A block that is one piece of work of the ubatch it runs in: no yield point in it passes the turn.
 
-    Around each wrapped call, so that a step that is not cut, and the calls that show whether it may be, hide
-    the seat of a ubatch outside as cut steps do. `current_ubatch` stays: the block does run in that ubatch.
+    Around each wrapped call inside a ubatch, so that a step that is not cut, and the calls that show whether
+    it may be, hide the seat of the ubatch outside as cut steps do. `current_ubatch` stays: the block does run
+    in that ubatch. No generator: that would write to an error that passes, whose class may refuse it.
     """
-    return _NOTHING if SEAT.get().seat is None else _Apart()
-
-
-class _Apart(AbstractContextManager[None]):
-    """Hides the seat. No generator: that would write to an error that passes, whose class may refuse it."""
 
     __slots__ = ("_token",)
 
