@@ -21,12 +21,15 @@ from collections.abc import Callable
 from typing import Any
 
 from microbatch.turns.context import CURRENT, SEAT
+from microbatch.turns.token_offset import token_offset
 
 __all__ = [
     "dbo_current_ubatch_id",
+    "dbo_current_ubatch_token_offset",
     "dbo_enabled",
     "dbo_get_previous_event",
     "dbo_maybe_run_recv_hook",
+    "dbo_num_ubatches",
     "dbo_register_recv_hook",
     "dbo_switch_to_comm",
     "dbo_switch_to_comm_sync",
@@ -48,12 +51,31 @@ def dbo_enabled() -> bool:
 
 
 def dbo_current_ubatch_id() -> int:
-    """The ubatch the calling code runs in, from 0; 0 outside a step.
+    """The ubatch of the innermost step that the calling code runs in, from 0; 0 outside a step.
 
     The innermost one: buffers that are chosen by it are never those of a ubatch that waits for its turn.
     """
     context = _current()
     return 0 if context is None else context.ubatch_id
+
+
+def dbo_num_ubatches() -> int:
+    """How many ubatches that same step has, whatever its schedule; 1 outside a step.
+
+    So `dbo_current_ubatch_id() < dbo_num_ubatches()` holds everywhere. vLLM keeps the number of the last step
+    of the process, and 2 before the first.
+    """
+    context = _current()
+    return 1 if context is None else context.num_ubatches
+
+
+def dbo_current_ubatch_token_offset() -> int:
+    """The first token of the batch that this call of the function was given; 0 outside a step.
+
+    It counts in the order in which that step runs its tokens, which is the batch's own unless requests were
+    put in another (splitter "packed"). A part that runs again in smaller ones, as memory ran out, counts on.
+    """
+    return token_offset()
 
 
 def dbo_yield(label: str = "") -> None:

@@ -9,9 +9,14 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import microbatch
 from microbatch import dbo
+from microbatch.cutting.slices import UBatchSlice
 from microbatch.errors import ThreadStateError
 from microbatch.extend.device import device_of
 from microbatch.extend.lanes import LanePool
@@ -28,13 +33,15 @@ from tests.support.threads import no_thread_left
 
 RUNTIME = ThreadRuntime()
 NAMES = {
-    "dbo_current_ubatch_id", "dbo_enabled", "dbo_get_previous_event", "dbo_maybe_run_recv_hook",
-    "dbo_register_recv_hook", "dbo_switch_to_comm", "dbo_switch_to_comm_sync", "dbo_switch_to_compute",
-    "dbo_switch_to_compute_sync", "dbo_yield", "dbo_yield_and_switch_from_comm_to_compute",
-    "dbo_yield_and_switch_from_compute_to_comm",
+    "dbo_current_ubatch_id", "dbo_current_ubatch_token_offset", "dbo_enabled", "dbo_get_previous_event",
+    "dbo_maybe_run_recv_hook", "dbo_num_ubatches", "dbo_register_recv_hook", "dbo_switch_to_comm",
+    "dbo_switch_to_comm_sync", "dbo_switch_to_compute", "dbo_switch_to_compute_sync", "dbo_yield",
+    "dbo_yield_and_switch_from_comm_to_compute", "dbo_yield_and_switch_from_compute_to_comm",
 }  # fmt: skip
 
 
+WHERE = {"dbo_current_ubatch_id", "dbo_num_ubatches", "dbo_current_ubatch_token_offset"}
+"""Those that say where the code runs, in a schedule without turns too."""
 ARGUMENTS = {"dbo_register_recv_hook": (print,), "dbo_get_previous_event": (print,)}
 
 
@@ -156,18 +163,20 @@ def test_outside_a_step_nothing_happens() -> None:
     assert dbo.dbo_current_ubatch_id() == 0
     assert dbo.dbo_get_previous_event(lambda: 1) is None
     dbo.dbo_register_recv_hook(lambda: ran.append(1))
-    for name in sorted(NAMES - {"dbo_register_recv_hook", "dbo_get_previous_event"}):
+    assert dbo.dbo_num_ubatches() == 1
+    assert dbo.dbo_current_ubatch_token_offset() == 0
+    for name in sorted(NAMES - WHERE - {"dbo_register_recv_hook", "dbo_get_previous_event"}):
         assert not getattr(dbo, name)()
     assert ran == []
 
 
 def test_in_a_schedule_without_turns_nothing_happens_either() -> None:
-    with entered(UBatchContext(None, 3, 4, RUNTIME)):  # type: ignore[arg-type]
+    with entered(UBatchContext(UBatchSlice.from_range(5, 7, 0, 1), 3, 4, RUNTIME)):
         assert dbo.dbo_current_ubatch_id() == 3
+        assert dbo.dbo_num_ubatches() == 4
+        assert dbo.dbo_current_ubatch_token_offset() == 5
         assert dbo.dbo_enabled() is False
-        for name in sorted(
-            NAMES - {"dbo_register_recv_hook", "dbo_get_previous_event", "dbo_current_ubatch_id"}
-        ):
+        for name in sorted(NAMES - WHERE - {"dbo_register_recv_hook", "dbo_get_previous_event"}):
             assert not getattr(dbo, name)()
 
 
@@ -430,7 +439,7 @@ def test_code_that_outlives_its_step_does_nothing(driver: str) -> None:
         run(compute, driver, device=device)
     noted = list(device.log)
     for variables in left_over:
-        for name in sorted(NAMES - {"dbo_current_ubatch_id"}):
+        for name in sorted(NAMES - WHERE):
             assert not variables.run(getattr(dbo, name), *ARGUMENTS.get(name, ()))
     assert device.log == noted
 
@@ -519,3 +528,70 @@ def test_a_mode_that_cannot_be_parked_is_refused_at_the_yield() -> None:
         run(compute, "greenlets", device=device)
     assert device.depth == 0
     assert passed == [0], "a yield outside the mode is fine"
+
+
+class Written:
+    """A function that writes what it is given at its offset, as a capturer of routed experts does."""
+
+    def __init__(self, rows: int, capacity: int) -> None:
+        self.rows = np.zeros(rows, dtype=np.int64)
+        self._capacity = capacity
+
+    def __call__(self, x: Any) -> Any:
+        assert 0 <= dbo.dbo_current_ubatch_id() < dbo.dbo_num_ubatches()
+        start = dbo.dbo_current_ubatch_token_offset()
+        dbo.dbo_yield()
+        assert dbo.dbo_current_ubatch_token_offset() == start
+        if len(x) > self._capacity:
+            raise MemoryError("no room")
+        self.rows[start : start + len(x)] += x
+        return x
+
+
+@pytest.mark.counted
+@given(
+    rows=st.integers(1, 40),
+    parts=st.integers(1, 4),
+    capacity=st.integers(1, 40),
+    schedule=st.sampled_from(["sequential", "parallel", "pingpong", "streamed"]),
+)
+def test_each_row_is_written_at_the_offset_of_its_part(
+    rows: int, parts: int, capacity: int, schedule: str
+) -> None:
+    """Also where a part runs again in smaller ones, cut or whole."""
+    x = np.arange(1, rows + 1)
+    written = Written(rows, capacity)
+    with microbatch.wrap(written, num_ubatches=parts, policy="fixed", schedule=schedule) as wrapped:
+        np.testing.assert_array_equal(wrapped(x), x)
+    np.testing.assert_array_equal(written.rows, x)
+    assert dbo.dbo_current_ubatch_token_offset() == 0
+
+
+@pytest.mark.counted
+def test_a_step_inside_a_ubatch_has_numbers_of_its_own(driver: str) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def where() -> tuple[int, ...]:
+        return (
+            dbo.dbo_current_ubatch_id(), dbo.dbo_num_ubatches(), dbo.dbo_current_ubatch_token_offset(),
+        )  # fmt: skip
+
+    def inner(x: Any) -> Any:
+        seen.append(where())
+        return x
+
+    inside = microbatch.wrap(inner, num_ubatches=3, policy="fixed", schedule="sequential")
+
+    def outer(x: Any) -> Any:
+        if len(x) > 3:
+            raise MemoryError("no room")
+        before = where()
+        inside(x)
+        assert where() == before
+        return x
+
+    with microbatch.wrap(
+        outer, num_ubatches=2, policy="fixed", schedule="pingpong", driver=driver
+    ) as wrapped:
+        wrapped(np.arange(12))
+    assert seen == [(0, 3, 0), (1, 3, 1), (2, 3, 2)] * 4

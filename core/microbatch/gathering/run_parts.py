@@ -15,6 +15,7 @@ from microbatch.binding.batch import Batch
 from microbatch.cutting.slices import Cut
 from microbatch.extend.protocols import Backend
 from microbatch.gathering.gather import Gather, Outputs
+from microbatch.turns.token_offset import begin, put_back, tokens_before
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 """Positional and keyword arguments of one call."""
@@ -69,6 +70,11 @@ def run_parts(parts: Parts, call: Call, order: Order | None = None) -> Any:
 
 def in_row_order(parts: Parts, call: Call) -> None:
     """One part after another in the calling thread; the first error ends it."""
-    for index, piece in enumerate(parts.cut.slices):
-        args, kwargs = parts.load(index)
-        parts.store(index, call(args, kwargs, piece.num_tokens))
+    former = tokens_before()
+    try:
+        for index, piece in enumerate(parts.cut.slices):
+            args, kwargs = parts.load(index)
+            begin(former, piece.token_slice.start)
+            parts.store(index, call(args, kwargs, piece.num_tokens))
+    finally:
+        put_back(former)
