@@ -34,6 +34,7 @@ def microbatch_register_backends() -> Sequence[BackendInfo]:
             probe=probe_torch,
             priority=10,
             modules=("torch",),
+            operations="microbatch_backends.torch_device.operations",
             install="pip install microbatch[torch]",
             summary="PyTorch tensors on the CPU",
         ),
@@ -43,6 +44,7 @@ def microbatch_register_backends() -> Sequence[BackendInfo]:
             probe=probe_cuda,
             priority=20,
             modules=("torch",),
+            operations="microbatch_backends.torch_device.operations",
             install="install a PyTorch build with CUDA (pytorch.org) on a machine with an NVIDIA driver",
             summary="PyTorch tensors on NVIDIA devices: streams, events, graphs, pinned copies",
         ),
@@ -52,6 +54,7 @@ def microbatch_register_backends() -> Sequence[BackendInfo]:
             probe=probe_xpu,
             priority=20,
             modules=("torch",),
+            operations="microbatch_backends.torch_device.operations",
             install="install a PyTorch build for XPU (pytorch.org)"
             " on a machine with an Intel GPU and its driver",
             summary="PyTorch tensors on Intel GPUs: streams, events, pinned copies",

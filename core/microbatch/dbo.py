@@ -13,6 +13,10 @@ is in there belongs to the step in there: where that takes turns, its ubatches p
 where it does not, because it is not cut or its schedule has no turns, everything here does nothing, and
 `dbo_enabled()` says so. (vLLM has one step at a time.) Rejected: to let a yield in there pass the outer turn,
 which would happen in a step that runs whole, and not in the same step cut.
+
+The yields, the switches and `dbo_maybe_run_recv_hook` may be called in code that `torch.compile` compiles,
+with `fullgraph=True` too (`loading/compiled.py`). The others give or take what differs from ubatch to ubatch,
+which a graph cannot hold; there they are refused, as all code that cannot be traced.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from microbatch.loading.compiled import as_operation
 from microbatch.turns.context import CURRENT, SEAT
 from microbatch.turns.token_offset import token_offset
 
@@ -78,6 +83,7 @@ def dbo_current_ubatch_token_offset() -> int:
     return token_offset()
 
 
+@as_operation
 def dbo_yield(label: str = "") -> None:
     """Let the next ubatch run; returns when the turn is back, on the stream that was current before."""
     seat = _holder().seat
@@ -85,6 +91,7 @@ def dbo_yield(label: str = "") -> None:
         seat.hand_over(label)
 
 
+@as_operation
 def dbo_switch_to_comm() -> None:
     """Make the communication stream current; orders nothing."""
     seat = _holder().seat
@@ -92,6 +99,7 @@ def dbo_switch_to_comm() -> None:
         seat.streams.switch("communication")
 
 
+@as_operation
 def dbo_switch_to_compute() -> None:
     """Make the compute stream current; orders nothing."""
     seat = _holder().seat
@@ -99,6 +107,7 @@ def dbo_switch_to_compute() -> None:
         seat.streams.switch("compute")
 
 
+@as_operation
 def dbo_switch_to_comm_sync() -> None:
     """Make the communication stream current; its later work waits for the compute work so far."""
     seat = _holder().seat
@@ -106,6 +115,7 @@ def dbo_switch_to_comm_sync() -> None:
         seat.switch_ordered("communication")
 
 
+@as_operation
 def dbo_switch_to_compute_sync() -> None:
     """Make the compute stream current; its later work waits for the communication so far."""
     seat = _holder().seat
@@ -113,6 +123,7 @@ def dbo_switch_to_compute_sync() -> None:
         seat.switch_ordered("compute")
 
 
+@as_operation
 def dbo_yield_and_switch_from_compute_to_comm(label: str = "") -> None:
     """Pass the turn, then go on in the communication stream, after this ubatch's own compute work.
 
@@ -124,6 +135,7 @@ def dbo_yield_and_switch_from_compute_to_comm(label: str = "") -> None:
         seat.hand_over_to("communication", label)
 
 
+@as_operation
 def dbo_yield_and_switch_from_comm_to_compute(label: str = "") -> None:
     """Pass the turn, then go on in the compute stream, after this ubatch's own communication.
 
@@ -141,6 +153,7 @@ def dbo_register_recv_hook(recv_hook: Callable[[], Any]) -> None:
         seat.register_hook(recv_hook)
 
 
+@as_operation
 def dbo_maybe_run_recv_hook() -> None:
     """Run the hooks that siblings left for this ubatch."""
     seat = _holder().seat

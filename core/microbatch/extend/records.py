@@ -73,6 +73,8 @@ class BackendInfo:
     """`auto` takes the highest among those that can run and that own the inputs; `cpu` has 0."""
     modules: tuple[str, ...] = ()
     """Top-level modules of the array types it may own: `("torch",)`. Asked before anything is loaded."""
+    operations: str = ""
+    """`package.module` whose import lets the compiler of its framework call yield points; empty for none."""
     install: str = ""
     """The remedy, such as `pip install microbatch[torch]`."""
     summary: str = ""

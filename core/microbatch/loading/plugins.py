@@ -17,7 +17,7 @@ from microbatch.extend.protocols import Backend, SizingPolicy
 from microbatch.extend.records import BackendInfo, StepReport
 from microbatch.loading.discovery import DiscoveredPlugin, discover
 from microbatch.loading.entry_points import PluginEntry, entry_of, installed
-from microbatch.loading.objects import build
+from microbatch.loading.objects import build, load_object
 from microbatch.loading.plugin_code import register_container, tell_observers, why_not
 from microbatch.loading.registry import Offer, Registry
 from microbatch.options.raised import attempted, class_module, class_name, described
@@ -94,6 +94,21 @@ class Plugins:
         if failure is not None:
             raise failure
         return self.backend("cpu")
+
+    def define_operations(self, module: str) -> None:
+        """Import what lets the compiler of the framework `module` call yield points; may be repeated.
+
+        Raises BackendUnavailableError where no backend has it.
+        """
+        offers = [offer for offers in self.registry.backends.values() for offer in offers]
+        found = {offer.info.operations for offer in offers if module in offer.info.modules} - {""}
+        if not found:
+            raise BackendUnavailableError(
+                f"no backend lets {module} compile yield points; install microbatch with its backends, or "
+                "call them outside of what is compiled"
+            )
+        for name in sorted(found):
+            load_object(name)
 
     def policy(self, name: str, **options: Any) -> SizingPolicy:
         """A new policy called `name`; `options` go to its class. Errors as of `backend`."""

@@ -16,6 +16,7 @@ from microbatch.options.messages import shown
 
 _NAME = re.compile(r"[a-z0-9]+(?:[-._][a-z0-9]+)*")
 _TARGET = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 _CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = MappingProxyType(
     {
@@ -27,6 +28,7 @@ _CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = MappingProxyType(
         "unflatten": (callable, "a function of auxiliary data and children"),
         "priority": (lambda value: type(value) is int, "an integer"),
         "modules": (lambda value: _all_text(value), "a tuple of module names"),
+        "operations": (lambda value: value == "" or _matches(_MODULE, value), "'package.module'"),
         "install": (lambda value: isinstance(value, str), "text"),
         "summary": (lambda value: isinstance(value, str), "text"),
     }

@@ -61,6 +61,11 @@ class StreamSide:
         self._activation = activation
         self._events: dict[Lane, Event] = {}
 
+    @property
+    def has_streams(self) -> bool:
+        """Whether there are streams to switch between, not only names of lanes."""
+        return self._lanes is not None
+
     def resume(self) -> None:
         """Make this ubatch's stream of the lane current, behind what siblings did on that lane."""
         if self._lanes is not None:
