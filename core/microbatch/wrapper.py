@@ -28,6 +28,7 @@ from microbatch.step.engine import Engine
 from microbatch.step.progress import Progress
 from microbatch.step.ubatches import contexts_for
 from microbatch.step.wrapping import Wrapping
+from microbatch.turns.ambient import Ambient
 from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.context import SEAT, Apart, UBatchContext
 from microbatch.turns.runtime import Runtime, default_runtime
@@ -40,9 +41,12 @@ class UBatchWrapper(Wrapped):
     and the configuration file. `layout` says which leaf is what, where that cannot be inferred from sizes.
     `progress(done, total)` is called as ubatches end, with the requests that are done: by one thread at a
     time, with counts that grow, the last of which is `total`. Where it raises, it is not called again in that
-    step, which goes on and warns at its end. `memory_share` is the part of the device's capacity that a step
-    may fill. Raises ArgumentTypeError if `runnable` cannot be wrapped, UnknownNameError or
-    BackendUnavailableError for a backend or policy that is not there.
+    step, which goes on and warns at its end. `ambient(slice, ubatch_id)` returns a context manager that is
+    entered each time the ubatch goes on and left each time it passes the turn, so that what an engine keeps
+    in a global follows the ubatch; under schedules without turns it is entered once, around the function. A
+    step that is not cut, and the calls that try whether it may be, enter none. `memory_share` is the part of
+    the device's capacity that a step may fill. Raises ArgumentTypeError if `runnable` cannot be wrapped,
+    UnknownNameError or BackendUnavailableError for a backend or policy that is not there.
     """
 
     def __init__(
@@ -52,13 +56,14 @@ class UBatchWrapper(Wrapped):
         *,
         layout: Layout | None = None,
         progress: Progress | None = None,
+        ambient: Ambient | None = None,
         plugins: Plugins | None = None,
         runtime: Runtime | None = None,
         memory_share: float = 1.0,
         **options: Any,
     ) -> None:
         check_runnable(runnable)
-        _check_parts(layout, progress)
+        _check_parts(layout, progress, ambient)
         self._runnable = runnable
         resolved = resolve(config, **options)
         self.config: UBatchConfig = resolved.config
@@ -77,6 +82,7 @@ class UBatchWrapper(Wrapped):
             names=parameter_names(runnable),
             progress=progress,
             threads=size if together is None else max(size, together.most),
+            ambient=ambient,
             policy=",".join(policy_names(resolved)),
         )
         policy = policy_for(resolved, known)
@@ -175,13 +181,13 @@ class UBatchWrapper(Wrapped):
 def wrap(runnable: Callable[..., Any], **options: Any) -> UBatchWrapper:
     """Wrap a function so that each call runs as micro-batches; the short way in.
 
-    `options` are the fields of UBatchConfig, plus `config`, `layout` and `progress`. Example:
+    `options` are the fields of UBatchConfig, plus `config`, `layout`, `progress` and `ambient`. Example:
     `f = microbatch.wrap(f, backend="cpu")`.
     """
     return UBatchWrapper(runnable, options.pop("config", None), **options)
 
 
-def _check_parts(layout: object, progress: object) -> None:
+def _check_parts(layout: object, progress: object, ambient: object) -> None:
     if layout is not None and not isinstance(layout, Layout):
         raise ArgumentTypeError(
             f"layout is {type(layout).__name__}; pass "
@@ -189,3 +195,8 @@ def _check_parts(layout: object, progress: object) -> None:
         )
     if progress is not None and not callable(progress):
         raise ArgumentTypeError(f"progress is {type(progress).__name__}; pass a function of (done, total)")
+    if ambient is not None and not callable(ambient):
+        raise ArgumentTypeError(
+            f"ambient is {type(ambient).__name__}; pass a function of (slice, ubatch_id) that returns a "
+            "context manager"
+        )

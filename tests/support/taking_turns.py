@@ -106,17 +106,19 @@ def contexts(count: int, runtime: Runtime | None = None) -> list[UBatchContext]:
 
 
 def make_step(runtime: Runtime, workers: WorkerPool, count: int, compute: Any, **options: Any) -> Step:
-    """A step of `count` ubatches; `load`, `store` and `backend` may be given, the other options are the
-    config's, or give it as `config`.
+    """A step of `count` ubatches; `load`, `store`, `backend`, `ambient` may be given, the other options are
+    the config's, or give it as `config`.
     """
     load = options.pop("load", lambda context: context.ubatch_id)
     store = options.pop("store", lambda context, outputs: None)
     backend = options.pop("backend", None) or NoDevice()
+    ambient = options.pop("ambient", None)
     return Step(
         contexts=contexts(count, runtime),
         load=load,
         compute=compute,
         store=store,
+        ambient=ambient,
         device=device_of(cast("Any", backend)),
         config=options.pop("config", None) or UBatchConfig(schedule="pingpong", **options),
         runtime=runtime,

@@ -21,6 +21,7 @@ from microbatch.extend.device import Device
 from microbatch.extend.inside import inside
 from microbatch.extend.protocols import ThreadState
 from microbatch.schedules import sequential
+from microbatch.schedules.around import surround, surrounded
 from microbatch.schedules.step import Step
 from microbatch.turns.context import SeatHolder, UBatchContext, enter
 from microbatch.turns.failure import Failures
@@ -52,7 +53,7 @@ def groups(contexts: Sequence[UBatchContext], most: int | None) -> list[Sequence
 def run_group(step: Step) -> None:
     """Run ubatches that are all alive at the same time."""
     if len(step.contexts) < 2:
-        sequential.run(step)
+        sequential.run(surrounded(step))
         return
     failures = Failures()
     carry = _on_greenlets if step.config.driver == "greenlets" else _on_threads
@@ -74,9 +75,8 @@ def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring
     limit = step.config.barrier_timeout
     ring = ThreadRing(step.runtime, [context.cpu_wait_event for context in step.contexts], limit)
     ring.first = step.contexts[0].ubatch_id
-    ring.first = step.contexts[0].ubatch_id
     state = step.backend.thread_state()
-    seats = make_seats(step.contexts, ring, step.backend, lanes)
+    seats = surround(make_seats(step.contexts, ring, step.backend, lanes), step)
 
     def interrupted(error: BaseException) -> None:
         failures.record(None, error)
@@ -92,7 +92,7 @@ def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring
     finally:
         if not all(ring.left):
             ring.scatter()  # a second interrupt came before the first had made the others unwind
-        seats[0].streams.end()  # the caller's; an interrupt may have come before its ubatch did this
+        seats[0].end()  # the caller's; an interrupt may have come before its ubatch did this
         for context in step.contexts:
             context.end()
     return ring
@@ -111,13 +111,14 @@ def _on_greenlets(step: Step, failures: Failures, lanes: StepLanes | None) -> Ri
     state = step.backend.thread_state()
     parking = _parking(step.device, state)
     ring = GreenletRing(len(step.contexts), parking)
-    seats = make_seats(step.contexts, ring, step.backend, lanes, one_thread=True)
+    seats = surround(make_seats(step.contexts, ring, step.backend, lanes, one_thread=True), step)
     applied = nullcontext if parking is None else state.apply
     bodies = [partial(_run_ubatch, step, seat, failures, applied) for seat in seats]
     try:
         ring.carry(bodies, partial(failures.record, None))
     finally:
-        seats[0].streams.end()  # the caller's; an interrupt may have come before its ubatch did this
+        for seat in seats:
+            seat.end()  # an interrupt may have come before its ubatch did this
     return ring
 
 
@@ -132,14 +133,14 @@ def _run_ubatch(
         enter(context, holder)  # in here, as `applied` may bring context variables of its own
         try:
             ring.start(index)
-            seat.streams.resume()
+            seat.begin()
             outputs = step.compute(context, step.load(context))
             seat.switch_ordered("compute")  # results are written in the order of one lane
             step.store(context, outputs)
             seat.run_hooks()
         finally:
             holder.seat = None  # in all copies of the variable
-            seat.streams.end()
+            seat.end()
 
     try:
         inside(applied(), take_turns)

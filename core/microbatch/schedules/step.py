@@ -14,6 +14,7 @@ from typing import Any
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
 from microbatch.options.fields import UBatchConfig
+from microbatch.turns.ambient import Ambient
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.workers import WorkerPool
@@ -45,6 +46,8 @@ class Step:
     """Threads that live across steps."""
     parallelism: int = 1
     """Most ubatches that may run at the same time, the caller's included."""
+    ambient: Ambient | None = None
+    """What surrounds each ubatch while it runs; None for nothing."""
     make_room: Callable[[bool], None] = nothing_to_give_back
     """make_room(again): for a schedule that runs out of memory itself; `again` where a second try failed."""
     together: int | None = None

@@ -11,9 +11,10 @@ from typing import cast
 
 from microbatch.errors import UnknownNameError, near_match
 from microbatch.extend.protocols import Backend
-from microbatch.options.fields import SCHEDULES, UBatchConfig
+from microbatch.options.fields import SCHEDULES
 from microbatch.proof.module_modes import StateWatch
 from microbatch.schedules.step import Schedule
+from microbatch.step.wrapping import Wrapping
 
 
 def load_schedule(name: str) -> Schedule:
@@ -23,11 +24,12 @@ def load_schedule(name: str) -> Schedule:
     return cast("Schedule", import_module(f"microbatch.schedules.{name}").run)
 
 
-def choose_schedule(config: UBatchConfig, backend: Backend, watch: StateWatch, cores: int) -> tuple[str, str]:
+def choose_schedule(wrapping: Wrapping, backend: Backend, watch: StateWatch, cores: int) -> tuple[str, str]:
     """Return (name, reason); the reason is empty when there is nothing to tell the user.
 
     `cores` is what this process may use; `parallel` on one core only adds hand-offs.
     """
+    config = wrapping.config
     if not config.enable_overlap:
         return "sequential", "overlap is off"
     if config.schedule != "auto":
@@ -36,5 +38,12 @@ def choose_schedule(config: UBatchConfig, backend: Backend, watch: StateWatch, c
         return "sequential", ""
     if min(config.thread_pool_size, cores) < 2:
         return "sequential", "one thread to run on"
-    reason = "thread_safe=False" if not config.thread_safe else watch.why_sequential()
+    reason = _why_sequential(wrapping) or watch.why_sequential()
     return ("sequential", f"not in parallel: {reason}") if reason else ("parallel", "")
+
+
+def _why_sequential(wrapping: Wrapping) -> str:
+    """Why ubatches must not run side by side, as far as the caller said; empty where they may."""
+    if not wrapping.config.thread_safe:
+        return "thread_safe=False"
+    return "" if wrapping.ambient is None else "threads share what ambient= sets"

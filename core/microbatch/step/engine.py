@@ -51,7 +51,7 @@ class Engine:
         self.planner = planner
         self.last_report: StepReport | None = None
         self._wrapping = wrapping
-        self._runner = ScheduleRunner(config, wrapping.runtime, wrapping.threads)
+        self._runner = ScheduleRunner(config, wrapping.runtime, wrapping.threads, wrapping.ambient)
         self._modules = StateWatch(function)
         self._has_modules = self._modules.found
         self._guard = MemoryGuard(config.memory_limit)

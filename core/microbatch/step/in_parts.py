@@ -14,12 +14,14 @@ from dataclasses import dataclass
 
 from microbatch.gathering.run_parts import Call, Parts
 from microbatch.options.fields import UBatchConfig
+from microbatch.schedules.around import surrounded
 from microbatch.schedules.step import Schedule, Step
 from microbatch.step.choose_schedule import load_schedule
 from microbatch.step.layers import Layers
 from microbatch.step.planned import Planned
 from microbatch.step.tracing import traced, tracing
 from microbatch.step.ubatches import Ubatches
+from microbatch.turns.ambient import Ambient
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.kept_errors import without_frames
 from microbatch.turns.runtime import Runtime
@@ -29,14 +31,26 @@ from microbatch.turns.workers import WorkerPool
 class ScheduleRunner:
     """One per wrapper; usable from several threads at once."""
 
-    __slots__ = ("_config", "_process", "_schedules", "_threads", "_tracing", "runtime", "workers")
+    __slots__ = (
+        "_ambient",
+        "_config",
+        "_process",
+        "_schedules",
+        "_threads",
+        "_tracing",
+        "runtime",
+        "workers",
+    )
 
-    def __init__(self, config: UBatchConfig, runtime: Runtime, threads: int) -> None:
-        """`threads` bound the workers, a caller's own included."""
+    def __init__(
+        self, config: UBatchConfig, runtime: Runtime, threads: int, ambient: Ambient | None = None
+    ) -> None:
+        """`threads` bound the workers, a caller's own included; `ambient` surrounds each ubatch."""
         self.runtime = runtime
         self.workers = WorkerPool(runtime, threads - 1)
         self._threads = threads
         self._config = config
+        self._ambient = ambient
         self._schedules: dict[str, Schedule] = {}
         self._tracing = tracing()
         self._process = os.getpid()
@@ -58,10 +72,13 @@ class ScheduleRunner:
             runtime=self.runtime,
             workers=self.workers,
             parallelism=planned.plan.workers,
+            ambient=self._ambient,
             make_room=ubatches.make_room,
             together=planned.plan.together,
             on_fewer=ubatches.on_fewer,
         )
+        if name != "pingpong":
+            step = surrounded(step)
         schedule(traced(step) if self._tracing else step)
 
     def shutdown(self) -> None:

@@ -65,7 +65,7 @@ class Routes:
         """How steps with these arguments go; kept by the kind of the first where nothing of it can change."""
         wrapping, backend = self._wrapping, self._choice.of(args, kwargs)
         binder = self._binder(backend)
-        schedule, note = choose_schedule(wrapping.config, backend, self._modules, self._cores)
+        schedule, note = choose_schedule(wrapping, backend, self._modules, self._cores)
         group = None if binder.strict else binder.device.group
         route = Route(binder, schedule, note, self._conditions.step(binder.device, schedule), group)
         if args and is_array(args[0]) and not self._has_modules and binder.device.probe is None:

@@ -10,6 +10,7 @@ from microbatch.binding.rules import Layout
 from microbatch.loading.plugins import Plugins
 from microbatch.options.fields import UBatchConfig
 from microbatch.step.progress import Progress
+from microbatch.turns.ambient import Ambient
 from microbatch.turns.runtime import Runtime
 
 
@@ -33,5 +34,7 @@ class Wrapping:
     """Told how far each step is."""
     threads: int = 1
     """Threads that the workers of the wrapper may be in all, the caller's included."""
+    ambient: Ambient | None = None
+    """What surrounds each ubatch while it runs."""
     policy: str = "auto"
     """Name of the policy, or of the chain."""

@@ -83,6 +83,10 @@ class GreenletRing(Ring):
         if self.failed:
             raise UBatchCancelled
 
+    def passes(self, index: int) -> bool:
+        """As in `Ring`."""
+        return self.after[index] != index and getcurrent() is self._greenlets[index]
+
     def leave(self, index: int) -> None:
         """As in `Ring`; who is next runs when the greenlet of `index` returns to `carry`."""
         if not self.left[index]:

@@ -35,6 +35,8 @@ class Ring(ABC):
         """Who has the turn."""
         self.first = 0
         """The ubatch that party 0 is, for messages: each group of a step has a ring of its own."""
+        self.scattered = False
+        """Whether all are to unwind now, whoever has the turn."""
         self.failed = False
         """Whether a party that had the turn raised; from then on each turn is for unwinding."""
         self.after: list[int] = [*range(1, parties), 0]
@@ -56,6 +58,10 @@ class Ring(ABC):
 
         Raises UBatchCancelled if a sibling failed, ThreadStateError where the caller does not carry `index`.
         """
+
+    @abstractmethod
+    def passes(self, index: int) -> bool:
+        """Whether `hand_over`, called here, would pass the turn: `index` is carried here, and not alone."""
 
     @abstractmethod
     def leave(self, index: int) -> None:
@@ -116,8 +122,6 @@ class ThreadRing(Ring):
         self._owners: list[Hashable] = [None] * len(gates)
         self._arrived: deque[int] = deque()
         self._started = False
-        self.scattered = False
-        """Whether all are to unwind now, whoever has the turn."""
         runtime.gather(gates)
 
     def start(self, index: int) -> None:
@@ -154,6 +158,10 @@ class ThreadRing(Ring):
         except BaseException:
             self.scatter()  # a limit or an interrupt, anywhere in here: nobody may have the turn now
             raise
+
+    def passes(self, index: int) -> bool:
+        """As in `Ring`."""
+        return self.after[index] != index and self._owners[index] == self._runtime.current()
 
     def fail(self, index: int) -> None:
         """`index` raised: its siblings unwind, in their order if `index` has the turn, else at once."""

@@ -43,6 +43,14 @@ class Seat:
     """What was left to be called by each ubatch of the step, oldest first. Not their seats: that would be a
     cycle, which an interrupt at the wrong moment leaves behind."""
 
+    def begin(self) -> None:
+        """The first turn is there: go to the stream of the ubatch."""
+        self.streams.resume()
+
+    def end(self) -> None:
+        """The ubatch has ended: go back to the stream that was current before; twice is once."""
+        self.streams.end()
+
     def hand_over(self, label: str = "") -> None:
         """Pass the turn; returns when it is back."""
         self.ring.hand_over(self.index, label)
