@@ -223,7 +223,7 @@ def test_slices_of_another_kind(slices: Any, told: str) -> None:
 )
 def test_a_slice_that_is_none(token_slice: slice, told: str) -> None:
     refused(
-        lambda: UBatchSlice(token_slice, slice(0, 4)),
+        lambda: UBatchSlice(token_slice=token_slice, req_slice=slice(0, 4)),
         SliceError,
         (told,),
         lambda: UBatchSlice.from_range(0, 4, 0, 4),

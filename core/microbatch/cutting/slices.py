@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, starmap
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,14 @@ from microbatch.options.checks import position
 from microbatch.options.messages import given
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False, kw_only=True)
 class UBatchSlice:
-    """The tokens and the requests of one ubatch. Positional order is (token_slice, req_slice).
+    """The tokens and the requests of one ubatch: `UBatchSlice(token_slice=..., req_slice=...)`.
 
-    Raises ArgumentTypeError for what is not a slice of whole numbers, SliceError for one that has a step, is
-    negative, has no end or runs backwards. A request of which only a part is here still counts as one of its
-    requests.
+    Both are given by name, since vLLM's order is the other way round; vLLM's name `request_slice` is taken
+    too, and reads the same. Raises ArgumentTypeError for a slice without its name, and for what is not a
+    slice of whole numbers, SliceError for one that has a step, is negative, has no end or runs backwards. A
+    request of which only a part is here still counts as one of its requests.
     """
 
     token_slice: slice
@@ -36,14 +37,36 @@ class UBatchSlice:
     req_slice: slice
     """Range of requests that have a token here."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "token_slice", _normal("token_slice", self.token_slice))
-        object.__setattr__(self, "req_slice", _normal("req_slice", self.req_slice))
+    @overload
+    def __init__(self, *, token_slice: slice, req_slice: slice) -> None: ...
+    @overload
+    def __init__(self, *, token_slice: slice, request_slice: slice) -> None: ...
+    def __init__(
+        self, *unnamed: object, token_slice: Any = None, req_slice: Any = None, request_slice: Any = None
+    ) -> None:
+        if unnamed:
+            raise ArgumentTypeError(
+                f"UBatchSlice was given {given(unnamed[0])} without its name, and vLLM's order is not ours;"
+                " write UBatchSlice(token_slice=..., req_slice=...)"
+            )
+        if req_slice is not None and request_slice is not None:
+            raise ArgumentTypeError(
+                "req_slice and request_slice are both given, and are one thing; give one of them"
+            )
+        requests = req_slice if request_slice is None else request_slice
+        name = "req_slice" if request_slice is None else "request_slice"
+        object.__setattr__(self, "token_slice", _normal("token_slice", token_slice))
+        object.__setattr__(self, "req_slice", _normal(name, requests))
 
     @classmethod
     def from_range(cls, token_start: int, token_end: int, req_start: int, req_end: int) -> Self:
         """The slice of tokens [token_start, token_end) and requests [req_start, req_end)."""
-        return cls(slice(token_start, token_end), slice(req_start, req_end))
+        return cls(token_slice=slice(token_start, token_end), req_slice=slice(req_start, req_end))
+
+    @property
+    def request_slice(self) -> slice:
+        """`req_slice`, by the name it has in vLLM."""
+        return self.req_slice
 
     @property
     def num_tokens(self) -> int:

@@ -308,7 +308,7 @@ def test_slices_are_values(start: int, size: int, first: int, number: int) -> No
 
 
 def test_a_slice_starts_at_zero_if_not_said() -> None:
-    assert UBatchSlice(slice(4), slice(2)) == UBatchSlice.from_range(0, 4, 0, 2)
+    assert UBatchSlice(token_slice=slice(4), req_slice=slice(2)) == UBatchSlice.from_range(0, 4, 0, 2)
 
 
 def test_by_count_and_limit_for_all_small_sizes() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import pickle
 from typing import Any
 
 import numpy as np
@@ -146,7 +149,7 @@ def test_a_slice_beyond_the_end() -> None:
 
 def test_a_negative_start() -> None:
     with pytest.raises(SliceError, match="token_slice is -2; negative"):
-        UBatchSlice(slice(-2, 4), slice(0, 4))
+        UBatchSlice(token_slice=slice(-2, 4), req_slice=slice(0, 4))
     with pytest.raises(SliceError, match="req_slice is -1; negative"):
         UBatchSlice.from_range(0, 4, 0, -1)
 
@@ -158,12 +161,12 @@ def test_a_slice_that_runs_backwards() -> None:
 
 def test_a_slice_with_a_step() -> None:
     with pytest.raises(SliceError, match="token_slice has step 2"):
-        UBatchSlice(slice(0, 4, 2), slice(0, 4))
+        UBatchSlice(token_slice=slice(0, 4, 2), req_slice=slice(0, 4))
 
 
 def test_a_slice_without_an_end() -> None:
     with pytest.raises(SliceError, match="req_slice has no end"):
-        UBatchSlice(slice(0, 4), slice(2, None))
+        UBatchSlice(token_slice=slice(0, 4), req_slice=slice(2, None))
 
 
 @pytest.mark.parametrize("value", [True, 2.0, "2", np.float64(3), np.True_])
@@ -171,7 +174,7 @@ def test_slice_ends_of_the_wrong_kind(value: Any) -> None:
     with pytest.raises(ArgumentTypeError, match="the end of token_slice"):
         UBatchSlice.from_range(0, value, 0, 1)
     with pytest.raises(ArgumentTypeError, match="token_slice"):
-        UBatchSlice(value, slice(0, 1))
+        UBatchSlice(token_slice=value, req_slice=slice(0, 1))
 
 
 def test_slices_that_are_none() -> None:
@@ -389,3 +392,28 @@ def test_counts_of_the_padding_question() -> None:
         is_last_ubatch_empty(3, 4, 0)
     with pytest.raises(SliceError, match="num_tokens is -3"):
         is_last_ubatch_empty(-3, 4, 2)
+
+
+@pytest.mark.parametrize("named", [{}, {"req_slice": slice(0, 1)}, {"token_slice": slice(0, 1)}])
+@pytest.mark.parametrize("unnamed", [(slice(0, 1),), (slice(0, 1), slice(0, 4)), ()])
+def test_slices_without_their_names_are_refused(unnamed: Any, named: Any) -> None:
+    """vLLM's order is the other way round: what passed in silence would cut something else."""
+    with pytest.raises(ArgumentTypeError, match=r"token_slice=\.\.\.|; give a slice"):
+        UBatchSlice(*unnamed, **named)
+
+
+def test_requests_are_named_once() -> None:
+    with pytest.raises(ArgumentTypeError, match="are both given"):
+        UBatchSlice(token_slice=slice(0, 1), req_slice=slice(0, 1), request_slice=slice(0, 1))  # type: ignore[call-overload]
+    with pytest.raises(SliceError, match="request_slice has no end"):
+        UBatchSlice(token_slice=slice(0, 1), request_slice=slice(0, None))
+
+
+def test_the_name_of_vllm_is_taken_and_reads_the_same() -> None:
+    part = UBatchSlice(token_slice=slice(2, 6), request_slice=slice(1, 3))
+    assert part == UBatchSlice.from_range(2, 6, 1, 3)
+    assert part.request_slice is part.req_slice
+    for copied in (
+        copy.deepcopy(part), pickle.loads(pickle.dumps(part)), dataclasses.replace(part), eval(repr(part)),
+    ):  # fmt: skip
+        assert (copied, hash(copied)) == (part, hash(part))
