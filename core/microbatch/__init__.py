@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from microbatch import testing as testing
     from microbatch.binding.rules import Layout as Layout
     from microbatch.binding.rules import collect as collect
+    from microbatch.binding.rules import computed_tokens as computed_tokens
     from microbatch.binding.rules import per_ubatch as per_ubatch
     from microbatch.binding.rules import query_start_loc as query_start_loc
     from microbatch.binding.rules import reduce as reduce
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
     from microbatch.binding.rules import requests as requests
     from microbatch.binding.rules import seq_lens as seq_lens
     from microbatch.binding.rules import tokens as tokens
+    from microbatch.cutting.boundaries import is_last_ubatch_empty as is_last_ubatch_empty
+    from microbatch.cutting.cut import cut as cut
+    from microbatch.cutting.slices import BatchShape as BatchShape
+    from microbatch.cutting.slices import Cut as Cut
     from microbatch.cutting.slices import UBatchSlice as UBatchSlice
+    from microbatch.cutting.slices import padded_twin as padded_twin
     from microbatch.dynamic import DynamicUBatchWrapper as DynamicUBatchWrapper
     from microbatch.errors import MicrobatchError as MicrobatchError
     from microbatch.extend.hookspecs import hookimpl as hookimpl
@@ -41,6 +47,7 @@ if TYPE_CHECKING:
     from microbatch.loading.plugins import plugins as plugins
     from microbatch.loading.plugins import policies as policies
     from microbatch.metadata import UbatchMetadata as UbatchMetadata
+    from microbatch.metadata import make_ubatch_metadata as make_ubatch_metadata
     from microbatch.options.fields import UBatchConfig as UBatchConfig
     from microbatch.options.sources import config as config
     from microbatch.proof.check import check as check
@@ -59,8 +66,12 @@ __version__ = "0.1.0"
 """The one place of the version: the build reads it from here."""
 
 _WHERE = {
-    "binding.rules": "Layout collect per_ubatch query_start_loc reduce replicate requests seq_lens tokens",
-    "cutting.slices": "UBatchSlice",
+    "binding.rules": (
+        "Layout collect computed_tokens per_ubatch query_start_loc reduce replicate requests seq_lens tokens"
+    ),
+    "cutting.boundaries": "is_last_ubatch_empty",
+    "cutting.cut": "cut",
+    "cutting.slices": "BatchShape Cut UBatchSlice padded_twin",
     "dynamic": "DynamicUBatchWrapper",
     "errors": "MicrobatchError",
     "extend.hookspecs": "hookimpl",
@@ -68,7 +79,7 @@ _WHERE = {
         "BackendInfo ContainerInfo FailureKind MemoryReading PolicyInfo Proposal SizingRequest StepReport"
     ),
     "loading.plugins": "backends plugins policies",
-    "metadata": "UbatchMetadata",
+    "metadata": "UbatchMetadata make_ubatch_metadata",
     "options.fields": "UBatchConfig",
     "options.sources": "config",
     "proof.check": "check",

@@ -42,7 +42,9 @@ class UbatchMetadata:
     intermediate_tensors: Any = None
     """What an earlier pipeline stage made, each tensor by token."""
     num_tokens: int = 0
-    """Tokens of the ubatch."""
+    """Tokens of the ubatch, with padding."""
+    num_real_tokens: int = 0
+    """Tokens of it that are no padding, the first ones."""
     num_reqs: int = 0
     """Requests that have a token in the ubatch."""
     query_start_loc: Any = None
@@ -123,6 +125,7 @@ def make_ubatch_metadata(
         inputs_embeds=None if inputs_embeds is None else inputs_embeds[tokens],
         intermediate_tensors=slice_tensors(intermediate_tensors, part),
         num_tokens=part.num_tokens,
+        num_real_tokens=part.num_tokens if context.num_real_tokens is None else context.num_real_tokens,
         num_reqs=part.num_reqs,
         query_start_loc=offsets,
         seq_lens=lengths,

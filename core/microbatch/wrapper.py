@@ -14,8 +14,8 @@ import microbatch.turns.before_fork  # noqa: F401 - forks wait for the imports o
 from microbatch.binding.call import Wrapped, check_runnable, parameter_names
 from microbatch.binding.rules import Layout
 from microbatch.cutting.covering import check_within
-from microbatch.cutting.cut import cut
-from microbatch.cutting.slices import BatchShape, UBatchSlice
+from microbatch.cutting.cut import cut, most_ubatches
+from microbatch.cutting.slices import BatchShape, Cut, UBatchSlice
 from microbatch.errors import ArgumentTypeError
 from microbatch.extend.records import StepReport
 from microbatch.loading.plugins import Plugins, default_plugins, register_containers
@@ -96,9 +96,17 @@ class UBatchWrapper(Wrapped):
         weakref.finalize(self, self._engine.remembering.close)
 
     def __call__(
-        self, *args: Any, ubatch_slices: Sequence[UBatchSlice] | None = None, out: Any = None, **kwargs: Any
+        self,
+        *args: Any,
+        ubatch_slices: Sequence[UBatchSlice] | Cut | None = None,
+        out: Any = None,
+        **kwargs: Any,
     ) -> Any:
         """Run one step. `ubatch_slices` fixes the cut; None leaves it to the policy.
+
+        A cut of a padded batch (`microbatch.cut`) runs with its padding, parts that are padding alone too,
+        and the result has the real rows. Arrays have the padded rows, or only the real ones: then the last
+        one is repeated. `current_ubatch().num_real_tokens` says how many rows of a part are real.
 
         `out` takes the result: an array, or a tree of arrays with None where the output has no rows, or a
         function `out(shape, like) -> array` asked once per output leaf. Shape and dtype are the result's. An
@@ -124,15 +132,20 @@ class UBatchWrapper(Wrapped):
         """What the last finished call did; None before the first."""
         return self._engine.last_report
 
-    def compute_slices(self, num_tokens: int, num_reqs: int) -> list[UBatchSlice]:
-        """Cut a batch known by its counts into `config.num_ubatches`; requests are taken as equally long.
+    def compute_slices(
+        self, num_tokens: int, num_reqs: int, query_start_loc: Any = None
+    ) -> list[UBatchSlice]:
+        """Cut a batch known by its counts into `config.num_ubatches`, or as many as can be filled.
 
+        `query_start_loc` (cumulative tokens per request, num_reqs + 1 whole numbers on the host) says where
+        requests start; without it they are taken as equally long. `microbatch.cut` has more ways to cut.
         Raises SliceError for counts that cannot be cut.
         """
-        shape = BatchShape(num_tokens=num_tokens, num_requests=num_reqs, query_start_loc=None, lengths=None)
+        shape = BatchShape(num_tokens=num_tokens, num_requests=num_reqs, query_start_loc=query_start_loc)
         splitter = "even" if self.config.splitter in ("auto", "packed") else self.config.splitter
-        count = min(self.config.num_ubatches, max(1, num_tokens))
-        return list(cut(shape, splitter=splitter, num_ubatches=count).slices)
+        multiple = self.config.multiple_of
+        count = min(self.config.num_ubatches, max(1, most_ubatches(shape, "even", multiple)))
+        return list(cut(shape, splitter=splitter, num_ubatches=count, multiple_of=multiple).slices)
 
     def prepare_contexts(self, slices: Sequence[UBatchSlice]) -> list[UBatchContext]:
         """One context per slice, in order."""

@@ -29,6 +29,13 @@ def test_the_code_of_the_testing_page_runs() -> None:
     assert {"TestFixed", "race", "double"} <= set(names)
 
 
+def test_the_code_of_the_page_for_engines_runs() -> None:
+    names: dict[str, Any] = {"__name__": "engines_page"}
+    for code in blocks("docs/engines.md"):
+        exec(compile(code, "docs/engines.md", "exec"), names)  # noqa: S102 - our own page
+    assert names["step"].real_tokens == (2, 2, 1, 0)
+
+
 def test_the_code_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {"f": centred, "x": np.arange(2000.0).reshape(1000, 2)}
     for code in blocks("README.md"):
@@ -44,6 +51,7 @@ def test_the_code_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None
         "CHANGELOG.md",
         "CONTRIBUTING.md",
         "docs/architecture.md",
+        "docs/engines.md",
         "docs/plugins.md",
         "docs/testing.md",
     ],

@@ -7,7 +7,7 @@ was, since a part may have as many rows as a weight beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,12 @@ import numpy as np
 from microbatch.arrays.looks import is_array
 from microbatch.binding.batch import SINGLE, Batch
 from microbatch.binding.infer import Inference, measure_batch
+from microbatch.binding.padded_batch import PaddedBatch
 from microbatch.binding.paths import CallLeaves, declared_rules, flatten_call
 from microbatch.binding.proven import ProvenOutputs
 from microbatch.binding.rules import TOKENS, Layout
-from microbatch.cutting.slices import BatchShape
+from microbatch.cutting.padding import shape_of
+from microbatch.cutting.slices import BatchShape, Cut
 from microbatch.extend.device import Device
 
 
@@ -34,6 +36,12 @@ class Binder:
     """The backend that the arrays belong to, with its abilities."""
     strict: bool = False
     """Whether nothing is proven before it is cut, so that what sizes do not say for certain is an error."""
+    given: BatchShape | None = None
+    """The counts of the batch, where the caller gave a cut of it, which may be padded."""
+
+    def of_cut(self, cut: Cut) -> Binder:
+        """What finds the batch that `cut` is of; leaves may have its real rows, or the padded ones too."""
+        return replace(self, given=shape_of(cut))
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], reading: int = 0) -> Batch:
         """Find the batch in the arguments of one call.
@@ -44,7 +52,8 @@ class Binder:
         object that hides rows, raise UncoveredArrayError; leaves that contradict each other or cannot be cut
         raise LayoutError.
         """
-        if self.layout is None and len(args) == 1 and not kwargs and not reading:
+        alone = self.layout is None and self.given is None
+        if alone and len(args) == 1 and not kwargs and not reading:
             leaf, backend = args[0], self.device.backend
             known = type(leaf) is np.ndarray or (is_array(leaf) and backend.owns(leaf))
             if known and not backend.unsupported(leaf) and len(leaf.shape):
@@ -56,11 +65,14 @@ class Binder:
         leaves, spec = flatten_call(args, kwargs, self.layout, self.names)
         declared = declared_rules(spec, self.layout, "inputs", self.names)
         call = CallLeaves(args=args, kwargs=kwargs, values=leaves, spec=spec, names=self.names)
-        how = Inference(reading, self.strict)
+        how = Inference(reading, self.strict, self.given)
         found = measure_batch(call, declared, self.layout, self.device.backend, how)
-        alone = len(args) == len(leaves) == 1 and not kwargs and leaves[0] is args[0]
-        plain = alone and is_array(leaves[0]) and found.cuts[0].rule is TOKENS
-        batch = Batch(found.shape, leaves, found.cuts, None if plain else spec)
+        if self.given is None:
+            alone = len(args) == len(leaves) == 1 and not kwargs and leaves[0] is args[0]
+            plain = alone and is_array(leaves[0]) and found.cuts[0].rule is TOKENS
+            batch = Batch(found.shape, leaves, found.cuts, None if plain else spec)
+        else:
+            batch = PaddedBatch(found.shape, leaves, found.cuts, spec, self.device.backend)
         batch.declared = found.declared and self.layout is not None and bool(self.layout.outputs)
         batch.most_rows = found.most_rows
         return batch

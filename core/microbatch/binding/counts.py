@@ -5,7 +5,7 @@ Invariant: two leaves that disagree about a count are named together, with both 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -41,9 +41,13 @@ class BatchCounts:
     """Where each request starts, and the end; None where no leaf says it."""
     needs_starts: int | None = None
     """A leaf that can be cut only by the starts."""
+    given: BatchShape | None = None
+    """The counts, where the caller said where to cut: leaves may have the real rows or the padded ones."""
 
     def take_starts(self, index: int, starts: np.ndarray) -> None:
         """Take both counts from a query_start_loc; a second one must be equal."""
+        if self.given is not None and len(starts) == self.given.requests_to_run + 1:
+            starts = starts[: self.given.num_requests + 1]
         if self.starts is not None and not np.array_equal(self.starts, starts):
             assert self.tokens is not None
             raise LayoutError(
@@ -55,6 +59,7 @@ class BatchCounts:
 
     def take(self, unit: Literal["tokens", "requests"], count: LeafCount) -> None:
         """Take the number of tokens or requests; raises LayoutError where another leaf has said another."""
+        count = replace(count, size=self.real(unit, count.size))
         known = (self.tokens if unit == "tokens" else self.requests) or count
         if known.size != count.size:
             raise LayoutError(
@@ -72,15 +77,27 @@ class BatchCounts:
         """What an undeclared first axis of `size` has entries for; None where that is not certain."""
         if self.ambiguous(size):
             return None
-        if self.tokens is not None and size == self.tokens.size:
+        if self.tokens is not None and self.real("tokens", size) == self.tokens.size:
             return "tokens"
-        return "requests" if self.requests is not None and size == self.requests.size else None
+        fits = self.requests is not None and self.real("requests", size) == self.requests.size
+        return "requests" if fits else None
+
+    def real(self, unit: str, size: int) -> int:
+        """`size` of a leaf, without padding."""
+        if self.given is None:
+            return size
+        tokens = unit == "tokens"
+        padded = self.given.tokens_to_run if tokens else self.given.requests_to_run
+        return (self.given.num_tokens if tokens else self.given.num_requests) if size == padded else size
 
     def ambiguous(self, size: int) -> bool:
         """Whether `size` entries could be tokens or requests, which are not the same rows."""
         if self.tokens is None or self.requests is None or self.starts is None:
             return False
-        both = size == self.tokens.size == self.requests.size
+        both = (
+            self.real("tokens", size) == self.tokens.size
+            and self.real("requests", size) == self.requests.size
+        )
         return both and bool((np.diff(self.starts) != 1).any())
 
     def misfit(self, count: LeafCount) -> str:
@@ -112,9 +129,28 @@ class BatchCounts:
             raise LayoutError(
                 "no argument says how many rows there are, so there is nothing to split; declare one tokens()"
             )
+        if self.given is not None:
+            return self._shape_given(self.given, tokens, requests)
         if self.starts is None and tokens.size != requests.size:
             self._check_apart(tokens, requests)
         return BatchShape(num_tokens=tokens.size, num_requests=requests.size, query_start_loc=self.starts)
+
+    def _shape_given(self, given: BatchShape, tokens: LeafCount, requests: LeafCount) -> BatchShape:
+        """The counts that the caller gave, which the leaves must have."""
+        counts = [("tokens", tokens, given.num_tokens, given.tokens_to_run)]
+        if self.requests is not None:
+            counts.append(("requests", requests, given.num_requests, given.requests_to_run))
+        for unit, found, real, padded in counts:
+            if found.size != real:
+                more = f", padded to {padded}" if padded != real else ""
+                name = self.leaves.name(found.index)
+                raise LayoutError(
+                    f"{name} has {found.size} {unit} (axis {found.axis}) but the cut in ubatch_slices is of "
+                    f"{real}{more}; cut the batch that you pass"
+                )
+        if self.starts is None and self.needs_starts is not None:
+            self._check_apart(tokens, requests)
+        return replace(given, query_start_loc=self.starts)
 
     def _check_apart(self, tokens: LeafCount, requests: LeafCount) -> None:
         """Without starts, requests are taken as equally long: refuse what cannot be so."""

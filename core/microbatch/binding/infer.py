@@ -35,6 +35,8 @@ class Inference:
     """Which reading of the sizes is taken."""
     strict: bool = False
     """Whether nothing will be proven, so that whatever is ambiguous is an error."""
+    given: BatchShape | None = None
+    """The counts, where the caller said where to cut; None where the leaves alone say them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,10 @@ def measure_batch(
     """Find the batch; raises LayoutError for leaves that cannot be cut or do not fit together, NoReadingError
     where there is no such reading."""
     cuts, undeclared, unknown = _sorted_out(leaves, declared, backend)
-    counts = _declared_counts(leaves, cuts)
+    counts = _declared_counts(leaves, cuts, how.given)
     sized = [_sized(leaves.values[index], index) for index in undeclared]
+    if how.given is not None and not counts.known():
+        sized = [replace(leaf, size=counts.real("tokens", leaf.size)) for leaf in sized]
     if how.strict or counts.known():
         fitting = _by_counts(leaves, sized, counts, strict=how.strict)
         if how.reading:
@@ -151,9 +155,9 @@ def _settled(leaves: CallLeaves, index: int, rule: Rule, backend: Backend, *, ow
     return TOKENS if settled == TOKENS else settled
 
 
-def _declared_counts(leaves: CallLeaves, cuts: Sequence[LeafCut]) -> BatchCounts:
+def _declared_counts(leaves: CallLeaves, cuts: Sequence[LeafCut], given: BatchShape | None) -> BatchCounts:
     """What the declared leaves say. Starts come first: they give both counts, and the others must agree."""
-    counts = BatchCounts(leaves)
+    counts = BatchCounts(leaves, given=given)
     for cut in cuts:
         if cut.rule.kind == "query_start_loc":
             counts.take_starts(cut.index, read_starts(leaves.values[cut.index], leaves.name(cut.index)))

@@ -21,6 +21,8 @@ def check_shape(shape: BatchShape) -> tuple[NDArray[np.int64] | None, NDArray[np
     """(query_start_loc, lengths) of `shape` as int64; raises SliceError where its numbers do not agree."""
     tokens = position("num_tokens", shape.num_tokens)
     requests = position("num_requests", shape.num_requests)
+    if shape.padded:
+        _check_padding(shape, tokens, requests)
     if not tokens and requests:
         raise SliceError(f"{requests} requests but 0 tokens; skip the step, or leave these requests out")
     if tokens and not requests:
@@ -31,13 +33,29 @@ def check_shape(shape: BatchShape) -> tuple[NDArray[np.int64] | None, NDArray[np
                 "the batch has query_start_loc and lengths; "
                 "give lengths for padded rows, query_start_loc for tokens"
             )
-        return _offsets(shape.query_start_loc, tokens, requests), None
+        return _offsets(shape.query_start_loc, tokens, requests, shape.num_reqs_padded), None
     if tokens < requests:
         raise SliceError(
             f"{tokens} tokens cannot cover {requests} requests, each needs at least 1; "
             "give query_start_loc if some have none"
         )
     return None, None if shape.lengths is None else _lengths(shape.lengths, tokens, requests)
+
+
+def _check_padding(shape: BatchShape, tokens: int, requests: int) -> None:
+    """Raise SliceError for padded counts that are lower than the real ones, or padding without a request."""
+    if shape.lengths is not None:
+        raise SliceError("the batch has lengths and padded counts; give query_start_loc in place of lengths")
+    for name, given, real in (
+        ("num_tokens_padded", shape.num_tokens_padded, tokens),
+        ("num_reqs_padded", shape.num_reqs_padded, requests),
+    ):
+        if given is not None and position(name, given) < real:
+            raise SliceError(f"{name} is {given}, below the {real} there are; padding only adds")
+    if shape.tokens_to_run and not shape.requests_to_run:
+        raise SliceError(
+            f"num_reqs_padded is 0 but num_tokens_padded is {shape.tokens_to_run}; pad the requests too"
+        )
 
 
 def check_starts(name: str, starts: NDArray[np.int64], error: type[MicrobatchError]) -> None:
@@ -60,8 +78,11 @@ def check_lengths(name: str, lengths: NDArray[np.int64], error: type[MicrobatchE
         raise error(f"{name}[{index}] is {lengths[index]}; a length is 0 or more")
 
 
-def _offsets(value: Any, tokens: int, requests: int) -> NDArray[np.int64]:
+def _offsets(value: Any, tokens: int, requests: int, padded: int | None) -> NDArray[np.int64]:
+    """The starts of the real requests; entries of padded ones after them are left out."""
     array = _whole_numbers("query_start_loc", value)
+    if padded is not None and len(array) == padded + 1:
+        array = array[: requests + 1]
     if array.dtype.itemsize < 8 and tokens > np.iinfo(array.dtype).max:
         raise SliceError(
             f"a total of {tokens:,} tokens does not fit {array.dtype} offsets; give query_start_loc as int64"

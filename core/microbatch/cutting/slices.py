@@ -104,6 +104,28 @@ class BatchShape:
     """Tokens before each request and their total, num_requests + 1 entries; None: equally long requests."""
     lengths: NDArray[np.int64] | None = None
     """True length of each row of a padded 2-D batch (rows are requests); None for any other batch."""
+    num_tokens_padded: int | None = None
+    """Tokens that the step runs, those after the real ones being padding; None for no more than these."""
+    num_reqs_padded: int | None = None
+    """Requests that the step runs; None for no more than there are, or one a row where rows are padded."""
+
+    @property
+    def padded(self) -> bool:
+        """Whether counts with padding were given."""
+        return self.num_tokens_padded is not None or self.num_reqs_padded is not None
+
+    @property
+    def tokens_to_run(self) -> int:
+        """Tokens with the padding."""
+        return self.num_tokens if self.num_tokens_padded is None else self.num_tokens_padded
+
+    @property
+    def requests_to_run(self) -> int:
+        """Requests with the padding."""
+        if self.num_reqs_padded is not None:
+            return self.num_reqs_padded
+        rows = self.query_start_loc is None and self.num_tokens == self.num_requests
+        return self.tokens_to_run if rows else max(self.num_requests, min(1, self.tokens_to_run))
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -131,7 +153,9 @@ class Cut:
     """A batch cut into ubatches."""
 
     slices: tuple[UBatchSlice, ...]
-    """In order, every token in exactly one; empty for an empty batch."""
+    """In order, every token in exactly one, the padding too; empty for an empty batch."""
+    unpadded: tuple[UBatchSlice, ...] | None = None
+    """The same without padding, empty where a part is padding alone; None where the batch is not padded."""
     permutation: NDArray[np.int64] | None = None
     """Requests were put in this order before cutting: request i of the slices is request permutation[i] of
     the batch. None: the order was kept."""
@@ -141,6 +165,16 @@ class Cut:
     """Padded units that trimming saves against num_requests * max(lengths)."""
     known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What others work out from this cut alone, by name, so that steps that share the cut share it too."""
+
+    @property
+    def real(self) -> tuple[UBatchSlice, ...]:
+        """The parts without padding; `slices` where there is none."""
+        return self.slices if self.unpadded is None else self.unpadded
+
+    @property
+    def real_tokens(self) -> tuple[int, ...]:
+        """Tokens of each part that are no padding."""
+        return tuple([part.num_tokens for part in self.real])
 
 
 _new = UBatchSlice.__new__

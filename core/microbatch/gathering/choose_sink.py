@@ -31,6 +31,12 @@ from microbatch.gathering.row_places import RowPlaces, request_places, token_pla
 from microbatch.gathering.row_sink import MakeRoom, OutputLeaf, RowsSink, Sink, no_row_each
 
 
+def weights_of(cut: Cut) -> tuple[int, ...]:
+    """Real tokens of each part, 0 for one that is padding alone; where all are, what they hold."""
+    real = cut.real_tokens
+    return real if any(real) else tuple([piece.num_tokens for piece in cut.slices])
+
+
 class Sinks:
     """Makes the sinks of one step; made in the thread and on the stream of the caller."""
 
@@ -79,8 +85,7 @@ class Sinks:
             constant = rowless or (given is None and self._is_result(value, index))
             return ConstantSink(name, parts) if constant else self._rows(value, index, leaf)
         if rule.kind in ("reduce", "collect"):
-            weights = [piece.num_tokens for piece in self._cut.slices]
-            return KeptSink(name, rule, weights, nested=self._nested)
+            return KeptSink(name, rule, weights_of(self._cut), nested=self._nested)
         if rule.kind == "replicate":
             return ConstantSink(name, parts)
         if is_row_list(value):

@@ -65,6 +65,8 @@ class KeptSink(Keep):
         versions: list[int | None] = []
         weights: list[int] = []
         for value, version, weight in zip(self.values, self.versions, self.weights, strict=True):
+            if not weight:
+                continue  # padding alone, which is no part of the batch
             kept = value if isinstance(value, KeptParts) else KeptParts((value,), (version,), (weight,))
             values += kept.values
             versions += kept.versions

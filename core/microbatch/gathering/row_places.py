@@ -1,7 +1,8 @@
 """Where the rows of each ubatch go in the result.
 
 Invariant: the ranges of all ubatches together hold every row of the result exactly once. A request that
-straddles ubatches belongs to the last of them, which has seen all of its tokens.
+straddles ubatches belongs to the last of them, which has seen all of its tokens. Padding comes last in what a
+ubatch returns, and goes nowhere.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class RowPlaces:
 
 
 def token_places(shape: BatchShape, cut: Cut) -> RowPlaces:
-    """Every token is in exactly one ubatch."""
+    """Every token is in exactly one ubatch; padding goes nowhere."""
     order = (
         None if cut.permutation is None else token_permutation(shape, np.asarray(cut.permutation, np.int64))
     )
@@ -41,7 +42,7 @@ def token_places(shape: BatchShape, cut: Cut) -> RowPlaces:
         unit="tokens",
         total=shape.num_tokens,
         counts=tuple([piece.num_tokens for piece in cut.slices]),
-        ranges=tuple([piece.token_slice for piece in cut.slices]),
+        ranges=tuple([piece.token_slice for piece in cut.real]),
         order=order,
     )
 
@@ -50,7 +51,7 @@ def request_places(shape: BatchShape, cut: Cut) -> RowPlaces:
     """A request in several ubatches is written by the last; OutputMismatchError for one that is in none."""
     ranges: list[slice] = []
     expected = shape.num_requests
-    for piece in reversed(cut.slices):
+    for piece in reversed(cut.real):
         start, stop = piece.req_slice.start, min(piece.req_slice.stop, expected)
         if stop < expected and piece.num_reqs:
             raise OutputMismatchError(

@@ -181,6 +181,8 @@ class RowsSink:
     def _place(self, target: Any, index: int, part: Any) -> None:
         places, axis = self._places, self._axis
         where = places.ranges[index]
+        if where.start == where.stop:
+            return  # padding alone, or a request that goes on in the next ubatch
         if where.stop - where.start != places.counts[index]:
             part = self._owned(index, part)
         if self._leaf.given is not None:
@@ -191,7 +193,8 @@ class RowsSink:
             self._leaf.backend.scatter(target, places.order[where], part, axis)
 
     def _owned(self, index: int, part: Any) -> Any:
-        """The rows that are this ubatch's to write: a request that straddles its end is the next one's."""
+        """The rows that are this ubatch's to write: a request that straddles its end is the next one's, and
+        padding is nobody's."""
         where = self._places.ranges[index]
         rows = where.stop - where.start
         return part if rows == self._places.counts[index] else part[along(self._axis, slice(0, rows))]

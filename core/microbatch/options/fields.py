@@ -72,6 +72,9 @@ class UBatchConfig:
     """
     splitter: str = _option("auto", checks.choice, known=SPLITTERS)
     """even, floor, request-aligned or packed; `auto` is packed where requests have lengths, else even."""
+    multiple_of: int = _option(1, checks.count)
+    """Part sizes are so many tokens, or a multiple of them, all but that of the last part: for kernels with
+    tiles, and for groups that share tokens out. With it `auto` cuts evenly; a limit below it goes first."""
     schedule: str = _option("auto", checks.choice, known=SCHEDULES)
     """sequential, parallel, pingpong or streamed; `auto` is parallel where that is safe, else sequential."""
     driver: str = _option("threads", checks.choice, known=DRIVERS)
@@ -109,6 +112,11 @@ class UBatchConfig:
             raise ArgumentValueError(
                 f"num_ubatches is {self.num_ubatches}, above the cap of {self.max_ubatches}; "
                 "lower it, or raise max_ubatches"
+            )
+        if self.multiple_of > 1 and self.splitter in ("request-aligned", "packed"):
+            raise ArgumentValueError(
+                f"multiple_of is {self.multiple_of}, but the splitter is {self.splitter}, which cuts between "
+                "requests; use even or floor"
             )
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 from microbatch.binding.batch import Batch
-from microbatch.cutting.cut import cut, most_ubatches, validate_slices
+from microbatch.cutting.cut import cut, most_ubatches, validate_cut
 from microbatch.cutting.slices import Cut, UBatchSlice
 from microbatch.errors import PolicyError
 from microbatch.extend.protocols import SizingPolicy
@@ -77,11 +77,11 @@ class Planner:
         """The plan that runs the function once on the whole batch."""
         return replace(whole_plan(self.request(batch, None, ALONE, 0), reason), fixed=True)
 
-    def explicit(self, batch: Batch, slices: Sequence[UBatchSlice], workers: int) -> Plan:
+    def explicit(self, batch: Batch, slices: Sequence[UBatchSlice] | Cut, workers: int) -> Plan:
         """The plan for slices that the caller gave; raises SliceError if they do not cover the batch."""
         shape = batch.shape
         unit = "rows" if shape.query_start_loc is None else "tokens"
-        given = Cut(slices=validate_slices(slices, shape))
+        given = validate_cut(slices, shape)
         together = None if self._together is None else self._together.for_slices(len(given.slices))
         return Plan(
             cut=given,
@@ -212,14 +212,22 @@ class Planner:
 
     def _cut(self, batch: Batch, request: SizingRequest, proposal: Proposal) -> Plan:
         splitter, most = splitter_for(self._config, batch), self._config.max_ubatches
-        due = wanted(request, proposal, most_ubatches(batch.shape, splitter), self._together)
+        multiple, shape = self._config.multiple_of, batch.shape
+        due = wanted(request, proposal, most_ubatches(shape, splitter, multiple), self._together)
         if due.whole:
             said = proposal.reason
             if not said and proposal.split and proposal.limit is not None:
                 said = f"the whole batch is within the limit of {proposal.limit}"
             return whole_plan(request, _joined(said, due.note(1)))
         count = due.count if due.count > 1 else None
-        made = cut(batch.shape, splitter=splitter, num_ubatches=count, limit=due.limit, max_ubatches=most)
+        made = cut(
+            shape,
+            splitter=splitter,
+            num_ubatches=count,
+            limit=due.limit,
+            max_ubatches=most,
+            multiple_of=multiple,
+        )
         sizes = part_units(made, request.unit)
         return replace(
             whole_plan(request, _joined(proposal.reason, due.note(len(sizes)))),

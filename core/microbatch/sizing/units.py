@@ -28,10 +28,13 @@ class Units:
 
 
 def splitter_for(config: UBatchConfig, batch: Batch) -> str:
-    """The configured splitter; `auto` packs rows that have lengths and cuts all others evenly."""
+    """The configured splitter; `auto` packs rows that have lengths and cuts all others evenly.
+
+    It packs nothing where sizes are to be multiples, since what is packed is cut where its lengths say.
+    """
     if config.splitter != "auto":
         return config.splitter
-    return "even" if batch.shape.lengths is None else "packed"
+    return "even" if batch.shape.lengths is None or config.multiple_of > 1 else "packed"
 
 
 def units_of(batch: Batch, splitter: str) -> Units:

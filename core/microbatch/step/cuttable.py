@@ -86,6 +86,10 @@ class Cuttable:
             verdict = self.prove()
             if verdict.why_whole:
                 raise unproven(verdict.why_whole)
+            if self.binder.given is not None and self.batch.shape.query_start_loc is not None:
+                raise unproven(
+                    "its step is padded, and the requests of a part do not say where padding begins"
+                )
             whole_requests = not self.inside_requests and self.batch.shape.query_start_loc is not None
             splitter = "request-aligned" if whole_requests else "even"
             self._parts = PartBinder(self.binder, self.batch, verdict.outputs, splitter)

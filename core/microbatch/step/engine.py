@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from microbatch.binding.batch import Batch
-from microbatch.cutting.slices import UBatchSlice
+from microbatch.cutting.slices import Cut, UBatchSlice
 from microbatch.errors import ClosedError, MicrobatchError, OutputMismatchError, warn
 from microbatch.extend.device import meaning_of
 from microbatch.extend.protocols import Backend
@@ -69,7 +69,7 @@ class Engine:
         self,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
-        slices: Sequence[UBatchSlice] | None = None,
+        slices: Sequence[UBatchSlice] | Cut | None = None,
         out: Any = None,
     ) -> Any:
         """Run one step; see `UBatchWrapper.__call__`."""

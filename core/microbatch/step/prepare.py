@@ -47,8 +47,8 @@ class CallOfStep:
     """Positional arguments."""
     kwargs: Mapping[str, Any]
     """Arguments by name."""
-    slices: Sequence[UBatchSlice] | None
-    """The parts, where the caller named them."""
+    slices: Sequence[UBatchSlice] | Cut | None
+    """The parts, where the caller named them; a cut also says what of them is padding."""
     given_result: bool
     """Whether the result goes to a place of the caller's."""
 
@@ -92,12 +92,13 @@ class Preparation:
         if route is None or (route.group is not None and route.group.in_process_group()):
             route = self._routes.of(args, kwargs)  # also where this process has become one rank of several
         self._last_route = route
-        batch, device = route.binder.bind(args, kwargs), route.binder.device
+        binder = route.binder.of_cut(call.slices) if isinstance(call.slices, Cut) else route.binder
+        batch, device = binder.bind(args, kwargs), binder.device
         memory, number, streamed = device.backend.memory(), next(self._steps), route.schedule == "streamed"
         if self._remembers:
             self.remembering.before(device, memory.capacity)
         named = self._named or call.slices is not None
-        cuttable = Cuttable(self._prover, route.binder, args, kwargs, streamed, named, batch, batch)
+        cuttable = Cuttable(self._prover, binder, args, kwargs, streamed, named, batch, batch)
         cuttable.inside_requests = self._splits_requests and batch.shape.query_start_loc is not None
         if self._prover.remarkable or call.slices is not None:
             cuttable.look_up()
@@ -160,7 +161,7 @@ class Preparation:
         memory: MemoryReading,
         conditions: Conditions,
         number: int,
-        slices: Sequence[UBatchSlice] | None,
+        slices: Sequence[UBatchSlice] | Cut | None,
     ) -> Plan:
         whole = self.modules.why_whole() if self._has_modules and slices is None else ""
         if slices is not None:
@@ -205,7 +206,7 @@ class Preparation:
             return False
         return planned.cuttable.named or planned.batch.nbytes >= WORTH_TRYING
 
-    def _again(self, planned: Planned, route: Route, slices: Sequence[UBatchSlice] | None) -> Planned:
+    def _again(self, planned: Planned, route: Route, slices: Sequence[UBatchSlice] | Cut | None) -> Planned:
         """The step planned anew, by the reading and the schedule that were found."""
         batch = planned.cuttable.batch
         plan = self._plan(batch, planned.memory, route.conditions, planned.number, slices)

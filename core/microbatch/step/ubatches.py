@@ -40,7 +40,8 @@ class Ubatches:
     ) -> None:
         """`count` is told of each ubatch that was stored; None for nobody to tell."""
         slices = parts.cut.slices
-        self.contexts = contexts_for(slices, runtime)
+        padded = parts.cut.unpadded is not None
+        self.contexts = contexts_for(slices, runtime, parts.cut.real_tokens if padded else None)
         self.make_room = parts.make_room
         """What a schedule may do where memory runs out outside of the function."""
         self._parts = parts
@@ -91,7 +92,7 @@ class Ubatches:
 
     def _requests_ended(self, index: int) -> int:
         """Requests that end in a ubatch: one that goes on in the next is counted there."""
-        slices, following = self._parts.cut.slices, index + 1
+        slices, following = self._parts.cut.real, index + 1
         first = slices[index].req_slice.start if index else 0
         last = slices[following].req_slice.start if following < len(slices) else self._parts.num_requests
         return int(last - first)
@@ -104,16 +105,20 @@ class Ubatches:
         """New contexts for the ubatches that were not stored; nothing of their first attempt is kept."""
         for index, context in enumerate(self.contexts):
             if context.state is not UBatchState.COMPLETED:
-                made = UBatchContext(context.slice_info, index, len(self.contexts), context.runtime)
-                self.contexts[index] = made
+                self.contexts[index] = UBatchContext(
+                    context.slice_info, index, len(self.contexts), context.runtime, context.num_real_tokens
+                )
         return [context for context in self.contexts if context.state is not UBatchState.COMPLETED]
 
 
-def contexts_for(slices: Sequence[UBatchSlice], runtime: Runtime) -> list[UBatchContext]:
-    """One context per slice, numbered in row order."""
+def contexts_for(
+    slices: Sequence[UBatchSlice], runtime: Runtime, real_tokens: Sequence[int] | None = None
+) -> list[UBatchContext]:
+    """One context per slice, numbered in row order; `real_tokens` of each where the step is padded."""
     count, made = len(slices), list[UBatchContext]()
     for index, piece in enumerate(slices):
-        made.append(UBatchContext(piece, index, count, runtime))
+        real = None if real_tokens is None else real_tokens[index]
+        made.append(UBatchContext(piece, index, count, runtime, real))
     return made
 
 

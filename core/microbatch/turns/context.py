@@ -37,6 +37,8 @@ class UBatchContext:
     """How many ubatches the step has."""
     runtime: Runtime | None = None
     """Where gates and thread identities come from; None is the real threads."""
+    num_real_tokens: int | None = None
+    """Tokens of it that are no padding, the first ones; None where the step is not padded."""
     thread_id: Hashable = field(default=None, init=False)
     """The thread that entered it last, None before that."""
     gpu_wait_event: Any = field(default=None, init=False)
