@@ -8,7 +8,7 @@ way of its own: no tree is built for it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from microbatch.arrays.shared_memory import SharedRows, shared_rows
 from microbatch.arrays.trees import TreeSpec, leaf_paths
 from microbatch.binding.leaf_parts import LeafCut, part_of, permuted_leaf, permuted_shape, token_permutation
 from microbatch.binding.paths import Declared, input_name
-from microbatch.binding.rules import ROW_KINDS, TOKENS, Rule, replicate
+from microbatch.binding.rules import ROW_KINDS, TOKENS, Kind, Rule, replicate
 from microbatch.binding.structure import Structure, structure_of
 from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.extend.protocols import Backend
@@ -90,9 +90,22 @@ class Batch:
 
     @property
     def by_shape(self) -> bool:
-        """Whether shapes alone say what each part is given: no offsets, lengths or caller's function."""
-        counted = self.shape.query_start_loc is not None or self.shape.lengths is not None
-        return not counted and all(cut.rule.kind in ROW_KINDS for cut in self._cuts)
+        """Whether shapes alone say what each part is given: no lengths, no caller's function, and where there
+        are requests, that all have as many tokens."""
+        if self.shape.lengths is not None or any(cut.rule.function is not None for cut in self._cuts):
+            return False
+        if self.shape.query_start_loc is None:
+            return all(cut.rule.kind in ROW_KINDS for cut in self._cuts)
+        return self.query_len is not None
+
+    @property
+    def query_len(self) -> int | None:
+        """Tokens of each request, where all have as many; None where they differ or no leaf says it."""
+        starts = self.shape.query_start_loc
+        if starts is None or len(starts) < 2:
+            return None
+        lengths = np.diff(starts)
+        return int(lengths[0]) if lengths[0] and (lengths == lengths[0]).all() else None
 
     def shared_rows(self) -> SharedRows | None:
         """The first leaf whose rows are cut and are one and the same memory, to see whether it is written."""
@@ -179,6 +192,17 @@ class Batch:
     def with_leaves(self, leaves: Sequence[Any]) -> Batch:
         """The same batch with other leaves in their places."""
         return Batch(self.shape, leaves, self._cuts, self._spec)
+
+    def rebound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
+        """The same batch in other arguments of the same structure and sizes; no value of them is read."""
+        if self._spec is None:
+            return self.with_leaves(args)
+        tree: Any = (args, dict(kwargs))
+        return self.with_leaves(self._spec.flatten_up_to(tree))
+
+    def leaves_of(self, kind: Kind) -> list[tuple[int, Any]]:
+        """The leaves that a rule of this kind cuts, with their numbers."""
+        return [(cut.index, self._leaves[cut.index]) for cut in self._cuts if cut.rule.kind == kind]
 
     def permuted(self, permutation: Sequence[int] | NDArray[np.int64], backend: Backend) -> Batch:
         """The requests `permutation` (new position -> old), all or some, as a batch of copies."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from microbatch.arrays.looks import along
 from microbatch.arrays.row_lists import is_row_list, rows_at, slice_of
-from microbatch.binding.request_fields import slice_computed_tokens, slice_query_start_loc, slice_seq_lens
+from microbatch.binding.request_fields import rebased, slice_computed_tokens, slice_seq_lens
 from microbatch.binding.rules import Rule
 from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.extend.protocols import Backend
@@ -36,7 +36,7 @@ def part_of(leaf: Any, rule: Rule, part: UBatchSlice, trim: int | None, shape: B
     """What the ubatch `part` of the batch `shape` is given of `leaf` by `rule`; `trim` as in `Batch.part`."""
     kind, starts = rule.kind, shape.query_start_loc
     if kind == "query_start_loc":
-        return slice_query_start_loc(leaf, part)
+        return rebased(leaf, part)  # the batch was bound: nothing of it needs to be read again
     if kind == "seq_lens" and starts is not None:
         return slice_seq_lens(leaf, starts, part)
     if kind == "computed_tokens" and starts is not None:

@@ -63,6 +63,21 @@ class PaddedBatch(Batch):
                 leaves[cut.index] = self._part_of(leaf, rule, slice)
         return self._spec.unflatten(leaves)  # type: ignore[return-value]  # the structure of (args, kwargs)
 
+    def with_leaves(self, leaves: Sequence[Any]) -> PaddedBatch:
+        """As in `Batch`."""
+        assert self._spec is not None
+        return PaddedBatch(self.shape, leaves, self._cuts, self._spec, self._backend)
+
+    def with_padding_as_rows(self) -> PaddedBatch:
+        """The same batch with its padding taken for rows; parts are given the same."""
+        assert self._spec is not None
+        shape = BatchShape(
+            num_tokens=self.shape.tokens_to_run,
+            num_requests=self.shape.requests_to_run,
+            query_start_loc=self._padded_shape.query_start_loc,
+        )
+        return PaddedBatch(shape, self._leaves, self._cuts, self._spec, self._backend)
+
     def _part_of(self, leaf: Any, rule: Rule, part: UBatchSlice) -> Any:
         """The rows of `part`, some of which the leaf may lack."""
         if rule.kind in COUNTS:

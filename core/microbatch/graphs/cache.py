@@ -7,7 +7,7 @@ after its last replay has finished. What cannot be captured is tried once, and i
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,7 @@ class CapturedGraph:
     """Structure of the outputs."""
     size: int
     """Bytes it keeps alive."""
-    rows: dict[int | None, tuple[bool, ...]] = field(default_factory=dict)
+    rows: dict[Hashable, tuple[bool, ...]] = field(default_factory=dict)
     """Numbers of real rows that were compared with the plain call, and which outputs have rows to trim."""
 
 

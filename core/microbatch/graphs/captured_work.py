@@ -27,6 +27,10 @@ class CapturedWork:
     """Where its batch is cut; None for one call."""
     padded_cut: Hashable = None
     """The same for a batch that is padded to one of `sizes`."""
+    real: int | None = None
+    """Rows that are no padding, where the caller has padded the batch."""
+    finish: Callable[[Any], Any] | None = None
+    """finish(result) -> the real rows of what a replay gave for a padded batch; None where all are real."""
     ubatches: int = 1
     """How many ubatches one replay stands for."""
     refused: str = ""

@@ -10,10 +10,26 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from microbatch.arrays.looks import is_array
 from microbatch.extend.device import Device
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fixed:
+    """An array on the host that a graph is captured with, and is used for where its values are the same."""
+
+    value: Any
+    """The array."""
+
+    @property
+    def key(self) -> Hashable:
+        """What tells it from others."""
+        values = np.asarray(self.value)
+        return type(self.value), values.dtype.str, values.shape, values.tobytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +74,8 @@ def describe(
             shape = tuple(leaf.shape)
             row = shape[1:] if rows is not None and shape else shape
             parts.append((row, str(leaf.dtype), str(getattr(leaf, "device", ""))))
+        elif isinstance(leaf, Fixed):
+            parts.append(leaf.key)
         elif isinstance(leaf, PLAIN):
             parts.append((type(leaf).__name__, repr(leaf)))
         else:

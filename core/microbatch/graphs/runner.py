@@ -46,6 +46,13 @@ class Asked:
     """Its arguments."""
     rows: int | None
     """Rows of its arrays; None where they differ, so that nothing may be padded."""
+    real: int | None = None
+    """Rows that are no padding, where the caller has padded the batch."""
+
+    @property
+    def shown(self) -> Hashable:
+        """What a graph has to be compared with the plain call for, once for each."""
+        return self.rows, self.real
 
     def of_rows(self, rows: int) -> Asked:
         """The same arguments, padded or cut to other rows."""
@@ -122,14 +129,14 @@ class Graphs:
         if reason:
             return step.plain(work, args, kwargs, reason)
         graph = self.cache.find(key)
-        if graph is not None and asked.rows in graph.rows:
+        if graph is not None and asked.shown in graph.rows:
             step.hits += work.ubatches
-            return self._replay(step.device.backend, graph, asked)
+            return self._replay(step.device.backend, graph, work, asked)
         plain = step.plain(work, args, kwargs, step.note)
         if graph is None:
             graph = self._capture(step, work, asked)
         if graph is not None:
-            self._check(step, graph, asked, plain)
+            self._check(step, graph, work, asked, plain)
         return plain
 
     def _asked(self, work: CapturedWork, device: Device, leaves: list[Any], spec: Any) -> Asked | str:
@@ -140,7 +147,7 @@ class Graphs:
         if key.rows == 0:
             return "there are no rows"
         if key.rows is None or not self._padded(work, key):
-            return Asked(replace(key, cut=work.cut), leaves, key.rows)
+            return Asked(replace(key, cut=work.cut), leaves, key.rows, work.real)
         bucket = bucket_of(key.rows, work.sizes)
         if bucket is None:
             return f"{key.rows} rows are above the largest captured size of {work.sizes[-1]}"
@@ -190,23 +197,25 @@ class Graphs:
             graph, static, outputs, spec, graph.bytes_held() + result_bytes((static, outputs))
         )
 
-    def _check(self, step: Replays, graph: CapturedGraph, asked: Asked, plain: Any) -> None:
+    def _check(
+        self, step: Replays, graph: CapturedGraph, work: CapturedWork, asked: Asked, plain: Any
+    ) -> None:
         """Allow `graph` for these rows if it gives what the plain call gave."""
         expected, spec = flatten(plain)
         padded = asked.rows is not None and asked.rows != asked.key.rows
         different = "has another structure"
         if spec == graph.spec:
-            graph.rows[asked.rows] = tuple(
+            graph.rows[asked.shown] = tuple(
                 padded and is_array(leaf) and len(leaf.shape) > 0 and leaf.shape[0] == asked.key.rows
                 for leaf in graph.outputs
             )
-            found = self._replay(step.device.backend, graph, asked)
+            found = self._replay(step.device.backend, graph, work, asked)
             step.device.backend.current_stream().synchronize()
             differences = Comparison(spec, expected).differences(found, "a replayed graph")
             if not differences:
                 return
             different = str(differences[0])
-        graph.rows.pop(asked.rows, None)
+        graph.rows.pop(asked.shown, None)
         if padded:
             self._mixes = f"padding rows changes the result, so sizes are not rounded: {different}"
             step.note = self._mixes
@@ -215,15 +224,16 @@ class Graphs:
             self.cache.refuse(asked.key, f"a replay differs from the plain call: {different}")
             step.note = self.cache.refused(asked.key) or ""
 
-    def _replay(self, backend: Backend, graph: CapturedGraph, asked: Asked) -> Any:
+    def _replay(self, backend: Backend, graph: CapturedGraph, work: CapturedWork, asked: Asked) -> Any:
         self._wait(backend)
         fill(graph.inputs, asked.leaves, backend)
         graph.graph.replay()
-        result = outputs_of(graph.outputs, graph.rows[asked.rows], asked.rows, backend)
+        result = outputs_of(graph.outputs, graph.rows[asked.shown], asked.rows, backend)
         if self._last is None:
             self._last = backend.event()
         self._last.record(backend.current_stream())
-        return graph.spec.unflatten(result)
+        outputs = graph.spec.unflatten(result)
+        return outputs if work.finish is None else work.finish(outputs)
 
     def _wait(self, backend: Backend) -> None:
         """Later work of the current stream comes after the last replay."""

@@ -207,7 +207,7 @@ class Engine:
             function=self.function, planned=planned, config=self._wrapping.config, runner=self._runner
         )
         work = step.work(lambda: run_parts(parts, layers.call, order), given_result=out is not None)
-        result = layers.graphs.whole(work, *planned.batch.arguments())
+        result = layers.graphs.whole(work, *step.arguments())
         if layers.graphs.hits:
             ubatches.replayed()
         return result

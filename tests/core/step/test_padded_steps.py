@@ -320,6 +320,32 @@ def test_gradients_of_a_padded_step_are_those_of_the_plain_call() -> None:
     torch.testing.assert_close(mine, plain)
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize("by_caller", [False, True])
+def test_tensors_of_requests_are_padded_as_arrays_are(by_caller: bool) -> None:
+    torch = pytest.importorskip("torch")
+    lengths = np.array([2, 3, 1])
+    batch = {
+        "ids": np.arange(6) + 100, "positions": np.arange(12).reshape(2, 6), "starts": np.array([0, 2, 5, 6]),
+        "lens": lengths + 4, "computed": np.array([4, 4, 4]), "names": ["a", "b", "c"],
+    }  # fmt: skip
+    given_ = padded_by_caller(batch, 11, 5) if by_caller else batch
+    tensors = {name: value if name == "names" else torch.tensor(value) for name, value in given_.items()}
+    shape = microbatch.BatchShape(
+        num_tokens=6, num_requests=3, query_start_loc=batch["starts"], num_tokens_padded=11, num_reqs_padded=5
+    )
+    step, model = microbatch.cut(shape, num_ubatches=4), Model()
+    with microbatch.wrap(model, layout=LAYOUT, schedule="pingpong") as wrapped:
+        result = wrapped(**tensors, ubatch_slices=step)
+    for name in ("ids", "positions", "lens"):
+        assert torch.equal(result[name], torch.tensor(batch[name]))
+    seen = [
+        {name: model.parts[index][name] for name in ("starts", "computed", "lens")}
+        for index in range(len(step.slices))
+    ]
+    assert seen == as_steps_of_their_own(batch, step.slices)
+
+
 def test_metadata_of_a_part_says_how_many_tokens_are_real() -> None:
     shape = microbatch.BatchShape(
         num_tokens=5, num_requests=2, query_start_loc=np.array([0, 3, 5]), num_tokens_padded=8
