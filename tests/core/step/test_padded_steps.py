@@ -31,6 +31,7 @@ LAYOUT = microbatch.Layout(
         "ids": microbatch.tokens(),
         "positions": microbatch.tokens(1),
         "lens": microbatch.requests(),
+        "taken": microbatch.requests(),
         "names": microbatch.requests(),
         "sum": microbatch.reduce(lambda values, weights: (sum(values), tuple(weights))),
     },
@@ -60,7 +61,10 @@ class Model:
                 "real": context.num_real_tokens, "rows": len(ids),
             }  # fmt: skip
         real = slice(0, context.num_real_tokens)
-        return {"ids": ids, "positions": positions, "lens": lens, "names": names, "sum": int(ids[real].sum())}
+        return {
+            "ids": ids, "positions": positions, "lens": lens, "taken": starts[1:] - starts[:-1],
+            "names": names, "sum": int(ids[real].sum()),
+        }  # fmt: skip
 
 
 @st.composite
@@ -148,6 +152,7 @@ def test_the_result_has_each_real_row_once_and_no_padding(
     assert result["names"] == batch["names"]
     assert result["lens"].shape == (requests,)
     np.testing.assert_array_equal(result["lens"], batch["lens"])
+    assert (result["taken"] > 0).all(), "a part that is padding alone has given a request's output"
     assert result["sum"] == (batch["ids"].sum(), tuple(real for real in step.real_tokens if real))
     parts = [model.parts[index] for index in range(len(step.slices))]
     assert tuple(part["real"] for part in parts) == step.real_tokens
