@@ -251,3 +251,19 @@ def test_padded_rows_are_captured_too_where_a_ubatch_is_padding_alone(real: list
             np.testing.assert_array_equal(np.asarray(result["s"]), values[:rows].sum(axis=1))
             if seed >= len(real):
                 assert wrapper.last_report.graph_hits == 3
+
+
+def test_steps_of_other_lengths_in_the_same_padded_arrays_are_other_graphs() -> None:
+    """The same tokens are cut at the same places, but they are those of other requests."""
+    device = RecordingBackend()
+    with wrapped(device) as wrapper:
+        for seed, (requests, length) in enumerate([(8, 1), (4, 2)] * 2):
+            given_ = arrays(8, 1, seed, 8) | {"starts": np.minimum(np.arange(9) * length, 8)}
+            shape = microbatch.BatchShape(
+                num_tokens=8, num_requests=requests, query_start_loc=given_["starts"],
+                num_tokens_padded=8, num_reqs_padded=8,
+            )  # fmt: skip
+            step = microbatch.cut(shape, num_ubatches=2)
+            result = wrapper(**on_device(device, given_), ubatch_slices=step)
+            check(result, expected(given_, step, (8, requests)))
+        assert wrapper.last_report.graph_hits == 2

@@ -387,3 +387,28 @@ def test_compute_slices_follows_the_requests() -> None:
             wrapped.compute_slices(10, 2, np.array([0, 7, 9]))
     with pytest.raises(ArgumentValueError, match="multiple_of is 4, but the splitter is packed"):
         microbatch.UBatchConfig(splitter="packed", multiple_of=4)
+
+
+@pytest.mark.counted
+def test_progress_counts_requests_and_no_padding() -> None:
+    told, before = list[tuple[int, int]](), list[int]()
+    layout = microbatch.Layout(
+        inputs={"x": microbatch.tokens(), "starts": microbatch.query_start_loc()},
+        outputs={"output": microbatch.tokens()},
+    )
+
+    def model(x: Any, starts: Any) -> Any:
+        before.append(told[-1][0] if told else 0)
+        return x
+
+    starts = np.array([0, 2, 4, 5])
+    shape = microbatch.BatchShape(
+        num_tokens=5, num_requests=3, query_start_loc=starts, num_tokens_padded=8, num_reqs_padded=4
+    )
+    step = microbatch.cut(shape, splitter="floor", num_ubatches=4)
+    with microbatch.wrap(
+        model, layout=layout, schedule="sequential", progress=lambda done, total: told.append((done, total))
+    ) as wrapped:
+        wrapped(np.arange(5), starts, ubatch_slices=step)
+    assert before == [0, 1, 2, 3]
+    assert told[-1] == (3, 3)
