@@ -223,7 +223,9 @@ def keeps(made: Cut, limit: int, lengths: list[int], kind: str) -> bool:
     """Whether each part is within the limit, or of one request."""
     cost = padded_cost if kind == "packed rows" else sum
     if kind.startswith("packed"):
-        found = [[length for length in group if length] or [0] for group in groups(made, lengths)]
+        found = groups(made, lengths)
+        if kind != "packed rows":  # a request without tokens takes no place; a row of padding alone takes one
+            found = [[length for length in group if length] or [0] for group in found]
         return all(cost(group) <= limit or len(group) == 1 for group in found)
     owner = np.repeat(np.arange(len(lengths)), lengths)
     parts = [owner[part.token_slice] for part in made.slices]
