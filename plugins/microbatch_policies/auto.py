@@ -15,7 +15,7 @@ from typing import Any
 from microbatch.extend.chain import Chain, checked
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch_policies.buckets import Buckets
-from microbatch_policies.kept import own_state, state_of
+from microbatch_policies.kept import OwnState, state_of
 from microbatch_policies.memory.memory_model import MemoryModel
 from microbatch_policies.pressure import Pressure
 from microbatch_policies.speed.throughput import Throughput
@@ -78,7 +78,7 @@ class Auto:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Give it back; raises ValueError for foreign state."""
-        with own_state("auto", state):
+        with OwnState("auto", state):
             self._chain.restore(state["members"])
         self._request = self._report = None
 

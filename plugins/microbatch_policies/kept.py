@@ -7,8 +7,9 @@ state that is taken never makes a later step raise or warn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any, TypeVar
 
 from microbatch.options.messages import shown
@@ -40,15 +41,34 @@ def state_of(policy: str, **learned: Any) -> dict[str, Any]:
     return {"policy": policy, "version": 1, **learned}
 
 
-@contextmanager
-def own_state(policy: str, state: Mapping[str, Any]) -> Iterator[None]:
-    """Read `state` inside; raises ValueError if it is not what `policy` wrote, whatever reading it raised."""
-    try:
-        if state["policy"] != policy or state["version"] != 1:
-            raise ValueError("it was written by another policy or version")
-        yield
-    except Exception as error:
-        raise ValueError(f"not the state of policy {policy!r}: {described(error)}") from error
+class OwnState(AbstractContextManager[None]):
+    """Read `state` inside; raises ValueError if it is not what `policy` wrote, whatever reading it raised.
+
+    No generator: where one raises another error than it was given, Python 3.12 leaves a reference cycle.
+    """
+
+    __slots__ = ("_policy", "_state")
+
+    def __init__(self, policy: str, state: Mapping[str, Any]) -> None:
+        self._policy = policy
+        self._state = state
+
+    def __enter__(self) -> None:
+        try:
+            known = self._state["policy"] == self._policy and self._state["version"] == 1
+        except Exception as error:
+            raise self._foreign(error) from error
+        if not known:
+            raise self._foreign(ValueError("it was written by another policy or version"))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception):
+            raise self._foreign(error) from error
+
+    def _foreign(self, error: Exception) -> ValueError:
+        return ValueError(f"not the state of policy {self._policy!r}: {described(error)}")
 
 
 def whole(value: object, least: int, most: int) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
-from microbatch_policies.kept import KINDS, SHORTEST, own_state, real, remember, state_of
+from microbatch_policies.kept import KINDS, SHORTEST, OwnState, real, remember, state_of
 from microbatch_policies.memory.least_squares import LeastSquares, largest_within, quantile
 from microbatch_policies.option_checks import number
 
@@ -110,6 +110,6 @@ class Latency:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take them back, four times as unsure. Raises ValueError, nothing changed, for foreign state."""
-        with own_state("latency", state):
+        with OwnState("latency", state):
             kinds = list(state["kinds"].items())[-KINDS:]
             self._kinds = {str(key): _Kind.from_json(data) for key, data in kinds}

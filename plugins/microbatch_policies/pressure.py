@@ -14,7 +14,7 @@ from typing import Any
 
 from microbatch.errors import ArgumentValueError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
-from microbatch_policies.kept import own_state, state_of
+from microbatch_policies.kept import OwnState, state_of
 from microbatch_policies.option_checks import number
 
 PROPORTIONAL = 2.0
@@ -68,7 +68,7 @@ class Pressure:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Start anew; raises ValueError for foreign state."""
-        with own_state("pressure", state):
+        with OwnState("pressure", state):
             self._last, self._log, self.engaged = None, 0.0, False
 
     def _turn(self, pressure: float) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from microbatch.extend.records import MemoryReading, Proposal, SizingRequest, StepReport, unit_label
-from microbatch_policies.kept import KINDS, own_state, remember, state_of
+from microbatch_policies.kept import KINDS, OwnState, remember, state_of
 from microbatch_policies.memory.memory_kind import MemoryKind
 from microbatch_policies.option_checks import number
 
@@ -128,7 +128,7 @@ class MemoryModel:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take them back, four times as unsure. Raises ValueError, nothing changed, for foreign state."""
-        with own_state("memory-model", state):
+        with OwnState("memory-model", state):
             kinds = list(state["kinds"].items())[-KINDS:]
             self._kinds = {str(key): MemoryKind.from_json(data, *self._of_kinds) for key, data in kinds}
         self._late = None

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
-from microbatch_policies.kept import KINDS, own_state, remember, state_of, whole
+from microbatch_policies.kept import KINDS, OwnState, remember, state_of, whole
 from microbatch_policies.option_checks import number
 from microbatch_policies.speed.arms import WHOLE, Allowed, allowed_arms, arm_name, proposal_for
 from microbatch_policies.speed.constants import ANSWERS, GAIN, MOST_NEAR, NEAR
@@ -105,7 +105,7 @@ class Throughput:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take times back; each close contender is measured again. Raises ValueError for foreign state."""
         kinds: dict[Key, SpeedKind] = {}
-        with own_state("throughput", state):
+        with OwnState("throughput", state):
             for (signature, size_class, workers), *data in state["kinds"][-KINDS:]:
                 if type(signature) is not str:
                     raise ValueError("a kind is not named by a signature")
