@@ -107,6 +107,10 @@ class ThreadStartError(MicrobatchError, RuntimeError):
     """A thread that a step needs cannot be started; nothing of the step has run."""
 
 
+class RanksError(MicrobatchError, RuntimeError):
+    """The ranks of a process group cannot run a step together; it was refused before the first call."""
+
+
 class ClosedError(MicrobatchError, RuntimeError):
     """The wrapper was shut down, or belongs to the process this one was forked from."""
 

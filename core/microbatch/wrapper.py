@@ -84,6 +84,7 @@ class UBatchWrapper(Wrapped):
             threads=size if together is None else max(size, together.most),
             ambient=ambient,
             policy=",".join(policy_names(resolved)),
+            patience=self.config.barrier_timeout if resolved.explicit("barrier_timeout") else None,
         )
         policy = policy_for(resolved, known)
         planner = Planner(

@@ -34,6 +34,22 @@ _ALL = (
         short=12,
     ),
     Part(
+        name="ranks",
+        what="steps that 2 to 16 ranks run together: all call equally often, and the rows are right",
+        unit="steps",
+        full=20_000,
+        short=150,
+        limit=90.0,
+    ),
+    Part(
+        name="gloo",
+        what="drawn imbalances of rows between 2 or 4 processes whose functions communicate",
+        unit="imbalances",
+        full=200,
+        short=4,
+        limit=180.0,
+    ),
+    Part(
         name="kills",
         what="`microbatch run` ended by a signal at a drawn time",
         unit="kills",

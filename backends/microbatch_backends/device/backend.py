@@ -29,11 +29,12 @@ from microbatch_backends.device.driver import Driver
 from microbatch_backends.device.readings import DeviceReadings
 from microbatch_backends.device.streams import DeviceEvent, DeviceStream
 from microbatch_backends.failures.classify import classify
+from microbatch_backends.ranks import RanksOfProcess
 
 __all__ = ["DeviceBackend"]
 
 
-class DeviceBackend(ABC):
+class DeviceBackend(RanksOfProcess, ABC):
     """Streams, events, memory and failures of the calling thread's device."""
 
     asynchronous: bool = True

@@ -30,9 +30,10 @@ from microbatch_backends.host.pipes import Pipes
 from microbatch_backends.host.queues import WorkQueue
 from microbatch_backends.host.state import HostState
 from microbatch_backends.host.streams import CallerStream, Current, HostStream
+from microbatch_backends.ranks import RanksOfProcess
 
 
-class HostBackend:
+class HostBackend(RanksOfProcess):
     """Queues, memory, threads and failures of the host; a subclass adds its name and its arrays.
 
     `capture_state` takes a snapshot of what the subclass's framework keeps for the calling thread. The thread

@@ -17,7 +17,7 @@ from microbatch_backends.torch_device.state import TorchState, mode_depth
 
 
 class TorchArrays:
-    """Tensors, modes and process groups: the same on every device."""
+    """Tensors and modes: the same on every device."""
 
     empty = staticmethod(arrays.empty)
     copy = staticmethod(arrays.copy)
@@ -27,11 +27,6 @@ class TorchArrays:
     differentiable = staticmethod(arrays.differentiable)
     unsupported = staticmethod(arrays.unsupported)
     mode_depth = staticmethod(mode_depth)
-
-    def in_process_group(self) -> bool:
-        """Whether torch.distributed runs more than one rank."""
-        ranks = torch.distributed
-        return ranks.is_available() and ranks.is_initialized() and ranks.get_world_size() > 1
 
 
 class TorchCpuBackend(TorchArrays, HostBackend):

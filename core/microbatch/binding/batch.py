@@ -166,6 +166,20 @@ class Batch:
                 leaves[index] = rule.function(leaves[index], slice, ubatch_id)  # per_ubatch
         return spec.unflatten(leaves)  # type: ignore[return-value]  # the structure of (args, kwargs)
 
+    def copied_part(
+        self, slice: UBatchSlice, trim: int | None, ubatch_id: int, backend: Backend
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """As `part`, the arrays that are cut as copies, so that writing into them changes no row of the
+        batch."""
+        args, kwargs = self.part(slice, trim, ubatch_id)
+        spec, whole = self._spec, (args, kwargs)
+        leaves: list[Any] = [args[0]] if spec is None else spec.flatten_up_to(whole)  # type: ignore[arg-type]
+        for cut in self._cuts:
+            leaf, axis = leaves[cut.index], cut.rule.axis
+            if cut.rule.kind in ROW_KINDS and is_array(leaf) and not is_row_list(leaf):
+                leaves[cut.index] = backend.take(leaf, range(leaf.shape[axis]), axis)
+        return (tuple(leaves), {}) if spec is None else spec.unflatten(leaves)  # type: ignore[return-value]
+
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of the call, as they were given."""
         if self._spec is None:

@@ -15,6 +15,7 @@ from microbatch.extend.protocols import Array, Pipe, Stream
 __all__ = [
     "Graph",
     "PeakMark",
+    "Ranks",
     "SupportsDeviceName",
     "SupportsGraphState",
     "SupportsGraphs",
@@ -22,8 +23,8 @@ __all__ = [
     "SupportsPeak",
     "SupportsPipes",
     "SupportsProbe",
-    "SupportsProcessGroup",
     "SupportsRanges",
+    "SupportsRanks",
     "SupportsState",
     "SupportsThreadedCapture",
     "SupportsTransfer",
@@ -202,11 +203,32 @@ class SupportsYieldCheck(Protocol):
 
 
 @runtime_checkable
-class SupportsProcessGroup(Protocol):
-    """Backends whose step may be one rank of several."""
+class Ranks(Protocol):
+    """The processes that run each step together with this one, itself included."""
 
-    def in_process_group(self) -> bool:
-        """Whether other ranks run this step too, so that its sizes must be agreed and not probed."""
+    rank: int
+    """This one, from 0."""
+    size: int
+    """How many there are, at least 2."""
+
+    def largest(self, numbers: Sequence[int], timeout: float | None) -> Sequence[int]:
+        """The largest of each number over all ranks; every rank must call it equally often, with as many.
+
+        `timeout` is in seconds; None takes the limit of the group. Raises TimeoutError where not all ranks
+        came within it, and ConnectionError where one of them has left. A later call may succeed again.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsRanks(Protocol):
+    """Backends whose process may be one rank of several, which run each step together."""
+
+    def ranks(self, group: object | None) -> Ranks | None:
+        """The ranks of `group` (None: of all there are), or None where this process runs its steps alone.
+
+        The same object while the group is the same. Asked at every step, so cheap, above all the answer None.
+        """
         ...
 
 

@@ -17,8 +17,8 @@ from microbatch.extend.abilities import (
     SupportsPeak,
     SupportsPipes,
     SupportsProbe,
-    SupportsProcessGroup,
     SupportsRanges,
+    SupportsRanks,
     SupportsThreadedCapture,
     SupportsTransfer,
     SupportsTrials,
@@ -41,8 +41,8 @@ class Device:
     """Measures the peak of a stretch of work."""
     probe: SupportsProbe | None
     """Says whether a size may be tried to failure."""
-    group: SupportsProcessGroup | None
-    """Says whether other ranks run this step too."""
+    ranks: SupportsRanks | None
+    """Says which other ranks run this step too."""
     graphs: SupportsGraphs | None
     """Captures and replays."""
     graph_state: SupportsGraphState | None
@@ -64,13 +64,9 @@ class Device:
     captures_threads: bool
     """Whether a capture holds what other threads launch on its streams."""
 
-    def in_group(self) -> bool:
-        """Whether this process is one rank of several now."""
-        return self.group is not None and self.group.in_process_group()
-
     def may_probe(self) -> bool:
-        """Whether a part that does not fit raises and harms nobody: no rank waits, no process is killed."""
-        return self.probe is not None and not self.in_group() and self.probe.may_probe()
+        """Whether a part that does not fit raises, and no process is killed."""
+        return self.probe is not None and self.probe.may_probe()
 
 
 def device_of(backend: Backend) -> Device:
@@ -89,7 +85,7 @@ def _asked(backend: Backend) -> Device:
         backend=backend,
         peak=backend if isinstance(backend, SupportsPeak) else None,
         probe=backend if isinstance(backend, SupportsProbe) else None,
-        group=backend if isinstance(backend, SupportsProcessGroup) else None,
+        ranks=backend if isinstance(backend, SupportsRanks) else None,
         graphs=backend if isinstance(backend, SupportsGraphs) else None,
         graph_state=backend if isinstance(backend, SupportsGraphState) else None,
         lanes=backend if isinstance(backend, SupportsLanes) else None,

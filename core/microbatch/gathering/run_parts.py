@@ -38,10 +38,12 @@ class Parts:
     Different parts may be loaded and stored by different threads at the same time.
     """
 
-    __slots__ = ("_batch", "cut", "make_room", "num_requests", "result", "store")
+    __slots__ = ("_batch", "calls", "cut", "make_room", "num_requests", "result", "store")
 
     def __init__(self, batch: Batch, cut: Cut, backend: Backend, outputs: Outputs) -> None:
         self.cut = cut
+        self.calls = cut.slices
+        """The rows that each call of the function is given."""
         self.make_room = outputs.room_maker(backend)
         """make_room(again): for whoever runs out of memory with a part."""
         self.num_requests = batch.shape.num_requests
@@ -72,7 +74,7 @@ def in_row_order(parts: Parts, call: Call) -> None:
     """One part after another in the calling thread; the first error ends it."""
     former = tokens_before()
     try:
-        for index, piece in enumerate(parts.cut.slices):
+        for index, piece in enumerate(parts.calls):
             args, kwargs = parts.load(index)
             begin(former, piece.token_slice.start)
             parts.store(index, call(args, kwargs, piece.num_tokens))

@@ -138,6 +138,13 @@ def increasing_in_text(name: str, value: Any) -> tuple[int, ...]:
     return increasing(name, value)
 
 
+def thing(name: str, value: Any) -> Any:
+    """An object that has no text; what it must be is known to whoever uses it."""
+    if isinstance(value, (str, bytes, bool, float)):
+        raise ArgumentTypeError(f"{name} is {given(value)}; give the object itself, in code, or None")
+    return value
+
+
 def _is_switch(value: object) -> bool:
     """Whether it is True or False, also of a framework: `np.True_`, or a tensor, which counts as 1."""
     return isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))

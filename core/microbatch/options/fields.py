@@ -23,6 +23,8 @@ DRIVERS = ("threads", "greenlets")
 """What `driver` may be."""
 VERIFY = ("first", "always", "never")
 """What `verify` may be."""
+RANKS = ("agree", "independent")
+"""What `ranks` may be."""
 
 
 def _option(default: Any, check: Callable[..., Any], *, optional: bool = False, **bounds: Any) -> Any:
@@ -59,7 +61,8 @@ class UBatchConfig:
     above this number end with their steps.
     """
     barrier_timeout: float | None = _option(30.0, checks.seconds, optional=True)
-    """Seconds any wait between ubatches may take; None waits for ever."""
+    """Seconds any wait between ubatches may take; None waits for ever. Ranks wait for each other before a
+    step as long as their process group allows, or, where this was set, so long."""
     enable_overlap: bool = _option(True, checks.flag)
     """False runs ubatches one after another in the caller's thread."""
     backend: str = _option("auto", checks.names)
@@ -94,6 +97,18 @@ class UBatchConfig:
     """Id of the model in the history; None takes the module and name of the function."""
     thread_safe: bool = _option(True, checks.flag)
     """False says that two calls of the function must never overlap."""
+    ranks: str = _option("agree", checks.choice, known=RANKS)
+    """What a step does where its process is one of several ranks (`torch.distributed` is initialised).
+
+    agree: before each step the ranks agree on its number of parts, so that all of them call the function
+    equally often, and its collectives meet their partners; every rank must call the wrapper equally often.
+    Nothing is tried beforehand or again after running out of memory, and no parts run side by side.
+    independent: the function does not communicate, and each rank runs its steps as if it were alone; only
+    `auto` does not take `parallel`, which must be named. Outside a process group it says nothing.
+    """
+    process_group: object | None = _option(None, checks.thing)
+    """The `ProcessGroup` whose ranks run each step together; None is the default group. It is an object, so
+    it is given in code, not by environment or file."""
     graphs: bool = _option(False, checks.flag)
     """Capture calls, or whole steps of ubatches that take turns, as graphs and replay them, where the backend
     can and the results are those without. A replay reads weights where they were at the capture (updates in

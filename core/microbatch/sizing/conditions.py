@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from microbatch.extend.abilities import Ranks
 from microbatch.extend.device import Device
 from microbatch.schedules.streamed import SLOTS
 
@@ -39,9 +40,10 @@ class ConditionsOf:
         self._graph_sizes = graph_sizes or ()
         self._known: dict[tuple[str, bool, bool], Conditions] = {}
 
-    def step(self, device: Device, schedule: str) -> Conditions:
-        """The conditions of a step on the calling thread's device."""
-        key = (schedule, device.graphs is not None, device.probe is not None and device.may_probe())
+    def step(self, device: Device, schedule: str, ranks: Ranks | None = None) -> Conditions:
+        """The conditions of a step on the calling thread's device, which `ranks` run together."""
+        probe = ranks is None and device.probe is not None and device.may_probe()
+        key = (schedule, device.graphs is not None, probe)
         return self._known.get(key) or self._known.setdefault(key, self._made(*key))
 
     def _made(self, schedule: str, graphs: bool, probe: bool) -> Conditions:

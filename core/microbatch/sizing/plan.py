@@ -34,7 +34,10 @@ class Plan:
     together: int | None = None
     """Most ubatches that may be alive at the same time where they take turns; None for any number."""
     fixed: bool = False
-    """Whether the parts must be as they are: the caller named them, or the function may not be cut."""
+    """Whether the parts must be as they are: the caller named them, the function may not be cut, or other
+    ranks count on their number."""
+    dummies: int = 0
+    """Calls of the function beyond the parts, whose outputs are dropped, so that all ranks call as often."""
 
 
 def whole_plan(request: SizingRequest, reason: str) -> Plan:

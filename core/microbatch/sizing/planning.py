@@ -96,6 +96,11 @@ class Planner:
             fixed=True,
         )
 
+    def at_once(self, plan: Plan) -> int | None:
+        """Most ubatches of a step with this plan, or one like it, that take turns at the same time."""
+        most = None if self._together is None else self._together.most
+        return plan.together or most
+
     def teach(self, num_tokens: int, seconds: float) -> None:
         """Show the policy a time measured elsewhere: of one ubatch, of such rows as the last batch has; where
         there was none yet, of such as the first will have."""

@@ -20,8 +20,10 @@ from microbatch.extend.protocols import Backend
 from microbatch.extend.records import StepReport
 from microbatch.gathering.gather import Outputs
 from microbatch.gathering.run_parts import Parts, run_parts
-from microbatch.options.raised import Beside, is_a, name_of, text_of
+from microbatch.gathering.with_dummies import WithDummies
+from microbatch.options.raised import Beside, is_a, name_of, note, text_of
 from microbatch.proof.module_modes import StateWatch
+from microbatch.sizing.agreement import while_together
 from microbatch.sizing.planning import Planner
 from microbatch.step.cuttable import unproven
 from microbatch.step.guarded_call import GuardedCall
@@ -127,6 +129,8 @@ class Engine:
             else:
                 result = self._in_parts(planned, outcome, layers, out, count)
         except BaseException as error:
+            if planned.ranks is not None and is_a(error, Exception):
+                note(error, while_together(planned.ranks))
             with Beside(error):
                 self._finish(planned, outcome, layers, error)
                 planned.cuttable.raised_whole()
@@ -168,7 +172,7 @@ class Engine:
     def _layers(self, planned: Planned, outcome: Outcome, *, given_result: bool) -> Layers:
         """The layers around the function: graph, recovery, and a guard where the memory is to be watched."""
         function, graphs, watched = self.function, None, None
-        if self._graphs is not None:
+        if self._graphs is not None and planned.alike:
             from microbatch.graphs.step_graphs import StepGraphs
 
             schedule = "sequential" if planned.plan.cut is None else planned.schedule
@@ -195,8 +199,11 @@ class Engine:
             runtime=self._runner.runtime,
             make_room=layers.recovery.room.make,
         )
-        cut = planned.plan.cut or planned.whole_cut()
-        parts = Parts(planned.batch, cut, planned.device.backend, outputs)
+        cut, backend, dummies = planned.plan.cut or planned.whole_cut(), planned.backend, planned.plan.dummies
+        if dummies:
+            parts: Parts = WithDummies(planned.batch, cut, backend, outputs, dummies=dummies)
+        else:
+            parts = Parts(planned.batch, cut, backend, outputs)
         ubatches = Ubatches(parts, layers.call, outcome, self._runner.runtime, count)
         order = InParts(planned, ubatches, layers, self._runner)
         if layers.graphs is None or not planned.overlaps:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from microbatch.binding.batch import Batch
-from microbatch.cutting.slices import Cut, UBatchSlice
+from microbatch.cutting.slices import Cut
+from microbatch.extend.abilities import Ranks
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import MemoryReading
+from microbatch.sizing.agreed_plan import whole_cut
 from microbatch.sizing.plan import Plan
 from microbatch.step.cuttable import Cuttable
 
@@ -37,6 +39,10 @@ class Planned:
     """Where to cut."""
     policy: str
     """Name of the policy, or of the chain."""
+    ranks: Ranks | None = None
+    """The ranks that run this step together, in as many calls each; None where this process is alone."""
+    alike: bool = True
+    """Whether all of them have batches of the same sizes."""
 
     @property
     def backend(self) -> Backend:
@@ -55,5 +61,4 @@ class Planned:
 
     def whole_cut(self) -> Cut:
         """The cut with one part, for a batch that is not split and still is gathered (`out=`, `streamed`)."""
-        shape = self.batch.shape
-        return Cut(slices=(UBatchSlice.from_range(0, shape.num_tokens, 0, shape.num_requests),))
+        return whole_cut(self.batch.shape)

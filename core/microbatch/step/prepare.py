@@ -7,22 +7,26 @@ caller named is an error, and any other runs whole, with one warning and the rea
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from microbatch.binding.batch import Batch
 from microbatch.cutting.slices import Cut, UBatchSlice
 from microbatch.errors import warn
+from microbatch.extend.abilities import Ranks
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import MemoryReading
 from microbatch.proof.module_modes import StateWatch
 from microbatch.proof.prover import Prover
 from microbatch.proof.verdict import Verdict
+from microbatch.sizing.agreed_plan import in_count, shape_number
+from microbatch.sizing.agreement import Agreed, Telling, Wish, agree, number_of
 from microbatch.sizing.conditions import Conditions
 from microbatch.sizing.plan import Plan
 from microbatch.sizing.planning import Planner
 from microbatch.sizing.remembering import Remembering
+from microbatch.sizing.units import splitter_for
 from microbatch.step.cuttable import Cuttable, unproven
 from microbatch.step.memory_guard import MemoryGuard
 from microbatch.step.planned import Planned
@@ -85,13 +89,45 @@ class Preparation:
         return self._routes.backend() if route is None else route.binder.device.backend
 
     def step(self, call: CallOfStep, started: float) -> Planned:
-        """How one step runs; raises UnprovenError where named parts would give another result."""
+        """How one step runs; raises UnprovenError where named parts would give another result, RanksError and
+        WaitTimeoutError where the ranks of a process group cannot run it together."""
         args, kwargs = call.args, call.kwargs
         first = args[0] if args else None
         route = self._routes.kept.get((type(first), str(getattr(first, "device", ""))))
-        if route is None or (route.group is not None and route.group.in_process_group()):
-            route = self._routes.of(args, kwargs)  # also where this process has become one rank of several
+        if route is None or route.outdated():
+            route = self._routes.of(args, kwargs)
         self._last_route = route
+        if route.ranks is None:
+            return self._planned(call, route, started)
+        patience = self._wrapping.patience
+        with Telling(route.ranks, patience):
+            planned = self._planned(call, route, started)
+            wish = self._wish(planned)
+        return self._together(planned, route.ranks, agree(route.ranks, wish, patience))
+
+    def _wish(self, planned: Planned) -> Wish:
+        """What the other ranks must know of this step before it begins."""
+        plan, config = planned.plan, self._wrapping.config
+        turns = planned.schedule == "pingpong"
+        return Wish(
+            count=max(1, len(plan.sizes)),
+            limit=plan.limit,
+            together=self.planner.at_once(plan) if turns else None,
+            way=number_of(_name(self._wrapping.function), planned.schedule, config.driver if turns else ""),
+            shape=shape_number(plan, planned.batch.shape),
+            uncut=plan.fixed and plan.cut is None,
+        )
+
+    def _together(self, planned: Planned, ranks: Ranks, agreed: Agreed) -> Planned:
+        """The step as all ranks run it; its time begins when all have come."""
+        splitter = splitter_for(self._wrapping.config, planned.batch)
+        plan = in_count(planned.plan, planned.batch.shape, splitter, agreed)
+        started = self._wrapping.runtime.monotonic()
+        return replace(planned, plan=plan, ranks=ranks, alike=agreed.alike, started=started)
+
+    def _planned(self, call: CallOfStep, route: Route, started: float) -> Planned:
+        """The step as it would run on this rank alone."""
+        args, kwargs = call.args, call.kwargs
         binder = route.binder.of_cut(call.slices) if isinstance(call.slices, Cut) else route.binder
         batch, device = binder.bind(args, kwargs), binder.device
         memory, number, streamed = device.backend.memory(), next(self._steps), route.schedule == "streamed"
@@ -121,8 +157,8 @@ class Preparation:
             self._wrapping.policy,
         )
         verdict = cuttable.verdict
-        if verdict is not None and verdict.plain:
-            return planned
+        if (verdict is not None and verdict.plain) or route.ranks is not None:
+            return planned  # where ranks run together nothing is tried
         if plan is self._guard.quiet and plan.cut is None and batch.most_rows <= batch.shape.num_tokens:
             return planned  # it runs whole, and nothing will cut it: the commonest of small steps
         return self._proven(planned, route, call)
@@ -228,3 +264,10 @@ class Preparation:
             raise error
         cuttable.refused = reason
         return self.whole(planned, f"not cut: {reason}")
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """The same on all ranks that run one program; a module is called otherwise in the process that started
+    the others."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return str(named.__qualname__)

@@ -88,8 +88,8 @@ class Recovery:
 
     def may_go_on_alone(self, error: BaseException) -> bool:
         """Whether a step that ended so, with several parts in flight, may fit with one at a time."""
-        device = self._planned.device
-        return meaning_of(device.backend, error) is FailureKind.OOM and not device.in_group()
+        planned = self._planned
+        return meaning_of(planned.backend, error) is FailureKind.OOM and planned.ranks is None
 
     def go_on_alone(self) -> None:
         """Forget the limit, which was learned beside others, and give back what they cached."""
@@ -143,7 +143,7 @@ class Recovery:
 
     def _give_up_if_shared(self, failed: Failed) -> None:
         """Other ranks may be inside a collective now; to run different parts than they do would hang them."""
-        if self._planned.device.in_group():
+        if self._planned.ranks is not None:
             where = f"memory ran out in a step that other ranks run too ({text_of(failed.error)})"
             raise StepOutOfMemoryError(
                 f"{where}; running it again here alone would leave them waiting, so agree on a smaller "

@@ -1,7 +1,7 @@
 """How the steps with arguments of one kind go: backend, schedule, and what sizes depend on.
 
 Invariant: worked out once for a kind of arguments and kept where nothing of it can change; a process that has
-become one rank of several gets a new route, under which nothing is tried.
+become one rank of several, or is none any more, gets a new route. Where ranks agree, nothing is tried.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from microbatch.arrays.looks import is_array
 from microbatch.binding.binder import Binder
-from microbatch.extend.abilities import SupportsProcessGroup
-from microbatch.extend.device import device_of
+from microbatch.extend.abilities import Ranks, SupportsRanks
+from microbatch.extend.device import Device, device_of
 from microbatch.extend.protocols import Backend
 from microbatch.host.cores import usable_cores
 from microbatch.loading.choose_backend import BackendChoice
@@ -36,8 +36,17 @@ class Route:
     """Why that schedule; empty where there is nothing to tell."""
     conditions: Conditions
     """What sizes depend on besides the batch."""
-    group: SupportsProcessGroup | None
-    """Says whether this process has become one rank of several; None where that changes nothing."""
+    ranks: Ranks | None
+    """The ranks that run each step together; None where this one runs it as if it were alone."""
+    group: tuple[SupportsRanks, object | None, Ranks | None] | None = None
+    """Who says which ranks there are, of which group, and what the answer was; None for never any."""
+
+    def outdated(self) -> bool:
+        """Whether this process has become one rank of several, or of others, or none."""
+        if self.group is None:
+            return False
+        known, named, before = self.group
+        return known.ranks(named) is not before
 
 
 class Routes:
@@ -48,6 +57,7 @@ class Routes:
         self._wrapping = wrapping
         self._modules = modules
         self._choice = BackendChoice(config.backend, wrapping.plugins)
+        self._devices: dict[str, Device] = {}
         self._binders: dict[tuple[str, bool], Binder] = {}
         self.kept: dict[tuple[type, str], Route] = {}
         """By type and device of the first argument; for who asks at every step."""
@@ -64,23 +74,35 @@ class Routes:
     def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Route:
         """How steps with these arguments go; kept by the kind of the first where nothing of it can change."""
         wrapping, backend = self._wrapping, self._choice.of(args, kwargs)
-        binder = self._binder(backend)
-        schedule, note = choose_schedule(wrapping, backend, self._modules, self._cores)
-        group = None if binder.strict else binder.device.group
-        route = Route(binder, schedule, note, self._conditions.step(binder.device, schedule), group)
+        config = wrapping.config
+        device = self._device(backend)
+        found = None if device.ranks is None else device.ranks.ranks(config.process_group)
+        ranks = found if config.ranks == "agree" else None
+        binder = self._binder(device, strict=config.verify == "never" or ranks is not None)
+        schedule, note = choose_schedule(wrapping, backend, self._modules, self._cores, found)
+        route = Route(
+            binder,
+            schedule,
+            note,
+            self._conditions.step(device, schedule, ranks),
+            ranks,
+            None if device.ranks is None else (device.ranks, config.process_group, found),
+        )
         if args and is_array(args[0]) and not self._has_modules and binder.device.probe is None:
             self.kept[type(args[0]), str(getattr(args[0], "device", ""))] = route
         return route
 
-    def _binder(self, backend: Backend) -> Binder:
-        """What finds batches on `backend`; strict where nothing is proven: with several ranks, and never."""
-        known, wrapping = self._binders.get((backend.name, False)), self._wrapping
-        device = device_of(backend) if known is None else known.device
-        strict = wrapping.config.verify == "never" or device.in_group()
-        binder = self._binders.get((backend.name, strict))
+    def _device(self, backend: Backend) -> Device:
+        known = self._devices.get(backend.name)
+        return known or self._devices.setdefault(backend.name, device_of(backend))
+
+    def _binder(self, device: Device, *, strict: bool) -> Binder:
+        """What finds batches on `device`; strict where nothing is proven: with several ranks, and never."""
+        key, wrapping = (device.backend.name, strict), self._wrapping
+        binder = self._binders.get(key)
         if binder is None:
             binder = Binder(layout=wrapping.layout, names=wrapping.names, device=device, strict=strict)
-            self._binders[backend.name, strict] = binder
+            self._binders[key] = binder
         return binder
 
     def overlapping(self, route: Route, verdict: Verdict | None) -> Route:
@@ -90,7 +112,7 @@ class Routes:
             return route
         if route.schedule != "parallel" or config.schedule != "auto":
             return route
-        conditions = self._conditions.step(route.binder.device, "sequential")
+        conditions = self._conditions.step(route.binder.device, "sequential", route.ranks)
         return replace(
             route,
             schedule="sequential",

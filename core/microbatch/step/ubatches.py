@@ -39,18 +39,19 @@ class Ubatches:
         self, parts: Parts, call: Call, outcome: Outcome, runtime: Runtime, count: StepCount | None
     ) -> None:
         """`count` is told of each ubatch that was stored; None for nobody to tell."""
-        slices = parts.cut.slices
-        padded = parts.cut.unpadded is not None
-        self.contexts = contexts_for(slices, runtime, parts.cut.real_tokens if padded else None)
+        real = None if parts.cut.unpadded is None else parts.cut.real_tokens
+        if real is not None:
+            real = (*real, *[0] * (len(parts.calls) - len(real)))  # dummies have none
+        self.contexts = contexts_for(parts.calls, runtime, real)
         self.make_room = parts.make_room
         """What a schedule may do where memory runs out outside of the function."""
         self._parts = parts
         self._call = call
         self._clock = runtime.monotonic
         self._count = count
-        self._started = [0.0] * len(slices)
+        self._started = [0.0] * len(parts.calls)
         self._outcome = outcome
-        self._seconds = outcome.seconds = [0.0] * len(slices)
+        self._seconds = outcome.seconds = [0.0] * len(parts.cut.slices)
 
     def load(self, context: UBatchContext) -> Arguments:
         """The arguments of one ubatch, as views where the framework can."""
@@ -74,6 +75,8 @@ class Ubatches:
         index = context.ubatch_id
         self._parts.store(index, outputs)
         context.advance(UBatchState.COMPLETED)
+        if index >= len(self._seconds):
+            return  # a dummy, of which nobody but other ranks hears
         self._seconds[index] = self._clock() - self._started[index]
         if self._count is not None:
             self._count.add(self._requests_ended(index))

@@ -38,3 +38,5 @@ class Wrapping:
     """What surrounds each ubatch while it runs."""
     policy: str = "auto"
     """Name of the policy, or of the chain."""
+    patience: float | None = None
+    """Seconds that a rank waits for the others before a step; None is the limit of their group."""

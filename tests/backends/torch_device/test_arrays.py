@@ -15,7 +15,7 @@ from microbatch.errors import ArgumentTypeError
 from microbatch.extend.abilities import (
     SupportsGraphs,
     SupportsProbe,
-    SupportsProcessGroup,
+    SupportsRanks,
     SupportsTransfer,
     SupportsYieldCheck,
 )
@@ -158,7 +158,7 @@ def test_ownership_is_by_device() -> None:
 
 def test_protocols() -> None:
     assert isinstance(CPU, Backend) and isinstance(CPU, SupportsYieldCheck)
-    assert isinstance(CPU, SupportsProcessGroup) and not CPU.in_process_group()
+    assert isinstance(CPU, SupportsRanks) and CPU.ranks(None) is None
     assert not isinstance(CPU, SupportsGraphs | SupportsTransfer | SupportsProbe)
 
 

@@ -17,7 +17,7 @@ from microbatch.extend.abilities import (
     SupportsDeviceName,
     SupportsGraphs,
     SupportsProbe,
-    SupportsProcessGroup,
+    SupportsRanks,
     SupportsThreadedCapture,
     SupportsTransfer,
     SupportsYieldCheck,
@@ -40,7 +40,7 @@ def test_protocols(backend: TorchCudaBackend) -> None:
     claimed = (
         Backend,
         SupportsGraphs,
-        SupportsProcessGroup,
+        SupportsRanks,
         SupportsThreadedCapture,
         SupportsTransfer,
         SupportsYieldCheck,

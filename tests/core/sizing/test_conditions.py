@@ -17,20 +17,12 @@ from microbatch.testing import AdversarialBackend, MemoryModel
 from microbatch.testing.adversarial.order import WORST_ORDERS
 from microbatch.testing.given_plugins import GivenBackends
 from microbatch_backends.host.backend import CpuBackend
+from tests.support.ranks import FakeGroup
 
 ROW = 64
 """Bytes of a row; also what the device rounds to."""
 LIVE = 2
 """Arrays of a part that are alive at the same time, besides its input."""
-
-
-class InGroup(AdversarialBackend):
-    """A device whose process is one rank of several while `ranks` is above 1."""
-
-    ranks = 2
-
-    def in_process_group(self) -> bool:
-        return self.ranks > 1
 
 
 class Untried(AdversarialBackend):
@@ -82,12 +74,10 @@ def test_a_device_that_raises_is_tried_and_a_host_never() -> None:
 
 
 def test_nothing_is_tried_by_one_rank_of_several() -> None:
-    device = InGroup(WORST_ORDERS[0])
-    assert not requested(device).probe
-    conditions = ConditionsOf(1, None)
-    assert not conditions.step(device_of(device), "sequential").probe
-    device.ranks = 1  # the group is gone: that is looked at in every step
-    assert conditions.step(device_of(device), "sequential").probe
+    device = device_of(AdversarialBackend(WORST_ORDERS[0]))
+    conditions, ranks = ConditionsOf(1, None), FakeGroup(2).ranks[0]
+    assert not conditions.step(device, "sequential", ranks).probe
+    assert conditions.step(device, "sequential").probe
 
 
 def test_graph_sizes_reach_the_policy_where_graphs_are_on() -> None:

@@ -1,0 +1,82 @@
+"""The plan of one rank, changed to the number of calls that all ranks have agreed on.
+
+Invariant: all ranks call the function equally often, none with a part above the limit of its own plan, and
+nothing here raises, since the other ranks begin their step now. Ranks whose batches have equal sizes have
+equal parts, as a collective over rows needs. Parts that cannot be filled (too few rows, requests that are not
+cut, slices that the caller named) are made up for by dummies: the last part once more, its outputs dropped.
+Without rows that is the call on no rows, which the plain function would have been given.
+
+Rejected: padding a part with rows, which the function could tell from the number of its rows, and dummies of
+zeros, on which a function may fail or search for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from microbatch.cutting.cut import cut, most_ubatches
+from microbatch.cutting.slices import BatchShape, Cut, UBatchSlice
+from microbatch.errors import SliceError
+from microbatch.sizing.agreement import Agreed, number_of
+from microbatch.sizing.plan import Plan
+from microbatch.sizing.units import part_units
+
+
+def shape_number(plan: Plan, shape: BatchShape) -> int:
+    """A number for everything that decides how the batch is cut into a given number of parts."""
+    values = [None if array is None else array.tobytes() for array in (shape.query_start_loc, shape.lengths)]
+    return number_of(shape.num_tokens, shape.num_requests, *values, plan.cut if plan.fixed else None)
+
+
+def in_count(plan: Plan, shape: BatchShape, splitter: str, agreed: Agreed) -> Plan:
+    """`plan` for the calls that were `agreed` on, which are never fewer than its own parts."""
+    own = max(1, len(plan.sizes))
+    made = None if plan.fixed or agreed.count < 2 else _made(plan, shape, splitter, agreed)
+    if made is not None:
+        sizes = part_units(made, plan.unit)
+        plan = replace(plan, cut=made, sizes=sizes, limit=max(sizes))
+    real = plan.cut if plan.cut is not None and plan.cut.slices else None
+    parts = 1 if real is None else len(real.slices)
+    calls = max(agreed.count, parts)
+    return replace(
+        plan,
+        cut=real or (None if calls == 1 else whole_cut(shape)),
+        sizes=plan.sizes or (0,),
+        reason=plan.reason if calls == own else _joined(plan.reason, calls, calls - parts),
+        together=agreed.together,
+        dummies=calls - parts,
+        fixed=True,
+    )
+
+
+def whole_cut(shape: BatchShape) -> Cut:
+    """The cut with one part; it may have no rows."""
+    return Cut(slices=(UBatchSlice.from_range(0, shape.num_tokens, 0, shape.num_requests),))
+
+
+def _made(plan: Plan, shape: BatchShape, splitter: str, agreed: Agreed) -> Cut | None:
+    """As many parts as were agreed on and can be filled; None where those of the plan are to stay.
+
+    Batches of equal sizes are cut by the lowest limit of all, into equal parts: more than were agreed on, if
+    the limit needs them (parts of `floor` are uneven). Others keep their own limit, and the number.
+    """
+    if agreed.count == len(plan.sizes) and (splitter == "even" or not agreed.alike):
+        return None  # by far the commonest, and it would be cut the same way
+    most = min(agreed.count, most_ubatches(shape, "packed" if splitter == "request-aligned" else splitter))
+    if most < 1:
+        return None
+    limit = agreed.limit if agreed.alike else None
+    try:
+        made = cut(shape, splitter=splitter, num_ubatches=most, limit=limit, balance=0)
+    except SliceError:
+        return None
+    if agreed.alike:
+        return made
+    fits = plan.limit is None or max(part_units(made, plan.unit)) <= plan.limit
+    return made if fits and len(plan.sizes) <= len(made.slices) <= agreed.count else None
+
+
+def _joined(reason: str, calls: int, dummies: int) -> str:
+    """The reason of the plan, and what came of the other ranks."""
+    note = f"{calls} calls agreed with other ranks" + (f", {dummies} of them dummies" if dummies else "")
+    return f"{reason}; {note}" if reason else note
