@@ -149,7 +149,16 @@ def table() -> list[Row]:
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         rows += rows_of(placement, json.loads(child.stdout))
-    return rows
+    return rows + rows_of_ranks()
+
+
+def rows_of_ranks() -> list[Row]:
+    """What it costs that several ranks agree; nothing without torch."""
+    if not find_spec("torch"):
+        return []
+    from benchmarks import ranks
+
+    return ranks.rows()
 
 
 def rows_of(placement: str, figures: dict[str, float]) -> list[Row]:

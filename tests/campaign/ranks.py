@@ -22,7 +22,8 @@ from microbatch.testing.given_plugins import GivenBackends
 from tests.campaign.records import Found
 from tests.support.ranks import FakeGroup, RankBackend, on_all_ranks
 
-LEFT = frozenset({"threads", "descriptors"})
+LEFT = frozenset({"threads"})
+"""Descriptors are compared at the end: each rank has streams of its own, more than the slack of a case."""
 STEPS = 8
 """Steps of one group."""
 MOST_RANKS = 16

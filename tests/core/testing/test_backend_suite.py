@@ -323,6 +323,11 @@ class TrialsEatErrors(Sound):
             pass
 
 
+class OtherRanks(Sound):
+    def ranks(self, group: object | None) -> Any:
+        return SimpleNamespace(rank=0, size=2)
+
+
 class Unannounced(Sound):
     """No plugin has that name."""
 
@@ -365,6 +370,7 @@ BROKEN = [
     (RangesEatErrors, "named_ranges_nest_and_end_with_an_error"),
     (RestlessModes, "modes_that_did_not_change_compare_equal"),
     (TrialsEatErrors, "trials_leave_no_trace"),
+    (OtherRanks, "the_ranks_of_a_process_stay_the_same"),
     (Unannounced, "probing_imports_no_framework"),
 ]
 """A backend, and the check that must notice what is wrong with it."""

@@ -1,4 +1,4 @@
-"""Optional abilities: transfer, streams lent to a step, peaks, named ranges and modes."""
+"""Optional abilities: transfer, streams lent to a step, peaks, named ranges, ranks and modes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from microbatch.extend.abilities import (
     SupportsPeak,
     SupportsPipes,
     SupportsRanges,
+    SupportsRanks,
     SupportsTransfer,
     SupportsTrials,
     SupportsYieldCheck,
@@ -124,6 +125,13 @@ class AbilityChecks(BackendChecks):
         np.testing.assert_array_equal(self.to_numpy(array), self.numbers(3) + 1)
         with pytest.raises(KeyError), trials.trial():
             raise KeyError("row")
+
+    def check_the_ranks_of_a_process_stay_the_same(self) -> None:
+        """Asked twice, the answer is one object; a group has at least two ranks, of which this is one."""
+        process: SupportsRanks = self.require(self.make_backend(), SupportsRanks)
+        ranks = process.ranks(None)
+        assert process.ranks(None) is ranks
+        assert ranks is None or 0 <= ranks.rank < ranks.size >= 2
 
     def check_modes_that_did_not_change_compare_equal(self) -> None:
         """`mode_depth` at yields, and `graph_state` as part of a key."""
