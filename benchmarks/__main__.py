@@ -13,6 +13,7 @@ TABLES = {
     "cpu": "CPU: against the plain call and the best hand-written loop",
     "minilm": "MiniLM on the real text",
     "handoff": "Hand-off: against a ring of events with threads per step",
+    "collectives": "Models of several ranks, their communication hidden without edits",
     "sizing": "Sizing: against the searches in use elsewhere",
     "gpu": "GPU",
 }

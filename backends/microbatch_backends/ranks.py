@@ -18,7 +18,7 @@ __all__ = ["RanksOfProcess"]
 
 
 class RanksOfProcess:
-    """The ability `SupportsRanks`, for backends to inherit."""
+    """The abilities `SupportsRanks` and `SupportsCollectives`, for backends to inherit."""
 
     def ranks(self, group: object | None) -> Ranks | None:
         """The ranks of a process group, of the default one for None; None where this process is alone."""
@@ -30,6 +30,14 @@ class RanksOfProcess:
         from microbatch_backends.torch_device.process_groups import ranks_of
 
         return ranks_of(group)
+
+    def hook_collectives(self) -> None:
+        """Let waits of torch.distributed pass the turn; nothing where nobody has imported it."""
+        distributed = sys.modules.get("torch.distributed")
+        if distributed is not None and distributed.is_available():
+            from microbatch_backends.torch_device.collectives import hook_collectives
+
+            hook_collectives()
 
 
 class Inherited:

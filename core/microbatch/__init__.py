@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from microbatch.turns.barrier import UBatchBarrier as UBatchBarrier
     from microbatch.turns.context import UBatchContext as UBatchContext
     from microbatch.turns.context import current_ubatch as current_ubatch
+    from microbatch.turns.context import yield_at_collectives as yield_at_collectives
     from microbatch.turns.state import UBatchState as UBatchState
     from microbatch.wrapper import UBatchWrapper as UBatchWrapper
     from microbatch.wrapper import wrap as wrap
@@ -88,7 +89,7 @@ _WHERE = {
     "tuning.report": "TuneReport",
     "tuning.tune": "tune",
     "turns.barrier": "UBatchBarrier",
-    "turns.context": "UBatchContext current_ubatch",
+    "turns.context": "UBatchContext current_ubatch yield_at_collectives",
     "turns.state": "UBatchState",
     "wrapper": "UBatchWrapper wrap",
 }

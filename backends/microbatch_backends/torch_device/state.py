@@ -100,11 +100,13 @@ def _kept_weights() -> OneStep:
     return OneStep(torch.autocast_increment_nesting, torch.autocast_decrement_nesting)
 
 
-def mode_depth() -> tuple[int, int, int]:
-    """Lengths of the stacks that cannot be parked at a yield: function modes, dispatch modes, transforms."""
+def mode_depth() -> tuple[int, int, int, bool]:
+    """Lengths of the stacks that cannot be parked at a yield: function modes, dispatch modes, transforms; and
+    whether the thread is inside of a tensor subclass's own dispatch."""
     transform = peek_interpreter_stack()
     return (
         torch._C._len_torch_function_stack(),
         torch._C._len_torch_dispatch_stack(),
         0 if transform is None else transform.level(),
+        torch._C._dispatch_tls_is_dispatch_key_excluded(torch._C.DispatchKey.Python),
     )

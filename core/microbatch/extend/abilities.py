@@ -16,6 +16,7 @@ __all__ = [
     "Graph",
     "PeakMark",
     "Ranks",
+    "SupportsCollectives",
     "SupportsDeviceName",
     "SupportsGraphState",
     "SupportsGraphs",
@@ -230,6 +231,15 @@ class SupportsRanks(Protocol):
         The same object while the group is the same. Asked at every step, so cheap, above all the answer None.
         """
         ...
+
+
+@runtime_checkable
+class SupportsCollectives(Protocol):
+    """Backends that can put yield points where a framework waits for a collective."""
+
+    def hook_collectives(self) -> None:
+        """From now on every such wait passes the turn first, in code for which
+        `microbatch.turns.context.AT_COLLECTIVES` is set; elsewhere nothing changes. Twice is once."""
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from microbatch.errors import PluginError
 from microbatch.extend.abilities import (
+    SupportsCollectives,
     SupportsDeviceName,
     SupportsGraphs,
     SupportsGraphState,
@@ -41,6 +42,8 @@ class Device:
     """Measures the peak of a stretch of work."""
     probe: SupportsProbe | None
     """Says whether a size may be tried to failure."""
+    collectives: SupportsCollectives | None
+    """Puts yield points at collectives."""
     ranks: SupportsRanks | None
     """Says which other ranks run this step too."""
     graphs: SupportsGraphs | None
@@ -85,6 +88,7 @@ def _asked(backend: Backend) -> Device:
         backend=backend,
         peak=backend if isinstance(backend, SupportsPeak) else None,
         probe=backend if isinstance(backend, SupportsProbe) else None,
+        collectives=backend if isinstance(backend, SupportsCollectives) else None,
         ranks=backend if isinstance(backend, SupportsRanks) else None,
         graphs=backend if isinstance(backend, SupportsGraphs) else None,
         graph_state=backend if isinstance(backend, SupportsGraphState) else None,

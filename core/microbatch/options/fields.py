@@ -84,6 +84,10 @@ class UBatchConfig:
     """What carries the ubatches of `pingpong`: threads or greenlets."""
     memory_limit: int | None = _option(None, checks.size)
     """Most bytes the step may use, also given as text (`"2GiB"`); None takes what the backend reads."""
+    yield_at_collectives: bool = _option(False, checks.flag)
+    """Under `pingpong`, pass the turn wherever torch.distributed waits for a collective, functional ones too:
+    it is started, siblings compute, and it is waited for when the turn is back. For models without yield
+    points of their own; in code that torch has compiled nothing of it is seen."""
     strict_yields: bool = _option(False, checks.flag)
     """Report unequal numbers of yields instead of letting a finished ubatch leave."""
     verify: str = _option("first", checks.choice, known=VERIFY)

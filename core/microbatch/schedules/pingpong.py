@@ -23,7 +23,7 @@ from microbatch.extend.protocols import ThreadState
 from microbatch.schedules import sequential
 from microbatch.schedules.around import surround, surrounded
 from microbatch.schedules.step import Step
-from microbatch.turns.context import SeatHolder, UBatchContext, enter
+from microbatch.turns.context import AT_COLLECTIVES, AtCollectives, SeatHolder, UBatchContext, enter
 from microbatch.turns.failure import Failures
 from microbatch.turns.handoff import Ring, ThreadRing
 from microbatch.turns.seat import Seat, make_seats
@@ -37,6 +37,15 @@ def run(step: Step) -> None:
     other. With `strict_yields` an error is UnequalYieldsError where all went well but not all of a group
     yielded equally often.
     """
+    if not (step.config.yield_at_collectives or AT_COLLECTIVES.get()):
+        _run_groups(step)
+        return
+    if step.device.collectives is not None:
+        step.device.collectives.hook_collectives()
+    inside(AtCollectives(), lambda _: _run_groups(step))
+
+
+def _run_groups(step: Step) -> None:
     for group in groups(step.contexts, step.together):
         run_group(replace(step, contexts=group))
 

@@ -121,6 +121,8 @@ SEAT: ContextVar[SeatHolder] = ContextVar("microbatch_seat", default=NO_SEAT)
 
 CURRENT: ContextVar[UBatchContext | None] = ContextVar("microbatch_ubatch", default=None)
 """Which ubatch the calling code runs in; read it with `current_ubatch`."""
+AT_COLLECTIVES: ContextVar[bool] = ContextVar("microbatch_at_collectives", default=False)
+"""Whether the calling code passes the turn where its framework waits for a collective."""
 Place = tuple["UBatchContext | None", SeatHolder]
 """A ubatch and the holder of its seat: where code runs."""
 
@@ -150,6 +152,28 @@ def leave(former: Place) -> None:
     """Make `former` current again, taken before `enter`; twice is once."""
     CURRENT.set(former[0])
     SEAT.set(former[1])
+
+
+class AtCollectives(AbstractContextManager[None]):
+    """A block whose steps pass the turn at collectives. It may be left more than once."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self) -> None:
+        self._before = AT_COLLECTIVES.get()
+
+    def __enter__(self) -> None:
+        AT_COLLECTIVES.set(True)
+
+    def __exit__(self, *error: object) -> None:
+        AT_COLLECTIVES.set(self._before)
+
+
+def yield_at_collectives() -> AbstractContextManager[None]:
+    """Inside the block, steps with `schedule="pingpong"` pass the turn wherever torch.distributed waits for a
+    collective, functional ones too, so that a model without yield points overlaps. As the option of that name
+    of a wrapper, for whoever calls one that somebody else has made."""
+    return AtCollectives()
 
 
 class Apart(AbstractContextManager[None]):

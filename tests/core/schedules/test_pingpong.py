@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import gc
 import weakref
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -14,11 +15,11 @@ from hypothesis import strategies as st
 from microbatch import dbo
 from microbatch.errors import ThreadStateError, UnequalYieldsError, WaitTimeoutError
 from microbatch.schedules import pingpong
-from microbatch.turns.context import UBatchContext, current_ubatch
+from microbatch.turns.context import AT_COLLECTIVES, UBatchContext, current_ubatch, yield_at_collectives
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
 from tests.support.deterministic import DetRuntime, explore, fastest_carrier
-from tests.support.taking_turns import TurnsProgram, make_step
+from tests.support.taking_turns import NoDevice, TurnsProgram, make_step
 
 RUNTIME = ThreadRuntime()
 DRIVERS = ["threads", "greenlets"]
@@ -44,6 +45,43 @@ def test_the_numbers_on_which_event_rings_hang(yields: tuple[int, ...], driver: 
 @pytest.mark.parametrize("count", range(1, 9))
 def test_one_to_eight_ubatches(count: int, driver: str) -> None:
     TurnsProgram([2] * count, driver=driver)(RUNTIME)
+
+
+class Hooking(NoDevice):
+    """A backend that can put yield points at collectives, and notes that it was to."""
+
+    hooked = 0
+
+    def hook_collectives(self) -> None:
+        self.hooked += 1
+
+
+@pytest.mark.parametrize("how", ["option", "block", "neither"])
+def test_yields_at_collectives_are_asked_for(pool: WorkerPool, driver: str, how: str) -> None:
+    """By the option or around the call; inside of the ubatches, and nowhere afterwards."""
+    seen: list[bool] = []
+    backend = Hooking()
+
+    def compute(context: UBatchContext, _: Any) -> None:
+        seen.append(AT_COLLECTIVES.get())
+
+    asked = {"yield_at_collectives": True} if how == "option" else {}
+    step = make_step(RUNTIME, pool, 3, compute, driver=driver, backend=backend, **asked)
+    with yield_at_collectives() if how == "block" else nullcontext():
+        pingpong.run(step)
+        assert AT_COLLECTIVES.get() == (how == "block")
+    assert seen == [how != "neither"] * 3
+    assert backend.hooked == (how != "neither")
+    assert not AT_COLLECTIVES.get()
+
+
+def test_a_backend_without_collectives_takes_turns_all_the_same(pool: WorkerPool) -> None:
+    order: list[int] = []
+    step = make_step(
+        RUNTIME, pool, 3, lambda context, _: order.append(context.ubatch_id), yield_at_collectives=True
+    )
+    pingpong.run(step)
+    assert order == [0, 1, 2]
 
 
 def test_strict_yields_names_each_count(pool: WorkerPool, driver: str) -> None:
