@@ -157,8 +157,8 @@ class Preparation:
             self._wrapping.policy,
         )
         verdict = cuttable.verdict
-        if (verdict is not None and verdict.plain) or route.ranks is not None:
-            return planned  # where ranks run together nothing is tried
+        if verdict is not None and verdict.plain:
+            return planned
         if plan is self._guard.quiet and plan.cut is None and batch.most_rows <= batch.shape.num_tokens:
             return planned  # it runs whole, and nothing will cut it: the commonest of small steps
         return self._proven(planned, route, call)

@@ -133,6 +133,29 @@ def test_equal_batches_have_equal_parts(
     assert len({(plan.sizes, plan.dummies) for plan in ended}) == 1
 
 
+def floored(count: int, limit: int | None) -> tuple[BatchShape, Plan]:
+    """Seven rows in uneven parts: a seventh of them in each, and the rest in the last."""
+    shape = BatchShape(num_tokens=7, num_requests=7)
+    made = cut(shape, splitter="floor", num_ubatches=count, limit=limit)
+    sizes = part_units(made, "rows")
+    return shape, Plan(
+        cut=made, reason="", limit=limit, workers=1, num_units=7, unit="rows", sizes=sizes
+    )  # fmt: skip
+
+
+def test_the_lowest_limit_makes_equal_batches_equal() -> None:
+    """Four parts of 1, 1, 1 and 4 rows pass the limit that one of the ranks has, so all have one more."""
+    agreed = Agreed(count=4, alike=True, limit=3)
+    ends = [in_count(plan, shape, "floor", agreed) for shape, plan in (floored(3, 3), floored(4, None))]
+    assert [(plan.sizes, plan.dummies) for plan in ends] == [((1, 1, 1, 1, 3), 0)] * 2
+
+
+def test_a_limit_of_its_own_goes_before_an_even_number_of_parts() -> None:
+    shape, plan = floored(3, 3)
+    ended = in_count(plan, shape, "floor", Agreed(count=4, limit=3))
+    assert (ended.sizes, ended.dummies) == ((2, 2, 3), 1)
+
+
 def test_named_slices_stay_as_they_are() -> None:
     shape = BatchShape(num_tokens=6, num_requests=6)
     named = cut(shape, splitter="explicit", boundaries=[1])

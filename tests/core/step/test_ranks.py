@@ -175,6 +175,14 @@ def test_nothing_is_tried_beforehand() -> None:
         assert [each.rows for each in calls] == [[4, 4], [4, 4]]
 
 
+def test_what_sizes_do_not_say_for_certain_is_an_error() -> None:
+    """As nothing is tried: an array with another number of rows."""
+    wrapped_by = {"max_tokens_per_ubatch": 2}
+    with group_of(lambda x, w: x @ w, lambda x, w: x @ w, **wrapped_by) as wrappers:
+        answers = on_all_ranks([lambda w=w: w(rows(8), np.ones((2, 2))) for w in wrappers])
+        assert all(isinstance(answer, LayoutError) for answer in answers)
+
+
 @pytest.mark.parametrize("schedule", ["sequential", "pingpong"])
 def test_running_out_of_memory_is_not_tried_again(schedule: str) -> None:
     def hungry(x: Any) -> Any:
@@ -290,9 +298,10 @@ def test_progress_counts_rows_and_no_dummies() -> None:
     assert all(done <= total for done, total in told)
 
 
-@pytest.mark.parametrize("together", [1, 2, 3])
-def test_groups_that_take_turns_are_the_same_on_all_ranks(together: int) -> None:
-    """As many at a time on the rank with slices of its own: collectives of two groups never meet."""
+@pytest.mark.parametrize("threads", [{}, {"thread_pool_size": 1}, {"thread_pool_size": 3}])
+def test_groups_that_take_turns_are_the_same_on_all_ranks(threads: dict[str, int]) -> None:
+    """As many at a time on the rank with slices of its own, which raise the default number of threads there:
+    collectives of two groups never meet."""
     orders: list[list[int]] = [[], []]
 
     def noting(rank: int) -> Callable[[Any], Any]:
@@ -306,9 +315,7 @@ def test_groups_that_take_turns_are_the_same_on_all_ranks(together: int) -> None
         return function
 
     slices = [microbatch.UBatchSlice(slice(at, at + 1), slice(at, at + 1)) for at in range(5)]
-    with group_of(
-        noting(0), noting(1), schedule="pingpong", thread_pool_size=together, num_ubatches=2
-    ) as wrappers:
+    with group_of(noting(0), noting(1), schedule="pingpong", num_ubatches=2, **threads) as wrappers:
         on_all_ranks([lambda: wrappers[0](rows(5), ubatch_slices=slices), lambda: wrappers[1](rows(9))])
     assert orders[0] == orders[1] and len(orders[0]) == 10
 
