@@ -15,25 +15,25 @@ from tests.support.communicating import drawn_steps, wrong_steps
 from tests.support.gloo import GlooRanks
 
 LEFT = frozenset({"threads"})
+SIZE = 4
+"""Ranks; two of them are tested beside the backend."""
 
 
 @cache
-def _ranks(size: int) -> GlooRanks:
+def _ranks() -> GlooRanks:
     """Started once, and ended with this process."""
-    ranks = GlooRanks(size).__enter__()
+    ranks = GlooRanks(SIZE).__enter__()
     atexit.register(ranks.__exit__, None, None, None)
     return ranks
 
 
 def begin() -> None:
-    """Start all ranks."""
-    _ranks(2)
-    _ranks(4)
+    """Start the ranks."""
+    _ranks()
 
 
 def case(draw: Random) -> Found:
     """Three steps of one wrapper on all ranks, each with other numbers of rows."""
-    size = draw.choice((2, 2, 4))
-    name, rows, options, seed = drawn_steps(draw, size)
-    answers = _ranks(size).run(wrong_steps, name, rows, options, seed)
+    name, rows, options, seed = drawn_steps(draw, SIZE)
+    answers = _ranks().run(wrong_steps, name, rows, options, seed)
     return Found(units={"imbalances": len(rows)}, failures=tuple(chain.from_iterable(answers)))

@@ -43,7 +43,7 @@ _ALL = (
     ),
     Part(
         name="gloo",
-        what="drawn imbalances of rows between 2 or 4 processes whose functions communicate",
+        what="drawn imbalances of rows between 4 processes whose functions communicate",
         unit="imbalances",
         full=200,
         short=4,
