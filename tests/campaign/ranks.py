@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import microbatch
+from microbatch import UBatchSlice
 from microbatch.dbo import dbo_current_ubatch_id, dbo_yield
 from microbatch.errors import LayoutError, RanksError
 from microbatch.testing.given_plugins import GivenBackends
@@ -186,7 +187,7 @@ def _rows(draw: Random, rows: int) -> Batch:
     if rows > 1 and draw.random() < 0.1:
         edge = draw.randrange(1, rows)
         edges = ((0, edge), (edge, rows))
-        kwargs["ubatch_slices"] = [microbatch.UBatchSlice(slice(*e), slice(*e)) for e in edges]
+        kwargs["ubatch_slices"] = [UBatchSlice(token_slice=slice(*e), req_slice=slice(*e)) for e in edges]
     return Batch((x,), kwargs)
 
 

@@ -28,10 +28,10 @@ def shape_number(plan: Plan, shape: BatchShape) -> int:
     return number_of(shape.num_tokens, shape.num_requests, *values, plan.cut if plan.fixed else None)
 
 
-def in_count(plan: Plan, shape: BatchShape, splitter: str, agreed: Agreed) -> Plan:
+def in_count(plan: Plan, shape: BatchShape, splitter: str, agreed: Agreed, multiple_of: int = 1) -> Plan:
     """`plan` for the calls that were `agreed` on, which are never fewer than its own parts."""
     own = max(1, len(plan.sizes))
-    made = None if plan.fixed or agreed.count < 2 else _made(plan, shape, splitter, agreed)
+    made = None if plan.fixed or agreed.count < 2 else _made(plan, shape, splitter, agreed, multiple_of)
     if made is not None:
         sizes = part_units(made, plan.unit)
         plan = replace(plan, cut=made, sizes=sizes, limit=max(sizes))
@@ -54,7 +54,7 @@ def whole_cut(shape: BatchShape) -> Cut:
     return Cut(slices=(UBatchSlice.from_range(0, shape.num_tokens, 0, shape.num_requests),))
 
 
-def _made(plan: Plan, shape: BatchShape, splitter: str, agreed: Agreed) -> Cut | None:
+def _made(plan: Plan, shape: BatchShape, splitter: str, agreed: Agreed, multiple_of: int) -> Cut | None:
     """As many parts as were agreed on and can be filled; None where those of the plan are to stay.
 
     Batches of equal sizes are cut by the lowest limit of all, into equal parts: more than were agreed on, if
@@ -62,12 +62,15 @@ def _made(plan: Plan, shape: BatchShape, splitter: str, agreed: Agreed) -> Cut |
     """
     if agreed.count == len(plan.sizes) and (splitter == "even" or not agreed.alike):
         return None  # by far the commonest, and it would be cut the same way
-    most = min(agreed.count, most_ubatches(shape, "packed" if splitter == "request-aligned" else splitter))
+    filled_by = "packed" if splitter == "request-aligned" else splitter
+    most = min(agreed.count, most_ubatches(shape, filled_by, multiple_of))
     if most < 1:
         return None
     limit = agreed.limit if agreed.alike else None
     try:
-        made = cut(shape, splitter=splitter, num_ubatches=most, limit=limit, balance=0)
+        made = cut(
+            shape, splitter=splitter, num_ubatches=most, limit=limit, balance=0, multiple_of=multiple_of
+        )
     except SliceError:
         return None
     if agreed.alike:

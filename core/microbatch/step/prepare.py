@@ -120,8 +120,9 @@ class Preparation:
 
     def _together(self, planned: Planned, ranks: Ranks, agreed: Agreed) -> Planned:
         """The step as all ranks run it; its time begins when all have come."""
-        splitter = splitter_for(self._wrapping.config, planned.batch)
-        plan = in_count(planned.plan, planned.batch.shape, splitter, agreed)
+        config, batch = self._wrapping.config, planned.batch
+        splitter = splitter_for(config, batch)
+        plan = in_count(planned.plan, batch.shape, splitter, agreed, config.multiple_of)
         started = self._wrapping.runtime.monotonic()
         return replace(planned, plan=plan, ranks=ranks, alike=agreed.alike, started=started)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import microbatch
+from microbatch import UBatchSlice
 from microbatch.errors import (
     ArgumentValueError,
     LayoutError,
@@ -76,6 +77,15 @@ def test_the_largest_count_is_run_by_all() -> None:
         assert wrappers[1].last_report.sizes == (2, 1, 1, 1)
 
 
+def test_parts_that_are_made_equal_keep_their_multiple() -> None:
+    calls = [Calls(), Calls()]
+    with group_of(*calls, policy="threshold", max_tokens_per_ubatch=4, multiple_of=4) as wrappers:
+        big, small = step(wrappers, rows(16), rows(10))
+        np.testing.assert_array_equal(big, rows(16) * 2)
+        np.testing.assert_array_equal(small, rows(10) * 2)
+        assert [each.rows for each in calls] == [[4, 4, 4, 4], [4, 4, 2, 2]]
+
+
 def test_fewer_rows_than_parts_are_made_up_for_by_dummies() -> None:
     calls = [Calls(), Calls()]
     with group_of(*calls, num_ubatches=5) as wrappers:
@@ -128,7 +138,7 @@ def test_a_result_given_by_the_caller_is_filled() -> None:
 def test_named_slices_are_run_as_named() -> None:
     calls = [Calls(), Calls()]
     with group_of(*calls) as wrappers:
-        slices = [microbatch.UBatchSlice(slice(*e), slice(*e)) for e in ((0, 1), (1, 6))]
+        slices = [UBatchSlice(token_slice=slice(*e), req_slice=slice(*e)) for e in ((0, 1), (1, 6))]
         answers = on_all_ranks(
             [lambda: wrappers[0](rows(6), ubatch_slices=slices), lambda: wrappers[1](rows(4))]
         )
@@ -314,7 +324,7 @@ def test_groups_that_take_turns_are_the_same_on_all_ranks(threads: dict[str, int
 
         return function
 
-    slices = [microbatch.UBatchSlice(slice(at, at + 1), slice(at, at + 1)) for at in range(5)]
+    slices = [UBatchSlice(token_slice=slice(at, at + 1), req_slice=slice(at, at + 1)) for at in range(5)]
     with group_of(noting(0), noting(1), schedule="pingpong", num_ubatches=2, **threads) as wrappers:
         on_all_ranks([lambda: wrappers[0](rows(5), ubatch_slices=slices), lambda: wrappers[1](rows(9))])
     assert orders[0] == orders[1] and len(orders[0]) == 10
