@@ -77,6 +77,14 @@ _ALL = (
         full=40,
         short=6,
     ),
+    Part(
+        name="limits",
+        what="calls that need 1.5 times the memory there is or more; the plain function dies in each",
+        unit="calls",
+        full=100,
+        short=1,
+        limit=500.0,
+    ),
 )
 
 PARTS: Mapping[str, Part] = MappingProxyType({part.name: part for part in _ALL})

@@ -20,6 +20,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Hashable
 
+from microbatch.errors import ThreadStartError
 from microbatch.turns.gates import Gate
 from microbatch.turns.runtime import Runtime, Task
 from microbatch_backends.host.events import Mark
@@ -108,7 +109,17 @@ class WorkQueue:
             if task.join(0):
                 with contextlib.suppress(ValueError):  # another thread starts one too
                     self._tasks.remove(task)
-        self._tasks.append(self._runtime.spawn(self._serve, name=self._name))
+        try:
+            task = self._runtime.spawn(self._serve, name=self._name)
+        except (RuntimeError, MemoryError) as error:
+            text = f"{type(error).__name__}: {error}"
+        else:
+            self._tasks.append(task)
+            return
+        raise ThreadStartError(
+            f"thread {self._name!r} cannot be started ({text}), and its work was not taken; use another"
+            " schedule than streamed, or allow this user more processes (ulimit -u)"
+        )
 
     def _serve(self) -> None:
         """What the thread does: take the queue if nobody has it, and serve it until nothing is left to do."""

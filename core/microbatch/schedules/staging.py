@@ -25,6 +25,11 @@ Buffers = dict[int, Any]
 """Staging buffers of one ring slot, by the number of the leaf."""
 
 
+def moves(device: Device) -> bool:
+    """Whether host arrays are brought to the device: not where the host is its home."""
+    return device.transfer is not None and not device.backend.owns(np.empty(0))
+
+
 class Mover:
     """Moves the arrays of ubatches for one backend."""
 

@@ -29,7 +29,7 @@ from microbatch.step.cuttable import unproven
 from microbatch.step.guarded_call import GuardedCall
 from microbatch.step.in_parts import InParts, ScheduleRunner
 from microbatch.step.layers import Layers
-from microbatch.step.memory_guard import MemoryGuard
+from microbatch.step.memory_guard import MemoryGuard, Watched
 from microbatch.step.outcome import Outcome
 from microbatch.step.planned import Planned
 from microbatch.step.prepare import CallOfStep, Preparation
@@ -116,10 +116,13 @@ class Engine:
         """Run the step as it was planned."""
         before = self._modules.before() if self._has_modules else None
         shared = None if self._told_shared else planned.batch.shared_rows()
-        outcome = Outcome()
+        outcome, watched = Outcome(), None
         if count is not None:
             count.total = planned.batch.shape.num_requests
-        layers = self._layers(planned, outcome, given_result=out is not None)
+        if planned.plan is not self._guard.quiet:
+            watched = self._guard.watch(planned, given_result=out is not None)
+            planned = planned if watched is None else watched.planned
+        layers = self._layers(planned, outcome, watched)
         try:
             if planned.plan.cut is None and out is None and planned.schedule != "streamed":
                 cuttable = planned.cuttable
@@ -169,9 +172,9 @@ class Engine:
         self._preparation.tell(reason)
         return self._run(self._preparation.whole(planned, f"not cut: {reason}"), out, count)
 
-    def _layers(self, planned: Planned, outcome: Outcome, *, given_result: bool) -> Layers:
+    def _layers(self, planned: Planned, outcome: Outcome, watched: Watched | None) -> Layers:
         """The layers around the function: graph, recovery, and a guard where the memory is to be watched."""
-        function, graphs, watched = self.function, None, None
+        function, graphs = self.function, None
         if self._graphs is not None and planned.alike:
             from microbatch.graphs.step_graphs import StepGraphs
 
@@ -179,8 +182,6 @@ class Engine:
             graphs = StepGraphs(self._graphs, planned.device, schedule)
             function = function if planned.overlaps else graphs
         recovery = Recovery(function, planned, outcome)
-        if planned.plan is not self._guard.quiet:
-            watched = self._guard.watch(planned, given_result=given_result)
         if watched is None:
             return Layers(recovery.call, recovery, None, graphs)
         guard = GuardedCall(recovery, watched, planned.cuttable.parts(), outcome)

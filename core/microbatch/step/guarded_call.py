@@ -8,7 +8,6 @@ peaks (small parts live in memory that is held already and show nothing).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +27,8 @@ from microbatch.step.recovery import Recovery
 
 SHARE_OF_PILOT = 16
 """The parts of a pilot double up to this part of its rows; half of the result would be copied twice."""
+SHARE_OF_BATCH = 64
+"""Where the first part is a small one, they double up to this part of all rows: few rows show little."""
 FADING = 0.9
 """How far a larger step may lower the known peak per row, since memory that is held anyway hides part of it.
 
@@ -102,9 +103,10 @@ class GuardedCall:
 
     def _run_pilot(self, batch: Batch, *, nested: bool) -> Any:
         """The batch in parts that double from one row on, as far as their measured peaks allow."""
-        outputs = self._in_parts(
-            batch, _doubling(batch, self._binder.splitter), self._measured, nested=nested
-        )
+        rows = batch.shape.num_tokens
+        most = max(rows // SHARE_OF_PILOT, min(rows // 2, self._watched.rows // SHARE_OF_BATCH), 1)
+        made = _doubling(batch, self._binder.splitter, most)
+        outputs = self._in_parts(batch, made, self._measured, nested=nested)
         self._pilot = False
         if self._largest:
             most = self._most(self._watched.side)
@@ -142,7 +144,7 @@ class GuardedCall:
         watched, later = self._watched, self._later
         assert watched.mark is not None and later is not None
         held = max(0, later.in_use - watched.mark.in_use) + watched.need.result_per_row * watched.rows
-        return max(1, math.floor((watched.budget - held) / (watched.need.per_row * side)))
+        return watched.most(watched.budget - held, side)
 
     def _learn(self, mark: PeakMark, sizes: Sequence[int], workers: int) -> int | None:
         """The peak of the step above its start, None where it was hidden; a pilot knows the need per row."""
@@ -152,19 +154,17 @@ class GuardedCall:
         # part
         flight = sum(sorted(sizes)[-max(1, workers) :])
         hidden = peak < HIDDEN * need.per_row * flight
-        if not self._largest:
+        if not self._largest and self._watched.telling:
             fading = FADING if flight > need.largest else 1.0
             parts = peak - need.result_per_row * self._watched.rows
             need.per_row = max(parts / flight, fading * need.per_row, 1.0)
         need.largest = max(need.largest, flight)
-        return None if hidden or peak <= 0 else peak
+        return peak if self._watched.telling and not hidden and peak > 0 else None
 
 
-def _doubling(batch: Batch, splitter: str) -> Cut:
-    """Parts of 1, 1, 2, 4 and so on rows, then of a sixteenth of the batch; whole requests where it says
-    so."""
+def _doubling(batch: Batch, splitter: str, most: int) -> Cut:
+    """Parts of 1, 1, 2, 4 and so on rows, up to `most`; whole requests where it says so."""
     rows = batch.shape.num_tokens
-    most = max(1, -(-rows // SHARE_OF_PILOT))
     edges, size = [0, 1], 1
     while edges[-1] < rows:
         edges.append(min(rows, edges[-1] + size))

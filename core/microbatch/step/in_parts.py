@@ -2,8 +2,9 @@
 time.
 
 Invariant: a ubatch that was stored never runs again. While a memory guard knows nothing of the batch, its
-first ubatch runs before all others, since that is where it measures. A schedule's module is imported when it
-is first used.
+first ubatch runs before all others, since that is where it measures; so it does where the address space is
+limited (`thread_room.py`). Where a pipeline has no thread, ubatches run one at a time. A schedule's module is
+imported when it is first used.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from microbatch.errors import ThreadStartError
 from microbatch.gathering.run_parts import Call, Parts
 from microbatch.options.fields import UBatchConfig
+from microbatch.options.raised import is_a, text_of
 from microbatch.schedules.around import surrounded
 from microbatch.schedules.step import Schedule, Step
 from microbatch.step.choose_schedule import load_schedule
 from microbatch.step.layers import Layers
 from microbatch.step.planned import Planned
+from microbatch.step.thread_room import NO_ROOM, Running, alone, is_limited, running
 from microbatch.step.tracing import traced, tracing
 from microbatch.step.ubatches import Ubatches
 from microbatch.turns.ambient import Ambient
@@ -26,6 +30,9 @@ from microbatch.turns.context import UBatchContext
 from microbatch.turns.kept_errors import without_frames
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.workers import WorkerPool
+
+MEMORY = ""
+"""That ubatches took each other's memory is told by recovery."""
 
 
 class ScheduleRunner:
@@ -57,10 +64,33 @@ class ScheduleRunner:
 
     def run(self, planned: Planned, ubatches: Ubatches, contexts: Sequence[UBatchContext]) -> None:
         """Run `contexts`, all or some of `ubatches`; raises the first error after all of them have ended."""
+        self._renew_after_fork()
+        how = running(planned, self._config, len(contexts), self.workers.num_threads)
+        if how.threads is not None:
+            ubatches.on_fewer(how.threads, NO_ROOM)
+        self._run(how, planned, ubatches, contexts)
+
+    def run_alone(self, planned: Planned, ubatches: Ubatches, context: UBatchContext) -> None:
+        """Run one of them in the calling thread, where no device needs another."""
+        self._run(alone(planned), planned, ubatches, [context])
+
+    def is_limited(self, planned: Planned) -> bool:
+        """Whether threads of this step would take the room of its result."""
+        return is_limited(planned, self._config)
+
+    def shutdown(self) -> None:
+        """Stop the workers and wait for them."""
+        self.workers.shutdown()
+
+    def _renew_after_fork(self) -> None:
         if self._process != os.getpid():  # a forked child has none of its parent's threads
             self._process = os.getpid()
             self.workers = WorkerPool(self.runtime, self._threads - 1)
-        name = planned.schedule if len(contexts) > 1 or planned.schedule == "streamed" else "sequential"
+
+    def _run(
+        self, how: Running, planned: Planned, ubatches: Ubatches, contexts: Sequence[UBatchContext]
+    ) -> None:
+        name = how.schedule
         schedule = self._schedules.get(name) or self._schedules.setdefault(name, load_schedule(name))
         step = Step(
             contexts=contexts,
@@ -71,19 +101,15 @@ class ScheduleRunner:
             config=self._config,
             runtime=self.runtime,
             workers=self.workers,
-            parallelism=planned.plan.workers,
+            parallelism=how.workers,
             ambient=self._ambient,
             make_room=ubatches.make_room,
-            together=planned.plan.together,
+            together=how.together,
             on_fewer=ubatches.on_fewer,
         )
         if name != "pingpong":
             step = surrounded(step)
         schedule(traced(step) if self._tracing else step)
-
-    def shutdown(self) -> None:
-        """Stop the workers and wait for them."""
-        self.workers.shutdown()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,26 +127,41 @@ class InParts:
 
     def __call__(self, parts: Parts, call: Call) -> None:
         """Run every ubatch; raises the first error after all of them have ended."""
-        contexts, guard = self.ubatches.contexts, self.layers.guard
-        if guard is not None and guard.first_part_alone:
-            self.runner.run(self.planned, self.ubatches, contexts[:1])
-            contexts = contexts[1:]
-            if not contexts:
-                return
+        contexts = self.ubatches.contexts
+        several = len(contexts) > 1 and self.planned.schedule != "sequential"
         try:
-            self.runner.run(self.planned, self.ubatches, contexts)
+            if self._first_alone():
+                self.runner.run(self.planned, self.ubatches, contexts[:1])
+                contexts = contexts[1:]
+            if contexts:
+                self.runner.run(self.planned, self.ubatches, contexts)
         except Exception as error:
-            several = len(contexts) > 1 and self.planned.schedule != "sequential"
-            may = several and self.layers.recovery.may_go_on_alone(error)
-            if not may or self.ubatches.all_stored():  # then it came after the rows: a receive hook's
+            reason = self._why_alone(error) if several else None
+            if reason is None:
                 raise
             without_frames(error)
         else:
             return
-        self._go_on_alone()
+        self._go_on_alone(reason)
 
-    def _go_on_alone(self) -> None:
-        """The ubatches took each other's memory: run those that were not stored one at a time."""
-        self.layers.recovery.go_on_alone()
+    def _first_alone(self) -> bool:
+        """Whether the first ubatch runs before the others."""
+        guard = self.layers.guard
+        return (guard is not None and guard.first_part_alone) or self.runner.is_limited(self.planned)
+
+    def _why_alone(self, error: Exception) -> str | None:
+        """What to tell of running those that were not stored one at a time; None where that is no help."""
+        if self.ubatches.all_stored():  # then it came after the rows: a receive hook's
+            return None
+        if is_a(error, ThreadStartError) and self.planned.schedule == "streamed":
+            return text_of(error).partition(", and")[0]
+        return MEMORY if self.layers.recovery.may_go_on_alone(error) else None
+
+    def _go_on_alone(self, reason: str) -> None:
+        """Run those that were not stored one at a time: they took each other's memory, or lack a thread."""
+        if reason == MEMORY:
+            self.layers.recovery.go_on_alone()
+        else:
+            self.ubatches.on_fewer(1, f"one at a time, as {reason}")
         for context in self.ubatches.unfinished():
-            self.runner.run(self.planned, self.ubatches, [context])
+            self.runner.run_alone(self.planned, self.ubatches, context)

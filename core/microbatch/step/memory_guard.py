@@ -1,8 +1,10 @@
 """Whether a step must be watched, where taking too much memory is not an error but the end of the process.
 
 Invariant: while nothing is known of a kind of batch, its first parts are small and measured
-(`guarded_call.py`); what they needed bounds every later part of that kind. Rejected: trusting a factor over
-the input's bytes (a search among 20,000 points needs 640 times its input).
+(`guarded_call.py`); what they needed bounds every later part of that kind. Ubatches that take turns are
+watched too, but not where other ranks do the same, nor where the function was never called outside of a step:
+it may wait for its siblings. Rejected: trusting a factor over the input's bytes (a search among 20,000 points
+needs 640 times its input).
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from microbatch.extend.abilities import PeakMark, SupportsPeak
+from microbatch.proof.verdict import TRUSTED
 from microbatch.sizing.plan import Plan
+from microbatch.step.finer_parts import in_finer_parts, largest_part, side_by_side, size_cut_further
 from microbatch.step.planned import Planned
 
 SHARE = 0.9
@@ -19,6 +23,9 @@ LIMITED = 4096
 """With a memory limit: a first step is watched if it would pass it with this many bytes per byte of input."""
 UNLIMITED = 512
 """The same without a limit, against the memory that is left; few steps need 512 times their input."""
+LEAST_ROW = 4096
+"""Bytes that a row of an unknown kind counts for at least. One of two numbers that is compared with 30,000
+points needs 30,000 times its input, so that with a limit of 100 MB a few hundred of them are too many."""
 MEASURED = 4
 """Steps of a kind that are measured; after that only larger ones are."""
 KINDS = 256
@@ -43,6 +50,8 @@ class Need:
 class Watched:
     """What one watched step is held to, and what it is measured with."""
 
+    planned: Planned
+    """The step, in finer parts where they are to be cut further."""
     need: Need
     """What is known of its kind, and where what it teaches goes."""
     peaks: SupportsPeak
@@ -51,25 +60,36 @@ class Watched:
     """Taken at the start of the step; None where this step is bounded and not measured."""
     budget: int
     """Bytes that it may use above its start."""
-    rows: int
-    """Rows of the batch."""
-    size: int
-    """Rows of the largest planned part."""
-    flight: int
-    """Rows of all parts that are planned to run at the same time."""
     bound: int | None
     """Most rows of a part; None where the plan keeps within the budget as it is."""
     pilot: bool
     """Whether nothing is known yet: the first part runs alone, in small parts."""
     given_result: bool
     """Whether the result goes to memory of the caller's, which does not count."""
+    telling: bool
+    """Whether the peak of the step tells what its parts need. A pipeline has pages of files in it too, which
+    its threads read and write meanwhile: 120 times what the parts needed was seen."""
     least: int
     """Bytes that a row needs at least: its input, or what it was seen to need when it was tried."""
 
     @property
+    def rows(self) -> int:
+        """Rows of the batch."""
+        return self.planned.rows
+
+    @property
+    def size(self) -> int:
+        """Rows of the largest planned part."""
+        return largest_part(self.planned)
+
+    @property
     def side(self) -> int:
         """Parts that run at the same time."""
-        return max(1, self.flight // self.size)
+        return side_by_side(self.planned)
+
+    def most(self, room: float, side: int) -> int:
+        """Most rows of a call, where `side` of them share `room` bytes with what their parts hold."""
+        return most_rows(self.planned, self.need, room, side)
 
 
 class MemoryGuard:
@@ -90,32 +110,25 @@ class MemoryGuard:
         plan, peaks = planned.plan, planned.device.peak
         if peaks is None or not self._applies(planned):
             return None
-        rows, size, flight = _sizes(planned)
-        need, budget = self._known(plan.signature), self.budget(planned)
-        if need is None and self._surely_fits(planned, flight, budget):
+        known, budget = self._known(plan.signature), self.budget(planned)
+        if known is None and self._surely_fits(planned, _flight(planned), budget):
             self.quiet = plan
             return None
-        mark = peaks.peak_mark() if need is None or _worth_measuring(need, flight) else None
-        if need is None:
-            if mark is None:
-                return None
-            need, pilot = self._new(plan.signature), True
-            bound: int | None = 1
-        else:
-            pilot, bound = False, _bound(need, budget, (rows, size, flight), given_result=given_result)
-            if bound is None and mark is None:
-                return None
+        telling = planned.schedule != "streamed"
+        mark = peaks.peak_mark() if _worth_measuring(known, planned, telling=telling) else None
+        bound = 1 if known is None else _bound(known, planned, budget, given_result=given_result)
+        if mark is None and (known is None or bound is None):
+            return None
         return Watched(
-            need=need,
+            planned=planned if bound is None else in_finer_parts(planned, bound),
+            need=known or self._new(plan.signature),
             peaks=peaks,
             mark=mark,
             budget=budget,
-            rows=rows,
-            size=size,
-            flight=flight,
             bound=bound,
-            pilot=pilot,
+            pilot=known is None,
             given_result=given_result,
+            telling=telling,
             least=max(1, planned.batch.bytes_per_unit, self._shown.get(plan.signature, 0)),
         )
 
@@ -123,10 +136,9 @@ class MemoryGuard:
         """Whether a step that is planned whole may still be cut for its memory."""
         if planned.plan is self.quiet or planned.device.peak is None or not self._applies(planned):
             return False
-        _, _, flight = _sizes(planned)
         if self._known(planned.plan.signature) is not None:
             return True
-        return not self._surely_fits(planned, flight, self.budget(planned))
+        return not self._surely_fits(planned, _flight(planned), self.budget(planned))
 
     def mark(self, planned: Planned) -> PeakMark | None:
         """Start measuring the calls that show whether the batch may be cut, where its memory matters.
@@ -148,8 +160,11 @@ class MemoryGuard:
 
     def _applies(self, planned: Planned) -> bool:
         """Whether steps of this kind are watched at all."""
-        watched = planned.schedule in ("sequential", "parallel") and not planned.plan.fixed
-        return watched and planned.rows > 1
+        if planned.plan.fixed or planned.rows < 2:
+            return False
+        if planned.schedule != "pingpong":
+            return True
+        return planned.cuttable.verdict is not TRUSTED and not planned.device.in_group()
 
     def budget(self, planned: Planned) -> int:
         """Bytes the step may use above its start."""
@@ -159,7 +174,7 @@ class MemoryGuard:
     def _surely_fits(self, planned: Planned, flight: int, budget: int) -> bool:
         """Whether a step of an unknown kind fits even if it needs very many times its input."""
         per_byte = UNLIMITED if self._limit is None else LIMITED
-        return flight * planned.batch.bytes_per_unit * per_byte <= budget
+        return flight * max(planned.batch.bytes_per_unit, LEAST_ROW) * per_byte <= budget
 
     def _known(self, signature: str) -> Need | None:
         """What was measured to its end; a first step that failed or was interrupted leaves nothing known."""
@@ -173,22 +188,35 @@ class MemoryGuard:
         return need
 
 
-def _bound(need: Need, budget: int, sizes: tuple[int, int, int], *, given_result: bool) -> int | None:
-    """Most rows of a part: what the budget leaves beside the result, shared by the parts in flight."""
-    rows, size, flight = sizes
-    result = 0 if given_result else int(need.result_per_row * rows)
-    most = max(1, int((budget - result) / max(need.per_row, 1.0)) // max(1, flight // size))
-    return most if most < size else None
+def most_rows(planned: Planned, need: Need, room: float, side: int) -> int:
+    """Most rows of a call, where `side` of them share `room` bytes.
+
+    Where that is less than their parts have, the outputs of a whole part are in there too, and in a pipeline
+    a copy of its inputs.
+    """
+    a_row, cut_further = max(need.per_row, 1.0) * side, planned.plan.cut is not None
+    most = max(1, int(room / a_row))
+    if not cut_further or most >= largest_part(planned):
+        return most
+    kept = need.result_per_row + (planned.batch.bytes_per_unit if planned.schedule == "streamed" else 0)
+    held = side * size_cut_further(planned, most) * kept
+    return max(1, int((room - held) / a_row))
 
 
-def _sizes(planned: Planned) -> tuple[int, int, int]:
-    """Rows of the batch, of its largest part, and of all parts in flight."""
-    rows, cut = planned.rows, planned.plan.cut
-    if cut is None:
-        return rows, rows, rows
-    size = max(1, *[piece.num_tokens for piece in cut.slices])
-    return rows, size, size * min(len(cut.slices), planned.plan.workers)
+def _bound(need: Need, planned: Planned, budget: int, *, given_result: bool) -> int | None:
+    """Most rows of a call: what the budget leaves beside the result, shared by the parts in flight."""
+    result = 0.0 if given_result else need.result_per_row * planned.rows
+    most = most_rows(planned, need, budget - result, side_by_side(planned))
+    return most if most < largest_part(planned) else None
 
 
-def _worth_measuring(need: Need, flight: int) -> bool:
-    return need.steps < MEASURED or flight > need.largest
+def _flight(planned: Planned) -> int:
+    """Rows of all parts that are planned to be alive at the same time."""
+    return largest_part(planned) * side_by_side(planned)
+
+
+def _worth_measuring(known: Need | None, planned: Planned, *, telling: bool) -> bool:
+    """Whether this step shows more than is known."""
+    if known is None:
+        return True
+    return telling and (known.steps < MEASURED or _flight(planned) > known.largest)

@@ -152,6 +152,11 @@ class ThreadRuntime:
         )
 
 
+def stack_that_was_set() -> int:
+    """Bytes of a new thread's stack, where this process has set them; 0 where the system decides."""
+    return threading.stack_size()
+
+
 def default_runtime() -> Runtime:
     """The runtime of production; it has no state, so each one is as good as another."""
     return ThreadRuntime()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import microbatch
 from microbatch.binding.rules import Layout, collect, tokens
 from microbatch.extend.records import MemoryReading, StepReport
+from microbatch.schedules.streamed import SLOTS
 from microbatch.testing.given_plugins import GivenBackends
 from microbatch_backends.host.backend import CpuBackend
 
@@ -111,6 +112,55 @@ def test_the_first_step_is_a_calibration_and_says_so() -> None:
     assert sum(first.sizes) == 1000 and first.sizes[:3] == (1, 1, 2)
     assert first.peak_bytes == max(first.sizes) << 16
     assert len(second.sizes) < len(first.sizes)
+
+
+class Small(Memory):
+    """The same with little memory, and no limit of the user's."""
+
+    usable = 100 << 20
+
+    def memory(self) -> MemoryReading:
+        return MemoryReading(
+            capacity=self.usable, in_use=0, usable=self.usable, peak=self.highest, pressure=0.0
+        )
+
+
+@pytest.mark.parametrize("schedule", ["sequential", "streamed"])
+def test_rows_of_a_few_bytes_may_need_thousands_of_times_as_much(schedule: str) -> None:
+    """Two numbers that are compared with 16,000 points: 8,000 times the input, and no time to learn that."""
+    memory, need = Small(), 1 << 17
+    function = Function(memory, 0, need)
+    x = np.arange(2000, dtype=np.float64)[:, None].repeat(2, 1)
+    with microbatch.wrap(
+        function, backend=memory.name, plugins=GivenBackends(memory), schedule=schedule
+    ) as step:
+        for _ in range(3):
+            function.rows.clear()
+            function.sizes.clear()
+            np.testing.assert_array_equal(step(x), x[:, 0] + 1)
+            assert sorted(function.rows) == list(range(2000))
+            side = SLOTS if schedule == "streamed" else 1
+            assert max(function.sizes) * need * side <= memory.usable
+    memory.close()
+
+
+def test_a_pipeline_measures_its_first_parts_only() -> None:
+    """Later its threads read and write files meanwhile, whose pages would count as needed by the parts."""
+    memory = Small()
+    function = Function(memory, 0, 1 << 17)
+    x = np.arange(2000, dtype=np.float64)[:, None].repeat(2, 1)
+    with microbatch.wrap(
+        function, backend=memory.name, plugins=GivenBackends(memory), schedule="streamed"
+    ) as step:
+        step(x)
+        first, marks = step.last_report, len(memory.marks)
+        memory.use(1 << 40)
+        step(x)
+        second = step.last_report
+    assert first is not None and first.calibration and first.peak_bytes is None
+    assert second is not None and second.peak_bytes is None
+    assert len(memory.marks) == marks
+    memory.close()
 
 
 def test_a_cut_that_the_caller_gave_is_kept() -> None:

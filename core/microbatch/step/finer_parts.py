@@ -1,0 +1,63 @@
+"""More and smaller parts for a step whose memory is short, or is not known yet.
+
+Invariant: a part that is cut further holds the outputs of all its rows beside the result until it is stored.
+So no planned part that is cut further has more than a 32nd of the rows, and its outputs are counted. Seen
+where this was not so: two halves of a batch held a second result between them. Rows in an order of their own
+(packed) stay in the parts that they were sorted into.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from microbatch.cutting.cut import cut
+from microbatch.schedules.streamed import SLOTS
+from microbatch.sizing.plan import Plan
+from microbatch.sizing.units import part_units
+from microbatch.step.planned import Planned
+
+PARTS = 32
+"""A part that is cut further has no more rows than this part of the batch."""
+
+
+def largest_part(planned: Planned) -> int:
+    """Rows of the largest planned part."""
+    if planned.plan.cut is None:
+        return planned.rows
+    return max(1, *[piece.num_tokens for piece in planned.plan.cut.slices])
+
+
+def side_by_side(planned: Planned) -> int:
+    """Parts that are planned to be alive at the same time."""
+    plan = planned.plan
+    if plan.cut is None:
+        return 1
+    most = {"streamed": SLOTS, "pingpong": _together(plan)}.get(planned.schedule, plan.workers)
+    return max(1, min(len(plan.cut.slices), most))
+
+
+def size_cut_further(planned: Planned, bound: int) -> int:
+    """Rows of a part once no call may have more than `bound` rows."""
+    largest = largest_part(planned)
+    if planned.plan.cut is None or planned.plan.cut.permutation is not None:
+        return largest
+    return min(largest, max(bound, -(-planned.rows // PARTS)))
+
+
+def in_finer_parts(planned: Planned, bound: int) -> Planned:
+    """The step in as many parts as it takes that none has more than `size_cut_further` rows."""
+    most = size_cut_further(planned, bound)
+    if most == largest_part(planned):
+        return planned
+    plan = planned.plan
+    made = cut(planned.batch.shape, splitter=planned.cuttable.parts().splitter, limit=most)
+    sizes = part_units(made, plan.unit)
+    return replace(
+        planned, plan=replace(plan, cut=made, sizes=sizes, limit=max(sizes), together=_together(plan))
+    )
+
+
+def _together(plan: Plan) -> int:
+    """Ubatches that are alive at the same time where they take turns: as many as before there were more."""
+    assert plan.cut is not None
+    return plan.together or len(plan.cut.slices)
