@@ -18,13 +18,18 @@ from microbatch.step.planned import Planned
 
 PARTS = 32
 """A part that is cut further has no more rows than this part of the batch."""
+LARGEST = "largest_part"
+"""Under which name a cut knows the rows of its largest part."""
 
 
 def largest_part(planned: Planned) -> int:
     """Rows of the largest planned part."""
-    if planned.plan.cut is None:
+    made = planned.plan.cut
+    if made is None:
         return planned.rows
-    return max(1, *[piece.num_tokens for piece in planned.plan.cut.slices])
+    if LARGEST not in made.known:  # asked several times a step
+        made.known[LARGEST] = max(1, *[piece.num_tokens for piece in made.slices])
+    return int(made.known[LARGEST])
 
 
 def side_by_side(planned: Planned) -> int:

@@ -118,6 +118,8 @@ class MemoryGuard:
         mark = peaks.peak_mark() if _worth_measuring(known, planned, telling=telling) else None
         bound = 1 if known is None else _bound(known, planned, budget, given_result=given_result)
         if mark is None and (known is None or bound is None):
+            if known is not None and not given_result:
+                self.quiet = plan
             return None
         return Watched(
             planned=planned if bound is None else in_finer_parts(planned, bound),

@@ -20,7 +20,7 @@ from microbatch.testing.given_plugins import GivenBackends
 from microbatch_backends.host.backend import CpuBackend
 
 MIB = 1 << 20
-PYTHON = MIB // 4
+PYTHON = MIB
 """Bytes that Python takes for itself in a step."""
 
 
@@ -80,7 +80,7 @@ def needed(step: Any, x: Any) -> int:
 @pytest.mark.parametrize("schedule", ["sequential", "parallel", "streamed", "pingpong"])
 @settings(max_examples=12)
 @given(
-    rows=st.integers(300, 3000), columns=st.integers(1, 4), times=st.integers(8, 64),
+    rows=st.integers(3000, 20_000), columns=st.integers(2, 4), times=st.integers(16, 64),
     hidden=st.integers(1, 4), parts=st.integers(2, 5), spare=st.floats(0.2, 1.0),
 )  # fmt: skip
 def test_no_step_takes_more_than_there_is(
@@ -100,8 +100,8 @@ def test_no_step_takes_more_than_there_is(
     backend = Traced(int(result * (1 + spare)) + 2 * MIB)
     options: dict[str, Any] = {"policy": "fixed", "num_ubatches": parts, "schedule": schedule}
     with (
-        tracing(),
         microbatch.wrap(function, backend="cpu", plugins=GivenBackends(backend), **options) as step,
+        tracing(),
     ):
         step(x[:2])  # imports, and what is made once
         for _ in range(3):
@@ -113,13 +113,13 @@ def test_no_step_takes_more_than_there_is(
 def test_parts_are_as_planned_where_they_fit(schedule: str) -> None:
     """However small they were before that was known."""
     backend = Traced(1 << 30)
-    options: dict[str, Any] = {"policy": "fixed", "num_ubatches": 2, "memory_limit": 64 * MIB}
-    x = np.ones((PARTS * 400, 40))
+    options: dict[str, Any] = {"policy": "fixed", "num_ubatches": 2, "memory_limit": 512 * MIB}
+    x = np.arange(PARTS * 400 * 40.0).reshape(PARTS * 400, 40)
     with (
-        tracing(),
         microbatch.wrap(
             lambda x: x * x, backend="cpu", plugins=GivenBackends(backend), schedule=schedule, **options
         ) as step,
+        tracing(),
     ):
         step(x[:2])  # imports, and what is made once
         step(x)
