@@ -29,7 +29,7 @@ from microbatch.step.cuttable import unproven
 from microbatch.step.guarded_call import GuardedCall
 from microbatch.step.in_parts import InParts, ScheduleRunner
 from microbatch.step.layers import Layers
-from microbatch.step.memory_guard import MemoryGuard, Watched
+from microbatch.step.memory_guard import MemoryGuard
 from microbatch.step.outcome import Outcome
 from microbatch.step.planned import Planned
 from microbatch.step.prepare import CallOfStep, Preparation
@@ -37,6 +37,7 @@ from microbatch.step.progress import StepCount, Telling
 from microbatch.step.recovery import Recovery
 from microbatch.step.report import make_report, sizes_that_ran
 from microbatch.step.ubatches import Ubatches
+from microbatch.step.watched import Watched
 from microbatch.step.wrapping import Wrapping
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from microbatch.cutting.slices import Cut
 from microbatch.extend.abilities import PeakMark
 from microbatch.gathering.gather import Outputs
 from microbatch.gathering.run_parts import Call, Parts, run_parts
-from microbatch.step.memory_guard import Watched
 from microbatch.step.outcome import Outcome
 from microbatch.step.recovery import Recovery
+from microbatch.step.watched import Watched
 
 SHARE_OF_PILOT = 16
 """The parts of a pilot double up to this part of its rows; half of the result would be copied twice."""

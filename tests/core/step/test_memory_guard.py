@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import microbatch
+from microbatch import dbo
 from microbatch.binding.rules import Layout, collect, tokens
 from microbatch.extend.records import MemoryReading, StepReport
 from microbatch.schedules.streamed import SLOTS
@@ -160,6 +161,33 @@ def test_a_pipeline_measures_its_first_parts_only() -> None:
     assert first is not None and first.calibration and first.peak_bytes is None
     assert second is not None and second.peak_bytes is None
     assert len(memory.marks) == marks
+    memory.close()
+
+
+class Ranks(Small):
+    """Other processes run the same step."""
+
+    def in_process_group(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", [Small, Ranks])
+def test_ubatches_that_take_turns_and_were_never_tried_run_as_planned(kind: type[Small]) -> None:
+    """Each may wait for its siblings, in this process or in others: none of them runs before the others."""
+    memory, alive = kind(), list[int]()
+    begun = [0]
+
+    def function(x: Any) -> Any:
+        begun[0] += 1
+        dbo.dbo_yield()
+        alive.append(begun[0])
+        return x[:, 0] + 1
+
+    x = np.arange(2000, dtype=np.float64)[:, None].repeat(2, 1)
+    options: dict[str, Any] = {"schedule": "pingpong", "num_ubatches": 2}
+    with microbatch.wrap(function, backend=memory.name, plugins=GivenBackends(memory), **options) as step:
+        np.testing.assert_array_equal(step(x), x[:, 0] + 1)
+    assert alive == [2, 2]
     memory.close()
 
 
