@@ -83,6 +83,17 @@ class FakeRanks:
         return self.group.largest(self.rank, numbers, timeout)
 
 
+class SameElsewhere:
+    """The first of two ranks, the other of which says what this one says."""
+
+    rank = 0
+    size = 2
+
+    def largest(self, numbers: Sequence[int], timeout: float | None) -> Sequence[int]:
+        """What was said."""
+        return list(numbers)
+
+
 class RankBackend(CpuBackend):
     """The host backend of one rank; of none while `found` is None."""
 

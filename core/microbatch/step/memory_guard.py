@@ -105,7 +105,7 @@ class MemoryGuard:
             return False
         if planned.schedule != "pingpong":
             return True
-        return planned.cuttable.verdict is not TRUSTED and not planned.device.in_group()
+        return planned.cuttable.verdict is not TRUSTED and planned.ranks is None
 
     def budget(self, planned: Planned) -> int:
         """Bytes the step may use above its start."""

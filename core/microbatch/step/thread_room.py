@@ -84,7 +84,7 @@ def _wanted(planned: Planned, config: UBatchConfig, count: int) -> int:
 
 def _elsewhere(planned: Planned) -> bool:
     """Whether other ranks or a device need the schedule as it is."""
-    return _brings(planned) or planned.device.in_group()
+    return _brings(planned) or planned.ranks is not None
 
 
 def _brings(planned: Planned) -> bool:

@@ -16,6 +16,7 @@ from microbatch.extend.records import MemoryReading, StepReport
 from microbatch.schedules.streamed import SLOTS
 from microbatch.testing.given_plugins import GivenBackends
 from microbatch_backends.host.backend import CpuBackend
+from tests.support.ranks import SameElsewhere
 
 pytestmark = pytest.mark.counted
 
@@ -167,8 +168,10 @@ def test_a_pipeline_measures_its_first_parts_only() -> None:
 class Ranks(Small):
     """Other processes run the same step."""
 
-    def in_process_group(self) -> bool:
-        return True
+    same = SameElsewhere()
+
+    def ranks(self, group: object | None) -> Any:
+        return self.same
 
 
 @pytest.mark.parametrize("kind", [Small, Ranks])

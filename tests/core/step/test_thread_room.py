@@ -15,6 +15,7 @@ from microbatch.step import routes, thread_room
 from microbatch.step.thread_room import NO_ROOM
 from microbatch.testing.given_plugins import GivenBackends
 from microbatch_backends.host.backend import CpuBackend
+from tests.support.ranks import SameElsewhere
 
 pytestmark = pytest.mark.counted
 
@@ -147,8 +148,10 @@ def test_greenlets_need_no_room(room: Callable[[int | None], None]) -> None:
 class Ranks(CpuBackend):
     """Other processes run the same step."""
 
-    def in_process_group(self) -> bool:
-        return True
+    same = SameElsewhere()
+
+    def ranks(self, group: object | None) -> Any:
+        return self.same
 
 
 def test_several_ranks_run_as_planned(room: Callable[[int | None], None]) -> None:
