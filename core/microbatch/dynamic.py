@@ -31,18 +31,18 @@ class DynamicUBatchWrapper(UBatchWrapper):
         first. Raises ArgumentTypeError or ArgumentValueError for what is no number of units or no time.
         """
         units = checks.count("num_tokens", num_tokens)
-        self._engine.planner.teach(units, checks.seconds("elapsed", elapsed))
+        self._microbatch.engine.planner.teach(units, checks.seconds("elapsed", elapsed))
 
     def optimal_ubatch_size(self) -> int:
         """Units per ubatch that the policy would allow for a batch like the last one.
 
         Before any step, the size with the best rate that was recorded, and 0 where none was.
         """
-        return self._engine.planner.optimal()
+        return self._microbatch.engine.planner.optimal()
 
     def _get_memory_usage(self) -> float:
         """Measured share of the device's capacity in use now, 0 to 1."""
-        reading = self._engine.backend().memory()
+        reading = self._microbatch.engine.backend().memory()
         return reading.in_use / reading.capacity if reading.capacity else 0.0
 
 

@@ -6,35 +6,31 @@ raises what it raised. Other attributes are those of the wrapped thing. Names fo
 
 from __future__ import annotations
 
-import weakref
+import copy
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from functools import partial
+from typing import Any, Literal, Self, overload
 
 import microbatch.turns.before_fork  # noqa: F401 - forks wait for the imports of steps from here on
-from microbatch.binding.call import Wrapped, check_runnable, parameter_names
+from microbatch.binding.call import check_runnable
 from microbatch.binding.rules import Layout
 from microbatch.cutting.covering import check_within
 from microbatch.cutting.cut import cut, most_ubatches
 from microbatch.cutting.slices import BatchShape, Cut, UBatchSlice
-from microbatch.errors import ArgumentTypeError
-from microbatch.extend.records import StepReport
-from microbatch.loading.plugins import Plugins, default_plugins, register_containers
+from microbatch.guest.attributes import Guest
+from microbatch.guest.controls import Controls, Recipe
+from microbatch.guest.copies import copied, of_instance, reduced
+from microbatch.loading.plugins import Plugins
 from microbatch.options.fields import UBatchConfig
 from microbatch.options.sources import resolve
-from microbatch.sizing.planning import Planner
-from microbatch.sizing.policies import cap_set, policy_for, policy_names
-from microbatch.sizing.together import together_of
-from microbatch.step.engine import Engine
 from microbatch.step.progress import Progress
 from microbatch.step.ubatches import contexts_for
-from microbatch.step.wrapping import Wrapping
 from microbatch.turns.ambient import Ambient
-from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.context import SEAT, Apart, UBatchContext
-from microbatch.turns.runtime import Runtime, default_runtime
+from microbatch.turns.runtime import Runtime
 
 
-class UBatchWrapper(Wrapped):
+class UBatchWrapper(Guest):
     """Runs each call of `runnable` as micro-batches.
 
     `config` fixes options; those it leaves at their defaults come from `microbatch.config()`, the environment
@@ -55,7 +51,7 @@ class UBatchWrapper(Wrapped):
         config: UBatchConfig | None = None,
         *,
         layout: Layout | None = None,
-        progress: Progress | None = None,
+        progress: Progress | Literal[True] | None = None,
         ambient: Ambient | None = None,
         plugins: Plugins | None = None,
         runtime: Runtime | None = None,
@@ -63,38 +59,17 @@ class UBatchWrapper(Wrapped):
         **options: Any,
     ) -> None:
         check_runnable(runnable)
-        _check_parts(layout, progress, ambient)
-        self._runnable = runnable
-        resolved = resolve(config, **options)
-        self.config: UBatchConfig = resolved.config
-        self.layout = layout
-        self._runtime = runtime or default_runtime()
-        known = plugins or default_plugins()
-        register_containers()
-        together = together_of(resolved)
-        size = self.config.thread_pool_size
-        wrapping = Wrapping(
-            function=runnable,
-            config=self.config,
-            plugins=known,
-            runtime=self._runtime,
+        recipe = Recipe(
+            runnable=runnable,
+            resolved=resolve(config, **options),
             layout=layout,
-            names=parameter_names(runnable),
             progress=progress,
-            threads=size if together is None else max(size, together.most),
             ambient=ambient,
-            policy=",".join(policy_names(resolved)),
-            patience=self.config.barrier_timeout if resolved.explicit("barrier_timeout") else None,
+            plugins=plugins,
+            runtime=runtime,
+            memory_share=memory_share,
         )
-        policy = policy_for(resolved, known)
-        planner = Planner(
-            policy, self.config, memory_share=memory_share, cap=cap_set(resolved), together=together
-        )
-        self._engine = Engine(wrapping, planner)
-        # made here and not when first asked for, as two threads would make two
-        self._barrier = UBatchBarrier(self.config.num_ubatches, self._runtime)
-        # not the engine's: it holds the function, and a function that holds its wrapper would live for ever
-        weakref.finalize(self, self._engine.remembering.close)
+        self.take(Controls(recipe))
 
     def __call__(
         self,
@@ -124,58 +99,50 @@ class UBatchWrapper(Wrapped):
         reduced, or recorded by autograd) or with schedule="streamed".
         """
         if SEAT.get().seat is None:  # no ubatch is around it: asking this in `Apart` costs 3 calls
-            return self._engine.run(args, kwargs, ubatch_slices, out)
+            return self._microbatch.engine.run(args, kwargs, ubatch_slices, out)
         with Apart():
-            return self._engine.run(args, kwargs, ubatch_slices, out)
-
-    @property
-    def last_report(self) -> StepReport | None:
-        """What the last finished call did; None before the first."""
-        return self._engine.last_report
+            return self._microbatch.engine.run(args, kwargs, ubatch_slices, out)
 
     def compute_slices(
         self, num_tokens: int, num_reqs: int, query_start_loc: Any = None
     ) -> list[UBatchSlice]:
-        """Cut a batch known by its counts into `config.num_ubatches`, or as many as can be filled.
 
         `query_start_loc` (cumulative tokens per request, num_reqs + 1 whole numbers on the host) says where
         requests start; without it they are taken as equally long. `microbatch.cut` has more ways to cut.
         Raises SliceError for counts that cannot be cut.
         """
         shape = BatchShape(num_tokens=num_tokens, num_requests=num_reqs, query_start_loc=query_start_loc)
-        splitter = "even" if self.config.splitter in ("auto", "packed") else self.config.splitter
-        multiple = self.config.multiple_of
-        count = min(self.config.num_ubatches, max(1, most_ubatches(shape, "even", multiple)))
+        options = self._microbatch.options
+        splitter = "even" if options.splitter in ("auto", "packed") else options.splitter
+        multiple = options.multiple_of
+        count = min(options.num_ubatches, max(1, most_ubatches(shape, "even", multiple)))
         return list(cut(shape, splitter=splitter, num_ubatches=count, multiple_of=multiple).slices)
 
     def prepare_contexts(self, slices: Sequence[UBatchSlice]) -> list[UBatchContext]:
         """One context per slice, in order."""
-        return contexts_for(tuple(slices), self._runtime)
+        return contexts_for(tuple(slices), self._microbatch.runtime)
 
     def slice_inputs(self, inputs: Any, slice_info: UBatchSlice) -> Any:
         """The part of `inputs` (any tree that the layout covers) that belongs to `slice_info`, as views.
 
         Raises ArgumentTypeError for what is no UBatchSlice, SliceError for one that ends beyond the batch.
         """
-        batch = self._engine.bind((inputs,), {})
+        batch = self._microbatch.engine.bind((inputs,), {})
         check_within(slice_info, batch.shape)
         args, _ = batch.part(slice_info)
         return args[0]
 
     def barrier_sync(self, timeout: float | None = None) -> int:
-        """Wait until all `config.num_ubatches` parties have called this; returns the arrival index.
+        """Wait until all `num_ubatches` parties have called this; returns the arrival index.
 
-        `timeout` in seconds, None for `config.barrier_timeout`. Raises WaitTimeoutError, BarrierBrokenError.
+        `timeout` in seconds, None for `barrier_timeout`. Raises WaitTimeoutError, BarrierBrokenError.
         """
-        return self._barrier.wait(self.config.barrier_timeout if timeout is None else timeout)
-
-    def unwrap(self) -> Callable[..., Any]:
-        """The wrapped thing itself."""
-        return self._runnable
+        own = self._microbatch
+        return own.barrier.wait(own.options.barrier_timeout if timeout is None else timeout)
 
     def shutdown(self) -> None:
         """Stop the worker threads; calls after it raise ClosedError."""
-        self._engine.shutdown()
+        self._microbatch.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -183,34 +150,48 @@ class UBatchWrapper(Wrapped):
     def __exit__(self, *exc_info: object) -> None:
         self.shutdown()
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "_runnable":  # not set yet: a failed __init__ or a copy in the making
-            raise AttributeError(name)
-        return getattr(self._runnable, name)
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._microbatch.attribute = name
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._runnable!r})"
+    def __get__(self, instance: Any, owner: type | None = None) -> Self:
+        """The wrapper of an instance's own method; this one where a plain function would not be a method."""
+        runnable = self._microbatch.recipe.runnable
+        bind = None if instance is None else getattr(type(runnable), "__get__", None)
+        method = runnable if bind is None else bind(runnable, instance, owner)
+        return self if method is runnable else of_instance(self, instance, method)
+
+    def __copy__(self) -> Self:
+        return copied(self, lambda thing: thing)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copied(self, partial(copy.deepcopy, memo=memo))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return reduced(self)
 
 
-def wrap(runnable: Callable[..., Any], **options: Any) -> UBatchWrapper:
+_MISSING: Any = object()
+"""No function: `wrap` is asked for a decorator."""
+
+
+@overload
+def wrap(runnable: Callable[..., Any], **options: Any) -> UBatchWrapper: ...
+
+
+@overload
+def wrap(**options: Any) -> Callable[[Callable[..., Any]], UBatchWrapper]: ...
+
+
+def wrap(runnable: Any = _MISSING, **options: Any) -> Any:
     """Wrap a function so that each call runs as micro-batches; the short way in.
 
     `options` are the fields of UBatchConfig, plus `config`, `layout`, `progress` and `ambient`. Example:
-    `f = microbatch.wrap(f, backend="cpu")`.
+    `f = microbatch.wrap(f, backend="cpu")`. As a decorator, `@microbatch.wrap` and
+    `@microbatch.wrap(num_ubatches=4)`, also on methods, where each instance has steps of its own, and below
+    or above `staticmethod` and `classmethod`.
     """
+    if runnable is _MISSING:
+        return partial(wrap, **options)
+    if isinstance(runnable, (staticmethod, classmethod)):
+        return type(runnable)(wrap(runnable.__func__, **options))
     return UBatchWrapper(runnable, options.pop("config", None), **options)
-
-
-def _check_parts(layout: object, progress: object, ambient: object) -> None:
-    if layout is not None and not isinstance(layout, Layout):
-        raise ArgumentTypeError(
-            f"layout is {type(layout).__name__}; pass "
-            f"microbatch.Layout(inputs={{'mask': microbatch.tokens()}})"
-        )
-    if progress is not None and not callable(progress):
-        raise ArgumentTypeError(f"progress is {type(progress).__name__}; pass a function of (done, total)")
-    if ambient is not None and not callable(ambient):
-        raise ArgumentTypeError(
-            f"ambient is {type(ambient).__name__}; pass a function of (slice, ubatch_id) that returns a "
-            "context manager"
-        )

@@ -23,8 +23,10 @@ from microbatch.extend.protocols import Backend
 class Wrapped:
     """The base of every wrapper, by which rooms below it know what is wrapped already."""
 
-    layout: Any = None
-    """As given to the wrapper."""
+    @property
+    def microbatch(self) -> Any:
+        """What is ours of it: `layout` is as it was given."""
+        raise AssertionError("every wrapper has its own")
 
     def unwrap(self) -> Callable[..., Any]:
         """The wrapped thing itself."""
@@ -83,7 +85,7 @@ class Call:
     ) -> Call:
         """The call; a wrapper's layout counts where none is given. ArgumentTypeError for what is no step."""
         if isinstance(function, Wrapped):
-            layout, function = layout or function.layout, function.unwrap()
+            layout, function = layout or function.microbatch.layout, function.unwrap()
         check_runnable(function)
         return cls(function=function, args=args, kwargs=kwargs, layout=layout)
 

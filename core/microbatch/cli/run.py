@@ -23,7 +23,7 @@ from microbatch.cli.failures import interruptible, users_code
 from microbatch.cli.output import print_json
 from microbatch.cli.outputs import in_the_making
 from microbatch.cli.parameters import AsJson, Backend, Column, RowsFile, TargetName
-from microbatch.cli.progress import Quiet, make_progress
+from microbatch.cli.progress import make_progress, nothing_shown
 from microbatch.cli.run_state import RunState
 from microbatch.cli.signals import Interrupts
 from microbatch.cli.summary import Summary, summarise
@@ -32,6 +32,7 @@ from microbatch.errors import ArgumentTypeError, ArgumentValueError, OutputFileE
 from microbatch.files.outputs import OutputFile
 from microbatch.host.proc import peak_bytes, resident_bytes
 from microbatch.options.sources import resolve
+from microbatch.step.bars import Quiet
 from microbatch.wrapper import UBatchWrapper
 
 FLAGS: Mapping[str, str] = MappingProxyType(
@@ -60,7 +61,7 @@ class Job:
     """Options of the wrapper that were given."""
     state: RunState
     """How far it is, for whoever has to say so."""
-    progress: Quiet = field(default_factory=lambda: Quiet(0))
+    progress: Quiet = field(default_factory=nothing_shown)
     """What shows it."""
 
 

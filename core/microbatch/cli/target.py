@@ -91,7 +91,8 @@ def load_target(text: str) -> Target:
         found = _attribute(found, name, text)
     if isinstance(found, UBatchWrapper):
         names = parameter_names(found.unwrap())
-        return Target(runnable=found.unwrap(), config=found.config, layout=found.layout, parameters=names)
+        own = found.microbatch
+        return Target(runnable=found.unwrap(), config=own.options, layout=own.layout, parameters=names)
     try:
         check_runnable(found)
     except ArgumentTypeError as error:

@@ -46,11 +46,18 @@ class Resolved:
     sources: Mapping[str, str]
     """Field to `argument`, `config()`, `environment MICROBATCH_...`, `microbatch.toml:3` or `default`."""
 
+    def __reduce__(self) -> Any:
+        return _resolved_again, (self.config, dict(self.sources))  # a read-only mapping has no pickle
+
     def explicit(self, field: str) -> bool:
         """Whether the user set this field anywhere; what was learned never overrules it."""
         if field not in self.sources:
             raise UnknownNameError(f"there is no option {field!r};{near_match(field, self.sources)}")
         return self.sources[field] != "default"
+
+
+def _resolved_again(values: UBatchConfig, sources: dict[str, str]) -> Resolved:
+    return Resolved(config=values, sources=MappingProxyType(sources))
 
 
 def config(**options: Any) -> AbstractContextManager[None]:

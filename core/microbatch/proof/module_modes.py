@@ -8,6 +8,7 @@ the function itself and in what it visibly refers to.
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from microbatch.arrays.hidden_rows import is_module
@@ -36,12 +37,13 @@ class StateWatch:
     by side could lose writes to them before that is seen.
     """
 
-    __slots__ = ("_calls_left", "_changed", "_modules", "_seen", "_trained_whole")
+    __slots__ = ("_calls_left", "_changed", "_references", "_seen", "_trained_whole")
 
     def __init__(self, function: Any, calls: int = 3) -> None:
         """The first `calls` steps are watched; later ones need not spend the time of reading all counters."""
-        self._modules = modules_of(function)
-        self._calls_left = calls if self._modules else 0
+        # weakly: a method's own object may be one, and must not live for its steps
+        self._references = tuple(map(weakref.ref, modules_of(function)))
+        self._calls_left = calls if self._references else 0
         self._changed = False
         self._seen = False
         self._trained_whole = False
@@ -49,7 +51,12 @@ class StateWatch:
     @property
     def found(self) -> bool:
         """Whether the function refers to any module."""
-        return bool(self._modules)
+        return bool(self._references)
+
+    @property
+    def _modules(self) -> tuple[Any, ...]:
+        """Those that are still there."""
+        return tuple([module for reference in self._references if (module := reference()) is not None])
 
     def modes(self) -> tuple[bool, ...]:
         """Whether each module is in training mode."""

@@ -22,11 +22,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from microbatch.errors import warn
 from microbatch.options.raised import note
 from microbatch.turns.runtime import Runtime
+
+if TYPE_CHECKING:
+    from microbatch.step.bars import StepBar
 
 Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
@@ -36,7 +39,7 @@ Progress = Callable[[int, int], None]
 class StepCount:
     """The requests of one step that are done. Any thread may add; who has the claim reads."""
 
-    __slots__ = ("_added", "_counted", "_telling", "over", "told", "total")
+    __slots__ = ("_added", "_counted", "_telling", "bar", "ended", "over", "told", "total")
 
     def __init__(self, telling: Telling) -> None:
         self.total = 0
@@ -45,6 +48,10 @@ class StepCount:
         """The count that was told last."""
         self.over = False
         """Whether there is nothing more to tell: the step failed, or the function raised."""
+        self.ended = False
+        """Whether the step is over, so that its bar goes."""
+        self.bar = telling.bar()
+        """The bar of this step, where there is one."""
         self._telling = telling
         self._added: list[int] = []
         self._counted = 0, 0
@@ -79,7 +86,8 @@ AROUND: ContextVar[tuple[Around, ...]] = ContextVar("microbatch_steps_told", def
 class Telling:
     """Tells one function of the steps of one wrapper."""
 
-    def __init__(self, progress: Progress, runtime: Runtime) -> None:
+    def __init__(self, progress: Progress | Literal[True], runtime: Runtime) -> None:
+        """`progress` is True for a bar."""
         self._progress = progress
         self._runtime = runtime
         self._news: deque[StepCount] = deque()
@@ -87,6 +95,14 @@ class Telling:
         self._claim: dict[int, object] = {}
         """Process -> who tells in it: a forked child has not the thread that told in its parent."""
         self._errors: deque[str] = deque()
+
+    def bar(self) -> StepBar | None:
+        """A bar for one step; None where a function is told."""
+        if self._progress is not True:
+            return None
+        from microbatch.step.bars import StepBar
+
+        return StepBar(self._runtime.monotonic)
 
     def around(self, step: Callable[[StepCount | None], Result]) -> Result:
         """What `step` returns, given what to count it in; None inside of another step of this wrapper.
@@ -112,6 +128,9 @@ class Telling:
             raise
         finally:
             AROUND.set(before)
+            if count.bar is not None:
+                count.ended = True
+                self.tell(count)
         for text in self._texts():
             with suppress(RuntimeWarning):  # where warnings are errors
                 warn(text, RuntimeWarning)
@@ -152,12 +171,17 @@ class Telling:
         return True
 
     def _tell(self, count: StepCount) -> None:
+        if count.ended and count.bar is not None:
+            with suppress(Exception):
+                count.bar.close()
+            return
         done = count.done()
         if count.over or done <= count.told:
             return
         count.told = done
         try:
-            self._progress(done, count.total)
+            show = self._progress if count.bar is None else count.bar
+            show(done, count.total)  # type: ignore[operator]  # True has a bar
         except Exception as error:  # noqa: BLE001 - told when the step is over
             count.over = True
             self._errors.append(_text_of(error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from microbatch.binding.rules import Layout
 from microbatch.loading.plugins import Plugins
@@ -30,8 +30,8 @@ class Wrapping:
     """Which leaf is what; None infers it from sizes."""
     names: tuple[str, ...] = ()
     """Parameter names of the function, by position."""
-    progress: Progress | None = None
-    """Told how far each step is."""
+    progress: Progress | Literal[True] | None = None
+    """Told how far each step is; True shows a bar."""
     threads: int = 1
     """Threads that the workers of the wrapper may be in all, the caller's included."""
     ambient: Ambient | None = None
