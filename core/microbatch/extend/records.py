@@ -151,6 +151,9 @@ class SizingRequest:
     probe: bool = False
     """Whether a part that does not fit raises, and can be tried again smaller (a device); where it kills the
     process (host memory) a policy must not try what it does not know to fit."""
+    few: bool = False
+    """Whether parts may have few sizes, as the function is compiled anew for each: what is tried beyond the
+    first ones is replaced by one of those."""
     limit: int | None = None
     """The most that a part may have already: the budget that the user set, and what the policies before this
     one in a chain said; None where the whole batch is allowed. A policy need not repeat it."""
@@ -177,9 +180,9 @@ class Proposal:
     budget that the user set."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class StepReport:
-    """What one step did; the last one is `wrapper.last_report`."""
+    """What one step did; the last one is `wrapper.last_report`. `print(report)` fits a screen."""
 
     step: int
     """Number of the call, from 0."""
@@ -240,6 +243,22 @@ class StepReport:
     def rows_per_second(self) -> float:
         """Requests per second of wall time; 0 for an empty or unmeasured step."""
         return self.num_requests / self.seconds if self.seconds > 0 else 0.0
+
+    def __repr__(self) -> str:
+        from microbatch.extend.report_text import line_of  # only where somebody looks
+
+        return line_of(self)
+
+    def __str__(self) -> str:
+        from microbatch.extend.report_text import text_of
+
+        return text_of(self)
+
+    def _repr_html_(self) -> str:
+        """The table that a notebook shows."""
+        from microbatch.extend.report_text import html_of
+
+        return html_of(self)
 
 
 def unit_label(unit: str) -> str:

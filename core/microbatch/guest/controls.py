@@ -15,6 +15,7 @@ from microbatch.binding.call import parameter_names
 from microbatch.binding.rules import Layout
 from microbatch.errors import ArgumentTypeError
 from microbatch.extend.records import StepReport
+from microbatch.guest.compiled import is_compiled
 from microbatch.guest.methods import Instances
 from microbatch.loading.plugins import Plugins, default_plugins, register_containers
 from microbatch.options.fields import UBatchConfig
@@ -154,5 +155,12 @@ def engine_of(recipe: Recipe, runtime: Runtime) -> Engine:
         patience=config.barrier_timeout if resolved.explicit("barrier_timeout") else None,
     )
     policy, cap = policy_for(resolved, known), cap_set(resolved)
-    planner = Planner(policy, config, memory_share=recipe.memory_share, cap=cap, together=together)
+    planner = Planner(
+        policy,
+        config,
+        memory_share=recipe.memory_share,
+        cap=cap,
+        together=together,
+        few=config.shapes == "few" or (not resolved.explicit("shapes") and is_compiled(recipe.runnable)),
+    )
     return Engine(wrapping, planner)

@@ -21,6 +21,7 @@ from microbatch.extend.records import BackendInfo, ContainerInfo, PolicyInfo
 from microbatch.loading.admission import admit, unmarked_hooks
 from microbatch.loading.discovery import DiscoveredPlugin
 from microbatch.loading.validation import faults
+from microbatch.options.field_words import backend_meant
 from microbatch.options.raised import attempted, described
 
 Info = TypeVar("Info", BackendInfo, PolicyInfo, ContainerInfo)
@@ -77,7 +78,7 @@ class Registry:
         offers = known.get(name, ())
         if not offers:
             raise UnknownNameError(
-                f"no {what} is called {name!r};{near_match(str(name), known)}{self._faults()}"
+                f"no {what} is called {name!r};{_hint(what, str(name), known)}{self._faults()}"
             )
         if len(offers) > 1:
             raise PluginConflictError(f"{clash(name, what, offers)}; {clash_remedy(offers)}")
@@ -129,6 +130,11 @@ class Registry:
             self.report(offer.source, f"{offer.info.name!r} is reserved: it comes with microbatch itself")
         elif not any(holder.source is offer.source and holder.info == offer.info for holder in holders):
             holders.append(offer)
+
+
+def _hint(what: str, name: str, known: Iterable[str]) -> str:
+    """What was probably meant: by a word for a device, or by a slip."""
+    return (backend_meant(name) if what == "backend" else "") or near_match(name, known)
 
 
 def clash(name: str, what: str, offers: Sequence[Offer[Any]]) -> str:

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, SliceError, UnknownNameError, near_match
-from microbatch.options.byte_sizes import parse_bytes
+from microbatch.options.byte_sizes import parse_bytes, parse_share
+from microbatch.options.field_words import schedule_meant
 from microbatch.options.messages import given, shorten
 
 LONGEST_WAIT = 10**9
@@ -77,7 +78,8 @@ def choice(name: str, value: Any, known: Sequence[str]) -> str:
     """One of `known`."""
     text = _text(name, value)
     if text not in known:
-        raise UnknownNameError(f"{name} {shorten(text)!r} does not exist;{near_match(text, known)}")
+        hint = schedule_meant(text) if name == "schedule" else ""
+        raise UnknownNameError(f"{name} {shorten(text)!r} does not exist;{hint or near_match(text, known)}")
     return text
 
 
@@ -104,13 +106,15 @@ def path(name: str, value: Any) -> str:
     return text
 
 
-def size(name: str, value: Any) -> int:
-    """Bytes as a whole number or as text such as `2GiB`."""
+def size(name: str, value: Any) -> int | str:
+    """Bytes as a whole number or as text such as `2GiB`; a share of the capacity stays a text: `40%`."""
     if isinstance(value, str):
         try:
-            return parse_bytes(value)
+            return parse_share(value) if "%" in value else parse_bytes(value)
         except ArgumentValueError as error:
             raise ArgumentValueError(f"{name}: {error}") from None
+    if isinstance(value, float) and 0 < value < 1:
+        raise ArgumentTypeError(f"{name} is {given(value)}; give bytes, or a share as text: '{value:.0%}'")
     return count(name, value)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from microbatch.errors import ArgumentValueError
 from microbatch.options import checks
+from microbatch.options.policy_options import pairs_of
 
 SPLITTERS = ("auto", "even", "floor", "request-aligned", "packed")
 """What `splitter` may be."""
@@ -21,6 +22,8 @@ SCHEDULES = ("auto", "sequential", "parallel", "pingpong", "streamed")
 """What `schedule` may be."""
 DRIVERS = ("threads", "greenlets")
 """What `driver` may be."""
+SHAPES = ("any", "few")
+"""What `shapes` may be."""
 VERIFY = ("first", "always", "never")
 """What `verify` may be."""
 RANKS = ("agree", "independent")
@@ -82,8 +85,15 @@ class UBatchConfig:
     """sequential, parallel, pingpong or streamed; `auto` is parallel where that is safe, else sequential."""
     driver: str = _option("threads", checks.choice, known=DRIVERS)
     """What carries the ubatches of `pingpong`: threads or greenlets."""
-    memory_limit: int | None = _option(None, checks.size)
-    """Most bytes the step may use, also given as text (`"2GiB"`); None takes what the backend reads."""
+    policy_options: tuple[tuple[str, Any], ...] = _option((), pairs_of)
+    """What the policy is given, as a mapping: `{"deadline": 0.05}`, or `{"latency": {"deadline": 0.05}}` in a
+    chain. Kept as pairs."""
+    memory_limit: int | str | None = _option(None, checks.size)
+    """Most bytes the step may use, also given as text (`"2GiB"`), or as a share of the device's capacity
+    (`"40%"`); None takes what the backend reads."""
+    shapes: str = _option("any", checks.choice, known=SHAPES)
+    """any, or few: parts of at most four sizes for each structure of the calls, for functions that are
+    compiled anew for each size. Not set, it is few for what `torch.compile` and `jax.jit` made."""
     yield_at_collectives: bool = _option(False, checks.flag)
     """Under `pingpong`, pass the turn wherever torch.distributed waits for a collective, functional ones too:
     it is started, siblings compute, and it is waited for when the turn is back. For models without yield

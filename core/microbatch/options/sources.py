@@ -26,9 +26,12 @@ from microbatch.errors import (
     warn,
 )
 from microbatch.options import file as config_file
+from microbatch.options.field_words import unknown_option
 from microbatch.options.fields import FIELDS, OPTIONAL, UBatchConfig, checked
 from microbatch.options.unknown_variables import variable, warn_of_unknown_variables
 
+KNOWN = (*FIELDS, "config", "layout", "progress")
+"""What `wrap` takes, for near matches."""
 DEFAULTS: Mapping[str, Any] = MappingProxyType({field.name: field.default for field in fields(UBatchConfig)})
 
 Layer = Mapping[str, tuple[Any, str]]
@@ -104,7 +107,9 @@ def _changed(explicit: UBatchConfig | None) -> dict[str, Any]:
 def _checked_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     for name in options:
         if name not in DEFAULTS:
-            raise UnknownNameError(f"there is no option {name!r};{near_match(name, FIELDS)}")
+            raise UnknownNameError(
+                f"there is no option {name!r};{unknown_option(name, KNOWN, options[name])}"
+            )
     return {name: checked(name, value) for name, value in options.items()}
 
 
@@ -124,7 +129,7 @@ def _from_text(name: str, text: str) -> Any:
     lowered, hint = text.lower(), get_type_hints(UBatchConfig)[name]
     if name in OPTIONAL and lowered == "none":
         return None
-    if name in ("memory_limit", "graph_sizes") or hint in (str, str | None):
+    if name in ("memory_limit", "graph_sizes", "policy_options") or hint in (str, str | None):
         return text
     import msgspec  # 4 ms, and most processes set no variable
 
@@ -144,7 +149,7 @@ def _file_layer() -> Layer:
     for name, value in file.values.items():
         source = file.place(str(name))
         if name not in DEFAULTS:
-            raise ConfigError(f"{source}: unknown key {name!r};{near_match(name, FIELDS)}")
+            raise ConfigError(f"{source}: unknown key {name!r};{unknown_option(name, FIELDS, value)}")
         meant = _valid(name, None if name in OPTIONAL and value == "none" else value, source)
         layer[name] = (_history(file, meant, source) if name == "history" else meant, source)
     return layer

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Iterable
 
 from microbatch.errors import warn
+from microbatch.options.field_words import unknown_option
 from microbatch.options.fields import FIELDS
 
 PREFIX = "MICROBATCH_"
@@ -37,6 +38,8 @@ def warn_of_unknown_variables(environment: Iterable[str]) -> None:
 
 
 def _sentence(name: str, known: list[str]) -> str:
+    if told := unknown_option(name.removeprefix(PREFIX).lower(), ()).removesuffix(" there are none."):
+        return f"environment variable {name} is none of microbatch's and is not read;{told}"
     meant = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=0.6)
     hint = f"did you mean {PREFIX}{meant[0]}?" if meant else "`microbatch config` lists those that are"
     return f"environment variable {name} is none of microbatch's and is not read; {hint}"

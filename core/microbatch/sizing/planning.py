@@ -11,21 +11,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate
 from typing import TypeVar
 
 from microbatch.binding.batch import Batch
 from microbatch.cutting.cut import cut, most_ubatches, validate_cut
-from microbatch.cutting.slices import Cut, UBatchSlice
+from microbatch.cutting.slices import Cut, UBatchSlice, row_slices
 from microbatch.errors import PolicyError
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
+from microbatch.options.byte_sizes import bytes_of
 from microbatch.options.fields import UBatchConfig
 from microbatch.sizing.conditions import ALONE, Conditions
+from microbatch.sizing.few_sizes import FewSizes, rounded
 from microbatch.sizing.plan import Plan, whole_plan
 from microbatch.sizing.taught import Taught, report_of
 from microbatch.sizing.together import Together
 from microbatch.sizing.units import part_units, sized_signature, splitter_for, units_of
-from microbatch.sizing.wanted import wanted
+from microbatch.sizing.wanted import Wanted, wanted
 from microbatch.turns.at_most_one import AtMostOne
 
 Answer = TypeVar("Answer")
@@ -42,13 +45,15 @@ class Planner:
         memory_share: float = 1.0,
         cap: int | None = None,
         together: Together | None = None,
+        few: bool = False,
     ) -> None:
         """`cap` is `max_tokens_per_ubatch` where the user set it: no policy may allow more. `together` bounds
-        the ubatches that take turns on threads."""
+        the ubatches that take turns on threads. `few` says that parts may have few sizes."""
         self.policy = policy
         """The policy, or the chain of them."""
         self._cap = cap
         self._together = together
+        self._few = FewSizes() if few else None
         self._config = config
         self._memory_share = memory_share
         self._taught = Taught()
@@ -194,6 +199,7 @@ class Planner:
             decode=shape.query_start_loc is not None and shape.num_tokens == shape.num_requests,
             step=step,
             probe=conditions.probe,
+            few=self._few is not None,
         )
 
     def _propose(self, request: SizingRequest) -> Proposal:
@@ -225,7 +231,8 @@ class Planner:
                 said = f"the whole batch is within the limit of {proposal.limit}"
             return whole_plan(request, _joined(said, due.note(1)))
         count = due.count if due.count > 1 else None
-        made = cut(
+        few = None if count or multiple > 1 else self._of_few_sizes(request, proposal, due)
+        made = few or cut(
             shape,
             splitter=splitter,
             num_ubatches=count,
@@ -237,14 +244,26 @@ class Planner:
         return replace(
             whole_plan(request, _joined(proposal.reason, due.note(len(sizes)))),
             cut=made,
-            limit=max(sizes) if len(sizes) == count else max(due.limit or 1, request.longest_request),
+            limit=max(sizes) if few or len(sizes) == count else max(due.limit or 1, request.longest_request),
             workers=max(1, min(request.workers, proposal.workers or request.workers)),
             sizes=sizes,
             together=None if self._together is None else self._together.most,
         )
 
+    def _of_few_sizes(self, request: SizingRequest, proposal: Proposal, due: Wanted) -> Cut | None:
+        """The cut in parts of few sizes; None where parts may have any, or would be too many."""
+        plain = request.unit == "rows" and request.num_tokens == request.num_requests
+        if self._few is None or due.limit is None or not plain:
+            return None
+        hard = proposal.hard or due.cap is not None
+        limit = due.limit if due.limit == request.limit else rounded(due.limit, hard=hard)
+        sizes = self._few.parts(request.signature, request.num_tokens, limit, hard=hard)
+        if len(sizes) > self._config.max_ubatches:
+            return None
+        return Cut(slices=row_slices([0, *accumulate(sizes)]))
+
     def _memory_limit(self, memory: MemoryReading | None) -> int | None:
-        limit = self._config.memory_limit
+        limit = bytes_of(self._config.memory_limit, 0 if memory is None else memory.capacity)
         if memory is None or not memory.capacity:
             return limit
         if limit is None and self._memory_share >= 1:

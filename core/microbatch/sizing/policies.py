@@ -12,15 +12,16 @@ from microbatch.errors import ConfigError
 from microbatch.extend.chain import Chain, checked
 from microbatch.extend.protocols import SizingPolicy
 from microbatch.loading.plugins import Plugins
+from microbatch.options.policy_options import options_of
 from microbatch.options.sources import Resolved
 
 
 def policy_for(resolved: Resolved, plugins: Plugins) -> SizingPolicy:
     """The policy for these options; raises UnknownNameError with the near match."""
     names = policy_names(resolved)
-    if len(names) == 1:
-        return checked(plugins.policy(names[0]), names[0])
-    return Chain([(name, plugins.policy(name)) for name in names])
+    given = resolved.config.policy_options
+    made = [(name, plugins.policy(name, **options_of(given, name, names))) for name in names]
+    return checked(made[0][1], made[0][0]) if len(made) == 1 else Chain(made)
 
 
 def policy_names(resolved: Resolved) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from microbatch.options.raised import Beside, is_a, name_of, note, text_of
 from microbatch.proof.module_modes import StateWatch
 from microbatch.sizing.agreement import while_together
 from microbatch.sizing.planning import Planner
+from microbatch.step import log
 from microbatch.step.cuttable import unproven
 from microbatch.step.guarded_call import GuardedCall
 from microbatch.step.in_parts import InParts, ScheduleRunner
@@ -234,6 +235,7 @@ class Engine:
         self.planner.observe(report)
         if self._remembers:
             self.remembering.after(report.step)
+        log.tell(report)
         if self._listened:
             self._wrapping.plugins.step_finished(report)
 

@@ -10,6 +10,7 @@ needs 640 times its input).
 from __future__ import annotations
 
 from microbatch.extend.abilities import PeakMark
+from microbatch.options.byte_sizes import bytes_of
 from microbatch.proof.verdict import TRUSTED
 from microbatch.sizing.plan import Plan
 from microbatch.step.finer_parts import in_finer_parts, largest_part, side_by_side
@@ -32,9 +33,9 @@ KINDS = 256
 
 
 class MemoryGuard:
-    """One per wrapper; `limit` is the user's, in bytes above the start of a step, None for all there is."""
+    """One per wrapper; `limit` is the user's, bytes above a step's start, or a share of all there is."""
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | str | None) -> None:
         self._limit = limit
         self._needs: dict[str, Need] = {}
         self._shown: dict[str, int] = {}
@@ -110,7 +111,8 @@ class MemoryGuard:
     def budget(self, planned: Planned) -> int:
         """Bytes the step may use above its start."""
         usable = planned.memory.usable if planned.memory.capacity > 0 else 1 << 62
-        return int(SHARE * (usable if self._limit is None else min(self._limit, usable)))
+        limit = bytes_of(self._limit, planned.memory.capacity)
+        return int(SHARE * (usable if limit is None else min(limit, usable)))
 
     def _surely_fits(self, planned: Planned, flight: int, budget: int) -> bool:
         """Whether a step of an unknown kind fits even if it needs very many times its input."""

@@ -19,6 +19,7 @@ from microbatch.extend.protocols import Backend
 from microbatch.host.cores import usable_cores
 from microbatch.loading.choose_backend import BackendChoice
 from microbatch.loading.plugins import default_plugins, register_containers
+from microbatch.options.byte_sizes import bytes_of
 from microbatch.options.checks import increasing
 from microbatch.options.sources import resolve
 from microbatch.tuning.measure import doubling, measure_sizes
@@ -88,8 +89,9 @@ def tune_call(
     return replace(report, workers=workers)
 
 
-def _budget(backend: Backend, limit: int | None) -> int:
+def _budget(backend: Backend, limit: int | str | None) -> int:
     """Bytes that a part may use."""
     memory = backend.memory()
     usable = int(SHARE * memory.usable) if memory.capacity > 0 else NO_LIMIT
-    return usable if limit is None else min(limit, usable)
+    most = bytes_of(limit, memory.capacity)
+    return usable if most is None else min(most, usable)
