@@ -1,4 +1,4 @@
-"""Functions that are compiled anew for each size are told by what they are, and get few sizes by themselves."""
+"""Functions that are compiled anew for each size are told by what they are, and get few sizes unasked."""
 
 from __future__ import annotations
 
