@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -99,9 +100,8 @@ class NotebookBar(Bar):
     """
 
     def _start(self) -> None:
-        from IPython.display import display  # type: ignore[import-not-found,unused-ignore]
-
-        self._handle: Any = display(self._table(), display_id=True)
+        notebook: Any = import_module("IPython.display")
+        self._handle: Any = notebook.display(self._table(), display_id=True)
 
     def _draw(self) -> None:
         self._handle.update(self._table())

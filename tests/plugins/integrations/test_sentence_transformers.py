@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import Any
 
@@ -47,21 +48,22 @@ class Fake:
 
 
 @given(texts=texts_drawn, parts=st.integers(1, 5), prompt=st.sampled_from(["", "ab: "]))
-def test_it_is_the_plain_result_and_nothing_is_padded(texts: list[str], parts: int, prompt: str) -> None:
+def test_it_is_the_plain_result_and_each_text_is_encoded_once(
+    texts: list[str], parts: int, prompt: str
+) -> None:
     model = Fake()
     found = encode(model, texts, options={"num_ubatches": parts}, prompt=prompt)
-    if len(texts) > 1:
-        assert all(len(set(lengths)) == 1 for lengths in model.calls)
-        assert sum(map(len, model.calls)) == len(texts)
-        assert not model.training
     np.testing.assert_array_equal(found, Fake().encode(texts, prompt=prompt))
+    assert sum(map(len, model.calls)) == len(texts)
+    assert not (model.training and len(texts) > 1)
 
 
-def test_on_a_device_a_part_is_one_call() -> None:
-    model, texts = Fake(), ["a" * length for length in range(9)] * 2
-    model.device = "cuda:0"
-    np.testing.assert_array_equal(encode(model, texts, options={"num_ubatches": 3}), Fake().encode(texts))
+def test_parts_are_sorted_by_length() -> None:
+    model, texts = Fake(), ["a" * (length % 9) for length in range(0, 90, 7)]
+    encode(model, texts, options={"num_ubatches": 3, "schedule": "sequential"})
     assert len(model.calls) == 3
+    lengths = [(min(lengths), max(lengths)) for lengths in model.calls]
+    assert all(one[0] >= other[1] for one, other in itertools.pairwise(lengths))
 
 
 def test_one_text_and_none() -> None:
@@ -130,24 +132,45 @@ def minilm() -> Any:
 class TestRealModel:
     """MiniLM on sentences of many lengths."""
 
-    texts = tuple(" ".join(["the cat sat on the mat"] * (1 + row % 7)) + f" {row}" for row in range(60))
+    texts = tuple(" ".join(["the cat sat"] * (1 + row % 7)) + f" {row}" for row in range(24))
 
     @pytest.mark.parametrize(
         "options",
         [
             {},
-            {"normalize_embeddings": True},
+            {"normalize_embeddings": True, "truncate_dim": 64},
             {"prompt": "query: "},
-            {"truncate_dim": 64},
             {"convert_to_tensor": True},
         ],
     )
     def test_the_vectors_are_those_of_the_model(self, minilm: Any, options: dict[str, Any]) -> None:
-        found = encode(minilm, self.texts, options={"max_tokens_per_ubatch": 400}, **options)
+        found = encode(minilm, self.texts, options={"max_tokens_per_ubatch": 150}, **options)
         plain = minilm.encode(list(self.texts), **options)
         assert type(found) is type(plain)
         assert (found.dtype, found.shape) == (plain.dtype, plain.shape)
         assert abs(found - plain).max() < 1e-5
+
+    def test_nothing_is_padded_and_the_model_is_as_it_was(self, minilm: Any) -> None:
+        backbone, seen = minilm[0].auto_model, list[Any]()
+        before = backbone.config._attn_implementation
+        hook = backbone.register_forward_pre_hook(
+            lambda module, args, kwargs: seen.append(kwargs["input_ids"].shape), with_kwargs=True
+        )
+        encode(minilm, self.texts, options={"num_ubatches": 2, "schedule": "sequential"})
+        hook.remove()
+        assert backbone.config._attn_implementation == before
+        tokens = int(token_lengths(minilm, list(self.texts)).sum())
+        assert sum(shape[1] for shape in seen[-2:]) == tokens
+        assert {shape[0] for shape in seen[-2:]} == {1}
+
+    def test_a_model_that_differs_is_left_to_itself(
+        self, minilm: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Here one whose attention is not what a long row would give."""
+        monkeypatch.setattr("microbatch_integrations.flat.CLOSE", -1.0)
+        found = encode(minilm, self.texts[:9])
+        assert abs(found - minilm.encode(list(self.texts[:9]))).max() < 1e-5
+        assert minilm[0].auto_model.config._attn_implementation != "microbatch_per_text"
 
     def test_a_list_of_tensors_and_quantised_ones(self, minilm: Any) -> None:
         tensors = encode(minilm, self.texts[:9], convert_to_numpy=False)
