@@ -106,6 +106,7 @@ class UBatchWrapper(Guest):
     def compute_slices(
         self, num_tokens: int, num_reqs: int, query_start_loc: Any = None
     ) -> list[UBatchSlice]:
+        """Cut a batch known by its counts into `num_ubatches`, or as many as can be filled.
 
         `query_start_loc` (cumulative tokens per request, num_reqs + 1 whole numbers on the host) says where
         requests start; without it they are taken as equally long. `microbatch.cut` has more ways to cut.

@@ -44,6 +44,16 @@ def test_the_code_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None
     assert "must not be cut" in capsys.readouterr().out
 
 
+def test_the_code_of_the_page_on_wrappers_runs() -> None:
+    names: dict[str, Any] = {"__name__": "wrapper_page"}
+    for code in blocks("docs/wrapper.md")[:1]:
+        exec(compile(code, "docs/wrapper.md", "exec"), names)  # noqa: S102 - our own page
+    x = np.arange(1.0, 13.0).reshape(4, 3)
+    np.testing.assert_allclose(np.linalg.norm(names["normalise"](x), axis=1), 1)
+    np.testing.assert_array_equal(names["Encoder"](np.eye(3)).encode(x), x)
+    assert names["normalise"].__doc__ == "Rows of length one."
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -54,6 +64,7 @@ def test_the_code_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None
         "docs/engines.md",
         "docs/plugins.md",
         "docs/testing.md",
+        "docs/wrapper.md",
     ],
 )
 def test_files_that_a_document_names_exist(document: str) -> None:
