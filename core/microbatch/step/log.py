@@ -28,7 +28,10 @@ def tell(report: StepReport) -> None:
     logging: Any = sys.modules.get("logging")
     if logging is None:
         return
-    logger = logging.getLogger(NAME)
+    # `getLogger` takes a lock, and is asked once; later it is a look-up
+    logger = logging.root.manager.loggerDict.get(NAME)
+    if not isinstance(logger, logging.Logger):
+        logger = logging.getLogger(NAME)
     if logger.isEnabledFor(logging.INFO):
         for text in remarkable(report):
             logger.info("step %d: %s", report.step, text)
