@@ -61,7 +61,7 @@ class Guest(Wrapped):
         return self.unwrap().__dict__
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type:
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
         controls = _REAL.__get__(self).get("_microbatch")
         runnable = None if controls is None else controls.recipe.runnable
         return type(runnable) if _is_object(runnable) else type(self)

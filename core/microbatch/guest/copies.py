@@ -87,7 +87,7 @@ class Named:
         self._function = function
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type:
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
         return FunctionType if self._function.__module__ == "__main__" else Named
 
     def __getattr__(self, name: str) -> Any:

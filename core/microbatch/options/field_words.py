@@ -110,11 +110,14 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
     | dict.fromkeys(("intel", "sycl"), "'torch-xpu'")
 )
 """What a device or framework is called -> the backends that are meant."""
+_ORDERS = {
+    "pingpong": "async overlap dbo dual dual_batch",
+    "parallel": "threads threaded threading concurrent multithreaded",
+    "sequential": "serial loop sync single",
+    "streamed": "pipeline prefetch double_buffer double_buffering stream",
+}
 SCHEDULES: Mapping[str, str] = MappingProxyType(
-    dict.fromkeys(("async", "overlap", "dbo", "dual", "dual_batch"), "pingpong")
-    | dict.fromkeys(("threads", "threaded", "threading", "concurrent", "multithreaded"), "parallel")
-    | dict.fromkeys(("serial", "loop", "sync", "single"), "sequential")
-    | dict.fromkeys(("pipeline", "prefetch", "double_buffer", "double_buffering", "stream"), "streamed")
+    {word: name for name, words in _ORDERS.items() for word in words.split()}
 )
 """What an order is called -> the schedule that is meant."""
 
