@@ -63,8 +63,8 @@ class Recipe:
             raise ArgumentTypeError(f"{what}; pass a function of (done, total), or True for a bar")
         if self.ambient is not None and not callable(self.ambient):
             raise ArgumentTypeError(
-                f"ambient is {type(self.ambient).__name__}; pass a function of (slice, ubatch_id) that returns "
-                "a context manager"
+                f"ambient is {type(self.ambient).__name__}; pass a function of (slice, ubatch_id) that"
+                " returns a context manager"
             )
 
 

@@ -96,15 +96,20 @@ class Slot:
 
 
 class Returned:
-    """Where the rows of a ubatch's outputs are; keeps them alive, so an equal address is the same memory."""
+    """Where the rows of a ubatch's outputs are; keeps them alive, so an equal address is the same memory.
 
-    def __init__(self, outputs: Any, context: UBatchContext) -> None:
+    What the function was given and returned as it is does not count, unless it is in a buffer that the next
+    one is given too: two parts of one request may both be given its row.
+    """
+
+    def __init__(self, outputs: Any, context: UBatchContext, inputs: Any) -> None:
         self.ubatch = context.ubatch_id
         rows = {context.slice_info.num_tokens, context.slice_info.num_reqs}
         self._leaves = [
             leaf for leaf in leaves_of(outputs) if is_array(leaf) and rows.intersection(leaf.shape)
         ]
-        self.starts = {start_of(leaf) for leaf in self._leaves}
+        given = {start_of(leaf) for leaf in leaves_of(inputs)}
+        self.starts = {start_of(leaf) for leaf in self._leaves} - given
 
     def check_apart(self, later: Returned) -> None:
         """Raise OutputMismatchError if rows of `later` are where rows of this one still have to be read."""
@@ -219,7 +224,8 @@ class Pipeline:
         """Call the function; refuse outputs in memory where those of an earlier ubatch are."""
         before = [self._last, *(other.returned for other in self._ring)]
         slot.outputs = self._step.compute(context, slot.inputs)
-        slot.returned = self._last = Returned(slot.outputs, context)
+        inputs = () if slot.moved else slot.inputs
+        slot.returned = self._last = Returned(slot.outputs, context, inputs)
         for earlier in before:
             if earlier is not None:
                 earlier.check_apart(slot.returned)

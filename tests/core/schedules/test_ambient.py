@@ -188,6 +188,7 @@ def test_a_limit_that_passes_leaves_the_global_as_it_was(pool: WorkerPool) -> No
 
     with pytest.raises(WaitTimeoutError):
         run(engine, pool, [1, 1, 1], late, barrier_timeout=0.2)
+    pool.shutdown()  # the ubatch that was no longer waited for ends too
     assert engine.forward == "nobody"
 
 
