@@ -1,4 +1,4 @@
-"""The backends that come with microbatch, announced by hook.
+"""The backends, containers and types with rows that come with microbatch, announced by hook.
 
 Invariant: no array framework is loaded by importing this package, listing backends or probing them. The
 module that a record names in `load` does that, when its backend is first used.
@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from microbatch.extend.hookspecs import hookimpl
-from microbatch.extend.records import BackendInfo
+from microbatch.extend.records import BackendInfo, ContainerInfo, RowsInfo
 from microbatch_backends.probes import probe_cuda, probe_cupy, probe_numpy, probe_torch, probe_xpu
+from microbatch_backends.rows.announced import CONTAINERS, ROWS
 
-__all__ = ["microbatch_register_backends"]
+__all__ = ["microbatch_register_backends", "microbatch_register_containers", "microbatch_register_rows"]
 
 
 @hookimpl
@@ -69,3 +70,15 @@ def microbatch_register_backends() -> Sequence[BackendInfo]:
             summary="CuPy arrays on NVIDIA devices: streams, events, graphs, pinned copies",
         ),
     )
+
+
+@hookimpl
+def microbatch_register_rows() -> Sequence[RowsInfo]:
+    """Announce tables and columns, labelled arrays and sparse matrices."""
+    return ROWS
+
+
+@hookimpl
+def microbatch_register_containers() -> Sequence[ContainerInfo]:
+    """Announce torch's distributions and the caches of decoders."""
+    return CONTAINERS

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from microbatch.extend.records import MemoryReading as MemoryReading
     from microbatch.extend.records import PolicyInfo as PolicyInfo
     from microbatch.extend.records import Proposal as Proposal
+    from microbatch.extend.records import RowsInfo as RowsInfo
     from microbatch.extend.records import SizingRequest as SizingRequest
     from microbatch.extend.records import StepReport as StepReport
     from microbatch.loading.plugins import backends as backends
@@ -77,7 +78,8 @@ _WHERE = {
     "errors": "MicrobatchError",
     "extend.hookspecs": "hookimpl",
     "extend.records": (
-        "BackendInfo ContainerInfo FailureKind MemoryReading PolicyInfo Proposal SizingRequest StepReport"
+        "BackendInfo ContainerInfo FailureKind MemoryReading PolicyInfo Proposal RowsInfo SizingRequest"
+        " StepReport"
     ),
     "loading.plugins": "backends plugins policies",
     "metadata": "UbatchMetadata make_ubatch_metadata",

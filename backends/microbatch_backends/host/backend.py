@@ -152,7 +152,7 @@ class CpuBackend(HostBackend):
     name: str = "cpu"
 
     def __init__(self, memory: HostMemory | None = None) -> None:
-        super().__init__(HostState, memory)
+        super().__init__(_state_here, memory)
 
     owns = staticmethod(arrays.is_host_array)
     empty = staticmethod(arrays.empty)
@@ -166,6 +166,18 @@ class CpuBackend(HostBackend):
     to_device = staticmethod(arrays.copy)
     to_host = staticmethod(arrays.copy)
     empty_device = staticmethod(arrays.empty)
+
+
+def _state_here() -> ThreadState:
+    """What the calling thread keeps; torch's modes too, where somebody has imported it.
+
+    A function of NumPy arrays or texts may compute with torch inside.
+    """
+    if "torch" not in sys.modules:
+        return HostState()
+    from microbatch_backends.torch_device.state import TorchState
+
+    return TorchState(("cpu",))
 
 
 def _nothing_drawn() -> bool:

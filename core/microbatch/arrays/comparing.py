@@ -18,6 +18,7 @@ import numpy as np
 
 from microbatch.arrays.looks import dtype_name, is_array, kind_of
 from microbatch.arrays.memory import on_host
+from microbatch.arrays.row_types import has_rows, rows_of
 from microbatch.arrays.trees import TreeSpec, leaf_paths, output_name
 from microbatch.options.messages import shorten
 
@@ -47,10 +48,41 @@ def equal_values(first: Any, second: Any) -> bool:
         return False
     if isinstance(first, list):
         return len(first) == len(second) and all(map(equal_values, first, second))
+    if has_rows(first):
+        return same_rows(first, second, equal_values)
     try:
         return bool(first == second) or bool(_is_nan(first) and _is_nan(second))
     except (TypeError, ValueError, RuntimeError):  # it compares entry by entry, or not at all
         return False
+
+
+def same_rows(first: Any, second: Any, same: Callable[[Any, Any], bool], *, labels: bool = True) -> bool:
+    """Whether two tables or lists of one type have the same rows, by what `same` says of two entries.
+
+    Without `labels` only what `first` tells of its rows is compared.
+    """
+    rows = rows_of(first)
+    if rows is None or type(first) is not type(second) or rows.alike(first) != rows.alike(second):
+        return False
+    one, other = rows.read(first), rows.read(second)
+    if any(name not in other for name in one) or (labels and len(one) != len(other)):
+        return False
+    return all(_same_column(one[name], other[name], same) for name in one)
+
+
+def _same_column(first: Any, second: Any, same: Callable[[Any, Any], bool]) -> bool:
+    if is_array(first):
+        return same(first, second)
+    return len(first) == len(second) and all(map(same, first, second))
+
+
+def _close_entries(first: Any, second: Any, rtol: float) -> bool:
+    """Whether two entries of a table are equal, floats to rounding."""
+    if isinstance(first, float) and isinstance(second, float):
+        return bool(np.isclose(first, second, rtol=rtol, atol=rtol, equal_nan=True))
+    if is_array(first) and is_array(second) and first.shape == second.shape and first.dtype == second.dtype:
+        return not far_apart(wide(first), wide(second), rtol).any()
+    return equal_values(first, second)
 
 
 def _equal_entries(first: Any, second: Any) -> Any:
@@ -131,6 +163,10 @@ class Comparison:
 
     def _unequal(self, expected: Any, found: Any) -> tuple[int | None, Any, Any] | None:
         """The row and the two values where two leaves differ first; None where they are equal."""
+        if has_rows(expected):
+            rtol = self._rtol or RELATIVE["float32"]
+            equal = same_rows(expected, found, lambda one, other: _close_entries(one, other, rtol))
+            return None if equal else (None, expected, found)
         if not is_array(expected) or not is_array(found):
             return None if equal_values(expected, found) else (None, expected, found)
         if str(expected.dtype) != str(found.dtype):
@@ -195,7 +231,12 @@ def rounding_of(array: Any) -> float:
 
 def _comparable(leaf: Any) -> bool:
     """Whether it is an array or a plain value, of which two calls may return equal ones."""
-    return is_array(leaf) or leaf is None or isinstance(leaf, (int, float, complex, str, bytes))
+    return (
+        is_array(leaf)
+        or has_rows(leaf)
+        or leaf is None
+        or isinstance(leaf, (int, float, complex, str, bytes))
+    )
 
 
 def _magnitudes(values: HostArray) -> HostArray:

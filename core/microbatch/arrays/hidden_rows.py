@@ -17,6 +17,8 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from microbatch.arrays.looks import is_array
+from microbatch.arrays.row_types import rows_of
+from microbatch.arrays.stored import stored_in
 
 LEVELS = 3
 """How deep an object is searched."""
@@ -71,13 +73,8 @@ def inside(node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def attributes_of(node: Any) -> Iterator[tuple[str, Any]]:
-    """The attributes that an object stores: in its dictionary and in the slots of its classes."""
-    yield from ((f".{name}", child) for name, child in list(getattr(node, "__dict__", {}).items()))
-    for kind in type(node).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(node, name):
-                yield f".{name}", getattr(node, name)
+    """The attributes that an object stores, each as `.name`."""
+    return ((f".{name}", child) for name, child in stored_in(node))
 
 
 def is_module(candidate: Any) -> bool:
@@ -95,7 +92,8 @@ def _has_rows(node: Any, counts: frozenset[int]) -> bool:
     if isinstance(node, _CLOSED) or node is None or is_module(node):
         return False
     try:
-        size = len(node)
+        rows = rows_of(node)
+        size = len(node) if rows is None else rows.length(node)
     except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError):
         return False
     return size > FEW and size in counts

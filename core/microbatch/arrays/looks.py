@@ -10,8 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from microbatch.arrays.row_types import has_rows, rows_of
+from microbatch.extend.protocols import Backend
+
 
 def is_array(leaf: object) -> bool:
+    """Whether `leaf` has a shape and a dtype, and no rows of another kind, as a column of a table has."""
+    return type(leaf) is np.ndarray or (is_shaped(leaf) and not has_rows(leaf))
+
+
+def is_shaped(leaf: object) -> bool:
     """Whether `leaf` has a shape and a dtype; the shape may be one that the framework cannot state.
 
     A shape is a tuple: of the class `numpy.float32` it is a descriptor, of the module `numpy` a function, and
@@ -21,6 +29,14 @@ def is_array(leaf: object) -> bool:
         return isinstance(getattr(leaf, "shape", None), tuple) and hasattr(leaf, "dtype")
     except RuntimeError:  # torch's nested tensors of unequal rows raise this when asked for a shape
         return True
+
+
+def size_of(leaf: Any) -> int | None:
+    """Rows of an array (along its first axis), a list or a table; None for what has none."""
+    rows = rows_of(leaf)
+    if rows is not None:
+        return rows.length(leaf)
+    return leaf.shape[0] if is_array(leaf) and len(leaf.shape) else None
 
 
 def framework_of(array: Any) -> str:
@@ -47,6 +63,14 @@ def describe(array: Any) -> str:
     """Framework and device of an array, for messages: `a torch array on cuda:0`."""
     device = getattr(array, "device", None)
     return f"a {framework_of(array)} array" + (f" on {device}" if device is not None else "")
+
+
+def on_another_device(array: Any, backend: Backend) -> str:
+    """Why an output cannot be put together by a step that runs on `backend`, after `<output> is `."""
+    return (
+        f"{describe(array)}, and the step runs on {backend.name!r}, as its inputs do, so it would not wait "
+        "for that device; pass the inputs on the device of the output, or return the output on the host"
+    )
 
 
 def kind_of(value: Any) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from microbatch.arrays.looks import is_array
+from microbatch.arrays.row_types import rows_of
 from microbatch.arrays.trees import leaves_of
 from microbatch.errors import ArgumentTypeError
 
@@ -81,6 +82,12 @@ def stride_along(array: Any, axis: int) -> int | None:
         return None
 
 
+def nbytes_of(leaf: Any) -> int:
+    """Bytes of an array or a table; 0 for what does not tell."""
+    rows = rows_of(leaf)
+    return int(getattr(leaf, "nbytes", 0)) if rows is None else rows.nbytes(leaf)
+
+
 def result_bytes(output: Any) -> int:
     """Bytes of the arrays in an output."""
-    return sum(int(getattr(leaf, "nbytes", 0)) for leaf in leaves_of(output))
+    return sum(map(nbytes_of, leaves_of(output)))

@@ -7,22 +7,61 @@ its length. What comes back has the type of what was cut. Texts and bytes have a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from microbatch.arrays.looks import is_array
-
 ROW_LISTS = frozenset({list, tuple, deque, range})
 """The types."""
-_VALUES = (int, float, complex, str, bytes, type(None), np.generic)
+_VALUES = (int, float, complex, str, bytes, bytearray, memoryview, type(None), np.generic)
 
 
 def is_row_list(leaf: object) -> bool:
     """Whether `leaf` is a sequence whose entries may be rows."""
     return type(leaf) in ROW_LISTS
+
+
+class ListRows:
+    """Counts, takes and joins the entries of such a sequence."""
+
+    __slots__ = ()
+
+    def unsupported(self, rows: Any) -> None:
+        """All of them can be cut."""
+
+    def length(self, rows: Any) -> int:
+        """Its entries."""
+        return len(rows)
+
+    def take(self, rows: Any, where: Any) -> Any:
+        """Its entries at `where`; of a range in another order, a list."""
+        if not isinstance(where, slice):
+            return _of_kind(type(rows), [rows[position] for position in where.tolist()])
+        return deque(islice(rows, where.start, where.stop)) if type(rows) is deque else rows[where]
+
+    def join(self, parts: Sequence[Any], order: Any = None) -> Any:
+        """One of their type; of ranges a list, as rows in any order are none."""
+        entries = [entry for part in parts for entry in part]
+        rows = entries if order is None else [entries[place] for place in order.tolist()]
+        return _of_kind(type(parts[0]), rows)
+
+    def read(self, rows: Any) -> Mapping[str, Any]:
+        """The entries themselves."""
+        return {"entry": list(rows)}
+
+    def alike(self, rows: Any) -> Hashable:
+        """Nothing but the type."""
+        return ()
+
+    def nbytes(self, rows: Any) -> int:
+        """Unknown."""
+        return 0
+
+
+LIST_ROWS = ListRows()
+"""The only one: it has no state."""
 
 
 def holds_values(node: Any, sizes: Collection[int] = ()) -> bool:
@@ -41,26 +80,13 @@ def holds_values(node: Any, sizes: Collection[int] = ()) -> bool:
         return True
     if type(node) is tuple or len(node) < 2 or len(node) not in sizes:  # tuples of arrays are records
         return False
-    return not any(size_of(entry) in sizes for entry in node if is_array(entry))
+    return not any(_first_axis(entry) in sizes for entry in node)
 
 
-def size_of(leaf: Any) -> int | None:
-    """Entries along the first axis of an array or row list; None for what has no rows."""
-    if is_array(leaf):
-        return leaf.shape[0] if len(leaf.shape) else None
-    return len(leaf) if is_row_list(leaf) else None
+def _first_axis(entry: Any) -> int | None:
+    shape = getattr(entry, "shape", None)
+    return shape[0] if isinstance(shape, tuple) and shape else None
 
 
-def slice_of(leaf: Any, where: slice) -> Any:
-    """The rows `where` of a row list, as one of the same type."""
-    return deque(islice(leaf, where.start, where.stop)) if type(leaf) is deque else leaf[where]
-
-
-def rows_at(leaf: Any, positions: Sequence[int]) -> Any:
-    """The rows at `positions` of a row list, as one of the same type; of a range, a list."""
-    return joined(type(leaf), (leaf[position] for position in positions))
-
-
-def joined(kind: type, rows: Iterable[Any]) -> Any:
-    """A row list of type `kind`; of a range, a list, as rows in any order are none."""
-    return list(rows) if kind in (list, range) else kind(rows)
+def _of_kind(kind: type, rows: Iterable[Any]) -> Any:
+    return rows if kind is list else list(rows) if kind is range else kind(rows)

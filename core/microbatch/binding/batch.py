@@ -7,7 +7,6 @@ way of its own: no tree is built for it.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microbatch.arrays.looks import is_array
-from microbatch.arrays.row_lists import is_row_list
+from microbatch.arrays.memory import nbytes_of
+from microbatch.arrays.row_types import has_rows
 from microbatch.arrays.shared_memory import SharedRows, shared_rows
 from microbatch.arrays.trees import TreeSpec, leaf_paths
 from microbatch.binding.leaf_parts import LeafCut, part_of, permuted_leaf, permuted_shape, token_permutation
@@ -23,6 +23,7 @@ from microbatch.binding.paths import Declared, input_name
 from microbatch.binding.rules import ROW_KINDS, TOKENS, Kind, Rule, replicate
 from microbatch.binding.structure import Structure, structure_of
 from microbatch.cutting.slices import BatchShape, UBatchSlice
+from microbatch.extend.device import Owners
 from microbatch.extend.protocols import Backend
 
 SINGLE = (LeafCut(0, TOKENS),)
@@ -41,6 +42,7 @@ class Batch:
         "most_rows",
         "only_kind",
         "other_axis",
+        "owners",
         "shape",
         "width",
     )
@@ -56,6 +58,8 @@ class Batch:
         self.shape = shape
         self.declared = False
         """Whether the layout says what every argument and output is."""
+        self.owners: Owners | None = None
+        """Says which backend an array of another framework belongs to; None where all are of one."""
         self.most_rows = shape.num_tokens
         """Rows of the batch by the reading that has most."""
         self._leaves = leaves
@@ -70,7 +74,7 @@ class Batch:
         self.only_kind = type(leaves[0]) if spec is None else None
         """The type of the one array that is the only argument; None for any other call."""
         if spec is not None:
-            plain = [cut.rule is TOKENS and type(leaves[cut.index]) is not deque for cut in cuts]
+            plain = [cut.rule is TOKENS and _sliced(leaves[cut.index]) for cut in cuts]
             self._rows = tuple([cut.index for cut, simple in zip(cuts, plain, strict=True) if simple])
             self._others = others = tuple(
                 [cut for cut, simple in zip(cuts, plain, strict=True) if not simple]
@@ -113,7 +117,7 @@ class Batch:
             return None  # the commonest call: one array, whose rows are apart
         for cut in self._cuts:
             leaf = self._leaves[cut.index]
-            if cut.rule.kind in ROW_KINDS and not is_row_list(leaf):
+            if cut.rule.kind in ROW_KINDS and not has_rows(leaf):
                 found = shared_rows(leaf, cut.index, cut.rule.axis)
                 if found is not None:
                     return found
@@ -132,7 +136,7 @@ class Batch:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays among the arguments."""
-        return sum(int(getattr(leaf, "nbytes", 0)) for leaf in self._leaves)
+        return sum(map(nbytes_of, self._leaves))
 
     @property
     def bytes_per_unit(self) -> int:
@@ -205,7 +209,7 @@ class Batch:
 
     def with_leaves(self, leaves: Sequence[Any]) -> Batch:
         """The same batch with other leaves in their places."""
-        return Batch(self.shape, leaves, self._cuts, self._spec)
+        return self._like(self.shape, leaves)
 
     def rebound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
         """The same batch in other arguments of the same structure and sizes; no value of them is read."""
@@ -224,17 +228,29 @@ class Batch:
         token_order = token_permutation(self.shape, order)
         leaves = list(self._leaves)
         for cut in self._cuts:
-            leaves[cut.index] = permuted_leaf(leaves[cut.index], cut.rule, order, token_order, backend)
-        return Batch(permuted_shape(self.shape, order), leaves, self._cuts, self._spec)
+            leaf = leaves[cut.index]
+            owner = backend if self.owners is None else self.owners.of(leaf)
+            leaves[cut.index] = permuted_leaf(leaf, cut.rule, order, token_order, owner)
+        return self._like(permuted_shape(self.shape, order), leaves)
+
+    def _like(self, shape: BatchShape, leaves: Sequence[Any]) -> Batch:
+        batch = Batch(shape, leaves, self._cuts, self._spec)
+        batch.owners = self.owners
+        return batch
 
     def _sizes(self) -> list[int]:
-        return [int(getattr(self._leaves[cut.index], "nbytes", 0)) for cut in self._cuts]
+        return [nbytes_of(self._leaves[cut.index]) for cut in self._cuts]
 
     def _units(self) -> int:
         lengths = self.shape.lengths
         if lengths is None or len(lengths) == 0:
             return max(1, self.shape.num_tokens)
         return max(1, len(lengths) * int(self.width or lengths.max()))
+
+
+def _sliced(leaf: Any) -> bool:
+    """Whether its rows are what a slice of it gives."""
+    return type(leaf) in (np.ndarray, list, tuple, range) or not has_rows(leaf)
 
 
 def _dtype(leaf: Any) -> str:

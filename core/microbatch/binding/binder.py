@@ -58,7 +58,9 @@ class Binder:
             known = type(leaf) is np.ndarray or (is_array(leaf) and backend.owns(leaf))
             if known and not backend.unsupported(leaf) and len(leaf.shape):
                 rows = leaf.shape[0]
-                return Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None)
+                batch = Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None)
+                batch.owners = self.device.owners
+                return batch
         return self._bind_tree(args, dict(kwargs), reading)
 
     def _bind_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any], reading: int) -> Batch:
@@ -75,6 +77,7 @@ class Binder:
             batch = PaddedBatch(found.shape, leaves, found.cuts, spec, self.device.backend)
         batch.declared = found.declared and self.layout is not None and bool(self.layout.outputs)
         batch.most_rows = found.most_rows
+        batch.owners = self.device.owners
         return batch
 
 
@@ -101,9 +104,13 @@ class PartBinder:
         spec = self._spec
         if spec is None:
             rows = args[0].shape[0]
-            return Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None)
+            return self._owned(Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None))
         tree: Any = (args, dict(kwargs))
         leaves, binder = spec.flatten_up_to(tree), self._binder
         call = CallLeaves(args=args, kwargs=dict(kwargs), values=leaves, spec=spec, names=binder.names)
         found = measure_batch(call, self._rules, self.layout, self.device.backend, Inference())
-        return Batch(found.shape, leaves, found.cuts, spec)
+        return self._owned(Batch(found.shape, leaves, found.cuts, spec))
+
+    def _owned(self, batch: Batch) -> Batch:
+        batch.owners = self.device.owners
+        return batch

@@ -16,7 +16,7 @@ from microbatch.binding.batch import Batch
 from microbatch.binding.binder import Binder
 from microbatch.binding.rules import Layout
 from microbatch.errors import ArgumentTypeError
-from microbatch.extend.device import device_of
+from microbatch.extend.device import FindBackend, device_of
 from microbatch.extend.protocols import Backend
 
 
@@ -89,9 +89,9 @@ class Call:
         check_runnable(function)
         return cls(function=function, args=args, kwargs=kwargs, layout=layout)
 
-    def binder(self, backend: Backend) -> Binder:
-        """What finds the batch in such calls."""
-        names, device = parameter_names(self.function), device_of(backend)
+    def binder(self, backend: Backend, find: FindBackend | None = None) -> Binder:
+        """What finds the batch in such calls; `find` says whose an array of another framework is."""
+        names, device = parameter_names(self.function), device_of(backend, find)
         return Binder(layout=self.layout, names=names, device=device)
 
     def batch(self, backend: Backend) -> Batch:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from microbatch.arrays.looks import is_array
+from microbatch.arrays.looks import is_array, size_of
 from microbatch.arrays.row_lists import is_row_list
+from microbatch.arrays.row_types import has_rows, rows_of
 from microbatch.binding.counts import BatchCounts, LeafCount
 from microbatch.binding.integer_leaves import read_lengths, read_starts
 from microbatch.binding.leaf_checks import CONSTANTS, check_arrays, check_constant, check_objects, count_axes
@@ -102,7 +103,7 @@ def _sorted_out(
             settled = _settled(leaves, index, rule, backend, own=own)
             if settled is not None:
                 cuts.append(LeafCut(index, settled))
-        elif is_row_list(leaf) or (is_array(leaf) and count_axes(leaves, index, backend)):
+        elif has_rows(leaf) or (is_array(leaf) and count_axes(leaves, index, backend)):
             undeclared.append(index)
         elif type(leaf) not in CONSTANTS and not is_array(leaf):
             check_constant(leaves, index)
@@ -111,8 +112,9 @@ def _sorted_out(
 
 
 def _sized(leaf: Any, index: int) -> Sized:
-    if not is_array(leaf):
-        return Sized(index, len(leaf), is_array=False, square=False, flat=True)
+    rows = rows_of(leaf)
+    if rows is not None:
+        return Sized(index, rows.length(leaf), is_array=not is_row_list(leaf), square=False, flat=True)
     shape = leaf.shape
     square = len(shape) > 1 and shape[1] == shape[0]
     return Sized(index, shape[0], is_array=True, square=square, flat=len(shape) == 1)
@@ -128,11 +130,11 @@ def _settled(leaves: CallLeaves, index: int, rule: Rule, backend: Backend, *, ow
         return None
     if rule.kind == "per_ubatch":
         return rule
-    if is_row_list(leaf) and rule.kind not in ROW_KINDS:
+    if has_rows(leaf) and rule.kind not in ROW_KINDS:
         raise LayoutError(
             f"{leaves.name(index)} is a {type(leaf).__name__} and cannot be cut by {rule}; pass an array"
         )
-    axes = 1 if is_row_list(leaf) else count_axes(leaves, index, backend) if is_array(leaf) else 0
+    axes = 1 if has_rows(leaf) else count_axes(leaves, index, backend) if is_array(leaf) else 0
     if axes == 0:
         if not own and rule.kind in ROW_KINDS:
             return None
@@ -166,7 +168,8 @@ def _declared_counts(leaves: CallLeaves, cuts: Sequence[LeafCut], given: BatchSh
         if kind in ("seq_lens", "computed_tokens"):
             counts.needs_starts = cut.index
         if kind not in ("query_start_loc", "per_ubatch"):
-            size = len(leaf) if is_row_list(leaf) else int(leaf.shape[cut.rule.axis])
+            size = size_of(leaf) if has_rows(leaf) else int(leaf.shape[cut.rule.axis])
+            assert size is not None, "what is cut has rows"
             counts.take(
                 "tokens" if kind == "tokens" else "requests", LeafCount(size, cut.index, cut.rule.axis)
             )

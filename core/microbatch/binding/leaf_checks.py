@@ -12,7 +12,7 @@ import numpy as np
 
 from microbatch.arrays.hidden_rows import hidden_rows
 from microbatch.arrays.looks import describe, framework_of
-from microbatch.arrays.row_lists import is_row_list
+from microbatch.arrays.row_types import rows_of
 from microbatch.binding.leaf_parts import LeafCut
 from microbatch.binding.paths import CallLeaves
 from microbatch.errors import LayoutError, UncoveredArrayError
@@ -69,12 +69,13 @@ def check_arrays(leaves: CallLeaves, cuts: Sequence[LeafCut], backend: Backend) 
     foreign = owned = None
     for cut in cuts:
         leaf, index = leaves.values[cut.index], cut.index
-        if is_row_list(leaf) or cut.rule.kind == "per_ubatch":
+        if cut.rule.kind == "per_ubatch":
             continue
-        reason = backend.unsupported(leaf)
+        rows = rows_of(leaf)
+        reason = backend.unsupported(leaf) if rows is None else rows.unsupported(leaf)
         if reason:
             raise LayoutError(f"{leaves.name(index)} cannot be cut by rows: {reason}")
-        if isinstance(leaf, np.ndarray):
+        if rows is not None or isinstance(leaf, np.ndarray):
             continue
         if backend.owns(leaf):
             owned = index

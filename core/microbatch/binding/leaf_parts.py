@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from microbatch.arrays.looks import along
-from microbatch.arrays.row_lists import is_row_list, rows_at, slice_of
+from microbatch.arrays.row_types import rows_of
 from microbatch.binding.request_fields import rebased, slice_computed_tokens, slice_seq_lens
 from microbatch.binding.rules import Rule
 from microbatch.cutting.slices import BatchShape, UBatchSlice
@@ -42,8 +42,9 @@ def part_of(leaf: Any, rule: Rule, part: UBatchSlice, trim: int | None, shape: B
     if kind == "computed_tokens" and starts is not None:
         return slice_computed_tokens(leaf, starts, part)
     where = part.token_slice if kind == "tokens" else part.req_slice
-    if is_row_list(leaf):
-        return slice_of(leaf, where)
+    listed = rows_of(leaf)
+    if listed is not None:
+        return listed.take(leaf, where)
     rows = leaf[along(rule.axis, where)]
     return rows if trim is None or rule.trim is None else rows[along(rule.trim, slice(0, trim))]
 
@@ -57,8 +58,9 @@ def permuted_leaf(leaf: Any, rule: Rule, order: Rows, token_order: Rows, backend
         fresh[1:] = backend.take(leaf[1:] - leaf[:-1], order, 0).cumsum(0)
         return fresh
     indices = token_order if rule.kind == "tokens" else order
-    if is_row_list(leaf):
-        return rows_at(leaf, indices.tolist())
+    rows = rows_of(leaf)
+    if rows is not None:
+        return rows.take(leaf, np.asarray(indices, np.int64))
     return backend.take(leaf, indices, rule.axis)
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from microbatch.arrays.looks import is_array
-from microbatch.arrays.row_lists import holds_values, is_row_list, size_of
+from microbatch.arrays.looks import is_array, size_of
+from microbatch.arrays.row_lists import holds_values, is_row_list
 from microbatch.arrays.trees import LeafPath, TreeSpec, children_of, flatten, leaf_paths
 from microbatch.binding.patterns import Side, SideName, is_wild, match, spellings
 from microbatch.binding.rules import Layout, Rule
@@ -68,7 +68,7 @@ def flatten_call(
 
     try:
         leaves, spec = flatten(tree, is_leaf)
-        sizes = opened.intersection(size_of(leaf) for leaf in leaves if is_array(leaf))
+        sizes = opened.intersection(size_of(leaf) for leaf in leaves if not is_row_list(leaf))
         if declaring is not None:
             return _flattened(declaring, tree, sizes)
         if not sizes:

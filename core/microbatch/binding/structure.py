@@ -18,6 +18,7 @@ import numpy as np
 from microbatch.arrays.hidden_rows import attributes_of, is_module
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.row_lists import is_row_list
+from microbatch.arrays.row_types import rows_of
 from microbatch.arrays.trees import TreeSpec
 
 Structure = tuple[Hashable, tuple[Hashable, ...]]
@@ -51,6 +52,9 @@ def _leaf(leaf: Any, sizes: dict[int, int]) -> Hashable:
     if is_row_list(leaf):
         settings = tuple(map(_value, leaf)) if len(leaf) <= SHORT else ()
         return kind, settings, sizes.setdefault(len(leaf), len(sizes))
+    rows = rows_of(leaf)
+    if rows is not None:
+        return kind, rows.alike(leaf), sizes.setdefault(rows.length(leaf), len(sizes))
     if isinstance(leaf, _SWITCHES):
         return kind, leaf
     if is_module(leaf):

@@ -6,7 +6,10 @@ ability with `isinstance` and a protocol, so a step reads this record instead.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from microbatch.errors import PluginError
 from microbatch.extend.abilities import (
@@ -29,7 +32,30 @@ from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind
 from microbatch.options.raised import Harmless, attempted, class_name, described
 
-__all__ = ["Device", "device_of", "meaning_of"]
+__all__ = ["Device", "FindBackend", "Owners", "device_of", "meaning_of"]
+
+FindBackend = Callable[[object], Backend]
+"""find(array) -> the backend that an array of another framework belongs to."""
+
+
+class Owners:
+    """Which backend makes and copies an array: that of the step, or that of the array's own framework."""
+
+    __slots__ = ("_backend", "_find", "_known")
+
+    def __init__(self, backend: Backend, find: FindBackend | None = None) -> None:
+        """Without `find` all arrays are the backend's."""
+        self._backend = backend
+        self._find = find
+        self._known: dict[tuple[type, str], Backend] = {}
+
+    def of(self, array: object) -> Backend:
+        """The backend; NumPy's arrays are every backend's."""
+        if self._find is None or isinstance(array, np.ndarray) or self._backend.owns(array):
+            return self._backend
+        key = type(array), str(getattr(array, "device", ""))
+        known = self._known.get(key)
+        return known if known is not None else self._known.setdefault(key, self._find(array))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +64,8 @@ class Device:
 
     backend: Backend
     """What every step needs."""
+    owners: Owners
+    """Says which backend an array of another framework belongs to."""
     peak: SupportsPeak | None
     """Measures the peak of a stretch of work."""
     probe: SupportsProbe | None
@@ -72,9 +100,12 @@ class Device:
         return self.probe is not None and self.probe.may_probe()
 
 
-def device_of(backend: Backend) -> Device:
-    """The record of `backend`; raises PluginError where it raises when it is asked what it can do."""
-    device, error = attempted(lambda: _asked(backend))
+def device_of(backend: Backend, find: FindBackend | None = None) -> Device:
+    """The record of `backend`; raises PluginError where it raises when it is asked what it can do.
+
+    `find` says whose an array of another framework is.
+    """
+    device, error = attempted(lambda: _asked(backend, find))
     if device is None:
         assert error is not None
         name = class_name(type(backend))
@@ -83,9 +114,10 @@ def device_of(backend: Backend) -> Device:
     return device
 
 
-def _asked(backend: Backend) -> Device:
+def _asked(backend: Backend, find: FindBackend | None) -> Device:
     return Device(
         backend=backend,
+        owners=Owners(backend, find),
         peak=backend if isinstance(backend, SupportsPeak) else None,
         probe=backend if isinstance(backend, SupportsProbe) else None,
         collectives=backend if isinstance(backend, SupportsCollectives) else None,

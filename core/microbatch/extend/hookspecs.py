@@ -1,4 +1,4 @@
-"""The four hooks of the `microbatch` entry-point group; all are called at set-up or once per step.
+"""The five hooks of the `microbatch` entry-point group; all are called at set-up or once per step.
 
 Invariant: a hook returns or receives frozen records, never an array, stream or event. Hooks say who is there;
 work goes through the protocols.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pluggy
 
-from microbatch.extend.records import BackendInfo, ContainerInfo, PolicyInfo, StepReport
+from microbatch.extend.records import BackendInfo, ContainerInfo, PolicyInfo, RowsInfo, StepReport
 
 PROJECT = "microbatch"
 """Name of the pluggy project and of the entry-point group."""
@@ -86,6 +86,46 @@ def microbatch_register_containers() -> Sequence[ContainerInfo]:  # type: ignore
         @hookimpl
         def microbatch_register_containers():
             return [ContainerInfo(type="acme_pairs:Pair", flatten=flatten, unflatten=unflatten)]
+    """
+
+
+@hookspec
+def microbatch_register_rows() -> Sequence[RowsInfo]:  # type: ignore[empty-body]
+    """Announce types that have rows and are no arrays. Called once, at the first wrap.
+
+    A complete plugin::
+
+        import sys
+        from microbatch import RowsInfo, hookimpl
+
+        class LineRows:
+            def unsupported(self, rows):
+                return None
+
+            def length(self, rows):
+                return len(rows.lines)
+
+            def take(self, rows, where):
+                kept = rows.lines[where] if isinstance(where, slice) else [rows.lines[i] for i in where]
+                return sys.modules["acme_lines"].Lines(kept)
+
+            def join(self, parts, order=None):
+                lines = [line for part in parts for line in part.lines]
+                kept = lines if order is None else [lines[i] for i in order]
+                return sys.modules["acme_lines"].Lines(kept)
+
+            def read(self, rows):
+                return {"line": rows.lines}
+
+            def alike(self, rows):
+                return ()
+
+            def nbytes(self, rows):
+                return 0
+
+        @hookimpl
+        def microbatch_register_rows():
+            return [RowsInfo(type="acme_lines:Lines", load=f"{__name__}:LineRows")]
     """
 
 

@@ -9,13 +9,23 @@ do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from microbatch.extend.records import FailureKind, MemoryReading, Proposal, SizingRequest, StepReport
 
-__all__ = ["Array", "Backend", "Event", "Pipe", "SizingPolicy", "Stream", "StreamPurpose", "ThreadState"]
+__all__ = [
+    "Array",
+    "Backend",
+    "Event",
+    "Pipe",
+    "Rows",
+    "SizingPolicy",
+    "Stream",
+    "StreamPurpose",
+    "ThreadState",
+]
 
 Array = Any
 """Anything with shape, dtype and slicing: NumPy, torch, CuPy, a third party's. Core never inspects more."""
@@ -159,6 +169,49 @@ class Backend(Protocol):
     def worker_limits(self, workers: int) -> AbstractContextManager[None]:
         """Entered inside each thread of a parallel step, the caller's too: intra-op threads of it. Left as
         what `parallel_limits` gives."""
+        ...
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """How the rows of one type that is no array are counted, taken, put together and read.
+
+    Nothing that it is given is written to. What it makes is of the type that the library itself would have
+    made: index, names, coordinates and format stay.
+    """
+
+    def unsupported(self, rows: Any) -> str | None:
+        """Why these rows cannot be cut, and what to do; None where they can."""
+        ...
+
+    def length(self, rows: Any) -> int:
+        """How many there are."""
+        ...
+
+    def take(self, rows: Any, where: slice | Any) -> Any:
+        """Those at `where`, a slice of step 1 or a NumPy array of int64, as one of the same type."""
+        ...
+
+    def join(self, parts: Sequence[Any], order: Any = None) -> Any:
+        """All rows of `parts`, of which there is at least one, as one of the same type.
+
+        `order` has the place of each row among those of the parts, where they come in another one.
+        """
+        ...
+
+    def read(self, rows: Any) -> Mapping[str, Any]:
+        """All that tells a row from another, by name: lists or NumPy arrays with an entry per row.
+
+        Numbers that only say a row's place (0, 1, 2, ...) are left out. Called for few rows.
+        """
+        ...
+
+    def alike(self, rows: Any) -> Hashable:
+        """What parts that belong together have in common: names and types of columns, name, format."""
+        ...
+
+    def nbytes(self, rows: Any) -> int:
+        """Bytes of all rows, 0 where finding out takes longer than a millisecond."""
         ...
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "MemoryReading",
     "PolicyInfo",
     "Proposal",
+    "RowsInfo",
     "SizingRequest",
     "StepReport",
     "unit_label",
@@ -99,14 +100,38 @@ class PolicyInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerInfo:
-    """A container type whose leaves shall be cut and put together, registered with optree."""
+    """A container type whose leaves shall be cut and put together.
+
+    Without `flatten` and `unflatten` it is opened by the attributes that it stores, as a dataclass is.
+    """
 
     type: str
     """`package.module:Class` of the container; loaded only once its module has been imported by somebody."""
-    flatten: Callable[[Any], tuple[tuple[Any, ...], Any, tuple[str, ...]]]
+    flatten: Callable[[Any], tuple[tuple[Any, ...], Any, tuple[str, ...]]] | None = None
     """container -> (children, auxiliary data, entry names)."""
-    unflatten: Callable[[Any, tuple[Any, ...]], Any]
+    unflatten: Callable[[Any, tuple[Any, ...]], Any] | None = None
     """(auxiliary data, children) -> container."""
+    subclasses: bool = False
+    """Whether classes derived from it are opened so, too."""
+    api: int = API
+    """Contract number this plugin was written for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsInfo:
+    """A type that has rows and is no array: a table, a labelled array, a sparse matrix.
+
+    Classes derived from it are of its kind, too.
+    """
+
+    type: str
+    """`package.module:Class`; looked for only once its module has been imported by somebody."""
+    load: str
+    """`package.module:Class` of the `Rows` for it; called with no arguments when the first one is met."""
+    install: str = ""
+    """What to do where that cannot be loaded, such as `pip install microbatch[tables]`."""
+    summary: str = ""
+    """One line for the table of what may go in and out."""
     api: int = API
     """Contract number this plugin was written for."""
 

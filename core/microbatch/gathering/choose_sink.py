@@ -10,19 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from microbatch.arrays.looks import is_array, kind_of
+from microbatch.arrays.looks import is_array, is_shaped, kind_of, on_another_device, size_of
 from microbatch.arrays.row_lists import is_row_list
+from microbatch.arrays.row_types import has_rows, rows_of
 from microbatch.binding.batch import Batch
 from microbatch.binding.rules import TOKENS, Rule
 from microbatch.cutting.slices import Cut
 from microbatch.errors import OutputMismatchError
-from microbatch.extend.protocols import Backend
+from microbatch.extend.protocols import Backend, Rows
 from microbatch.gathering.given_leaf import GivenLeaf
+from microbatch.gathering.joined_sink import ArrayRows, JoinedSink, Joiner, is_text
 from microbatch.gathering.kept_sinks import (
     ConstantSink,
     DoubtfulSink,
     KeptSink,
-    ListSink,
     MakeRows,
     PaddedSink,
 )
@@ -58,6 +59,7 @@ class Sinks:
         self._axis = batch.other_axis
         self._cut = cut
         self._backend = backend
+        self._owners = batch.owners
         self._empty = from_caller(backend) if backend.asynchronous else backend.empty
         self._nested = nested
 
@@ -69,27 +71,30 @@ class Sinks:
         Messages call the leaf `name`; `given` is the caller's own place for it.
         """
         rule, own = declared
+        rows = self._rows_of(value, given)
+        backend = self._backend if rows is not None else self._backend_of(value, name)
+        allocate = self._empty if backend is self._backend else backend.empty
+        leaf = OutputLeaf(name, backend, given or allocate, self._make_room, given)
         if (
             self._proven
             and rule is TOKENS
+            and rows is None
             and hasattr(value, "shape")
             and given is None
             and self._cut.trims is None
         ):
-            leaf = OutputLeaf(name, self._backend, self._empty, self._make_room)
-            return RowsSink(value, index, 0, self._places("tokens"), leaf)
+            return self._maker(0, "tokens", leaf)(value, index)
         parts = len(self._cut.slices)
-        leaf = OutputLeaf(name, self._backend, given or self._empty, self._make_room, given)
-        rowless = not is_array(value) or len(value.shape) == 0
+        rowless = rows is None and (not is_shaped(value) or len(value.shape) == 0)
         if rule is None:
-            constant = rowless or (given is None and self._is_result(value, index))
+            constant = rowless or is_row_list(value) or (given is None and self._is_result(value, index))
             return ConstantSink(name, parts) if constant else self._rows(value, index, leaf)
         if rule.kind in ("reduce", "collect"):
             return KeptSink(name, rule, weights_of(self._cut), nested=self._nested)
         if rule.kind == "replicate":
             return ConstantSink(name, parts)
-        if is_row_list(value):
-            return ListSink(name, self._places(rule.kind), type(value))
+        if rows is not None:
+            return JoinedSink(name, self._places(rule.kind), rows, value, index)
         if not rowless:
             return self._declared(value, index, rule, leaf)
         if own and value is not None:
@@ -99,12 +104,28 @@ class Sinks:
             )
         return ConstantSink(name, parts)
 
+    def _rows_of(self, value: Any, given: GivenLeaf | None) -> Rows | None:
+        """What joins it, where it is no array; into a place of the caller's a column goes as an array."""
+        return None if given is not None and is_shaped(value) else rows_of(value)
+
+    def _backend_of(self, value: Any, name: str) -> Backend:
+        """What makes the result of this output: the step's backend, or that of the output's framework.
+
+        Raises OutputMismatchError for an output on a device that the step does not wait for.
+        """
+        if self._owners is None or not is_array(value):
+            return self._backend
+        backend = self._owners.of(value)
+        if backend is not self._backend and backend.asynchronous:
+            raise OutputMismatchError(f"{name} is {on_another_device(value, self._backend)}")
+        return backend
+
     def _is_result(self, value: Any, index: int) -> bool:
         """Whether an array without a row per row is the result: where one part is the whole batch."""
         if len(self._cut.slices) > 1 or self._nested or self._cut.trims is not None:
             return False
         piece = self._cut.slices[index]
-        return bool(self._axis) or value.shape[0] not in (piece.num_tokens, piece.num_reqs)
+        return bool(self._axis) or size_of(value) not in (piece.num_tokens, piece.num_reqs)
 
     def _rows(self, value: Any, index: int, leaf: OutputLeaf) -> Sink:
         """The sink for an array that no rule names: its leading size says what its rows are."""
@@ -114,16 +135,17 @@ class Sinks:
                 f"be told; declare the output, such as tokens({self._axis}), replicate(), reduce(fn) or "
                 "collect()"
             )
-        if self._cut.trims is not None:
+        if self._cut.trims is not None and not has_rows(value):
             self._check_trimmed(value, index, leaf.name)
-        piece, size, shape = self._cut.slices[index], value.shape[0], self._shape
+        piece, size, shape = self._cut.slices[index], size_of(value), self._shape
+        assert size is not None, "asked for what has rows only"
         tokens = piece.token_slice.stop - piece.token_slice.start
         apart = shape.query_start_loc is not None or shape.num_tokens != shape.num_requests
         if apart and size == tokens == piece.num_reqs and not self._one_token_each():
             choices = [(self._places(unit), self._maker(0, unit, leaf)) for unit in ("tokens", "requests")]
             return DoubtfulSink(leaf.name, choices)
         if size == tokens or (apart and size == piece.num_reqs):
-            return RowsSink(value, index, 0, self._places("tokens" if size == tokens else "requests"), leaf)
+            return self._maker(0, "tokens" if size == tokens else "requests", leaf)(value, index)
         counts = f"{tokens} tokens and {piece.num_reqs} requests" if apart else f"{tokens}"
         raise no_row_each(leaf.name, index, size, counts)
 
@@ -163,7 +185,22 @@ class Sinks:
     def _maker(self, axis: int, unit: str, leaf: OutputLeaf) -> MakeRows:
         """Makes the sink of rows once it is known what they look like."""
         places = self._places(unit)
-        return lambda part, first: RowsSink(part, first, axis, places, leaf)
+
+        def make(part: Any, first: int) -> Sink:
+            joiner = self._joiner(part, axis, leaf)
+            if joiner is None:
+                return RowsSink(part, first, axis, places, leaf)
+            return JoinedSink(leaf.name, places, joiner, part, first)
+
+        return make
+
+    def _joiner(self, part: Any, axis: int, leaf: OutputLeaf) -> Joiner | None:
+        """What joins rows that cannot be written into a result; None where they can."""
+        rows = self._rows_of(part, leaf.given)
+        if rows is not None:
+            return rows
+        joins = leaf.given is None and (is_text(part) or getattr(leaf.backend, "joins", False))
+        return ArrayRows(leaf.backend, axis) if joins else None
 
     def _check_trimmed(self, value: Any, index: int, name: str) -> None:
         """With one width for all parts nothing else would tell a trimmed output from a whole one."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from microbatch.arrays.looks import is_array, kind_of
+from microbatch.arrays.looks import is_shaped, kind_of
 from microbatch.arrays.trees import TreeSpec, leaf_paths, output_name
 from microbatch.binding.paths import flatten_by_layout
 from microbatch.binding.rules import Layout
 from microbatch.errors import ArgumentTypeError, ArgumentValueError
 from microbatch.gathering.given_leaf import GivenLeaf, SharedByLeaves
-from microbatch.gathering.kept_sinks import ConstantSink, KeptSink, ListSink
+from microbatch.gathering.joined_sink import JoinedSink
+from microbatch.gathering.kept_sinks import ConstantSink, KeptSink
 from microbatch.gathering.out_checks import check_array
 from microbatch.gathering.row_sink import RowsSink, Sink
 
@@ -40,7 +41,7 @@ class Destination:
         """Where the rows of each output leaf go; `spec` is None where the output is one array."""
         if self._spec is None:
             return [GivenLeaf(self.out, _out_name(name), self._around) for name in names]
-        if spec is None and not is_array(self.out):
+        if spec is None and not is_shaped(self.out):
             kind = type(self.out).__name__
             raise ArgumentTypeError(
                 f"out is a {kind} but the output is one array; pass an array of the result's shape"
@@ -59,7 +60,7 @@ class Destination:
                 continue
             if isinstance(sink, RowsSink):
                 check_array(leaf.leaf, sink.shape, part, leaf.name)
-            elif leaf.leaf is not None and isinstance(sink, (ConstantSink, KeptSink, ListSink)):
+            elif leaf.leaf is not None and isinstance(sink, (ConstantSink, KeptSink, JoinedSink)):
                 raise ArgumentValueError(
                     f"{leaf.name} is {kind_of(leaf.leaf)} but {name} has no rows that go to an array;"
                     f" {'leave out= away' if leaf.name == 'out' else 'pass None in its place'}"

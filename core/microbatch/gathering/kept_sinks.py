@@ -1,4 +1,4 @@
-"""Output leaves that are not simply rows: constants, reductions, lists, padded rows, doubtful rows.
+"""Output leaves that are not simply rows: constants, reductions, padded rows, doubtful rows.
 
 Invariant: as in `row_sink.py`. Every part is kept until the end, so these are for the small or declared.
 """
@@ -12,14 +12,13 @@ from typing import Any
 from microbatch.arrays.comparing import equal_values
 from microbatch.arrays.looks import along, describe_constant, is_array, kind_of
 from microbatch.arrays.memory import version_of
-from microbatch.arrays.row_lists import joined
 from microbatch.arrays.shared_memory import check_apart
 from microbatch.binding.rules import Rule
 from microbatch.errors import OutputMismatchError
 from microbatch.gathering.row_places import RowPlaces
-from microbatch.gathering.row_sink import OutputLeaf, RowsSink, mismatch
+from microbatch.gathering.row_sink import OutputLeaf, Sink, mismatch
 
-MakeRows = Callable[[Any, int], RowsSink]
+MakeRows = Callable[[Any, int], Sink]
 """make(part, index) -> sink for rows like those of `part`, which ubatch `index` returned."""
 
 
@@ -98,37 +97,6 @@ class ConstantSink(Keep):
         return first
 
 
-class ListSink(Keep):
-    """A Python list (or tuple, or deque) with one entry per row."""
-
-    def __init__(self, name: str, places: RowPlaces, kind: type[Any] = list) -> None:
-        super().__init__(name, len(places.counts))
-        self.places = places
-        self.kind = kind
-
-    def write(self, index: int, part: Any) -> None:
-        """Take the rows of ubatch `index`; raises OutputMismatchError for a wrong number of them."""
-        if type(part) is not self.kind:
-            raise mismatch(self.name, index, kind_of(part), 0, f"a {self.kind.__name__} of rows")
-        expected = self.places.counts[index]
-        if len(part) != expected:
-            raise OutputMismatchError(
-                f"{self.name} does not have one entry for each row of the input: ubatch {index} had "
-                f"{expected} {self.places.unit} and returned {len(part)} rows; return one entry for each"
-            )
-        self.values[index] = part
-
-    def finish(self) -> Any:
-        """All rows in the caller's order."""
-        places = self.places
-        rows: list[Any] = [None] * places.total
-        for where, part in zip(places.ranges, self.values, strict=True):
-            targets = range(where.start, where.stop) if places.order is None else places.order[where].tolist()
-            for target, value in zip(targets, part, strict=False):  # a straddling request is the next one's
-                rows[target] = value
-        return joined(self.kind, rows)
-
-
 class DoubtfulSink(Keep):
     """Rows of which the sizes seen first do not say whether they are tokens or requests."""
 
@@ -185,7 +153,7 @@ class PaddedSink(Keep):
 
 def _in_place(make: MakeRows, parts: Iterable[Any]) -> Any:
     """The rows of all parts, of which there is at least one, written into one result."""
-    sink: RowsSink | None = None
+    sink: Sink | None = None
     for index, part in enumerate(parts):
         sink = sink or make(part, index)
         sink.write(index, part)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from microbatch.arrays.extents import has_address
-from microbatch.arrays.looks import class_of, dtype_name, is_array
+from microbatch.arrays.looks import class_of, dtype_name, is_shaped
 from microbatch.errors import ArgumentTypeError, ArgumentValueError
 from microbatch.extend.protocols import Backend
 
@@ -21,7 +21,7 @@ _PLAIN = (np.ndarray, np.matrix, np.recarray)
 
 def check_array(array: Any, shape: tuple[int, ...], like: Any, name: str) -> None:
     """Refuse an array that cannot take a result of `shape` with the class and dtype of `like`."""
-    if not is_array(array):
+    if not is_shaped(array):
         raise _no_array(array, name, (shape, like))
     if tuple(array.shape) != tuple(shape):
         raise ArgumentValueError(
@@ -51,7 +51,7 @@ def check_writable(array: Any, name: str, backend: Backend, wanted: tuple[Any, A
 
     `wanted` is the shape of the result and an array of its dtype, where they are known.
     """
-    if not is_array(array):
+    if not is_shaped(array):
         raise _no_array(array, name, wanted)
     if len(array.shape) == 2 and hasattr(array, "iloc"):
         kind = type(array).__name__

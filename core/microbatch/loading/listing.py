@@ -112,6 +112,7 @@ def _announced(registry: Registry, found: DiscoveredPlugin) -> str:
             *named("backend", registry.backends),
             *named("policy", registry.policies),
             *(f"container {offer.info.type}" for offer in registry.containers if offer.source is found),
+            *(f"rows of {offer.info.type}" for offer in registry.rows if offer.source is found),
             *("observer of steps" for _, source in registry.observers if source is found),
         ]
     )

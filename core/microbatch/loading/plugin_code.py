@@ -9,17 +9,24 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial, reduce
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import optree
 
+from microbatch.arrays.announced import Announcement
+from microbatch.arrays.containers import CONTAINERS, WayOf
+from microbatch.arrays.records import Way, record_way
+from microbatch.arrays.row_types import ROWS, MakeRows, Unloadable
 from microbatch.errors import PluginError, warn
 from microbatch.extend.hookspecs import PROJECT
-from microbatch.extend.records import BackendInfo, ContainerInfo, StepReport
+from microbatch.extend.protocols import Rows
+from microbatch.extend.records import BackendInfo, ContainerInfo, RowsInfo, StepReport
+from microbatch.loading.objects import build
 from microbatch.loading.registry import Registry
-from microbatch.options.raised import attempted, described
+from microbatch.options.raised import attempted, described, text_of
 
 
 def why_not(info: BackendInfo) -> tuple[str, str]:
@@ -44,8 +51,13 @@ def why_not(info: BackendInfo) -> tuple[str, str]:
 def register_container(info: ContainerInfo) -> str:
     """Make a container known to optree, so that its leaves are cut and put together; what is wrong, or empty.
 
-    Done once the container's module was imported by somebody else, and once only, however often it is asked.
+    Done at once where the container's module was imported by somebody else, else when its first object is
+    met; and once only, however often it is asked.
     """
+    announced: Announcement[WayOf] = Announcement(
+        type=info.type, what=_WayOf(info), subclasses=info.subclasses
+    )
+    CONTAINERS.announce([announced])
     module, _, attribute = info.type.partition(":")
     found: Any = sys.modules.get(module)
     if found is None:
@@ -53,6 +65,12 @@ def register_container(info: ContainerInfo) -> str:
     # a missing name, no class, a name that another thread has taken meanwhile
     _, error = attempted(lambda: _register(info, reduce(getattr, attribute.split("."), found)))
     return "" if error is None else f"container {info.type} cannot be registered: {described(error)}"
+
+
+def announce_rows(info: RowsInfo, origin: str) -> None:
+    """Make a type with rows known; what takes and joins them is loaded when the first one is met."""
+    load: MakeRows = _Loaded(info, origin)
+    ROWS.announce([Announcement(type=info.type, what=load, subclasses=True)])
 
 
 def tell_observers(registry: Registry, report: StepReport) -> None:
@@ -71,12 +89,46 @@ def tell_observers(registry: Registry, report: StepReport) -> None:
                 warn(f"plugin {source.entry.name!r} ({source.entry.origin}): {problem}", RuntimeWarning)
 
 
+@dataclass(frozen=True, slots=True)
+class _WayOf:
+    """Says how the objects of an announced container are opened; equal for an equal announcement."""
+
+    info: ContainerInfo
+    """What was announced."""
+
+    def __call__(self, container: type) -> Way | None:
+        """By its own functions, else by the attributes that they store."""
+        info = self.info
+        if info.flatten is None or info.unflatten is None:
+            return record_way(container)
+        unflatten: Any = _no_exit(f"unflatten of the container {info.type}", info.unflatten)
+        return Way(_no_exit(f"flatten of the container {info.type}", info.flatten), unflatten)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """Loads what takes and joins the rows of a type; equal for an equal announcement."""
+
+    info: RowsInfo
+    """What was announced."""
+    origin: str
+    """By whom."""
+
+    def __call__(self) -> Rows:
+        """The `Rows`; where they cannot be had, such as say why each object of the type is refused."""
+        info = self.info
+        what = f"rows of {info.type} ({self.origin})"
+        made, error = attempted(lambda: build(what, info.load, Rows, {}, info.install))
+        return cast("Rows", made) if error is None else Unloadable(text_of(error))
+
+
 def _register(info: ContainerInfo, container: Any) -> None:
     """Tell optree of the class, unless it knows it."""
     if optree.register_pytree_node.get(container, namespace=PROJECT) is None:
-        flatten = _no_exit(f"flatten of the container {info.type}", info.flatten)
-        unflatten: Any = _no_exit(f"unflatten of the container {info.type}", info.unflatten)
-        optree.register_pytree_node(container, flatten, unflatten, namespace=PROJECT)
+        way = _WayOf(info)(container)
+        if way is None:
+            raise PluginError("its objects cannot be made from attributes; give flatten and unflatten")
+        optree.register_pytree_node(container, way.flatten, way.unflatten, namespace=PROJECT)  # type: ignore[arg-type]
 
 
 def _no_exit(what: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,7 +18,7 @@ from microbatch.extend.records import BackendInfo, StepReport
 from microbatch.loading.discovery import DiscoveredPlugin, discover
 from microbatch.loading.entry_points import PluginEntry, entry_of, installed
 from microbatch.loading.objects import build, load_object
-from microbatch.loading.plugin_code import register_container, tell_observers, why_not
+from microbatch.loading.plugin_code import announce_rows, register_container, tell_observers, why_not
 from microbatch.loading.registry import Offer, Registry
 from microbatch.options.raised import attempted, class_module, class_name, described
 
@@ -125,11 +125,13 @@ class Plugins:
         tell_observers(self.registry, report)
 
     def register_containers(self) -> None:
-        """Register the announced containers whose modules are imported by now; may be repeated."""
+        """Make the announced containers and types with rows known; may be repeated."""
         for offer in self.registry.containers:
             problem = register_container(offer.info)
             if problem and problem not in self.registry.problems.get(offer.source, ()):
                 self.registry.report(offer.source, problem)
+        for rows in self.registry.rows:
+            announce_rows(rows.info, rows.source.entry.origin)
 
     def backends(self) -> tuple[Listing, ...]:
         """Every announced backend, highest priority first; nothing but the probes is run."""
@@ -215,7 +217,7 @@ def plugins() -> tuple[Listing, ...]:
 
 
 def register_containers(plugins: Plugins | None = None) -> None:
-    """Register the announced containers whose modules are imported by now; may be repeated."""
+    """Make the announced containers and types with rows known; may be repeated."""
     (plugins or default_plugins()).register_containers()
 
 

@@ -17,14 +17,14 @@ from typing import Any, Generic, TypeVar
 from pluggy import HookImpl
 
 from microbatch.errors import PluginConflictError, UnknownNameError, near_match
-from microbatch.extend.records import BackendInfo, ContainerInfo, PolicyInfo
+from microbatch.extend.records import BackendInfo, ContainerInfo, PolicyInfo, RowsInfo
 from microbatch.loading.admission import admit, unmarked_hooks
 from microbatch.loading.discovery import DiscoveredPlugin
 from microbatch.loading.validation import faults
 from microbatch.options.field_words import backend_meant
 from microbatch.options.raised import attempted, described
 
-Info = TypeVar("Info", BackendInfo, PolicyInfo, ContainerInfo)
+Info = TypeVar("Info", BackendInfo, PolicyInfo, ContainerInfo, RowsInfo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class Registry:
     """By name; more than one offer is a clash."""
     containers: list[Offer[ContainerInfo]] = field(init=False, default_factory=list)
     """In the order announced."""
+    rows: list[Offer[RowsInfo]] = field(init=False, default_factory=list)
+    """In the order announced."""
     observers: list[tuple[HookImpl, DiscoveredPlugin]] = field(init=False, default_factory=list)
     """Who wants to hear of finished steps: implementations of `microbatch_step_finished`."""
     problems: dict[DiscoveredPlugin, list[str]] = field(init=False, default_factory=dict)
@@ -67,6 +69,7 @@ class Registry:
         for policy in self._records("microbatch_register_policies", PolicyInfo):
             self._file(self.policies, policy)
         self.containers += self._records("microbatch_register_containers", ContainerInfo)
+        self.rows += self._records("microbatch_register_rows", RowsInfo)
         self.observers += self._implementations("microbatch_step_finished")
 
     def report(self, source: DiscoveredPlugin, problem: str) -> None:

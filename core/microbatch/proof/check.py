@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from microbatch.arrays.comparing import Comparison, Difference, equal_values
+from microbatch.arrays.looks import is_array
 from microbatch.arrays.trees import leaves_of
 from microbatch.binding.batch import Batch
 from microbatch.binding.call import Call
@@ -20,6 +21,7 @@ from microbatch.binding.paths import declared_rules, flatten_by_layout
 from microbatch.binding.rules import Layout
 from microbatch.cutting.slices import UBatchSlice
 from microbatch.errors import ArgumentValueError, OutputMismatchError
+from microbatch.extend.device import Owners
 from microbatch.extend.protocols import Backend
 from microbatch.gathering.gather import Outputs
 from microbatch.gathering.run_parts import Parts, run_parts
@@ -30,6 +32,7 @@ from microbatch.options.raised import described, text_of
 from microbatch.proof.module_modes import StateWatch
 from microbatch.proof.prover import Asked, Prover
 from microbatch.proof.report import CheckReport, why_not
+from microbatch.proof.trial_call import copied
 from microbatch.proof.trial_cuts import Trial, trial_cuts
 from microbatch.proof.verdict import Verdict
 from microbatch.turns.context import Apart
@@ -91,7 +94,7 @@ def _check(call: Call, backend: str, search: Search) -> CheckReport:
         raise ArgumentValueError(
             f"the batch has only {count}, and nothing can be cut below 2; pass more rows"
         )
-    binder, modes = call.binder(chosen), StateWatch(call.function).modes
+    binder, modes = call.binder(chosen, _backend_of), StateWatch(call.function).modes
     asked = Asked(binder=binder, args=call.args, kwargs=call.kwargs, first=first, streamed=False)
     verdict = Prover(call.function, UBatchConfig(), modes).prove(asked).verdict
     batch = binder.bind(call.args, call.kwargs, verdict.reading)
@@ -99,11 +102,16 @@ def _check(call: Call, backend: str, search: Search) -> CheckReport:
     return Checking(chosen, call, batch, verdict, search).run(trials)
 
 
+def _backend_of(array: object) -> Backend:
+    return default_plugins().backend_for([array])
+
+
 class Checking:
     """One check: the output of the whole batch, and what the cuts made of it."""
 
     def __init__(self, backend: Backend, call: Call, batch: Batch, verdict: Verdict, search: Search) -> None:
         self.backend = backend
+        self.owners = batch.owners or Owners(backend)
         self.verdict = verdict
         self.f = call.function
         self.batch = batch
@@ -162,17 +170,11 @@ class Checking:
         shape = self.batch.shape
         everything = UBatchSlice.from_range(0, shape.num_tokens, 0, shape.num_requests)
         args, kwargs = self.copies().part(everything)
-        arrays = [leaf for leaf in leaves_of((args, kwargs)) if self.backend.owns(leaf)]
-        before = [self.copied(array) for array in arrays]
+        arrays = [leaf for leaf in leaves_of((args, kwargs)) if is_array(leaf)]
+        before = [copied(array, self.owners) for array in arrays]
         output = self.f(*args, **kwargs)
         self.writes_inputs |= not all(map(equal_values, before, arrays))
         return output
-
-    def copied(self, array: Any) -> Any:
-        """A copy of `array`."""
-        copy = self.backend.empty(array.shape, array)
-        self.backend.copy(copy, array)
-        return copy
 
     def tried(self, trial: Trial) -> list[Difference]:
         """Differences that one cut makes; an error of a part is one too."""

@@ -169,7 +169,7 @@ class Experiment:
             raise Raised(error, rows) from None
         called = before.after(returned)
         if called.wrote_list:
-            raise Refuted("it writes into a list, of which each part is given a copy")
+            raise Refuted("it writes into a list or a table, of which each part is given a copy")
         if not self._after_first.states:
             self._after_first = Surroundings.of(self._subject.function, self._constants)
         return called

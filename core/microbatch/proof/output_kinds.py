@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from microbatch.arrays.comparing import HostArray, equal_values, far_apart, rounding_of, wide
+from microbatch.arrays.comparing import HostArray, equal_values, far_apart, rounding_of, same_rows, wide
 from microbatch.arrays.hidden_rows import hidden_rows
-from microbatch.arrays.looks import class_of, is_array, kind_of
+from microbatch.arrays.looks import class_of, is_array, kind_of, on_another_device
 from microbatch.arrays.row_lists import is_row_list
+from microbatch.arrays.row_types import has_rows, rows_of
 from microbatch.arrays.trees import TreeSpec, flatten
 from microbatch.binding.paths import flatten_by_layout
 from microbatch.binding.rules import TOKENS, Layout, Rule, replicate, requests, tokens
 from microbatch.extend.device import Device
-from microbatch.extend.protocols import Backend
+from microbatch.gathering.joined_sink import is_text
 from microbatch.gathering.row_places import RowPlaces
 from microbatch.options.raised import text_of
 from microbatch.proof.host_values import HostValues
@@ -103,11 +104,14 @@ def kind_of_leaf(name: str, values: Sequence[Any], units: Sequence[Lengths], dev
     """What one output leaf is, given as the parts and the witness returned it; raises Refuted."""
     read = HostValues(device)
     witness = values[-1]
-    if is_row_list(witness):
-        sizes = tuple(map(len, values))
+    rows = rows_of(witness)
+    if rows is not None:
+        same_type = all(type(value) is type(witness) for value in values)
+        sizes = tuple(map(rows.length, values)) if same_type else ()
         unit = next((unit for unit in units if unit.sizes == sizes), None)
         if unit is not None:
-            return _list_rows(name, values, unit, read)
+            listed = is_row_list(witness)
+            return _list_rows(name, values, unit, read) if listed else _table_rows(name, values, unit, read)
     elif all(is_array(value) and len(value.shape) == len(witness.shape) for value in values):
         found = _axis_of(values, units)
         if found is not None:
@@ -128,7 +132,8 @@ def _axis_of(values: Sequence[Any], units: Sequence[Lengths]) -> tuple[int, Leng
 def _array_rows(name: str, values: Sequence[Any], axis: int, unit: Lengths, device: Device) -> Seen:
     (first, second, witness), read = values, HostValues(device)
     for value in values:
-        if value.dtype != first.dtype or type(value) is not type(first):
+        texts = is_text(value) and is_text(first) and value.dtype.kind == first.dtype.kind
+        if (value.dtype != first.dtype and not texts) or type(value) is not type(first):
             raise Refuted(f"{name} is {kind_of(value)} in one part and {kind_of(first)} in another")
         if (*value.shape[:axis], *value.shape[axis + 1 :]) != (*first.shape[:axis], *first.shape[axis + 1 :]):
             raise Refuted(
@@ -138,15 +143,18 @@ def _array_rows(name: str, values: Sequence[Any], axis: int, unit: Lengths, devi
     parts = [np.moveaxis(read(value), axis, 0) for value in (first, second)]
     owned = [part[: where.stop - where.start] for part, where in zip(parts, unit.places.ranges, strict=True)]
     rows, other = np.concatenate(owned), np.moveaxis(read(witness), axis, 0)
-    seen = Seen(_rule(unit, axis), rows, rounding_of(first), _unmakeable(name, first, device.backend))
+    seen = Seen(_rule(unit, axis), rows, rounding_of(first), _unmakeable(name, first, device))
     row = first_unequal(rows[unit.reverse], other, seen.rounding)
     if row is not None:
         raise Refuted(f"{name} of a row depends on the other rows of its part or on its place in it")
     return seen
 
 
-def _unmakeable(name: str, like: Any, backend: Backend) -> str:
+def _unmakeable(name: str, like: Any, device: Device) -> str:
     """Why no result of the same class can be made: it would be of another type than the plain call's."""
+    backend = device.owners.of(like)
+    if backend is not device.backend and backend.asynchronous:
+        return f"{name} is {on_another_device(like, device.backend)}"
     reason = backend.unsupported(like)
     if reason:
         return f"{name} cannot be put together: {reason}"
@@ -172,10 +180,31 @@ def _list_rows(name: str, values: Sequence[Any], unit: Lengths, read: HostValues
     return Seen(_rule(unit, 0), rows, TEXT_ROUNDING)
 
 
+def _table_rows(name: str, values: Sequence[Any], unit: Lengths, read: HostValues) -> Seen:
+    """Rows of a table: what comes of joining the parts must be the witness, its type and names included."""
+    witness = values[-1]
+    rows = rows_of(witness)
+    assert rows is not None, "asked before"
+    reason = rows.unsupported(witness)
+    if reason:
+        return Seen(_rule(unit, 0), None, TEXT_ROUNDING, f"{name} cannot be put together: {reason}")
+    if any(rows.alike(value) != rows.alike(witness) for value in values):
+        raise Refuted(f"{name} has other columns, types or names in parts of other sizes")
+    places = zip(values[:-1], unit.places.ranges, strict=True)
+    owned = [rows.take(part, slice(0, where.stop - where.start)) for part, where in places]
+    try:
+        joined, turned = rows.join(owned), rows.join(owned, np.asarray(unit.reverse, np.int64))
+    except Exception as error:  # noqa: BLE001  # each library has errors of its own
+        raise Refuted(f"{name} cannot be put together: {text_of(error)}") from None
+    if not alike(turned, witness, read):
+        raise Refuted(f"{name} of a row depends on the other rows of its part or on its place in it")
+    return Seen(_rule(unit, 0), joined, TEXT_ROUNDING)
+
+
 def _constant(name: str, values: Sequence[Any], units: Sequence[Lengths], read: HostValues) -> Seen:
     witness = values[-1]
     counts = frozenset(size for unit in units for size in unit.sizes)
-    hidden = None if is_array(witness) or is_row_list(witness) else hidden_rows(witness, counts)
+    hidden = None if is_array(witness) or has_rows(witness) else hidden_rows(witness, counts)
     if hidden is not None:
         raise Refuted(
             f"{name}{hidden} has an entry per row inside a {type(witness).__name__}, which is not known as a "
@@ -216,6 +245,8 @@ def alike(first: Any, second: Any, read: Callable[[Any], HostArray] = wide) -> b
         if first.dtype != second.dtype or tuple(first.shape) != tuple(second.shape):
             return False
         return not far_apart(read(first), read(second), rounding_of(first)).any()
+    if has_rows(first) and not is_row_list(first):
+        return same_rows(first, second, lambda one, other: alike(one, other, read))
     if type(first) is float and type(second) is float:
         return bool(np.isclose(first, second, rtol=TEXT_ROUNDING, atol=0.0, equal_nan=True))
     leaves, spec = flatten(first)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from microbatch.arrays.hidden_rows import is_module
-from microbatch.arrays.looks import is_array
+from microbatch.arrays.looks import is_shaped
 from microbatch.arrays.memory import contents_of
 
 LARGEST = 4 << 20
@@ -24,7 +24,7 @@ LARGEST = 4 << 20
 
 def saved_contents(value: Any) -> Callable[[], None] | None:
     """What puts the contents of `value` back; None where nothing of it can change or be saved."""
-    if is_array(value):
+    if is_shaped(value):
         return _saved_array(value)
     if is_module(value):
         return _saved_module(value)

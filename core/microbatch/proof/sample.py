@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from microbatch.arrays.looks import is_array
-from microbatch.arrays.memory import contents_of
+from microbatch.arrays.memory import contents_of, nbytes_of
 from microbatch.binding.batch import Batch
 from microbatch.binding.leaf_parts import Rows, token_permutation
 from microbatch.cutting.cut import cut
 from microbatch.cutting.slices import Cut
+from microbatch.extend.device import Owners
 from microbatch.extend.protocols import Backend
+from microbatch.proof.trial_call import copied
 
 ROWS = 12
 """Requests in a sample: parts of 5 and 7, and a witness of 12."""
@@ -96,25 +98,20 @@ def _guarded(taken: Batch, backend: Backend) -> Batch:
     """The batch with the arrays that go whole kept safe from writing."""
     return taken.with_leaves(
         [
-            _safe(leaf, backend) if is_array(leaf) and not is_cut else leaf
+            _safe(leaf, taken.owners or Owners(backend)) if not is_cut else leaf
             for leaf, is_cut in taken.leaf_kinds()
         ]
     )
 
 
-def _safe(leaf: Any, backend: Backend) -> Any:
-    size = int(getattr(leaf, "nbytes", COPIED + 1))
-    if size > COPIED:
-        if not isinstance(leaf, np.ndarray):
-            return leaf  # its write counter is watched: no more can be done without copying it
-        view = leaf.view()
-        view.flags.writeable = False
-        return view
-    if not backend.owns(leaf):
-        return leaf
-    copy = backend.empty(leaf.shape, leaf)
-    backend.copy(copy, leaf)
-    return copy
+def _safe(leaf: Any, owners: Owners) -> Any:
+    if not is_array(leaf) or nbytes_of(leaf) <= COPIED:
+        return copied(leaf, owners)
+    if not isinstance(leaf, np.ndarray):
+        return leaf  # its write counter is watched: no more can be done without copying it
+    view = leaf.view()
+    view.flags.writeable = False
+    return view
 
 
 class WholeLeaves:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from microbatch.arrays.hidden_rows import attributes_of, is_module
-from microbatch.arrays.looks import is_array
+from microbatch.arrays.looks import is_shaped
 from microbatch.arrays.memory import contents_of, start_of
 from microbatch.binding.call import Wrapped
 from microbatch.proof.putting_back import saved_contents
@@ -123,7 +123,7 @@ class Surroundings:
             self.generators.append(value)
         elif isinstance(value, (np.generic, float, complex)):
             self.states[name] = repr(value)  # NaN does not equal itself, its text does
-        elif is_array(value):
+        elif is_shaped(value):
             self.states[name] = _array_state(value)
         elif isinstance(value, PLAIN):
             self.states[name] = value
@@ -141,7 +141,7 @@ class Surroundings:
 
 def inside(name: str, value: Any) -> list[tuple[str, Any]]:
     """What is stored in `value`; nothing for arrays and plain values."""
-    if isinstance(value, (*PLAIN, ModuleType, Wrapped)) or is_array(value):
+    if isinstance(value, (*PLAIN, ModuleType, Wrapped)) or is_shaped(value):
         return []
     if is_module(value):
         return _of_module(name, value)
@@ -154,7 +154,7 @@ def inside(name: str, value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, (list, tuple)):
         return [(f"{name}[{place}]", kept) for place, kept in enumerate(value[:ENTRIES])]
     own = [(name + path, kept) for path, kept in list(attributes_of(value))[:ENTRIES]]
-    return own + [(f"{name}.{key}", kept) for key, kept in vars(type(value)).items() if is_array(kept)]
+    return own + [(f"{name}.{key}", kept) for key, kept in vars(type(value)).items() if is_shaped(kept)]
 
 
 def _of_module(name: str, module: Any) -> list[tuple[str, Any]]:

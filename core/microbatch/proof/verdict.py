@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from microbatch.arrays.comparing import far_apart
-from microbatch.arrays.looks import along, is_array
-from microbatch.arrays.row_lists import is_row_list, rows_at
+from microbatch.arrays.comparing import far_apart, same_rows
+from microbatch.arrays.looks import along, is_shaped
+from microbatch.arrays.row_lists import is_row_list
+from microbatch.arrays.row_types import rows_of
 from microbatch.arrays.trees import leaf_paths, output_name
 from microbatch.binding.proven import ProvenOutputs
 from microbatch.extend.device import Device
-from microbatch.extend.protocols import Backend
 from microbatch.proof.host_values import HostValues
 from microbatch.proof.output_kinds import Seen, alike
 from microbatch.proof.shown import Shown
@@ -68,8 +68,11 @@ class Evidence:
         """Rows of the largest call."""
         return self.shown.sample.witness.shape.num_tokens
 
-    def contradiction(self, result: Any, device: Device) -> str:
-        """Which output of the step has another row; empty where all are as they were shown."""
+    def contradiction(self, result: Any, device: Device, *, given: bool = False) -> str:
+        """Which output of the step has another row; empty where all are as they were shown.
+
+        `given` says that the result is in the caller's own places, which have names and labels of their own.
+        """
         outputs = self.shown.outputs
         try:
             leaves = outputs.spec.flatten_up_to(result)
@@ -77,31 +80,34 @@ class Evidence:
             return "the output has another structure than on a few rows"
         names = [output_name(path) for path in leaf_paths(outputs.spec)]
         for name, seen, leaf in zip(names, self.shown.seen, leaves, strict=True):
-            if seen.values is not None and not self._found(seen, leaf, device):
+            if seen.values is not None and not self._found(seen, leaf, device, given):
                 return f"{name} of the same rows is another at the size of the step than on a few rows"
         return ""
 
-    def _found(self, seen: Seen, leaf: Any, device: Device) -> bool:
+    def _found(self, seen: Seen, leaf: Any, device: Device, given: bool) -> bool:
         """Whether the rows are in the result as they were seen."""
         read = HostValues(device)
         if seen.rule.kind == "replicate":
             return alike(seen.values, leaf, read)
-        sample = self.shown.sample
+        sample, expected = self.shown.sample, seen.values
         places: Sequence[int] = sample.tokens if seen.rule.kind == "tokens" else sample.requests
-        if is_row_list(leaf):
-            rows = rows_at(leaf, np.asarray(places).tolist())
-            return len(rows) == len(seen.values) and all(
-                alike(one, other, read) for one, other in zip(seen.values, rows, strict=True)
-            )
-        if not is_array(leaf):
+        rows = rows_of(leaf)
+        if rows is not None and not (given and is_shaped(leaf)):
+            found = rows.take(leaf, np.asarray(places, np.int64))
+            found = list(found) if is_row_list(leaf) else found
+            return same_rows(expected, found, lambda one, other: alike(one, other, read), labels=False)
+        if not is_shaped(leaf):
             return False
-        found = np.moveaxis(read(_taken(leaf, places, seen.rule.axis, device.backend)), seen.rule.axis, 0)
-        return found.shape == seen.values.shape and not far_apart(seen.values, found, seen.rounding).any()
+        expected = np.asarray(expected)  # a column that went into a place of the caller's
+        found = np.moveaxis(read(_taken(leaf, places, seen.rule.axis, device)), seen.rule.axis, 0)
+        return found.shape == expected.shape and not far_apart(expected, found, seen.rounding).any()
 
 
-def _taken(result: Any, places: Any, axis: int, backend: Backend) -> Any:
+def _taken(result: Any, places: Any, axis: int, device: Device) -> Any:
     """The rows at `places`; of a caller's file or table one by one, as it may be larger than memory."""
+    backend = device.owners.of(result)
     if isinstance(result, np.ndarray) or backend.owns(result):
         return backend.take(result, places, axis)
-    rows = [np.asarray(result[along(axis, slice(place, place + 1))]) for place in np.asarray(places).tolist()]
+    items = getattr(result, "iloc", result)  # by position: a column takes numbers for labels
+    rows = [np.asarray(items[along(axis, slice(place, place + 1))]) for place in np.asarray(places).tolist()]
     return np.concatenate(rows, axis)

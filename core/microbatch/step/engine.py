@@ -159,7 +159,7 @@ class Engine:
         result: Any = None
         try:
             result = self._run(planned, out, count)
-            reason = evidence.contradiction(result, planned.device)
+            reason = evidence.contradiction(result, planned.device, given=out is not None)
         except OutputMismatchError as error:
             reason = text_of(error)
         except Exception as error:

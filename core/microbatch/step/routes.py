@@ -94,7 +94,7 @@ class Routes:
 
     def _device(self, backend: Backend) -> Device:
         known = self._devices.get(backend.name)
-        return known or self._devices.setdefault(backend.name, device_of(backend))
+        return known or self._devices.setdefault(backend.name, device_of(backend, self._backend_of))
 
     def _binder(self, device: Device, *, strict: bool) -> Binder:
         """What finds batches on `device`; strict where nothing is proven: with several ranks, and never."""
@@ -104,6 +104,9 @@ class Routes:
             binder = Binder(layout=wrapping.layout, names=wrapping.names, device=device, strict=strict)
             self._binders[key] = binder
         return binder
+
+    def _backend_of(self, array: object) -> Backend:
+        return self._wrapping.plugins.backend_for([array])
 
     def overlapping(self, route: Route, verdict: Verdict | None) -> Route:
         """The route, one part after another where `auto` would let calls overlap that must not."""

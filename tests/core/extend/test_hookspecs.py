@@ -25,6 +25,7 @@ ANNOUNCED = {
     "microbatch_register_backends": "backend npu",
     "microbatch_register_policies": "policy sixteen",
     "microbatch_register_containers": "container acme_pairs:Pair",
+    "microbatch_register_rows": "rows of acme_lines:Lines",
     "microbatch_step_finished": "observer of steps",
 }
 
@@ -121,3 +122,16 @@ def test_the_container_of_the_example_is_taken_apart_and_put_together(site: Any)
     doubled: Any = optree.tree_map(lambda leaf: leaf * 2, pair, namespace="microbatch")
     assert type(doubled) is type(pair)
     assert (doubled.left, doubled.right) == ([2], 4)
+
+
+def test_rows_of_the_example_are_cut_and_joined(site: Any) -> None:
+    """A type of a stranger goes in and out of a step as a list does."""
+    site.install("acme", example("microbatch_register_rows"))
+    site.module("acme_lines", "class Lines:\n    def __init__(self, lines): self.lines = lines\n")
+    kind = importlib.import_module("acme_lines").Lines
+    register_containers(site.plugins())
+    upper = microbatch.wrap(lambda rows: kind([line.upper() for line in rows.lines]), num_ubatches=3)
+    result = upper(kind(list("abcdefghij")))
+    assert type(result) is kind
+    assert result.lines == list("ABCDEFGHIJ")
+    assert upper.last_report is not None and upper.last_report.sizes == (4, 3, 3)

@@ -31,13 +31,24 @@ def refused(run_cut: Run, first: Any, second: Any, **options: Any) -> str:
 
 
 @pytest.mark.case(72)
-@pytest.mark.parametrize("pair", [("i8", "f2"), ("f4", "f8"), ("?", "i1"), ("M8[s]", "M8[ms]"), ("U1", "U2")])
+@pytest.mark.parametrize("pair", [("i8", "f2"), ("f4", "f8"), ("?", "i1"), ("M8[s]", "M8[ms]"), ("U1", "S1")])
 @pytest.mark.parametrize("turned", [False, True])
 def test_two_dtypes_are_an_error_in_either_order(run_cut: Run, pair: tuple[str, str], turned: bool) -> None:
     first, second = (np.ones((2, 2)).astype(dtype) for dtype in (pair[::-1] if turned else pair))
     text = refused(run_cut, first, second)
     assert str(first.dtype) in text
     assert str(second.dtype) in text
+
+
+@pytest.mark.parametrize("kind", ["U", "S"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_texts_of_two_widths_are_as_wide_as_the_widest(run_cut: Run, kind: str, turned: bool) -> None:
+    """Texts are as wide as the longest of their part, and those of the plain call as the longest of all."""
+    parts = [np.array(["a", "b"], f"{kind}1"), np.array(["ccc", "d"], f"{kind}3")][:: -1 if turned else 1]
+    waiting = iter(parts)
+    result = run_cut(lambda part: next(waiting), X, splitter="even", num_ubatches=2)
+    assert result.dtype == np.dtype(f"{kind}3")
+    np.testing.assert_array_equal(result, np.concatenate(parts))
 
 
 @pytest.mark.case(73)
