@@ -28,7 +28,7 @@ def unflatten(kept: Any, parameters: Any) -> Any:
     vars(made).update(rest.stored)
     vars(made).update(zip(names, parameters, strict=True))
     first = next(iter(parameters), None)
-    sizes: tuple[int, ...] = getattr(first, "batch_shape", getattr(first, "shape", ()))
+    sizes: Any = getattr(first, "batch_shape", None) or getattr(first, "shape", ())
     if len(rest.batch) and len(sizes):
         vars(made)["_batch_shape"] = torch.Size((sizes[0], *rest.batch[1:]))
     return made

@@ -78,7 +78,7 @@ def _same_column(first: Any, second: Any, same: Callable[[Any, Any], bool]) -> b
 
 def _close_entries(first: Any, second: Any, rtol: float) -> bool:
     """Whether two entries of a table are equal, floats to rounding."""
-    if isinstance(first, float) and isinstance(second, float):
+    if type(first) is type(second) is float:
         return bool(np.isclose(first, second, rtol=rtol, atol=rtol, equal_nan=True))
     if is_array(first) and is_array(second) and first.shape == second.shape and first.dtype == second.dtype:
         return not far_apart(wide(first), wide(second), rtol).any()

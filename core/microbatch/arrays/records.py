@@ -113,7 +113,7 @@ def _getter(items: Any) -> Callable[[Any], Any]:
 
 
 def _fill(made: Any, items: Mapping[Any, Any], factory: Any) -> None:
-    put = OrderedDict.__setitem__ if isinstance(made, OrderedDict) else dict.__setitem__
+    put: Any = OrderedDict.__setitem__ if isinstance(made, OrderedDict) else dict.__setitem__
     if isinstance(made, defaultdict):
         made.default_factory = factory
     for key, value in items.items():

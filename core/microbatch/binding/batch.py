@@ -93,6 +93,11 @@ class Batch:
         return ";".join(_row_text(self._leaves[cut.index], cut.rule) for cut in self._cuts)
 
     @property
+    def counts(self) -> frozenset[int]:
+        """How many tokens and requests there are."""
+        return frozenset({self.shape.num_tokens, self.shape.num_requests})
+
+    @property
     def by_shape(self) -> bool:
         """Whether shapes alone say what each part is given: no lengths, no caller's function, and where there
         are requests, that all have as many tokens."""

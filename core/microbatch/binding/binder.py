@@ -19,6 +19,7 @@ from microbatch.binding.padded_batch import PaddedBatch
 from microbatch.binding.paths import CallLeaves, declared_rules, flatten_call
 from microbatch.binding.proven import ProvenOutputs
 from microbatch.binding.rules import TOKENS, Layout
+from microbatch.binding.ways import Opened, untouched, ways_to_open
 from microbatch.cutting.padding import shape_of
 from microbatch.cutting.slices import BatchShape, Cut
 from microbatch.extend.device import Device
@@ -64,11 +65,30 @@ class Binder:
         return self._bind_tree(args, dict(kwargs), reading)
 
     def _bind_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any], reading: int) -> Batch:
-        leaves, spec = flatten_call(args, kwargs, self.layout, self.names)
+        if all(map(is_array, (*args, *kwargs.values()))):
+            opened = flatten_call(args, kwargs, self.layout, self.names)
+            return self._measured(args, kwargs, opened, reading)
+        ways = ways_to_open(args, kwargs, self.layout, self.names)
+        if len(ways) > 1 and reading:  # the other way to open them is the second reading
+            opened, reading = (ways[1], 0) if reading == 1 else (ways[0], reading - 1)
+        else:
+            opened = ways[0]
+        batch = self._measured(args, kwargs, opened, reading)
+        whole = {id(value) for value in untouched(args, kwargs, batch.counts)}
+        if not whole:
+            return batch
+        held = tuple([_Held(value) if id(value) in whole else value for value in args])
+        named = {name: _Held(value) if id(value) in whole else value for name, value in kwargs.items()}
+        leaves, spec = flatten_call(held, named, self.layout, self.names)
+        leaves = [leaf.value if type(leaf) is _Held else leaf for leaf in leaves]
+        return self._measured(args, kwargs, (leaves, spec), reading)
+
+    def _measured(self, args: tuple[Any, ...], kwargs: dict[str, Any], opened: Opened, reading: int) -> Batch:
+        leaves, spec = opened
         declared = declared_rules(spec, self.layout, "inputs", self.names)
         call = CallLeaves(args=args, kwargs=kwargs, values=leaves, spec=spec, names=self.names)
         how = Inference(reading, self.strict, self.given)
-        found = measure_batch(call, declared, self.layout, self.device.backend, how)
+        found = measure_batch(call, declared, self.layout, self.device, how)
         if self.given is None:
             alone = len(args) == len(leaves) == 1 and not kwargs and leaves[0] is args[0]
             plain = alone and is_array(leaves[0]) and found.cuts[0].rule is TOKENS
@@ -79,6 +99,15 @@ class Binder:
         batch.most_rows = found.most_rows
         batch.owners = self.device.owners
         return batch
+
+
+class _Held:
+    """Stands for an object that is not opened, while the arguments are."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 class PartBinder:
@@ -108,7 +137,7 @@ class PartBinder:
         tree: Any = (args, dict(kwargs))
         leaves, binder = spec.flatten_up_to(tree), self._binder
         call = CallLeaves(args=args, kwargs=dict(kwargs), values=leaves, spec=spec, names=binder.names)
-        found = measure_batch(call, self._rules, self.layout, self.device.backend, Inference())
+        found = measure_batch(call, self._rules, self.layout, self.device, Inference())
         return self._owned(Batch(found.shape, leaves, found.cuts, spec))
 
     def _owned(self, batch: Batch) -> Batch:

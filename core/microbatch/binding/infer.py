@@ -23,6 +23,7 @@ from microbatch.binding.readings import Reading, Sized, first_reading, nth, read
 from microbatch.binding.rules import ROW_KINDS, TOKENS, Layout, Rule, requests
 from microbatch.cutting.slices import BatchShape
 from microbatch.errors import LayoutError, UncoveredArrayError
+from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
 
 REQUESTS = requests()
@@ -55,11 +56,11 @@ class Measured:
 
 
 def measure_batch(
-    leaves: CallLeaves, declared: Declared | None, layout: Layout | None, backend: Backend, how: Inference
+    leaves: CallLeaves, declared: Declared | None, layout: Layout | None, device: Device, how: Inference
 ) -> Measured:
     """Find the batch; raises LayoutError for leaves that cannot be cut or do not fit together, NoReadingError
     where there is no such reading."""
-    cuts, undeclared, unknown = _sorted_out(leaves, declared, backend)
+    cuts, undeclared, unknown = _sorted_out(leaves, declared, device.backend)
     counts = _declared_counts(leaves, cuts, how.given)
     sized = [_sized(leaves.values[index], index) for index in undeclared]
     if how.given is not None and not counts.known():
@@ -77,7 +78,7 @@ def measure_batch(
     if not cuts and any(is_row_list(given) and not given for given in arguments):
         empty = BatchShape(num_tokens=0, num_requests=0)  # a list of no texts
         return Measured(shape=empty, cuts=(), declared=False, most_rows=0)
-    check_arrays(leaves, cuts, backend)
+    check_arrays(leaves, cuts, device)
     shape = counts.shape()
     check_objects(leaves, unknown, frozenset({shape.num_tokens, shape.num_requests}))
     if layout is not None and layout.lengths is not None:

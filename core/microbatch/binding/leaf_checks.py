@@ -12,10 +12,11 @@ import numpy as np
 
 from microbatch.arrays.hidden_rows import hidden_rows
 from microbatch.arrays.looks import describe, framework_of
-from microbatch.arrays.row_types import rows_of
+from microbatch.arrays.row_types import has_rows, rows_of
 from microbatch.binding.leaf_parts import LeafCut
 from microbatch.binding.paths import CallLeaves
 from microbatch.errors import LayoutError, UncoveredArrayError
+from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
 
 CONSTANTS = frozenset({int, float, bool, complex, str, bytes, type(None)})
@@ -59,23 +60,26 @@ def check_objects(leaves: CallLeaves, unknown: Sequence[int], counts: frozenset[
             )
 
 
-def check_arrays(leaves: CallLeaves, cuts: Sequence[LeafCut], backend: Backend) -> None:
-    """Refuse a call without rows, arrays that cannot be cut, and arrays of two frameworks or devices."""
+def check_arrays(leaves: CallLeaves, cuts: Sequence[LeafCut], device: Device) -> None:
+    """Refuse a call without rows, arrays that cannot be cut, and arrays of two devices.
+
+    Arrays of several frameworks may be in one call where all of them are on the host.
+    """
     if not cuts:
         raise LayoutError(
             "no argument is an array with rows, so there is nothing to split; pass one, or declare "
             "a list tokens()"
         )
+    backend = device.backend
     foreign = owned = None
     for cut in cuts:
         leaf, index = leaves.values[cut.index], cut.index
         if cut.rule.kind == "per_ubatch":
             continue
-        rows = rows_of(leaf)
-        reason = backend.unsupported(leaf) if rows is None else rows.unsupported(leaf)
+        reason = _why_not(leaf, device)
         if reason:
             raise LayoutError(f"{leaves.name(index)} cannot be cut by rows: {reason}")
-        if rows is not None or isinstance(leaf, np.ndarray):
+        if isinstance(leaf, np.ndarray) or has_rows(leaf) or _is_beside(leaf, device):
             continue
         if backend.owns(leaf):
             owned = index
@@ -83,6 +87,19 @@ def check_arrays(leaves: CallLeaves, cuts: Sequence[LeafCut], backend: Backend) 
             foreign = index
     if foreign is not None:
         _check_foreign(leaves, foreign, owned, backend)
+
+
+def _why_not(leaf: Any, device: Device) -> str | None:
+    """Why a leaf cannot be cut, by its own kind; None where it can."""
+    rows = rows_of(leaf)
+    return device.owners.of(leaf).unsupported(leaf) if rows is None else rows.unsupported(leaf)
+
+
+def _is_beside(leaf: Any, device: Device) -> bool:
+    """Whether it is of another framework, and both are on the host, where nothing has to be waited for."""
+    owner = device.owners.of(leaf)
+    apart = owner is not device.backend and owner.owns(leaf)
+    return apart and not owner.asynchronous and not device.backend.asynchronous
 
 
 def _check_foreign(leaves: CallLeaves, foreign: int, owned: int | None, backend: Backend) -> None:

@@ -111,6 +111,7 @@ class Prover:
         if asked.binder.strict:
             return Proof(TRUSTED)
         refuted: list[Exception] = []
+        constant: tuple[Shown, bool] | None = None
         too_few = False
         for number, batch in self._readings(asked):
             if batch.shape.num_tokens < 2:  # cannot be cut, so it shows nothing of larger batches
@@ -124,10 +125,11 @@ class Prover:
                 without_frames(error)
                 refuted.append(error)
             else:
-                alike = _all_alike(shown.sample.batch, asked.binder.device)
-                verdict = _accepted(shown, number, picky=picky, provisional=alike, always=self.always)
-                self._keep(asked, verdict)
-                return Proof(verdict, Evidence(shown))
+                if shown.has_rows():
+                    return self._accept(asked, shown, number, picky=picky)
+                constant = shown, picky  # what it cuts may be a setting, and the batch what goes whole
+        if constant is not None:
+            return self._accept(asked, constant[0], 0, picky=constant[1])
         if not refuted:
             return Proof(Verdict(why_whole="a single row cannot be cut"))
         # a call that raised says least: it may have been given weights in place of rows
@@ -139,6 +141,12 @@ class Prover:
             return Proof(verdict)
         note(worst.original, f"raised at {worst.where}")
         return Proof(verdict, error=worst.original)
+
+    def _accept(self, asked: Asked, shown: Shown, number: int, *, picky: bool) -> Proof:
+        alike = _all_alike(shown.sample.batch, asked.binder.device)
+        verdict = _accepted(shown, number, picky=picky, provisional=alike, always=self.always)
+        self._keep(asked, verdict)
+        return Proof(verdict, Evidence(shown))
 
     def refute(self, asked: Asked, reason: str) -> None:
         """Keep that calls like this one must not be cut: a step has shown what the experiment had not."""

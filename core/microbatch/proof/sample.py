@@ -17,6 +17,7 @@ import numpy as np
 
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.memory import contents_of, nbytes_of
+from microbatch.arrays.row_lists import is_row_list
 from microbatch.binding.batch import Batch
 from microbatch.binding.leaf_parts import Rows, token_permutation
 from microbatch.cutting.cut import cut
@@ -95,13 +96,21 @@ def _in_two(taken: Batch, *, inside_requests: bool) -> Cut:
 
 
 def _guarded(taken: Batch, backend: Backend) -> Batch:
-    """The batch with the arrays that go whole kept safe from writing."""
+    """The batch with the arrays that go whole, and those in lists of rows, kept safe from writing."""
+    owners = taken.owners or Owners(backend)
     return taken.with_leaves(
         [
-            _safe(leaf, taken.owners or Owners(backend)) if not is_cut else leaf
+            _entries_copied(leaf, owners) if is_cut else _safe(leaf, owners)
             for leaf, is_cut in taken.leaf_kinds()
         ]
     )
+
+
+def _entries_copied(leaf: Any, owners: Owners) -> Any:
+    """A list of rows with copies of the arrays in it; anything else as it is."""
+    if not is_row_list(leaf) or not any(map(is_array, leaf)):
+        return leaf
+    return type(leaf)([copied(entry, owners) for entry in leaf])
 
 
 def _safe(leaf: Any, owners: Owners) -> Any:
