@@ -124,7 +124,7 @@ def _way_of_torch(kind: type) -> Way | None:
     """As torch opens it, where torch is loaded and knows it."""
     trees = sys.modules.get("torch.utils._pytree")
     node = getattr(trees, "SUPPORTED_NODES", {}).get(kind)
-    if node is None:
+    if node is None or issubclass(kind, (tuple, list)):  # a torch.Size is a value
         return None
 
     def flatten(container: Any) -> Opened:

@@ -227,6 +227,20 @@ class Batch:
         """The leaves that a rule of this kind cuts, with their numbers."""
         return [(cut.index, self._leaves[cut.index]) for cut in self._cuts if cut.rule.kind == kind]
 
+    def opened_less(self, leaves: Sequence[Any], spec: TreeSpec) -> Batch:
+        """The same batch, where some arguments of which nothing is cut are leaves themselves."""
+        assert self._spec is not None, "one array has nothing to be opened"
+        places: list[int] = []  # old number -> new number
+        start = 0
+        for before, after in zip(_arguments(self._spec), _arguments(spec), strict=True):
+            alike = before.num_leaves == after.num_leaves
+            places += [start + (index if alike else 0) for index in range(before.num_leaves)]
+            start += after.num_leaves
+        cuts = tuple([LeafCut(places[cut.index], cut.rule) for cut in self._cuts])
+        batch = Batch(self.shape, leaves, cuts, spec)
+        batch.owners, batch.declared, batch.most_rows = self.owners, self.declared, self.most_rows
+        return batch
+
     def permuted(self, permutation: Sequence[int] | NDArray[np.int64], backend: Backend) -> Batch:
         """The requests `permutation` (new position -> old), all or some, as a batch of copies."""
         order = np.asarray(permutation, dtype=np.int64)
@@ -251,6 +265,11 @@ class Batch:
         if lengths is None or len(lengths) == 0:
             return max(1, self.shape.num_tokens)
         return max(1, len(lengths) * int(self.width or lengths.max()))
+
+
+def _arguments(spec: TreeSpec) -> list[TreeSpec]:
+    """The structure of each argument."""
+    return [argument for place in spec.children() for argument in place.children()]
 
 
 def _sliced(leaf: Any) -> bool:

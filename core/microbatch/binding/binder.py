@@ -80,8 +80,7 @@ class Binder:
         held = tuple([_Held(value) if id(value) in whole else value for value in args])
         named = {name: _Held(value) if id(value) in whole else value for name, value in kwargs.items()}
         leaves, spec = flatten_call(held, named, self.layout, self.names)
-        leaves = [leaf.value if type(leaf) is _Held else leaf for leaf in leaves]
-        return self._measured(args, kwargs, (leaves, spec), reading)
+        return batch.opened_less([leaf.value if type(leaf) is _Held else leaf for leaf in leaves], spec)
 
     def _measured(self, args: tuple[Any, ...], kwargs: dict[str, Any], opened: Opened, reading: int) -> Batch:
         leaves, spec = opened

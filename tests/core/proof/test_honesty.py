@@ -59,11 +59,11 @@ def without_copies(found: Sample, batch: Any, positions: Any, backend: Any) -> S
 
 
 def lists_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("microbatch.binding.infer.is_row_list", lambda leaf: False)
+    patch.setattr("microbatch.binding.infer.has_rows", lambda leaf: False)
 
 
 def nothing_afterwards(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(verdict.Evidence, "contradiction", lambda self, result, device: "")
+    patch.setattr(verdict.Evidence, "contradiction", lambda self, result, device, given=False: "")
 
 
 def refuses(function: Callable[..., Any], x: Any) -> None:
