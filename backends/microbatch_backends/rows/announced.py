@@ -28,7 +28,11 @@ ROWS = tuple(
         ("pyarrow:ChunkedArray", "arrow:ChunkedRows", "the type stays"),
         ("pyarrow:Array", "arrow:ArrayRows", "the type stays"),
         ("xarray:DataArray", "labelled:LabelledRows", "along its first dimension; coordinates stay"),
-        ("xarray:Dataset", "labelled:LabelledRows", "along the first dimension of its first variable"),
+        (
+            "xarray:Dataset",
+            "labelled:LabelledRows",
+            "along the dimension that comes first in most variables",
+        ),
         ("scipy.sparse:sparray", "sparse:SparseRows", "format and type of numbers stay"),
         ("scipy.sparse:spmatrix", "sparse:SparseRows", "format and type of numbers stay"),
     )

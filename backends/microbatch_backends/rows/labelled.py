@@ -6,6 +6,7 @@ dimension must be the same in all parts, since it is said once for all of them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -61,7 +62,8 @@ class LabelledRows:
         """Names, dimensions, attributes, types, and what has not the dimension."""
         dimension = _dimension(rows)
         said = frozenset((name, _kind(value, dimension)) for name, value in _variables(rows))
-        return dimension, str(getattr(rows, "name", "")), str(rows.attrs), said
+        name = str(rows.name) if isinstance(rows, xarray.DataArray) else ""  # a dataset's is a variable of it
+        return dimension, name, str(rows.attrs), said
 
     def nbytes(self, rows: Any) -> int:
         """What it says itself."""
@@ -69,11 +71,12 @@ class LabelledRows:
 
 
 def _dimension(rows: Any) -> Any:
-    """The first dimension; of a dataset, that of its first variable which has one. None where none has."""
-    dims = rows.dims if isinstance(rows, xarray.DataArray) else ()
-    for each in () if dims else getattr(rows, "data_vars", {}).values():
-        dims = dims or each.dims
-    return dims[0] if dims else None
+    """The first dimension; of a dataset, the one that is first in most of its variables, and of several such
+    the first by name, since variables have no order. None where there is none."""
+    if isinstance(rows, xarray.DataArray):
+        return rows.dims[0] if rows.dims else None
+    first = Counter(value.dims[0] for value in rows.data_vars.values() if value.dims)
+    return min(first, key=lambda name: (-first[name], str(name)), default=None)
 
 
 def _variables(rows: Any) -> Iterator[tuple[str, Any]]:
