@@ -84,6 +84,8 @@ def stride_along(array: Any, axis: int) -> int | None:
 
 def nbytes_of(leaf: Any) -> int:
     """Bytes of an array or a table; 0 for what does not tell."""
+    if isinstance(leaf, np.ndarray):
+        return leaf.nbytes
     rows = rows_of(leaf)
     return int(getattr(leaf, "nbytes", 0)) if rows is None else rows.nbytes(leaf)
 

@@ -57,9 +57,8 @@ ROWS = RowTypes()
 """Made while this module is imported, which happens once."""
 
 
-def rows_of(leaf: object) -> Rows | None:
-    """What counts, takes and joins the rows of a leaf that is no array; None where it has none."""
-    return ROWS.of(leaf)
+rows_of = ROWS.of
+"""rows_of(leaf): what counts, takes and joins the rows of a leaf that is no array; None where it has none."""
 
 
 def has_rows(leaf: object) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from microbatch.arrays.hidden_rows import hidden_rows
-from microbatch.arrays.looks import describe, framework_of
+from microbatch.arrays.looks import describe, framework_of, is_array
 from microbatch.arrays.row_types import has_rows, rows_of
 from microbatch.binding.leaf_parts import LeafCut
 from microbatch.binding.paths import CallLeaves
@@ -68,7 +68,7 @@ def check_arrays(leaves: CallLeaves, cuts: Sequence[LeafCut], device: Device) ->
     if not cuts:
         raise LayoutError(
             "no argument is an array with rows, so there is nothing to split; pass one, or declare "
-            "a list tokens()"
+            f"a list tokens(){_unknown_type(leaves)}"
         )
     backend = device.backend
     foreign = owned = None
@@ -87,6 +87,17 @@ def check_arrays(leaves: CallLeaves, cuts: Sequence[LeafCut], device: Device) ->
             foreign = index
     if foreign is not None:
         _check_foreign(leaves, foreign, owned, backend)
+
+
+def _unknown_type(leaves: CallLeaves) -> str:
+    """What to do about the first argument of a type that is not known; empty where all are."""
+    for index, leaf in enumerate(leaves.values):
+        kind = type(leaf)
+        if kind not in CONSTANTS and not is_array(leaf) and not callable(leaf):
+            name = f"{leaves.name(index)} is a {kind.__module__}.{kind.__qualname__}"
+            remedy = "pass an array, list or table, or announce the type (hook microbatch_register_rows)"
+            return f"; {name}, which is not known to have rows: {remedy}"
+    return ""
 
 
 def _why_not(leaf: Any, device: Device) -> str | None:
