@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import microbatch
+from microbatch_backends.rows.announced import ROWS
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,6 +62,7 @@ def test_the_code_of_the_page_on_wrappers_runs() -> None:
         "CHANGELOG.md",
         "CONTRIBUTING.md",
         "docs/architecture.md",
+        "docs/data.md",
         "docs/engines.md",
         "docs/plugins.md",
         "docs/testing.md",
@@ -79,3 +81,10 @@ def test_files_that_a_document_names_exist(document: str) -> None:
 def test_every_public_name_can_be_imported() -> None:
     for name in microbatch.__all__:
         assert getattr(microbatch, name) is not None
+
+
+def test_the_table_of_types_is_what_is_announced() -> None:
+    """Each type with rows that comes with microbatch, with the same remark, and no other."""
+    page = (ROOT / "docs/data.md").read_text()
+    written = re.findall(r"^\| table \| `([\w.:]+)` \| (.+) \|$", page, re.MULTILINE)
+    assert written == [(info.type, info.summary) for info in ROWS]

@@ -131,6 +131,9 @@ def _axis_of(values: Sequence[Any], units: Sequence[Lengths]) -> tuple[int, Leng
 
 def _array_rows(name: str, values: Sequence[Any], axis: int, unit: Lengths, device: Device) -> Seen:
     (first, second, witness), read = values, HostValues(device)
+    owner = device.owners.of(first)
+    if owner is not device.backend and owner.asynchronous:
+        raise Refuted(f"{name} is {on_another_device(first, device.backend)}")
     for value in values:
         texts = is_text(value) and is_text(first) and value.dtype.kind == first.dtype.kind
         if (value.dtype != first.dtype and not texts) or type(value) is not type(first):
@@ -153,8 +156,6 @@ def _array_rows(name: str, values: Sequence[Any], axis: int, unit: Lengths, devi
 def _unmakeable(name: str, like: Any, device: Device) -> str:
     """Why no result of the same class can be made: it would be of another type than the plain call's."""
     backend = device.owners.of(like)
-    if backend is not device.backend and backend.asynchronous:
-        return f"{name} is {on_another_device(like, device.backend)}"
     reason = backend.unsupported(like)
     if reason:
         return f"{name} cannot be put together: {reason}"
