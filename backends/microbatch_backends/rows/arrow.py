@@ -70,7 +70,7 @@ class TableRows(ArrayRows):
 
     def alike(self, rows: Any) -> Hashable:
         """The schema, and what is said about it."""
-        return rows.schema, str(rows.schema.metadata)
+        return rows.schema.to_string(), str(rows.schema.metadata)  # older schemas cannot be hashed
 
     def _joined(self, parts: Sequence[Any]) -> Any:
         return pyarrow.concat_tables(parts)

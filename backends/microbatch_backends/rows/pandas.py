@@ -14,6 +14,8 @@ import sys
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 
 class FrameRows:
     """Frames and series."""
@@ -26,7 +28,9 @@ class FrameRows:
         return len(rows)
 
     def take(self, rows: Any, where: Any) -> Any:
-        """By position."""
+        """By position; all of them in order as a copy, since pandas 2 makes other labels of a range."""
+        if not isinstance(where, slice) and np.array_equal(where, np.arange(len(rows))):
+            return rows.copy()
         return rows.iloc[where]
 
     def join(self, parts: Sequence[Any], order: Any = None) -> Any:
