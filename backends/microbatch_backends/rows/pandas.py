@@ -41,7 +41,7 @@ class FrameRows:
             joined = _library(joined).concat(parts, ignore_index=numbered)
         if order is None:
             return joined
-        joined = joined.iloc[order]
+        joined = self.take(joined, order)
         return joined.reset_index(drop=True) if numbered else joined
 
     def read(self, rows: Any) -> Mapping[str, Any]:
