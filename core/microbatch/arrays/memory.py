@@ -48,7 +48,9 @@ def contents_of(array: Any, most: int) -> bytes | int | None:
     """
     if int(getattr(array, "nbytes", most + 1)) <= most and str(getattr(array, "device", "cpu")) == "cpu":
         try:
-            return np.asarray(array.detach() if hasattr(array, "detach") else array).tobytes()
+            values = np.asarray(array.detach() if hasattr(array, "detach") else array)
+            made_now = values.dtype.hasobject and not isinstance(array, np.ndarray)  # other objects each time
+            return None if made_now else values.tobytes()
         except (TypeError, ValueError, RuntimeError, BufferError):  # of a dtype that NumPy has not
             return version_of(array)
     return version_of(array)

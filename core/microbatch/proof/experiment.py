@@ -17,6 +17,8 @@ import numpy as np
 
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.memory import start_of
+from microbatch.arrays.row_lists import is_row_list
+from microbatch.arrays.row_types import has_rows
 from microbatch.arrays.trees import leaf_paths, output_name
 from microbatch.binding.batch import Batch
 from microbatch.binding.leaf_parts import Rows, token_permutation
@@ -48,7 +50,7 @@ class Experiment:
         self._device = subject.binder.device
         self._backend = self._device.backend
         self._mover = Mover(self._device) if subject.moved else None
-        self._constants = [leaf for leaf, _ in batch.leaf_kinds() if not is_array(leaf)]
+        self._constants = [leaf for leaf, _ in batch.leaf_kinds() if _may_be_left_in(leaf)]
         self._copies: list[WholeLeaves] = []
         self._after_first = Surroundings()
         self._sample = self._fresh()
@@ -202,6 +204,12 @@ class Experiment:
             return kind_of_leaf(name, values, units, self._device)
         except (TypeError, ValueError, RuntimeError) as error:
             raise Refuted(f"{name} cannot be compared: {text_of(error)}") from None
+
+
+def _may_be_left_in(leaf: Any) -> bool:
+    """Whether calls may leave something in it that is looked at and put back; of arrays and tables they are
+    given copies."""
+    return not is_array(leaf) and (is_row_list(leaf) or not has_rows(leaf))
 
 
 def _leaves(proven: ProvenOutputs, output: Any) -> list[Any]:

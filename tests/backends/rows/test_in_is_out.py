@@ -339,3 +339,11 @@ def test_memory_that_runs_out_in_a_table() -> None:
     with microbatch.wrap(function) as wrapped:
         pandas.testing.assert_frame_equal(wrapped(frame), frame * 2)
     assert wrapped.last_report is not None and wrapped.last_report.oom_sizes
+
+
+def test_the_callers_table_is_never_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it put back, as if a call had changed it: dates with a zone are other objects each time."""
+    pandas = pytest.importorskip("pandas")
+    dates = pandas.Series(pandas.date_range("2026-01-01", periods=40, tz="UTC"))
+    monkeypatch.setattr(pandas.Series, "__setitem__", lambda *given: pytest.fail("it was written"))
+    pandas.testing.assert_series_equal(in_parts(lambda rows: rows, dates), dates)
