@@ -185,8 +185,8 @@ class Batch:
         leaves: list[Any] = [args[0]] if spec is None else spec.flatten_up_to(whole)  # type: ignore[arg-type]
         for cut in self._cuts:
             leaf, axis = leaves[cut.index], cut.rule.axis
-            if cut.rule.kind in ROW_KINDS and is_array(leaf) and not is_row_list(leaf):
-                leaves[cut.index] = backend.take(leaf, range(leaf.shape[axis]), axis)
+            if cut.rule.kind in ROW_KINDS and is_array(leaf):
+                leaves[cut.index] = self._owner(leaf, backend).take(leaf, range(leaf.shape[axis]), axis)
         return (tuple(leaves), {}) if spec is None else spec.unflatten(leaves)  # type: ignore[return-value]
 
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -237,7 +237,7 @@ class Batch:
             places += [start + (index if alike else 0) for index in range(before.num_leaves)]
             start += after.num_leaves
         cuts = tuple([LeafCut(places[cut.index], cut.rule) for cut in self._cuts])
-        batch = Batch(self.shape, leaves, cuts, spec)
+        batch = self._of_kind(leaves, cuts, spec)
         batch.owners, batch.declared, batch.most_rows = self.owners, self.declared, self.most_rows
         return batch
 
@@ -248,9 +248,15 @@ class Batch:
         leaves = list(self._leaves)
         for cut in self._cuts:
             leaf = leaves[cut.index]
-            owner = backend if self.owners is None else self.owners.of(leaf)
+            owner = self._owner(leaf, backend)
             leaves[cut.index] = permuted_leaf(leaf, cut.rule, order, token_order, owner)
         return self._like(permuted_shape(self.shape, order), leaves)
+
+    def _owner(self, leaf: Any, backend: Backend) -> Backend:
+        return backend if self.owners is None else self.owners.of(leaf)
+
+    def _of_kind(self, leaves: Sequence[Any], cuts: tuple[LeafCut, ...], spec: TreeSpec) -> Batch:
+        return Batch(self.shape, leaves, cuts, spec)
 
     def _like(self, shape: BatchShape, leaves: Sequence[Any]) -> Batch:
         batch = Batch(shape, leaves, self._cuts, self._spec)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from microbatch.arrays.looks import along
-from microbatch.arrays.row_lists import is_row_list, rows_at
+from microbatch.arrays.row_types import rows_of
 from microbatch.arrays.trees import TreeSpec
 from microbatch.binding.batch import Batch
 from microbatch.binding.leaf_parts import LeafCut, part_of
@@ -66,7 +66,9 @@ class PaddedBatch(Batch):
     def with_leaves(self, leaves: Sequence[Any]) -> PaddedBatch:
         """As in `Batch`."""
         assert self._spec is not None
-        return PaddedBatch(self.shape, leaves, self._cuts, self._spec, self._backend)
+        batch = self._of_kind(leaves, self._cuts, self._spec)
+        batch.owners = self.owners
+        return batch
 
     def with_padding_as_rows(self) -> PaddedBatch:
         """The same batch with its padding taken for rows; parts are given the same."""
@@ -76,7 +78,12 @@ class PaddedBatch(Batch):
             num_requests=self.shape.requests_to_run,
             query_start_loc=self._padded_shape.query_start_loc,
         )
-        return PaddedBatch(shape, self._leaves, self._cuts, self._spec, self._backend)
+        batch = PaddedBatch(shape, self._leaves, self._cuts, self._spec, self._backend)
+        batch.owners = self.owners
+        return batch
+
+    def _of_kind(self, leaves: Sequence[Any], cuts: tuple[LeafCut, ...], spec: TreeSpec) -> PaddedBatch:
+        return PaddedBatch(self.shape, leaves, cuts, spec, self._backend)
 
     def _part_of(self, leaf: Any, rule: Rule, part: UBatchSlice) -> Any:
         """The rows of `part`, some of which the leaf may lack."""
@@ -84,28 +91,30 @@ class PaddedBatch(Batch):
             entries = self.shape.requests_to_run + (rule.kind == "query_start_loc")
             return part_of(self._lengthened(leaf, entries, rule), rule, part, None, self._padded_shape)
         where = part.token_slice if rule.kind == "tokens" else part.req_slice
-        rows = len(leaf) if is_row_list(leaf) else int(leaf.shape[rule.axis])
+        listed = rows_of(leaf)
+        rows = int(leaf.shape[rule.axis]) if listed is None else listed.length(leaf)
         if where.stop <= rows:
             return part_of(leaf, rule, part, None, self._padded_shape)
         taken = [min(index, rows - 1) for index in range(where.start, where.stop)]
-        if is_row_list(leaf):
-            return rows_at(leaf, taken) if rows else type(leaf)()
-        return (
-            self._backend.take(leaf, taken, rule.axis) if rows else self._blank(leaf, len(taken), rule.axis)
-        )
+        if listed is not None:
+            return listed.take(leaf, np.array(taken, np.int64) if rows else slice(0, 0))
+        if not rows:
+            return self._blank(leaf, len(taken), rule.axis)
+        return self._owner(leaf, self._backend).take(leaf, taken, rule.axis)
 
     def _lengthened(self, leaf: Any, entries: int, rule: Rule) -> Any:
         """`leaf` with at least so many entries."""
         rows = int(leaf.shape[0])
         if rows >= entries:
             return leaf
+        owner = self._owner(leaf, self._backend)
         if rule.kind == "query_start_loc":
-            return self._backend.take(leaf, [min(index, rows - 1) for index in range(entries)], 0)
-        return self._backend.concatenate((leaf, self._blank(leaf, entries - rows, 0)), 0)
+            return owner.take(leaf, [min(index, rows - 1) for index in range(entries)], 0)
+        return owner.concatenate((leaf, self._blank(leaf, entries - rows, 0)), 0)
 
     def _blank(self, leaf: Any, rows: int, axis: int) -> Any:
         """Zeros like `leaf`, in so many rows."""
         shape = tuple(leaf.shape)
-        made = self._backend.empty((*shape[:axis], rows, *shape[axis + 1 :]), leaf)
+        made = self._owner(leaf, self._backend).empty((*shape[:axis], rows, *shape[axis + 1 :]), leaf)
         made[along(0, slice(None))] = 0
         return made
