@@ -18,12 +18,17 @@ from microbatch.extend.device import Device
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Fixed:
-    """An array on the host that a graph is captured with, and is used for where its values are the same."""
+    """An array on the host that a graph is captured with, and is used for where its values are the same.
 
-    value: Any
-    """The array."""
+    No dataclass: those are opened as containers are.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        """The array."""
 
     @property
     def key(self) -> Hashable:
