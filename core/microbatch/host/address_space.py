@@ -22,22 +22,31 @@ STACK = 8 << 20
 
 if sys.platform == "win32":
 
-    def _limits() -> tuple[int, int]:
-        return -1, -1
+    def _address_space() -> int:
+        return -1
+
+    def _stack() -> int:
+        return -1
 else:
     import resource
 
-    def _limits() -> tuple[int, int]:
-        """The soft limits of the address space and of a stack, in bytes; below 0 for none."""
-        return resource.getrlimit(resource.RLIMIT_AS)[0], resource.getrlimit(resource.RLIMIT_STACK)[0]
+    def _address_space() -> int:
+        """The soft limit of the address space in bytes; below 0 for none."""
+        return resource.getrlimit(resource.RLIMIT_AS)[0]
+
+    def _stack() -> int:
+        """That of a stack, which is the size of a new thread's."""
+        return resource.getrlimit(resource.RLIMIT_STACK)[0]
 
 
-def address_space_left() -> int | None:
-    """Bytes that may still be mapped; None where there is no limit, or the system does not tell."""
-    limit = _limits()[0]
-    if not 0 <= limit < NO_LIMIT:
-        return None
-    return max(0, limit - kibibytes(STATUS).get("VmSize", 0))
+def address_space_is_limited() -> bool:
+    """Whether there is a limit."""
+    return 0 <= _address_space() < NO_LIMIT
+
+
+def address_space_left() -> int:
+    """Bytes that may still be mapped, where there is a limit."""
+    return max(0, _address_space() - kibibytes(STATUS).get("VmSize", 0))
 
 
 def threads_that_fit(left: int, stack: int) -> int:
@@ -46,6 +55,6 @@ def threads_that_fit(left: int, stack: int) -> int:
     `stack` is the size of a stack that this process has set, 0 for none. A framework may start as many
     threads again as there are cores, for each that computes.
     """
-    system = _limits()[1]
+    system = _stack()
     stack = stack or (system if 0 < system < NO_LIMIT else STACK)
     return left // (2 * (ARENA + (1 + usable_cores()) * stack))

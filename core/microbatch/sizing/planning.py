@@ -230,13 +230,16 @@ class Planner:
             if not said and proposal.split and proposal.limit is not None:
                 said = f"the whole batch is within the limit of {proposal.limit}"
             return whole_plan(request, _joined(said, due.note(1)))
-        count = due.count if due.count > 1 else None
+        count, limit = due.count if due.count > 1 else None, due.limit
+        if limit is not None:  # what is then too large for its memory is cut further where it runs
+            fewest = -(-request.num_tokens // most)
+            limit = max(limit, min(fewest, request.limit or fewest))  # the user's cap is not exceeded
         few = None if count or multiple > 1 else self._of_few_sizes(request, proposal, due)
         made = few or cut(
             shape,
             splitter=splitter,
             num_ubatches=count,
-            limit=due.limit,
+            limit=limit,
             max_ubatches=most,
             multiple_of=multiple,
         )

@@ -18,6 +18,9 @@ from microbatch.step.planned import Planned
 
 PARTS = 32
 """A part that is cut further has no more rows than this part of the batch."""
+AT_ONCE = 1024
+"""Most parts that a part is cut into at once; each of them is cut again where it is still too large. A part
+takes 500 bytes of Python, and of a batch of millions of rows each row would be one."""
 LARGEST = "largest_part"
 """Under which name a cut knows the rows of its largest part."""
 
@@ -47,6 +50,11 @@ def size_cut_further(planned: Planned, bound: int) -> int:
     if planned.plan.cut is None or planned.plan.cut.permutation is not None:
         return largest
     return min(largest, max(bound, -(-planned.rows // PARTS)))
+
+
+def size_at_once(rows: int, bound: int) -> int:
+    """Rows of the parts that a part of `rows` rows is cut into, on the way to calls of `bound` rows."""
+    return max(1, bound, -(-rows // AT_ONCE))
 
 
 def in_finer_parts(planned: Planned, bound: int) -> Planned:

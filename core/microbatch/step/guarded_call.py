@@ -9,6 +9,7 @@ peaks (small parts live in memory that is held already and show nothing).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from microbatch.cutting.slices import Cut
 from microbatch.extend.abilities import PeakMark
 from microbatch.gathering.gather import Outputs
 from microbatch.gathering.run_parts import Call, Parts, run_parts
+from microbatch.step.finer_parts import size_at_once
 from microbatch.step.outcome import Outcome
 from microbatch.step.recovery import Recovery
 from microbatch.step.watched import Watched
@@ -89,8 +91,18 @@ class GuardedCall:
     def _within(self, bound: int, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, nested: bool) -> Any:
         """The outputs for these arguments, in parts of at most `bound` rows."""
         batch = self._binder.bind(args, kwargs)
-        made = cut(batch.shape, splitter=self._binder.splitter, limit=bound)
-        return self._in_parts(batch, made, self._inner, nested=nested)
+        size = size_at_once(batch.shape.num_tokens, bound)
+        made = cut(batch.shape, splitter=self._binder.splitter, limit=size)
+        whole = size <= bound or len(made.slices) < 2  # such as a long request, which is not cut
+        return self._in_parts(
+            batch, made, self._inner if whole else partial(self._bounded, bound), nested=nested
+        )
+
+    def _bounded(self, bound: int, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int) -> Any:
+        """The outputs of one of many parts, cut again where it is still too large."""
+        if rows <= bound:
+            return self._inner(args, kwargs, rows)
+        return self._within(bound, args, kwargs, nested=True)
 
     def _in_parts(self, batch: Batch, made: Cut, call: Call, *, nested: bool) -> Any:
         outputs = Outputs(
@@ -115,11 +127,8 @@ class GuardedCall:
 
     def _measured(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int) -> Any:
         """One part of the pilot, cut further where the bound so far asks for it; it sets the next bound."""
-        before, bound = len(self._outcome.ran), self._bound or rows
-        if rows <= bound:
-            outputs = self._inner(args, kwargs, rows)
-        else:
-            outputs = self._within(bound, args, kwargs, nested=True)
+        before = len(self._outcome.ran)
+        outputs = self._bounded(self._bound or rows, args, kwargs, rows)
         self._bound = self._bound_after(max(self._outcome.ran[before:]), rows, outputs)
         return outputs
 

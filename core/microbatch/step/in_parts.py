@@ -22,7 +22,7 @@ from microbatch.schedules.step import Schedule, Step
 from microbatch.step.choose_schedule import load_schedule
 from microbatch.step.layers import Layers
 from microbatch.step.planned import Planned
-from microbatch.step.thread_room import NO_ROOM, Running, alone, is_limited, running
+from microbatch.step.thread_room import NO_ROOM, Running, alone, is_limited, within_room
 from microbatch.step.tracing import traced, tracing
 from microbatch.step.ubatches import Ubatches
 from microbatch.turns.ambient import Ambient
@@ -62,34 +62,23 @@ class ScheduleRunner:
         self._tracing = tracing()
         self._process = os.getpid()
 
-    def run(self, planned: Planned, ubatches: Ubatches, contexts: Sequence[UBatchContext]) -> None:
-        """Run `contexts`, all or some of `ubatches`; raises the first error after all of them have ended."""
-        self._renew_after_fork()
-        how = running(planned, self._config, len(contexts), self.workers.num_threads)
-        if how.threads is not None:
-            ubatches.on_fewer(how.threads, NO_ROOM)
-        self._run(how, planned, ubatches, contexts)
+    def run(
+        self,
+        planned: Planned,
+        ubatches: Ubatches,
+        contexts: Sequence[UBatchContext],
+        how: Running | None = None,
+    ) -> None:
+        """Run `contexts`, all or some of `ubatches`; raises the first error after all of them have ended.
 
-    def run_alone(self, planned: Planned, ubatches: Ubatches, context: UBatchContext) -> None:
-        """Run one of them in the calling thread, where no device needs another."""
-        self._run(alone(planned), planned, ubatches, [context])
-
-    def is_limited(self, planned: Planned) -> bool:
-        """Whether threads of this step would take the room of its result."""
-        return is_limited(planned, self._config)
-
-    def shutdown(self) -> None:
-        """Stop the workers and wait for them."""
-        self.workers.shutdown()
-
-    def _renew_after_fork(self) -> None:
+        `how` is how they run where that is not as planned.
+        """
         if self._process != os.getpid():  # a forked child has none of its parent's threads
             self._process = os.getpid()
             self.workers = WorkerPool(self.runtime, self._threads - 1)
-
-    def _run(
-        self, how: Running, planned: Planned, ubatches: Ubatches, contexts: Sequence[UBatchContext]
-    ) -> None:
+        if how is None:
+            name = planned.schedule if len(contexts) > 1 or planned.schedule == "streamed" else "sequential"
+            how = Running(name, planned.plan.workers, planned.plan.together)
         name = how.schedule
         schedule = self._schedules.get(name) or self._schedules.setdefault(name, load_schedule(name))
         step = Step(
@@ -111,6 +100,18 @@ class ScheduleRunner:
             step = surrounded(step)
         schedule(traced(step) if self._tracing else step)
 
+    def limited(self, planned: Planned) -> bool:
+        """Whether threads of this step would take the room of its result."""
+        return planned.schedule != "sequential" and is_limited(planned, self._config)
+
+    def within_room(self, planned: Planned, count: int) -> Running | None:
+        """How `count` ubatches run on the threads that there are and have room; None for as planned."""
+        return within_room(planned, count, self.workers.num_threads)
+
+    def shutdown(self) -> None:
+        """Stop the workers and wait for them."""
+        self.workers.shutdown()
+
 
 @dataclass(frozen=True, slots=True)
 class InParts:
@@ -128,15 +129,19 @@ class InParts:
     def __call__(self, parts: Parts, call: Call) -> None:
         """Run every ubatch; raises the first error after all of them have ended."""
         contexts = self.ubatches.contexts
-        several = len(contexts) > 1 and self.planned.schedule != "sequential"
+        several, together = len(contexts) > 1 and self.planned.schedule != "sequential", False
+        guard, limited = self.layers.guard, self.runner.limited(self.planned)
         try:
-            if self._first_alone():
-                self.runner.run(self.planned, self.ubatches, contexts[:1])
+            if limited or (guard is not None and guard.first_part_alone):
+                how = alone(self.planned) if limited else None
+                self.runner.run(self.planned, self.ubatches, contexts[:1], how)
                 contexts = contexts[1:]
+            together = several and len(contexts) > 1
             if contexts:
-                self.runner.run(self.planned, self.ubatches, contexts)
+                how = self._within_room(len(contexts)) if limited else None
+                self.runner.run(self.planned, self.ubatches, contexts, how)
         except Exception as error:
-            reason = self._why_alone(error) if several else None
+            reason = self._why_alone(error, together=together) if several else None
             if reason is None:
                 raise
             without_frames(error)
@@ -144,18 +149,23 @@ class InParts:
             return
         self._go_on_alone(reason)
 
-    def _first_alone(self) -> bool:
-        """Whether the first ubatch runs before the others."""
-        guard = self.layers.guard
-        return (guard is not None and guard.first_part_alone) or self.runner.is_limited(self.planned)
+    def _within_room(self, count: int) -> Running | None:
+        """How `count` ubatches run where threads would take the room of the result; notes it."""
+        how = self.runner.within_room(self.planned, count)
+        if how is not None:
+            self.ubatches.on_fewer(how.threads, NO_ROOM)
+        return how
 
-    def _why_alone(self, error: Exception) -> str | None:
-        """What to tell of running those that were not stored one at a time; None where that is no help."""
+    def _why_alone(self, error: Exception, *, together: bool) -> str | None:
+        """What to tell of running those that were not stored one at a time; None where that is no help.
+
+        `together` says that several were in flight.
+        """
         if self.ubatches.all_stored():  # then it came after the rows: a receive hook's
             return None
         if is_a(error, ThreadStartError) and self.planned.schedule == "streamed":
             return text_of(error).partition(", and")[0]
-        return MEMORY if self.layers.recovery.may_go_on_alone(error) else None
+        return MEMORY if together and self.layers.recovery.may_go_on_alone(error) else None
 
     def _go_on_alone(self, reason: str) -> None:
         """Run those that were not stored one at a time: they took each other's memory, or lack a thread."""
@@ -164,4 +174,4 @@ class InParts:
         else:
             self.ubatches.on_fewer(1, f"one at a time, as {reason}")
         for context in self.ubatches.unfinished():
-            self.runner.run_alone(self.planned, self.ubatches, context)
+            self.runner.run(self.planned, self.ubatches, [context], alone(self.planned))

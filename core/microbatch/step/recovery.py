@@ -28,6 +28,7 @@ from microbatch.extend.records import FailureKind, MemoryReading
 from microbatch.gathering.gather import Outputs
 from microbatch.gathering.run_parts import Parts, run_parts
 from microbatch.options.raised import name_of, text_of
+from microbatch.step.finer_parts import size_at_once
 from microbatch.step.outcome import Outcome
 from microbatch.step.planned import Planned
 from microbatch.step.room import Room
@@ -101,7 +102,7 @@ class Recovery:
         """These arguments as a batch of their own, in parts of at most `limit` rows."""
         binder = self._planned.cuttable.parts()
         batch = binder.bind(args, kwargs)
-        most = max(1, min(limit, batch.shape.num_tokens))
+        most = min(size_at_once(batch.shape.num_tokens, limit), batch.shape.num_tokens)
         made = cut(batch.shape, splitter=binder.splitter, limit=most)
         outputs = Outputs(
             layout=binder.layout, nested=nested, proven=binder.outputs, make_room=self.room.make

@@ -11,9 +11,9 @@ took 216 MiB and used 4), so the result found no room any more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from microbatch.host.address_space import address_space_left, threads_that_fit
+from microbatch.host.address_space import address_space_is_limited, address_space_left, threads_that_fit
 from microbatch.options.fields import UBatchConfig
 from microbatch.schedules.staging import moves
 from microbatch.schedules.streamed import SLOTS
@@ -23,9 +23,8 @@ from microbatch.turns.runtime import stack_that_was_set
 NO_ROOM = "the address space has no room for more threads"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """How ubatches run."""
+class Running(NamedTuple):
+    """How ubatches run; a tuple, as a step makes one and it costs a third of a frozen record."""
 
     schedule: str
     """Name of the schedule."""
@@ -33,58 +32,44 @@ class Running:
     """Most that run at the same time, where they do not take turns."""
     together: int | None
     """Most that are alive at the same time, where they do; None for any number."""
-    threads: int | None = None
-    """How many threads they run on, where they are fewer than planned; None else."""
+    threads: int = 1
+    """How many threads they run on."""
 
 
 def is_limited(planned: Planned, config: UBatchConfig) -> bool:
     """Whether the threads of this step are held to the address space that is left."""
-    return _wanted(planned, config, 2) > 0 and address_space_left() is not None and not _elsewhere(planned)
+    if not address_space_is_limited():
+        return False
+    threads = planned.schedule != "pingpong" or config.driver == "threads"
+    return threads and not _brings(planned) and planned.ranks is None
 
 
-def running(planned: Planned, config: UBatchConfig, count: int, there: int) -> Running:
-    """How `count` ubatches of the step run now; `there` are threads for them already."""
-    plan = planned.plan
-    several = count > 1 or planned.schedule == "streamed"
-    name = planned.schedule if several else "sequential"
-    as_planned = Running(schedule=name, workers=plan.workers, together=plan.together)
-    wanted = _wanted(planned, config, count)
-    left = address_space_left() if wanted else None
-    if left is None or _elsewhere(planned):
-        return as_planned
-    if count < 2:
-        return alone(planned)
-    threads = there + threads_that_fit(left, stack_that_was_set())
-    return as_planned if threads >= wanted else _on_fewer(planned, 1 + threads)
+def within_room(planned: Planned, count: int, there: int) -> Running | None:
+    """How `count` ubatches run in a limited address space; `there` are threads for them already.
+
+    None where there is room for all of their threads.
+    """
+    threads = there + threads_that_fit(address_space_left(), stack_that_was_set())
+    return None if threads >= _wanted(planned, count) else _on_fewer(planned, 1 + threads)
 
 
 def alone(planned: Planned) -> Running:
     """One ubatch at a time in the caller's thread, where a device does not need streams for its rows."""
-    name = "streamed" if _brings(planned) else "sequential"
-    return Running(schedule=name, workers=1, together=planned.plan.together)
+    return Running("streamed" if _brings(planned) else "sequential", 1, planned.plan.together)
 
 
 def _on_fewer(planned: Planned, threads: int) -> Running:
     """`threads` and no more, the caller's included; a pipeline has all of its own or none."""
     if planned.schedule == "streamed" or threads < 2:
-        return Running(schedule="sequential", workers=1, together=None, threads=1)
-    return Running(schedule=planned.schedule, workers=threads, together=threads, threads=threads)
+        return Running("sequential", 1, None)
+    return Running(planned.schedule, threads, threads, threads=threads)
 
 
-def _wanted(planned: Planned, config: UBatchConfig, count: int) -> int:
+def _wanted(planned: Planned, count: int) -> int:
     """Threads besides the caller's that the schedule starts for `count` ubatches."""
-    if planned.schedule == "streamed":
-        return SLOTS
-    if planned.schedule == "parallel":
-        return min(count, planned.plan.workers) - 1
-    if planned.schedule == "pingpong" and config.driver == "threads":
-        return min(count, planned.plan.together or count) - 1
-    return 0
-
-
-def _elsewhere(planned: Planned) -> bool:
-    """Whether other ranks or a device need the schedule as it is."""
-    return _brings(planned) or planned.ranks is not None
+    plan = planned.plan
+    most = {"streamed": SLOTS + 1, "pingpong": min(count, plan.together or count)}
+    return most.get(planned.schedule, min(count, plan.workers)) - 1
 
 
 def _brings(planned: Planned) -> bool:

@@ -88,7 +88,7 @@ class MemoryModel:
         kind.note(x)
         if report.peak_bytes is not None and report.peak_bytes > 0:
             kind.learn(x, report.num_tokens, float(report.peak_bytes))
-        elif report.memory_before is not None:
+        elif report.memory_before is not None and not _in_small_parts(report):
             self._late = (report, report.memory_before, x)
 
     def _learn_failure(self, kind: MemoryKind, report: StepReport, side: int) -> None:
@@ -143,6 +143,14 @@ def _bounded(request: SizingRequest, most: int, reason: str) -> Proposal:
     if most // side < longest and side > 1:
         workers = side = max(1, min(side, most // longest))
     return Proposal(limit=max(1, min(total, most // side)), reason=reason, workers=workers, hard=True)
+
+
+def _in_small_parts(report: StepReport) -> bool:
+    """Whether its parts were small for their memory to be measured: then the result is most of what it took.
+
+    Taken for what the parts needed, it made the next ones ever smaller, down to a row.
+    """
+    return report.calibration and not report.graph_captures
 
 
 def _input_bytes(request: SizingRequest) -> int:

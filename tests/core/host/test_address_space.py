@@ -8,13 +8,21 @@ import sys
 import pytest
 
 from microbatch.host import address_space
-from microbatch.host.address_space import ARENA, STACK, address_space_left, threads_that_fit
+from microbatch.host.address_space import (
+    ARENA,
+    STACK,
+    address_space_is_limited,
+    address_space_left,
+    threads_that_fit,
+)
 
 MIB = 1 << 20
 LIMITED = """
 import resource
-from microbatch.host.address_space import address_space_left
+from microbatch.host.address_space import address_space_is_limited, address_space_left
+assert not address_space_is_limited()
 resource.setrlimit(resource.RLIMIT_AS, (1 << 31, resource.RLIM_INFINITY))
+assert address_space_is_limited()
 left = address_space_left()
 assert 0 < left < 1 << 31, left
 block = bytearray(1 << 28)
@@ -25,13 +33,13 @@ assert left - (1 << 28) - (1 << 22) < address_space_left() <= left - (1 << 28), 
 @pytest.mark.parametrize("limit", [-1, 1 << 62])
 def test_without_a_limit_there_is_nothing_to_tell(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the system writes that there is none."""
-    monkeypatch.setattr(address_space, "_limits", lambda: (limit, limit))
-    assert address_space_left() is None
+    monkeypatch.setattr(address_space, "_address_space", lambda: limit)
+    assert not address_space_is_limited()
 
 
 def test_a_limit_below_what_is_used_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never less than nothing."""
-    monkeypatch.setattr(address_space, "_limits", lambda: (4096, -1))
+    monkeypatch.setattr(address_space, "_address_space", lambda: 4096)
     assert address_space_left() == (0 if sys.platform == "linux" else 4096)
 
 
@@ -48,7 +56,7 @@ def test_a_thread_has_as_much_again_for_its_work(
     stack: int, system: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stack, as this process or the system says, more for a framework's own threads, and an arena."""
-    monkeypatch.setattr(address_space, "_limits", lambda: (-1, system))
+    monkeypatch.setattr(address_space, "_stack", lambda: system)
     monkeypatch.setattr(address_space, "usable_cores", lambda: 3)
     one = 2 * (ARENA + 4 * (stack or (system if system > 0 else STACK)))
     assert [threads_that_fit(left, stack) for left in (0, one - 1, one, 3 * one)] == [0, 0, 1, 3]

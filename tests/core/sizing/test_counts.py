@@ -242,6 +242,23 @@ def test_more_parts_than_may_be_are_refused() -> None:
         wrapped(np.arange(10))
 
 
+@given(rows=st.integers(2, 200), limit=st.integers(1, 30), most=st.integers(2, 20))
+def test_a_limit_of_a_policy_makes_no_more_parts_than_there_may_be(rows: int, limit: int, most: int) -> None:
+    """What is then too large for its memory is cut further where it runs."""
+    answers = Answering(Proposal(limit=limit))
+    with counted(ROWS, policy="p0", max_ubatches=most, plugins=answers) as (wrapped, calls):
+        assert parts_of(wrapped, calls, np.arange(rows)) == min(most, -(-rows // limit))
+
+
+def test_a_cap_of_the_user_that_makes_more_is_refused() -> None:
+    """It is never exceeded."""
+    with (
+        counted(ROWS, max_tokens_per_ubatch=1, max_ubatches=8) as (wrapped, _),
+        pytest.raises(SliceError, match="limit 1 makes 10 ubatches, above the cap of 8"),
+    ):
+        wrapped(np.arange(10))
+
+
 def test_a_step_like_the_one_before_gets_the_same_plan() -> None:
     with counted(ROWS, num_ubatches=3) as (wrapped, _):
         plans = []

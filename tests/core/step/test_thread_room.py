@@ -51,6 +51,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
     """Say for how many threads there is address space."""
 
     def say(threads: int | None) -> None:
+        monkeypatch.setattr(thread_room, "address_space_is_limited", lambda: threads is not None)
         monkeypatch.setattr(thread_room, "address_space_left", lambda: threads)
         monkeypatch.setattr(thread_room, "threads_that_fit", lambda left, stack: left)
 

@@ -152,6 +152,18 @@ def test_a_mark_that_stands_where_this_size_set_it_is_learned_again_and_no_other
         before = after
 
 
+def test_of_a_step_in_small_parts_the_next_reading_tells_nothing() -> None:
+    """It was looked at what rows need, and most of what was in use is the result: no later part needs it."""
+    policy = MemoryModel()
+    before, after = reading(1000, 1000), reading(1000, 900_000)
+    looked_at = replace(ran(8, None), memory_before=before, calibration=True)
+    policy.propose(request(None, memory=before))
+    for report, learned in ((looked_at, False), (replace(looked_at, graph_captures=1), True)):
+        policy.observe(report)
+        policy.propose(request(None, memory=after))
+        assert bool(policy._kind(report.signature).model.count) == learned
+
+
 def test_memory_that_stayed_in_use_is_not_a_peak() -> None:
     policy = MemoryModel()
     before = reading(1000, 1000)
