@@ -156,16 +156,22 @@ class GuardedCall:
         return watched.most(watched.budget - held, side)
 
     def _learn(self, mark: PeakMark, sizes: Sequence[int], workers: int) -> int | None:
-        """The peak of the step above its start, None where it was hidden; a pilot knows the need per row."""
+        """The peak of the step above its start, None where it was hidden.
+
+        After a pilot only a larger need per row is believed, and only of what came after the first call: its
+        few rows have shown what one part needs, and the step what all in flight do.
+        """
         peak, need = mark.peak() - mark.in_use, self._watched.need
         need.steps += 1
         # the largest parts may have run at the same time, and the result grows with the batch, not with a
         # part
         flight = sum(sorted(sizes)[-max(1, workers) :])
         hidden = peak < HIDDEN * need.per_row * flight
-        if not self._largest and self._watched.telling:
-            fading = FADING if flight > need.largest else 1.0
-            parts = peak - need.result_per_row * self._watched.rows
+        if self._watched.telling:
+            later = self._later
+            fading = FADING if later is None and flight > need.largest else 1.0
+            measured = peak if later is None else later.peak() - later.in_use
+            parts = measured - need.result_per_row * self._watched.rows
             need.per_row = max(parts / flight, fading * need.per_row, 1.0)
         need.largest = max(need.largest, flight)
         return peak if self._watched.telling and not hidden and peak > 0 else None
