@@ -58,6 +58,8 @@ class Routes:
         self._modules = modules
         self._choice = BackendChoice(config.backend, wrapping.plugins)
         self._devices: dict[str, Device] = {}
+        plugins = wrapping.plugins
+        self._owner = lambda array: plugins.backend_for([array])  # no method of ours: that would be a cycle
         self._binders: dict[tuple[str, bool], Binder] = {}
         self.kept: dict[tuple[type, str], Route] = {}
         """By type and device of the first argument; for who asks at every step."""
@@ -94,7 +96,7 @@ class Routes:
 
     def _device(self, backend: Backend) -> Device:
         known = self._devices.get(backend.name)
-        return known or self._devices.setdefault(backend.name, device_of(backend, self._backend_of))
+        return known or self._devices.setdefault(backend.name, device_of(backend, self._owner))
 
     def _binder(self, device: Device, *, strict: bool) -> Binder:
         """What finds batches on `device`; strict where nothing is proven: with several ranks, and never."""
@@ -104,9 +106,6 @@ class Routes:
             binder = Binder(layout=wrapping.layout, names=wrapping.names, device=device, strict=strict)
             self._binders[key] = binder
         return binder
-
-    def _backend_of(self, array: object) -> Backend:
-        return self._wrapping.plugins.backend_for([array])
 
     def overlapping(self, route: Route, verdict: Verdict | None) -> Route:
         """The route, one part after another where `auto` would let calls overlap that must not."""
