@@ -74,7 +74,8 @@ class Binder:
         else:
             opened = ways[0]
         batch = self._measured(args, kwargs, opened, reading)
-        whole = {id(value) for value in untouched(args, kwargs, batch.counts)}
+        cut = [leaf for leaf, is_cut in batch.leaf_kinds() if is_cut]
+        whole = {id(value) for value in untouched((*args, *kwargs.values()), batch.counts, cut)}
         if not whole:
             return batch
         held = tuple([_Held(value) if id(value) in whole else value for value in args])

@@ -8,7 +8,7 @@ lists of images and of fields alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from microbatch.arrays.containers import CONTAINERS
@@ -45,13 +45,18 @@ def ways_to_open(
     return [as_rows, as_tree] if max(map(len, lists)) > LONG else [as_tree, as_rows]
 
 
-def untouched(args: tuple[Any, ...], kwargs: dict[str, Any], rows: frozenset[int]) -> Iterator[Any]:
-    """The objects among the arguments of which nothing is cut: no leaf of them has as many rows as the batch.
+def untouched(values: Iterable[Any], rows: frozenset[int], cut: Iterable[Any]) -> Iterator[Any]:
+    """The objects among these arguments of which nothing is cut: no leaf of them is one of those that are
+    `cut`, or has as many rows as the batch.
 
     They go to the function themselves, which may know them or leave something in them.
     """
-    for value in (*args, *kwargs.values()):
-        if CONTAINERS.is_record(value) and rows.isdisjoint(map(size_of, flatten(value)[0])):
+    known = {id(leaf) for leaf in cut}
+    for value in values:
+        if not CONTAINERS.is_record(value):
+            continue
+        leaves = flatten(value, lambda node: id(node) in known)[0]  # a list of numbers may be a leaf
+        if not any(id(leaf) in known or size_of(leaf) in rows for leaf in leaves):
             yield value
 
 
