@@ -62,8 +62,8 @@ class ArrayRows:
         return rows[(*[slice(None)] * self._axis, where)]
 
     def join(self, parts: Sequence[Any], order: RowNumbers | None = None) -> Any:
-        """One array; in `order` if there is one."""
-        joined = parts[0] if len(parts) == 1 else self._backend.concatenate(parts, self._axis)
+        """One array, a copy even of a single part, which may be a view of an input; in `order` if given."""
+        joined = self._backend.concatenate(parts, self._axis)
         return joined if order is None else self._backend.take(joined, order.tolist(), self._axis)
 
     def alike(self, rows: Any) -> Hashable:
