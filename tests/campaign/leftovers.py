@@ -29,8 +29,8 @@ PATIENCE = 20.0
 """Seconds for a thread to end."""
 STREAM = re.compile(r"microbatch-[a-z]")
 """Begins the name of a thread that ends by itself."""
-SLACK = 24
-"""Descriptors that the threads of streams may hold while they live."""
+SLACK = 4
+"""Descriptors beside the one that each thread of a stream holds while it lives: those of threads that end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +97,9 @@ class Leftovers:
         return [f"threads left: {', '.join(left)}"] if left else []
 
     def some_descriptors(self) -> list[str]:
-        """More descriptors than the threads of streams can hold."""
-        return self._more_descriptors(SLACK)
+        """More descriptors than the threads of streams can hold, one each."""
+        alive = sum(STREAM.match(thread.name) is not None for thread in threading.enumerate())
+        return self._more_descriptors(SLACK + alive)
 
     def other_settings(self) -> list[str]:
         """Settings that are not what they were."""

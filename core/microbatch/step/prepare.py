@@ -262,7 +262,11 @@ class Preparation:
         if cuttable.named and error is None:
             raise unproven(reason)
         if cuttable.named and error is not None and not self._guard.fits_whole(planned):
-            raise error
+            cuttable.error = None  # what is raised is kept by nothing that its frames lead to
+            try:
+                raise error
+            finally:
+                del error
         cuttable.refused = reason
         return self.whole(planned, f"not cut: {reason}")
 

@@ -14,6 +14,7 @@ import microbatch
 import microbatch.wrapper
 from microbatch import dbo
 from microbatch.errors import BarrierBrokenError, ClosedError, WaitTimeoutError
+from microbatch.guest import controls
 from microbatch.schedules import pingpong
 from microbatch.turns.barrier import UBatchBarrier
 from microbatch.turns.context import UBatchContext, current_ubatch
@@ -253,7 +254,7 @@ def test_barrier_of_a_wrapper_is_one_for_all_threads(monkeypatch: pytest.MonkeyP
                 runtime.point("the barrier is being made")
                 super().__init__(*arguments, **options)
 
-        monkeypatch.setattr(microbatch.wrapper, "UBatchBarrier", Slow)
+        monkeypatch.setattr(controls, "UBatchBarrier", Slow)
         wrapped = microbatch.UBatchWrapper(abs, microbatch.UBatchConfig(num_ubatches=3), runtime=runtime)
         places: list[int] = []
         tasks = [
