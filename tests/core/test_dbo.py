@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import microbatch
@@ -549,6 +549,7 @@ class Written:
 
 
 @pytest.mark.counted
+@settings(max_examples=40)  # each makes a wrapper with threads
 @given(
     rows=st.integers(1, 40),
     parts=st.integers(1, 4),

@@ -244,10 +244,12 @@ def test_more_parts_than_may_be_are_refused() -> None:
 
 @given(rows=st.integers(2, 200), limit=st.integers(1, 30), most=st.integers(2, 20))
 def test_a_limit_of_a_policy_makes_no_more_parts_than_there_may_be(rows: int, limit: int, most: int) -> None:
-    """What is then too large for its memory is cut further where it runs."""
+    """As many as rows of the smallest size that is allowed fill; a part that is too large for its memory is
+    cut further where it runs."""
+    size = max(limit, -(-rows // most))
     answers = Answering(Proposal(limit=limit))
     with counted(ROWS, policy="p0", max_ubatches=most, plugins=answers) as (wrapped, calls):
-        assert parts_of(wrapped, calls, np.arange(rows)) == min(most, -(-rows // limit))
+        assert parts_of(wrapped, calls, np.arange(rows)) == -(-rows // size)
 
 
 def test_a_cap_of_the_user_that_makes_more_is_refused() -> None:
