@@ -28,7 +28,7 @@ SHARDS = 16
 """So that they run beside each other."""
 A_TIME = 13 if settings().max_examples >= 100 else 3
 """Programs of one example: with those of the profile `ci`, 20,800 in all."""
-ACCEPTED = 0.97
+ACCEPTED = 0.95
 """Share of row-wise programs that are not refused."""
 
 
