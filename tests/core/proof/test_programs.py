@@ -24,11 +24,11 @@ from tests.support.answers import Compare
 from tests.support.program_blocks import ENDS, LONG
 from tests.support.programs import Program, drawn_from, programs, shrunk
 
-SHARDS = 16
+SHARDS = 4
 """So that they run beside each other."""
-A_TIME = 13 if settings().max_examples >= 100 else 3
-"""Programs of one example: with those of the profile `ci`, 20,800 in all."""
-ACCEPTED = 0.95
+A_TIME = 50 if settings().max_examples >= 100 else 10
+"""Programs of one example: with those of the profile `ci`, 20,000 in all."""
+ACCEPTED = 0.97
 """Share of row-wise programs that are not refused."""
 
 
