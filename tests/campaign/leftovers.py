@@ -107,7 +107,12 @@ class Leftovers:
         return [] if now == self.settings else [f"{self.settings} has become {now}"]
 
     def garbage(self) -> list[str]:
-        """What only the garbage collector could free."""
+        """What only the garbage collector could free.
+
+        Once the workers have ended: until then a run that they still hold keeps its claim on them, which goes
+        with the run and not before.
+        """
+        self._wait_for(lambda thread: not STREAM.match(thread.name))
         gc.collect()
         told = told_of(gc.garbage)
         gc.set_debug(0)
