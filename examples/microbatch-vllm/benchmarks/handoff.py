@@ -2,7 +2,7 @@
 
 A yield is a hand-off. The time of one is the difference between steps of MANY yields and steps of none, so
 threads, barrier and merging do not count. Variants take turns; medians and least of ROUNDS. Needs the files
-that `tests/fetch.py` takes out of the wheel, and MICROBATCH_VLLM_FILES.
+that `tests/fetch.py` takes out of the wheel, and VLLM_FILES.
 """
 
 from __future__ import annotations

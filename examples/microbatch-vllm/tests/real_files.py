@@ -1,6 +1,6 @@
 """vLLM's own two files, imported on a machine without a GPU: what they import is replaced by stubs.
 
-Invariant: nothing of vLLM is in this repository. MICROBATCH_VLLM_FILES names the folder that `fetch.py` has
+Invariant: nothing of vLLM is in this repository. VLLM_FILES names the folder that `fetch.py` has
 filled. Streams are names, events do nothing; tensors are torch's own, on the CPU.
 """
 
@@ -17,7 +17,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
-VARIABLE = "MICROBATCH_VLLM_FILES"
+VARIABLE = "VLLM_FILES"
 UBATCHING = "vllm.v1.worker.ubatching"
 RUNNER = "vllm.v1.worker.gpu.ubatch_utils"
 STUBBED = {
