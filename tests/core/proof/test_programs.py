@@ -26,8 +26,8 @@ from tests.support.programs import Program, drawn_from, programs, shrunk
 
 SHARDS = 4
 """So that they run beside each other."""
-A_TIME = 50 if settings().max_examples >= 100 else 10
-"""Programs of one example: with those of the profile `ci`, 20,000 in all."""
+A_TIME = 50 if settings().max_examples > 100 else 12 if settings().max_examples == 100 else 10
+"""Programs of one example: with those of the profile `ci`, 4,800 in all, and a million with `nightly`."""
 ACCEPTED = 0.97
 """Share of row-wise programs that are not refused."""
 
