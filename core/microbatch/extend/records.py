@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from microbatch.options.messages import unit_label
+
 __all__ = [
     "API",
     "BackendInfo",
@@ -284,8 +286,3 @@ class StepReport:
         from microbatch.extend.report_text import html_of
 
         return html_of(self)
-
-
-def unit_label(unit: str) -> str:
-    """How a reader meets a unit of size. A cost is what a part takes with all rows padded to its longest."""
-    return "padded units" if unit == "cost" else unit

@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
-from microbatch.options.messages import shorten
+from microbatch.options.messages import shorten, unit_label
 
-if TYPE_CHECKING:
-    from microbatch.extend.records import StepReport
+StepReport: TypeAlias = Any
+"""A report; its type, in `records.py`, knows this module."""
 
 RUNS = 4
 """Runs of equal sizes that are told one by one."""
@@ -55,8 +55,6 @@ def sizes_told(sizes: Sequence[int]) -> str:
 
 
 def _lines(report: StepReport) -> list[tuple[str, str]]:
-    from microbatch.extend.records import unit_label
-
     unit, threads = unit_label(report.unit), f"{report.workers} thread{'s' * (report.workers > 1)}"
     graphs = f"{report.graph_hits} replayed, {report.graph_misses} not, {report.graph_captures} captured"
     lines = [

@@ -34,3 +34,8 @@ def given(value: object) -> str:
     if value is None or isinstance(value, Number):
         return f"{shorten(str(value))} ({type(value).__name__})"
     return f"of type {type(value).__name__}"
+
+
+def unit_label(unit: str) -> str:
+    """How a reader meets a unit of size. A cost is what a part takes with all rows padded to its longest."""
+    return "padded units" if unit == "cost" else unit
