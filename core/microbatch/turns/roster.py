@@ -112,8 +112,11 @@ class Roster:
 
         Two interrupts shortly after each other can end a run before it has given its workers back. So a claim
         is a weak reference, which `dict.pop`, called in C and hence never interrupted, removes with the run.
+        That leads back to the claims, so a claim for good has none: closing may make one for a worker that
+        has just left, and nobody would take it back.
         """
-        claim = weakref.ref(owner, partial(self.claims.pop, worker))
+        end_of = None if owner is END else partial(self.claims.pop, worker)
+        claim = weakref.ref(owner, end_of)
         return self.claims.setdefault(worker, claim) is claim
 
     def _start(self, worker: Worker) -> None:

@@ -403,8 +403,9 @@ def test_slices_without_their_names_are_refused(unnamed: Any, named: Any) -> Non
 
 
 def test_requests_are_named_once() -> None:
+    first = slice(0, 1)
     with pytest.raises(ArgumentTypeError, match="are both given"):
-        UBatchSlice(token_slice=slice(0, 1), req_slice=slice(0, 1), request_slice=slice(0, 1))  # type: ignore[call-overload]
+        UBatchSlice(token_slice=first, req_slice=first, request_slice=first)  # type: ignore[call-overload]
     with pytest.raises(SliceError, match="request_slice has no end"):
         UBatchSlice(token_slice=slice(0, 1), request_slice=slice(0, None))
 

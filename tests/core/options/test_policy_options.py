@@ -26,7 +26,8 @@ def test_a_record_with_them_is_hashed_pickled_and_compared(options: dict[str, An
     assert config == UBatchConfig(policy_options=config.policy_options)
     assert hash(config) == hash(pickle.loads(pickle.dumps(config)))
     own = {name: value for name, value in options.items() if not isinstance(value, dict)}
-    assert options_of(UBatchConfig(policy_options=own).policy_options, "latency", ["latency"]) == own  # type: ignore[arg-type]
+    config = UBatchConfig(policy_options=own)  # type: ignore[arg-type]
+    assert options_of(config.policy_options, "latency", ["latency"]) == own
 
 
 def deadline(wrapped: microbatch.UBatchWrapper) -> float:

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 from microbatch import current_ubatch, dbo, wrap
+from microbatch.turns.roster import END, Roster, Worker
+from microbatch.turns.runtime import default_runtime
 
 ROWS = np.arange(80.0).reshape(20, 4)
 WAYS: list[Any] = [
@@ -140,6 +142,19 @@ def test_a_step_leaves_no_cyclic_garbage(
     step()
     assert not garbage_of(step)
     KEPT.clear()
+
+
+def test_a_roster_that_is_closed_while_a_worker_leaves_is_no_cycle() -> None:
+    """The worker may be told to end when it has just ended: that claim is never taken back."""
+
+    def step() -> None:
+        roster = Roster(default_runtime())
+        worker = Worker(roster.runtime.gate(), "a worker")
+        roster.workers.append(worker)
+        roster.leave(worker)
+        assert roster.take(worker, END)
+
+    assert not garbage_of(step)
 
 
 @pytest.mark.case(44)
