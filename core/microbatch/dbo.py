@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from microbatch.loading.compiled import as_operation
-from microbatch.turns.context import CURRENT, SEAT
+from microbatch.turns.context import PLACE
 from microbatch.turns.token_offset import token_offset
 
 __all__ = [
@@ -45,14 +45,13 @@ __all__ = [
     "dbo_yield_and_switch_from_compute_to_comm",
 ]
 
-_current = CURRENT.get
-_holder = SEAT.get
+_place = PLACE.get
 """Looked at in each function itself: a call around it would double the cost of a yield outside a step."""
 
 
 def dbo_enabled() -> bool:
     """Whether the calling code runs in a ubatch that takes turns."""
-    return _holder().seat is not None
+    return _place().seat is not None
 
 
 def dbo_current_ubatch_id() -> int:
@@ -60,7 +59,7 @@ def dbo_current_ubatch_id() -> int:
 
     The innermost one: buffers that are chosen by it are never those of a ubatch that waits for its turn.
     """
-    context = _current()
+    context = _place().context
     return 0 if context is None else context.ubatch_id
 
 
@@ -70,7 +69,7 @@ def dbo_num_ubatches() -> int:
     So `dbo_current_ubatch_id() < dbo_num_ubatches()` holds everywhere. vLLM keeps the number of the last step
     of the process, and 2 before the first.
     """
-    context = _current()
+    context = _place().context
     return 1 if context is None else context.num_ubatches
 
 
@@ -86,7 +85,7 @@ def dbo_current_ubatch_token_offset() -> int:
 @as_operation
 def dbo_yield(label: str = "") -> None:
     """Let the next ubatch run; returns when the turn is back, on the stream that was current before."""
-    seat = _holder().seat
+    seat = _place().seat
     if seat is not None:
         seat.hand_over(label)
 
@@ -94,7 +93,7 @@ def dbo_yield(label: str = "") -> None:
 @as_operation
 def dbo_switch_to_comm() -> None:
     """Make the communication stream current; orders nothing."""
-    seat = _holder().seat
+    seat = _place().seat
     if seat is not None:
         seat.streams.switch("communication")
 
@@ -102,7 +101,7 @@ def dbo_switch_to_comm() -> None:
 @as_operation
 def dbo_switch_to_compute() -> None:
     """Make the compute stream current; orders nothing."""
-    seat = _holder().seat
+    seat = _place().seat
     if seat is not None:
         seat.streams.switch("compute")
 
@@ -110,7 +109,7 @@ def dbo_switch_to_compute() -> None:
 @as_operation
 def dbo_switch_to_comm_sync() -> None:
     """Make the communication stream current; its later work waits for the compute work so far."""
-    seat = _holder().seat
+    seat = _place().seat
     if seat is not None:
         seat.switch_ordered("communication")
 
@@ -118,7 +117,7 @@ def dbo_switch_to_comm_sync() -> None:
 @as_operation
 def dbo_switch_to_compute_sync() -> None:
     """Make the compute stream current; its later work waits for the communication so far."""
-    seat = _holder().seat
+    seat = _place().seat
     if seat is not None:
         seat.switch_ordered("compute")
 
@@ -130,7 +129,7 @@ def dbo_yield_and_switch_from_compute_to_comm(label: str = "") -> None:
     The mark is set before the turn is passed, so communication does not wait for what siblings compute
     meanwhile. Raises ThreadStateError if the ubatch is not on its compute stream.
     """
-    seat = _holder().seat
+    seat = _place().seat
     if seat is not None:
         seat.hand_over_to("communication", label)
 
@@ -141,14 +140,14 @@ def dbo_yield_and_switch_from_comm_to_compute(label: str = "") -> None:
 
     Raises ThreadStateError if the ubatch is not on its communication stream.
     """
-    seat = _holder().seat
+    seat = _place().seat
     if seat is not None:
         seat.hand_over_to("compute", label)
 
 
 def dbo_register_recv_hook(recv_hook: Callable[[], Any]) -> None:
     """Leave `recv_hook` for the ubatch that runs next: at its `dbo_maybe_run_recv_hook`, or at its end."""
-    seat = _holder().seat
+    seat = _place().seat
     if seat is not None:
         seat.register_hook(recv_hook)
 
@@ -156,12 +155,12 @@ def dbo_register_recv_hook(recv_hook: Callable[[], Any]) -> None:
 @as_operation
 def dbo_maybe_run_recv_hook() -> None:
     """Run the hooks that siblings left for this ubatch."""
-    seat = _holder().seat
+    seat = _place().seat
     if seat is not None:
         seat.run_hooks()
 
 
 def dbo_get_previous_event(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call `func` with the compute stream current and return what it returns; None outside a step."""
-    seat = _holder().seat
+    seat = _place().seat
     return None if seat is None else seat.streams.on_compute(func, *args, **kwargs)

@@ -26,7 +26,7 @@ from microbatch.options.sources import resolve
 from microbatch.step.progress import Progress
 from microbatch.step.ubatches import contexts_for
 from microbatch.turns.ambient import Ambient
-from microbatch.turns.context import SEAT, Apart, UBatchContext
+from microbatch.turns.context import PLACE, Apart, UBatchContext
 from microbatch.turns.runtime import Runtime
 
 
@@ -98,7 +98,7 @@ class UBatchWrapper(Guest):
         returns must not be written by its next call, where outputs are kept until the end (collected,
         reduced, or recorded by autograd) or with schedule="streamed".
         """
-        if SEAT.get().seat is None:  # no ubatch is around it: asking this in `Apart` costs 3 calls
+        if PLACE.get().seat is None:  # no ubatch is around it: asking this in `Apart` costs 3 calls
             return self._microbatch.engine.run(args, kwargs, ubatch_slices, out)
         with Apart():
             return self._microbatch.engine.run(args, kwargs, ubatch_slices, out)

@@ -21,7 +21,7 @@ from microbatch.extend.device import device_of
 from microbatch.options.fields import UBatchConfig
 from microbatch.schedules import pingpong
 from microbatch.schedules.step import Step
-from microbatch.turns.context import UBatchContext, enter, leave, place
+from microbatch.turns.context import PLACE, UBatchContext, enter
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchState
 from microbatch.turns.workers import WorkerPool
@@ -55,12 +55,12 @@ class Fault:
 @contextmanager
 def entered(context: UBatchContext) -> Iterator[UBatchContext]:
     """`enter` and `leave` around a block."""
-    former = place()
+    former = PLACE.get()
     enter(context)
     try:
         yield context
     finally:
-        leave(former)
+        PLACE.set(former)
 
 
 class HostState:

@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from microbatch import dbo
 from microbatch.errors import ThreadStateError
 from microbatch.loading.compiled import operation_names
-from microbatch.turns.context import SEAT
+from microbatch.turns.context import PLACE
 from microbatch.turns.handoff import ThreadRing
 
 NAMESPACE = "microbatch"
@@ -79,7 +79,7 @@ def _dispatched(name: str, function: Callable[..., None]) -> Callable[..., None]
     """`function` called by the dispatcher, which a greenlet cannot leave half-way."""
 
     def call(*label: str) -> None:
-        seat = SEAT.get().seat
+        seat = PLACE.get().seat
         if seat is not None and not isinstance(seat.ring, ThreadRing):
             raise ThreadStateError(
                 f"{name} was called by torch's dispatcher, as where a dispatch mode is on, and a greenlet"
@@ -105,7 +105,7 @@ def _refusing(name: str, function: Callable[..., None]) -> Callable[..., None]:
     """`function`, which changes the stream, but an error where there are streams."""
 
     def switch(*label: str, **named: str) -> None:
-        seat = SEAT.get().seat
+        seat = PLACE.get().seat
         if seat is not None and seat.streams.has_streams:
             raise ThreadStateError(
                 f"{name} was called in compiled code, whose kernels stay on the stream on which it began;"

@@ -40,7 +40,7 @@ def run(step: Step) -> None:
             step.on_fewer(fewer.bodies, f"on {fewer.bodies} of {threads} threads, as {fewer.reason}")
         failures.raise_first()
     finally:
-        failures.let_go()
+        failures.records = None
 
 
 def _bodies(

@@ -23,7 +23,7 @@ from microbatch.extend.protocols import ThreadState
 from microbatch.schedules import sequential
 from microbatch.schedules.around import surround, surrounded
 from microbatch.schedules.step import Step
-from microbatch.turns.context import AT_COLLECTIVES, AtCollectives, SeatHolder, UBatchContext, enter
+from microbatch.turns.context import AT_COLLECTIVES, AtCollectives, UBatchContext, enter
 from microbatch.turns.failure import Failures
 from microbatch.turns.handoff import Ring, ThreadRing
 from microbatch.turns.seat import Seat, make_seats
@@ -76,7 +76,7 @@ def run_group(step: Step) -> None:
             failures.record(None, error)
         failures.raise_first()
     finally:
-        failures.let_go()
+        failures.records = None
 
 
 def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring:
@@ -138,8 +138,7 @@ def _run_ubatch(
     ring, index, context = seat.ring, seat.index, step.contexts[seat.index]
 
     def take_turns(_: None) -> None:
-        holder = SeatHolder(seat)
-        enter(context, holder)  # in here, as `applied` may bring context variables of its own
+        place = enter(context, seat)  # in here, as `applied` may bring context variables of its own
         try:
             ring.start(index)
             seat.begin()
@@ -148,7 +147,7 @@ def _run_ubatch(
             step.store(context, outputs)
             seat.run_hooks()
         finally:
-            holder.seat = None  # in all copies of the variable
+            place.seat = None  # in all copies of the variable
             seat.end()
 
     try:

@@ -6,7 +6,7 @@ Invariant: row order, no thread, no wait; the first error stops the step and lat
 from __future__ import annotations
 
 from microbatch.schedules.step import Step
-from microbatch.turns.context import UBatchContext, enter, leave, place
+from microbatch.turns.context import PLACE, UBatchContext, enter
 from microbatch.turns.failure import Failures
 
 
@@ -16,7 +16,7 @@ def run(step: Step) -> None:
     try:
         _run_each(step, failures)
     finally:
-        failures.let_go()
+        failures.records = None
 
 
 def _run_each(step: Step, failures: Failures) -> None:
@@ -32,15 +32,14 @@ def run_one(step: Step, context: UBatchContext, failures: Failures) -> bool:
     Shared by the schedules whose ubatches do not wait for each other. What it raises is recorded in
     `failures`: a frame that kept the error would be a reference cycle.
     """
-    former = place()
+    former = PLACE.get()
     try:
         try:
             enter(context)
             step.store(context, step.compute(context, step.load(context)))
         finally:
-            leave(former)
+            PLACE.set(former)
     except BaseException as error:  # noqa: BLE001 - raised in the caller by `raise_first`
-        leave(former)  # again: an interrupt may have come just before the first one
         failures.record(context, error)
         return False
     return True

@@ -34,7 +34,7 @@ from microbatch.extend.records import FailureKind
 from microbatch.schedules import sequential
 from microbatch.schedules.staging import Buffers, Mover
 from microbatch.schedules.step import Step
-from microbatch.turns.context import UBatchContext, enter, leave, place
+from microbatch.turns.context import PLACE, UBatchContext, enter
 from microbatch.turns.failure import Failures
 
 SLOTS = 3
@@ -141,7 +141,7 @@ class Pipeline:
                 self._drain()
             self._failures.raise_first()
         finally:
-            self._failures.let_go()
+            self._failures.records = None
 
     def _launch_all(self) -> None:
         """Launch each ubatch as soon as a slot is free, none after an error; then wait for the last ones."""
@@ -182,15 +182,14 @@ class Pipeline:
         def stage() -> None:
             if self._failures.any():
                 return
-            former = place()
+            former = PLACE.get()
             try:
                 try:
                     enter(context)
                     work(slot, context)
                 finally:
-                    leave(former)
+                    PLACE.set(former)
             except BaseException as error:  # noqa: BLE001 - recorded, and raised in the caller
-                leave(former)  # again: an interrupt may have come just before the first one
                 self._failures.record(context, error)
 
         return stage

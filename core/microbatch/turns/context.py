@@ -1,7 +1,7 @@
 """One ubatch while its step runs: its slice, its state, its gate, and how code finds its own ubatch.
 
-Invariant: which ubatch is current, and which seat it has, are context variables, never globals and never
-tables keyed by thread. So two wrappers, a wrapper inside another, and threads that belong to no step do not
+Invariant: which ubatch is current, and which seat it has, is a context variable, never a global and never a
+table keyed by thread. So two wrappers, a wrapper inside another, and threads that belong to no step do not
 see each other. A ubatch that takes turns sees its own seat and nobody else's; outside a step, and in a
 schedule without turns, there is none. A context costs about a microsecond to build, because a step may have
 thousands: its gate is made when somebody first signals or waits.
@@ -99,59 +99,51 @@ class UBatchContext:
         return f"<ubatch {self.ubatch_id} of {self.num_ubatches}, {self.state.name}, {self.slice_info}>"
 
 
-class SeatHolder:
-    """The seat of one ubatch until it ends, then None; filled when it is made, never later.
+class Place:
+    """Where code runs: in which ubatch, and with which seat until that ubatch ends.
 
-    Threads and tasks that the function starts copy the variable and may outlive the ubatch. Emptying the
-    holder takes the seat from all copies at once: their yield points then do nothing.
+    Threads and tasks that the function starts copy the variable and may outlive the ubatch. Taking the seat
+    from the place takes it from all copies at once: their yield points then do nothing.
     """
 
-    __slots__ = ("seat",)
+    __slots__ = ("context", "seat")
 
-    def __init__(self, seat: Seat | None) -> None:
+    def __init__(self, context: UBatchContext | None, seat: Seat | None = None) -> None:
+        self.context = context
+        """The innermost ubatch; None outside of steps."""
         self.seat = seat
-        """Where yield points go; None where they do nothing."""
+        """Where yield points go; None where they do nothing. Filled when it is made, never later."""
 
 
-NO_SEAT = SeatHolder(None)
-"""For code that has no seat."""
+NOWHERE = Place(None)
+"""Outside of steps; never changed, as it has no seat that could be taken away."""
 
-SEAT: ContextVar[SeatHolder] = ContextVar("microbatch_seat", default=NO_SEAT)
-"""The holder of the calling code's seat, the one thing that a yield point looks at; set by `enter`."""
+PLACE: ContextVar[Place] = ContextVar("microbatch_place", default=NOWHERE)
+"""Where the calling code runs, the one thing that a yield point looks at.
 
-CURRENT: ContextVar[UBatchContext | None] = ContextVar("microbatch_ubatch", default=None)
-"""Which ubatch the calling code runs in; read it with `current_ubatch`."""
+One variable, not two: `finally: PLACE.set(former)` leaves a ubatch whatever happens. Python looks for signals
+when it enters a function of Python and after each call, so no interrupt can come before that one call of C.
+"""
+
 AT_COLLECTIVES: ContextVar[bool] = ContextVar("microbatch_at_collectives", default=False)
 """Whether the calling code passes the turn where its framework waits for a collective."""
-Place = tuple["UBatchContext | None", SeatHolder]
-"""A ubatch and the holder of its seat: where code runs."""
 
 
 def current_ubatch() -> UBatchContext | None:
     """The context of the ubatch that the calling code runs in, None outside a step."""
-    return CURRENT.get()
+    return PLACE.get().context
 
 
-def place() -> Place:
-    """Where the calling code runs, for `leave` to put back."""
-    return CURRENT.get(), SEAT.get()
-
-
-def enter(context: UBatchContext, holder: SeatHolder = NO_SEAT) -> None:
-    """Make `context` current, with the seat that its schedule gave it.
+def enter(context: UBatchContext, seat: Seat | None = None) -> Place:
+    """Make `context` current, with the seat that its schedule gave it; return that place.
 
     A schedule without turns gives none. That hides the seat of a ubatch outside, whose turn is not to be
     passed by the yield points in here: the thread that runs them has more to do before it may wait.
     """
     context.thread_id = (context.runtime or default_runtime()).current()
-    CURRENT.set(context)
-    SEAT.set(holder)
-
-
-def leave(former: Place) -> None:
-    """Make `former` current again, taken before `enter`; twice is once."""
-    CURRENT.set(former[0])
-    SEAT.set(former[1])
+    place = Place(context, seat)
+    PLACE.set(place)
+    return place
 
 
 class AtCollectives(AbstractContextManager[None]):
@@ -187,7 +179,7 @@ class Apart(AbstractContextManager[None]):
     __slots__ = ("_token",)
 
     def __enter__(self) -> None:
-        self._token: Token[SeatHolder] = SEAT.set(NO_SEAT)
+        self._token: Token[Place] = PLACE.set(Place(current_ubatch()))
 
     def __exit__(self, *error: object) -> None:
-        SEAT.reset(self._token)
+        PLACE.reset(self._token)

@@ -2,8 +2,12 @@
 
 Invariant: what the caller gets is the exception object that the function raised, with its own traceback,
 cause and context; only notes are added. An interrupt outranks other errors, else Ctrl-C during a failing step
-would be lost. Recorded errors are let go when the first is raised, so that no reference cycle keeps the
-arrays of a failed step.
+would be lost. Recorded errors are let go when the step ends, however it ends, so that no reference cycle
+keeps the arrays of a failed step: the frames of an error lead to the record of it.
+
+Whoever makes a record lets it go by `finally: failures.records = None`. Rejected: a method for that. Python
+looks for signals when it enters a function and after each call, never before a store, so no second interrupt
+can come between the end of the step and this.
 """
 
 from __future__ import annotations
@@ -23,33 +27,30 @@ Record = tuple[UBatchContext | None, BaseException]
 class Failures:
     """Collects what the ubatches of one step raise, from any thread; appending to a deque needs no lock."""
 
+    __slots__ = ("records",)
+
     def __init__(self) -> None:
-        self._records: deque[Record] = deque()
+        self.records: deque[Record] | None = deque()
+        """What was raised, in that order; None when the step is over, for ubatches that outlive it."""
 
     def record(self, context: UBatchContext | None, error: BaseException) -> None:
         """Keep `error`, and note that its ubatch failed. Pass None for an error outside any ubatch."""
         if context is not None:
             context.fail()
-        if not any(known is error for _, known in tuple(self._records)):
-            self._records.append((context, error))
+        records = self.records
+        if records is not None and not any(known is error for _, known in tuple(records)):
+            records.append((context, error))
 
     def any(self) -> bool:
-        """Whether anything was recorded."""
-        return bool(self._records)
-
-    def let_go(self) -> None:
-        """For the end of the step, whatever ends it: a second interrupt may come before the first is raised.
-
-        The frames of a recorded error lead to these records, which lead to it: a cycle that keeps arrays.
-        """
-        self._records.clear()
+        """Whether anything was recorded, or the step is over: what is left of it has nothing more to do."""
+        return self.records is None or bool(self.records)
 
     def raise_first(self) -> None:
         """Raise what came first, if anything did; later errors are in its notes and its `ubatch_errors`."""
-        if not self._records:
+        if not self.records:
             return
-        records = list(self._records)
-        self._records.clear()
+        records = list(self.records)
+        self.records.clear()
         context, first = _leading(records)
         if context is not None:
             note(first, f"in {_named(context)}")

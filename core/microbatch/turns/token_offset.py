@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-from microbatch.turns.context import CURRENT, UBatchContext
+from microbatch.turns.context import UBatchContext, current_ubatch
 
 Before = tuple[UBatchContext | None, int]
 """A ubatch (None: no step), and the tokens of it before the part that runs."""
@@ -22,13 +22,13 @@ BEFORE: ContextVar[Before] = ContextVar("microbatch_tokens_before", default=(Non
 
 def token_offset() -> int:
     """The first token of the calling code's part in its batch; 0 outside a step."""
-    context = CURRENT.get()
+    context = current_ubatch()
     return _before(context) + (0 if context is None else context.slice_info.token_slice.start)
 
 
 def tokens_before() -> Before:
     """What counts for the calling code now, for `begin` to add to and `put_back` to put back."""
-    context = CURRENT.get()
+    context = current_ubatch()
     return context, _before(context)
 
 

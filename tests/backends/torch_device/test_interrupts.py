@@ -64,7 +64,7 @@ def test_an_interrupt_anywhere_in_a_step_changes_nothing_for_good(kind: str, rec
             wrapped(rows)
         before = surroundings()
         for at in strikes(lambda: wrapped(rows), 60):
-            with contextlib.suppress(KeyboardInterrupt), Interrupt(at, OUR_PACKAGES):
+            with contextlib.suppress(KeyboardInterrupt), Interrupt(at, OUR_PACKAGES, as_signals=True):
                 wrapped(rows)
             assert surroundings() == before, f"bytecode {at}"
         assert torch.equal(wrapped(rows), layers(rows))

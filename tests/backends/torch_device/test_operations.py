@@ -16,7 +16,7 @@ from microbatch.errors import BackendUnavailableError, ThreadStateError
 from microbatch.loading.compiled import define_operations, operation_names
 from microbatch.loading.plugins import Plugins
 from microbatch.schedules import pingpong
-from microbatch.turns.context import SEAT, UBatchContext
+from microbatch.turns.context import PLACE, UBatchContext
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.workers import WorkerPool
 from tests.support.taking_turns import make_step
@@ -153,7 +153,7 @@ def test_a_forward_pass_that_records_yields_once_and_a_backward_pass_never(
 
     def counting(x: Any) -> Any:
         y = made(x)
-        yields.append(SEAT.get().seat.ring.yields[dbo.dbo_current_ubatch_id()])
+        yields.append(PLACE.get().seat.ring.yields[dbo.dbo_current_ubatch_id()])
         return y
 
     with microbatch.wrap(

@@ -1,4 +1,4 @@
-"""Ctrl-C at any bytecode of a step in the caller's thread: outside of a step nothing of it is current."""
+"""Ctrl-C anywhere in a step in the caller's thread: outside of a step nothing of it is current."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_no_ubatch_is_current_after_an_interrupt(pool: WorkerPool) -> None:
         assert current_ubatch() is context
 
     for at in range(1, 5000):
-        with contextlib.suppress(KeyboardInterrupt), Interrupt(at) as interrupt:
+        with contextlib.suppress(KeyboardInterrupt), Interrupt(at, as_signals=True) as interrupt:
             sequential.run(make_step(ThreadRuntime(), pool, 2, compute))
         assert current_ubatch() is None, f"bytecode {at}"
         if interrupt.seen < at:

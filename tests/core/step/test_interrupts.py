@@ -58,7 +58,7 @@ def test_an_interrupt_anywhere_in_a_step_changes_nothing_for_good(kind: str) -> 
             np.testing.assert_array_equal(wrapped(ROWS), expected)
         before = surroundings()
         for at in strikes(lambda: wrapped(ROWS), 90):
-            with contextlib.suppress(KeyboardInterrupt), Interrupt(at, OUR_PACKAGES):
+            with contextlib.suppress(KeyboardInterrupt), Interrupt(at, OUR_PACKAGES, as_signals=True):
                 wrapped(ROWS)
             assert surroundings() == before, f"bytecode {at}"
         np.testing.assert_array_equal(wrapped(ROWS), expected)
@@ -68,14 +68,14 @@ def test_an_interrupt_anywhere_in_a_step_changes_nothing_for_good(kind: str) -> 
 @pytest.mark.case(31)
 @in_thread_of_its_own
 def test_an_interrupt_at_any_bytecode_leaves_no_ubatch_current() -> None:
-    """Also where it comes between the two variables that say which one is, and although the error is kept."""
+    """Although the error, and with it the frames, is kept."""
     pool, kept = WorkerPool(ThreadRuntime()), list[BaseException]()
 
     def compute(context: Any, ubatch: int) -> None:
         assert current_ubatch() is context
 
     for at in range(1, 3000):
-        interrupt = Interrupt(at, ("schedules/sequential.py", "turns/context.py"))
+        interrupt = Interrupt(at, ("schedules/sequential.py", "turns/context.py"), as_signals=True)
         try:
             with interrupt:
                 sequential.run(make_step(ThreadRuntime(), pool, 2, compute))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, SliceError, StateTransitionError
 from microbatch.step.ubatches import make_ubatch_contexts
-from microbatch.turns.context import UBatchContext, current_ubatch, enter, leave, place
+from microbatch.turns.context import PLACE, UBatchContext, current_ubatch, enter
 from microbatch.turns.runtime import ThreadRuntime
 from microbatch.turns.state import UBatchState
 from tests.support.taking_turns import contexts, entered
@@ -71,11 +71,11 @@ def test_entered_contexts_nest_and_are_put_back() -> None:
     outer, inner = contexts(2)
     assert current_ubatch() is None
     with entered(outer):
-        former = place()
+        former = PLACE.get()
         enter(inner)
         assert current_ubatch() is inner
-        leave(former)
-        leave(former)
+        PLACE.set(former)
+        PLACE.set(former)
         assert current_ubatch() is outer
     assert current_ubatch() is None
 

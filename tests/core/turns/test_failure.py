@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import gc
 import weakref
+from types import ModuleType
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from microbatch import wrap
 from microbatch.errors import BarrierBrokenError
+from microbatch.schedules import parallel, pingpong, sequential, streamed
 from microbatch.turns.failure import Failures
 from microbatch.turns.state import UBatchCancelled, UBatchState
 from tests.support.taking_turns import contexts
 
+SCHEDULES = [parallel, pingpong, sequential, streamed]
 KINDS = {
     "value": ValueError,
     "cancelled": UBatchCancelled,
@@ -123,3 +128,30 @@ def test_a_raised_error_leaves_no_cycle() -> None:
         assert fail()() is None
     finally:
         gc.enable()
+
+
+def test_what_outlives_its_step_is_not_kept_and_stops() -> None:
+    """A stage that still works when a second interrupt ends the step: its error would lead back to itself."""
+    failures = Failures()
+    failures.record(None, KeyboardInterrupt())
+    failures.records = None  # the step is over
+    (context,) = contexts(1)
+    failures.record(context, ValueError("late"))
+    assert failures.any()
+    failures.raise_first()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda each: each.__name__)
+def test_every_schedule_ends_its_records(schedule: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Failures] = []
+
+    def watched() -> Failures:
+        made.append(Failures())
+        return made[-1]
+
+    monkeypatch.setattr(schedule, "Failures", watched)
+    name = schedule.__name__.rpartition(".")[2]
+    with wrap(lambda x: x * 2, schedule=name, num_ubatches=3) as wrapper:
+        wrapper(np.ones((9, 2)))
+    assert made
+    assert all(failures.records is None for failures in made)

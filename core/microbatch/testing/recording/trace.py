@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Sequence
 from types import CodeType, FrameType
 from typing import Literal, NamedTuple
 
-from microbatch.turns.context import CURRENT
+from microbatch.turns.context import current_ubatch
 
 Kind = Literal[
     "launch", "record", "wait", "sync_stream", "sync_event", "sync_device", "alloc", "host", "signal",
@@ -84,7 +84,7 @@ class Trace:
         label: str = "",
     ) -> None:
         """Append an entry for the calling thread, with its place and ubatch."""
-        context = CURRENT.get()
+        context = current_ubatch()
         identity = self._identity
         self.entries.append(
             TraceEntry(

@@ -28,7 +28,7 @@ from microbatch.testing.simulated.graphs import SimulatedGraph, capture_graph
 from microbatch.testing.simulated.launching import put
 from microbatch.testing.simulated.memory import DeviceMemory, MemoryModel
 from microbatch.testing.simulated.streams import SimulatedEvent, SimulatedStream
-from microbatch.turns.context import CURRENT
+from microbatch.turns.context import PLACE
 
 
 class SimulatedBackend:
@@ -210,7 +210,7 @@ class SimulatedState:
     def __init__(self, device: SimulatedDevice) -> None:
         self._device = device
         self._stream = device.current()
-        self._variables = [(var, value) for var, value in copy_context().items() if var is not CURRENT]
+        self._variables = [(var, value) for var, value in copy_context().items() if var is not PLACE]
 
     @contextmanager
     def apply(self) -> Iterator[None]:
