@@ -20,6 +20,8 @@ __all__ = ["RanksOfProcess"]
 class RanksOfProcess:
     """The abilities `SupportsRanks` and `SupportsCollectives`, for backends to inherit."""
 
+    grouping: str = "torch.distributed"
+
     def ranks(self, group: object | None) -> Ranks | None:
         """The ranks of a process group, of the default one for None; None where this process is alone."""
         distributed = sys.modules.get("torch.distributed")

@@ -61,8 +61,12 @@ class Auto:
         """Show the step to those that learn."""
         known, kind, asked, self._asked = self._report, self._speed.at_rest, self._asked, False
         if known is not None and kind is not None:
-            if _alike(report, known):
-                self._report = known if self._speed.rest(kind, report) else None
+            if len(report.sizes) == len(known.sizes) and _TOLD(report) == _TOLD(known):
+                # It ran as `known`, a clean one, did: its time may be news, and nothing else. The memory
+                # model knows the size, and learns a peak that the next reading shows from the earlier report.
+                if not kind.look(report.seconds / max(1, report.num_tokens)):
+                    self._report = None
+                    self._speed.unsettle(kind)
                 return
             if asked and self._request is not None:
                 self._speed.propose(self._request)  # the short cut did not ask it, so it awaits no report
@@ -81,11 +85,3 @@ class Auto:
         with OwnState("auto", state):
             self._chain.restore(state["members"])
         self._request = self._report = None
-
-
-def _alike(report: StepReport, known: StepReport) -> bool:
-    """Whether a step ran as `known`, a clean one, did: then its time may be news, and nothing else.
-
-    The memory model knows the size, and learns a peak that the next reading shows from the earlier report.
-    """
-    return len(report.sizes) == len(known.sizes) and bool(_TOLD(report) == _TOLD(known))

@@ -98,6 +98,8 @@ class RankBackend(CpuBackend):
     """The host backend of one rank; of none while `found` is None."""
 
     name = "rank"
+    grouping = "sys"
+    """Always there: so it is asked at each step."""
 
     def __init__(self, found: FakeRanks | None = None) -> None:
         super().__init__()

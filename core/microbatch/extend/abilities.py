@@ -225,6 +225,9 @@ class Ranks(Protocol):
 class SupportsRanks(Protocol):
     """Backends whose process may be one rank of several, which run each step together."""
 
+    grouping: str
+    """Name of the module that makes groups; `ranks` is asked for once it has been imported."""
+
     def ranks(self, group: object | None) -> Ranks | None:
         """The ranks of `group` (None: of all there are), or None where this process runs its steps alone.
 

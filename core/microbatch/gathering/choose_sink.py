@@ -19,7 +19,7 @@ from microbatch.cutting.slices import Cut
 from microbatch.errors import OutputMismatchError
 from microbatch.extend.protocols import Backend, Rows
 from microbatch.gathering.given_leaf import GivenLeaf
-from microbatch.gathering.joined_sink import ArrayRows, JoinedSink, Joiner, is_text
+from microbatch.gathering.joined_sink import TEXTS, ArrayRows, JoinedSink, Joiner
 from microbatch.gathering.kept_sinks import (
     ConstantSink,
     DoubtfulSink,
@@ -71,8 +71,9 @@ class Sinks:
         Messages call the leaf `name`; `given` is the caller's own place for it.
         """
         rule, own = declared
-        rows = self._rows_of(value, given)
-        backend = self._backend if rows is not None else self._backend_of(value, name)
+        plain = type(value) is np.ndarray  # the commonest: joined by nothing, and every backend's own
+        rows = None if plain else self._rows_of(value, given)
+        backend = self._backend if plain or rows is not None else self._backend_of(value, name)
         allocate = self._empty if backend is self._backend else backend.empty
         leaf = OutputLeaf(name, backend, given or allocate, self._make_room, given)
         if (
@@ -184,7 +185,7 @@ class Sinks:
 
     def _maker(self, axis: int, unit: str, leaf: OutputLeaf) -> MakeRows:
         """Makes the sink of rows once it is known what they look like."""
-        places = self._places(unit)
+        places = self._cut.known.get(unit) or self._places(unit)
 
         def make(part: Any, first: int) -> Sink:
             joiner = self._joiner(part, axis, leaf)
@@ -196,10 +197,12 @@ class Sinks:
 
     def _joiner(self, part: Any, axis: int, leaf: OutputLeaf) -> Joiner | None:
         """What joins rows that cannot be written into a result; None where they can."""
-        rows = self._rows_of(part, leaf.given)
+        plain = type(part) is np.ndarray
+        rows = None if plain else self._rows_of(part, leaf.given)
         if rows is not None:
             return rows
-        joins = leaf.given is None and (is_text(part) or getattr(leaf.backend, "joins", False))
+        texts = plain and part.dtype.kind in TEXTS
+        joins = leaf.given is None and (texts or getattr(leaf.backend, "joins", False))
         return ArrayRows(leaf.backend, axis) if joins else None
 
     def _check_trimmed(self, value: Any, index: int, name: str) -> None:

@@ -23,6 +23,9 @@ from microbatch.extend.protocols import Backend
 from microbatch.gathering.row_places import RowPlaces
 from microbatch.gathering.row_sink import mismatch, no_row_each
 
+TEXTS = "US"
+"""Kinds of dtypes of NumPy for texts or bytes of a fixed width."""
+
 
 class Joiner(Protocol):
     """What `extend.protocols.Rows` offers, as far as it is needed to put rows together."""
@@ -77,7 +80,7 @@ class ArrayRows:
 def is_text(array: Any) -> bool:
     """Whether it is an array of texts or bytes of a fixed width, which another part may have longer ones
     than."""
-    return type(array) is np.ndarray and array.dtype.kind in "US"
+    return type(array) is np.ndarray and array.dtype.kind in TEXTS
 
 
 class JoinedSink:

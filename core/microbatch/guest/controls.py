@@ -17,7 +17,7 @@ from microbatch.errors import ArgumentTypeError
 from microbatch.extend.records import StepReport
 from microbatch.guest.compiled import is_compiled
 from microbatch.guest.methods import Instances
-from microbatch.loading.plugins import Plugins, default_plugins, register_containers
+from microbatch.loading.plugins import Plugins, default_plugins
 from microbatch.options.fields import UBatchConfig
 from microbatch.options.sources import Resolved
 from microbatch.sizing.planning import Planner
@@ -98,7 +98,6 @@ class Controls:
         self.instances: Instances[Controls] = Instances()
         """What the method of each instance has learned, where it is one."""
         self.runtime = recipe.runtime or default_runtime()
-        register_containers()
         self.engine = engine_of(recipe, self.runtime)
         # made here and not when first asked for, as two threads would make two
         self.barrier = UBatchBarrier(self.options.num_ubatches, self.runtime)
@@ -140,6 +139,7 @@ def engine_of(recipe: Recipe, runtime: Runtime) -> Engine:
     """The engine that runs the steps of a new wrapper."""
     resolved, config = recipe.resolved, recipe.resolved.config
     known, together = recipe.plugins or default_plugins(), together_of(resolved)
+    known.register_containers()
     size = config.thread_pool_size
     wrapping = Wrapping(
         function=recipe.runnable,

@@ -8,6 +8,7 @@ then hangs off something that somebody may keep.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -200,9 +201,10 @@ class Engine:
             proven=None if verdict is None else verdict.outputs,
             names=self._wrapping.names,
             runtime=self._runner.runtime,
-            make_room=layers.recovery.room.make,
+            make_room=layers.recovery.make_room,
         )
-        cut, backend, dummies = planned.plan.cut or planned.whole_cut(), planned.backend, planned.plan.dummies
+        cut, backend = planned.plan.cut or planned.whole_cut(), planned.device.backend
+        dummies = planned.plan.dummies
         if dummies:
             parts: Parts = WithDummies(planned.batch, cut, backend, outputs, dummies=dummies)
         else:
@@ -235,7 +237,8 @@ class Engine:
         self.planner.observe(report)
         if self._remembers:
             self.remembering.after(report.step)
-        log.tell(report)
+        if "logging" in sys.modules:  # where nobody has imported it, nobody listens
+            log.tell(report)
         if self._listened:
             self._wrapping.plugins.step_finished(report)
 

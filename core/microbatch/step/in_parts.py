@@ -96,13 +96,13 @@ class ScheduleRunner:
             together=how.together,
             on_fewer=ubatches.on_fewer,
         )
-        if name != "pingpong":
+        if self._ambient is not None and name != "pingpong":
             step = surrounded(step)
         schedule(traced(step) if self._tracing else step)
 
     def limited(self, planned: Planned) -> bool:
-        """Whether threads of this step would take the room of its result."""
-        return planned.schedule != "sequential" and is_limited(planned, self._config)
+        """Whether threads of this step, if it has some, would take the room of its result."""
+        return is_limited(planned, self._config)
 
     def within_room(self, planned: Planned, count: int) -> Running | None:
         """How `count` ubatches run on the threads that there are and have room; None for as planned."""
@@ -129,8 +129,9 @@ class InParts:
     def __call__(self, parts: Parts, call: Call) -> None:
         """Run every ubatch; raises the first error after all of them have ended."""
         contexts = self.ubatches.contexts
-        several, together = len(contexts) > 1 and self.planned.schedule != "sequential", False
-        guard, limited = self.layers.guard, self.runner.limited(self.planned)
+        overlapping, together = self.planned.schedule != "sequential", False
+        several = len(contexts) > 1 and overlapping
+        guard, limited = self.layers.guard, overlapping and self.runner.limited(self.planned)
         try:
             if limited or (guard is not None and guard.first_part_alone):
                 how = alone(self.planned) if limited else None

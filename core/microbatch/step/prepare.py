@@ -7,6 +7,7 @@ caller named is an error, and any other runs whole, with one warning and the rea
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -94,7 +95,7 @@ class Preparation:
         args, kwargs = call.args, call.kwargs
         first = args[0] if args else None
         route = self._routes.kept.get((type(first), str(getattr(first, "device", ""))))
-        if route is None or route.outdated():
+        if route is None or (route.grouping in sys.modules and route.outdated()):
             route = self._routes.of(args, kwargs)
         self._last_route = route
         if route.ranks is None:

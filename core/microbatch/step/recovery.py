@@ -53,17 +53,27 @@ class Failed:
 class Recovery:
     """The layer around the function of one step that runs a part again, in smaller parts, for its memory."""
 
-    __slots__ = ("_function", "_limit", "_outcome", "_planned", "_suspects", "room")
+    __slots__ = ("_function", "_limit", "_outcome", "_planned", "_room", "_suspects")
 
     def __init__(self, function: Callable[..., Any], planned: Planned, outcome: Outcome) -> None:
-        self.room = Room(planned.device.backend)
-        """Makes room after a failure, in this step."""
+        self._room: dict[str, Room] = {}
+        """What makes room, once memory ran out in this step."""
         self._function = function
         self._planned = planned
         self._outcome = outcome
         self._limit: int | None = None
         """Most rows of a part, learned from those that failed; None before the first failure."""
         self._suspects = 0
+
+    @property
+    def room(self) -> Room:
+        """Makes room after a failure, in this step; made at the first one."""
+        made = self._room.get("room")
+        return made or self._room.setdefault("room", Room(self._planned.device.backend))
+
+    def make_room(self, again: bool) -> None:
+        """Give memory back; `again` says that a second try failed."""
+        self.room.make(again)
 
     def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int, nested: bool = True) -> Any:
         """The outputs for these arguments, which hold `rows` rows.
@@ -105,7 +115,7 @@ class Recovery:
         most = min(size_at_once(batch.shape.num_tokens, limit), batch.shape.num_tokens)
         made = cut(batch.shape, splitter=binder.splitter, limit=most)
         outputs = Outputs(
-            layout=binder.layout, nested=nested, proven=binder.outputs, make_room=self.room.make
+            layout=binder.layout, nested=nested, proven=binder.outputs, make_room=self.make_room
         )
         return Parts(batch, made, self._planned.device.backend, outputs)
 

@@ -40,7 +40,7 @@ def make_report(
         unit=plan.unit,
         signature=plan.signature,
         backend=planned.device.backend.name,
-        schedule=_schedule(planned) if cut else "whole",
+        schedule=("sequential" if plan.cut is None else planned.schedule) if cut else "whole",
         policy=planned.policy,
         reason=plan.reason if plain else _reason(planned, outcome, graphs),
         limit=plan.limit if as_planned else max(sizes),
@@ -64,10 +64,6 @@ def sizes_that_ran(planned: Planned, outcome: Outcome) -> tuple[int, ...]:
         return plan.sizes
     scale = plan.num_units / max(1, planned.rows)  # units of a row: more than one where they are cost
     return tuple([max(1, round(rows * scale)) for rows in outcome.ran])
-
-
-def _schedule(planned: Planned) -> str:
-    return planned.schedule if planned.plan.cut is not None else "sequential"
 
 
 def _reason(planned: Planned, outcome: Outcome, graphs: StepGraphs | None) -> str:

@@ -40,6 +40,8 @@ class Route:
     """The ranks that run each step together; None where this one runs it as if it were alone."""
     group: tuple[SupportsRanks, object | None, Ranks | None] | None = None
     """Who says which ranks there are, of which group, and what the answer was; None for never any."""
+    grouping: str = ""
+    """Name of the module that makes groups. While nobody has imported it, the route cannot be outdated."""
 
     def outdated(self) -> bool:
         """Whether this process has become one rank of several, or of others, or none."""
@@ -89,6 +91,7 @@ class Routes:
             self._conditions.step(device, schedule, ranks),
             ranks,
             None if device.ranks is None else (device.ranks, config.process_group, found),
+            "" if device.ranks is None else device.ranks.grouping,
         )
         if args and is_array(args[0]) and not self._has_modules and binder.device.probe is None:
             self.kept[type(args[0]), str(getattr(args[0], "device", ""))] = route

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from microbatch.errors import BarrierBrokenError
 from microbatch.options.raised import Harmless, chain_of, described, is_a, note
@@ -24,14 +25,12 @@ Record = tuple[UBatchContext | None, BaseException]
 """Which ubatch raised what; None where the error is not of a ubatch."""
 
 
+@dataclass(slots=True, eq=False)
 class Failures:
     """Collects what the ubatches of one step raise, from any thread; appending to a deque needs no lock."""
 
-    __slots__ = ("records",)
-
-    def __init__(self) -> None:
-        self.records: deque[Record] | None = deque()
-        """What was raised, in that order; None when the step is over, for ubatches that outlive it."""
+    records: deque[Record] | None = field(default_factory=deque)
+    """What was raised, in that order; None when the step is over, for ubatches that outlive it."""
 
     def record(self, context: UBatchContext | None, error: BaseException) -> None:
         """Keep `error`, and note that its ubatch failed. Pass None for an error outside any ubatch."""

@@ -85,17 +85,15 @@ class Throughput:
         elif asked is None:
             self._foreign(report)
         elif asked.arm is None:
-            self.rest(asked.kind, report)
+            if not asked.kind.look(report.seconds / max(1, report.num_tokens)):
+                self.unsettle(asked.kind)
         else:
             asked.kind.learn(asked.arm, asked.fewer, asked.proposal.limit, report)
 
-    def rest(self, kind: SpeedKind, report: StepReport) -> bool:
-        """Learn the time of one more settled step; False where all times must be looked at again."""
-        if kind.look(report.seconds / max(1, report.num_tokens)):
-            return True
+    def unsettle(self, kind: SpeedKind) -> None:
+        """The times of `kind` must be looked at again."""
         self.at_rest = None
         self._settled = {key: answer for key, answer in self._settled.items() if answer.kind is not kind}
-        return False
 
     def state(self) -> Mapping[str, Any]:
         """Seconds per unit of each kind and size."""

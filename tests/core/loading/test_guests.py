@@ -204,3 +204,29 @@ def test_a_program_that_ends_itself_in_its_own_function_still_ends(how: dict[str
     with microbatch.wrap(end, **how) as wrapped, pytest.raises(SystemExit) as caught:
         wrapped(np.ones(4))
     assert caught.value.code == 7
+
+
+def test_a_wrapper_with_plugins_of_its_own_knows_their_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind, module = type("Crate", (), {}), ModuleType("acme_crates")
+    module.Crate = kind  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "acme_crates", module)
+    info = ContainerInfo(
+        type="acme_crates:Crate",
+        flatten=lambda crate: ((crate.content,), None, ("content",)),
+        unflatten=lambda auxiliary, children: crate_of(children[0]),
+    )
+
+    def crate_of(content: Any) -> Any:
+        crate: Any = kind()
+        crate.content = content
+        return crate
+
+    plugins, rows = Plugins(extra=(Offering(containers=[info]),)), np.arange(6.0)
+    try:
+        with microbatch.UBatchWrapper(
+            lambda crate: crate.content + 1, num_ubatches=2, plugins=plugins
+        ) as wrapped:
+            np.testing.assert_array_equal(wrapped(crate_of(rows)), rows + 1)
+            assert len(wrapped.last_report.sizes) == 2  # type: ignore[union-attr]
+    finally:
+        optree.unregister_pytree_node(kind, namespace="microbatch")

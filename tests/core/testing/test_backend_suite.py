@@ -324,6 +324,8 @@ class TrialsEatErrors(Sound):
 
 
 class OtherRanks(Sound):
+    grouping = "sys"
+
     def ranks(self, group: object | None) -> Any:
         return SimpleNamespace(rank=0, size=2)
 

@@ -129,6 +129,7 @@ class AbilityChecks(BackendChecks):
     def check_the_ranks_of_a_process_stay_the_same(self) -> None:
         """Asked twice, the answer is one object; a group has at least two ranks, of which this is one."""
         process: SupportsRanks = self.require(self.make_backend(), SupportsRanks)
+        assert isinstance(process.grouping, str) and process.grouping
         ranks = process.ranks(None)
         assert process.ranks(None) is ranks
         assert ranks is None or 0 <= ranks.rank < ranks.size >= 2
