@@ -56,6 +56,10 @@ class Sizes:
             parts += [size] * count
         return parts
 
+    def small(self, rows: int, limit: int) -> int:
+        """How many of these parts are below the size half-way, so that they cost more than they compute."""
+        return sum(part < self.between for part in self.parts(rows, limit))
+
 
 class FewSizes:
     """The sizes that the parts of one wrapper have."""
@@ -73,7 +77,7 @@ class FewSizes:
         singles = known.parts(rows, limit).count(1)
         if known.room and not known.fillers and singles > 1:
             known = replace(known, fillers=(singles,))
-        elif known.room and singles >= known.between:
+        elif known.room and known.small(rows, limit) >= known.between:
             known = replace(known, fillers=(*known.fillers, known.between))
         if len(self._kinds) >= KINDS:
             self._kinds.clear()
@@ -93,7 +97,7 @@ def _with_main(known: Sizes, rows: int, limit: int) -> Sizes:
         return replace(known, mains=(limit,))
     more = replace(known, mains=(*known.mains, limit))
     fits = known.room and len(known.mains) < MAINS and limit not in known.mains
-    return more if fits and more.parts(rows, limit).count(1) < more.between else known
+    return more if fits and more.small(rows, limit) < more.between else known
 
 
 def _up_to(limit: int, sizes: Iterable[int]) -> tuple[int, ...]:

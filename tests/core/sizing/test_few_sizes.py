@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import microbatch
@@ -48,6 +48,7 @@ def test_the_same_batch_again_needs_no_single_rows(rows: int, limits: list[int])
     assert all(few.parts("kind", rows, limit).count(1) <= 16 for limit in limits)
 
 
+@example(batches=[1026, 1000])
 @given(batches=st.lists(st.integers(1000, 10**5), min_size=1, max_size=20))
 def test_batches_of_any_size_need_few_small_parts(batches: list[int]) -> None:
     few = FewSizes()
