@@ -27,7 +27,7 @@ from microbatch.step.engine import Engine
 from microbatch.step.progress import Progress
 from microbatch.step.wrapping import Wrapping
 from microbatch.turns.ambient import Ambient
-from microbatch.turns.barrier import UBatchBarrier
+from microbatch.turns.barrier import MOST_PARTIES, UBatchBarrier
 from microbatch.turns.runtime import Runtime, default_runtime
 
 
@@ -100,7 +100,7 @@ class Controls:
         self.runtime = recipe.runtime or default_runtime()
         self.engine = engine_of(recipe, self.runtime)
         # made here and not when first asked for, as two threads would make two
-        self.barrier = UBatchBarrier(self.options.num_ubatches, self.runtime)
+        self.barrier = UBatchBarrier(min(self.options.num_ubatches, MOST_PARTIES), self.runtime)
         # not the engine's method: it holds the function, and a function that holds its wrapper would live
         # for ever
         weakref.finalize(self, self.engine.remembering.close)
