@@ -330,9 +330,7 @@ def test_no_thread_outlives_the_wrapper() -> None:
 
 def test_more_ubatches_than_a_barrier_has_parties() -> None:
     """Nobody waits there with so many threads, and a step may have as many ubatches as rows."""
-    rows = np.arange(70_000.0)
-    with microbatch.wrap(
-        lambda x: x + 1, policy="fixed", num_ubatches=70_000, max_ubatches=70_000
-    ) as wrapped:
-        np.testing.assert_array_equal(wrapped(rows), rows + 1)
-        assert len(wrapped.last_report.sizes) == 70_000  # type: ignore[union-attr]
+    rows, many = np.arange(70_000.0), 70_000
+    with microbatch.wrap(double, policy="fixed", num_ubatches=many, max_ubatches=many) as wrapped:
+        np.testing.assert_array_equal(wrapped(rows), rows * 2)
+        assert len(wrapped.last_report.sizes) == many  # type: ignore[union-attr]
