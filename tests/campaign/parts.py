@@ -48,6 +48,7 @@ _ALL = (
         full=200,
         short=4,
         limit=180.0,
+        needs="torch",
     ),
     Part(
         name="kills",

@@ -27,6 +27,8 @@ class Part:
     """Units of the short form, which the normal test suite runs."""
     limit: float = 60.0
     """Seconds that one case may be silent before it counts as hung."""
+    needs: str = ""
+    """A package without which it is left out."""
     module: str = ""
     """Where its `case` is."""
 

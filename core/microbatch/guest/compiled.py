@@ -17,10 +17,16 @@ from microbatch.proof.reachable import reachable
 def is_compiled(function: Any) -> bool:
     """Whether `function`, or something that it visibly refers to, is."""
     with Harmless():
-        while isinstance(function, functools.partial):
-            function = function.func
-        return any(map(_is_one, [function, *(value for _, value, _ in reachable(function))]))
+        inner = _unpacked(function)
+        return any(map(_is_one, [inner, *(value for _, value, _ in reachable(inner))]))
     return False
+
+
+def _unpacked(function: Any) -> Any:
+    """What a partial is made of."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
 
 
 def _is_one(value: Any) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from microbatch.options.raised import note, text_of
 from microbatch.proof.host_values import HostValues
 from microbatch.proof.output_kinds import Refuted
 from microbatch.proof.sample import ROWS, positions_of
+from microbatch.proof.second_look import chosen, says_little
 from microbatch.proof.shown import Raised, Shown, Subject
 from microbatch.proof.verdict import TRUSTED, Evidence, Verdict
 from microbatch.proof.verdicts import Verdicts
@@ -74,6 +75,18 @@ class Proof:
     """What the function raised, where that is all that was seen."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """The result of the step that an experiment was made for."""
+
+    result: Any
+    """What the caller will get."""
+    device: Device
+    """Where it was made."""
+    given: bool
+    """Whether it is in places of the caller's."""
+
+
 class Prover:
     """One per wrapper; usable from several threads at once."""
 
@@ -98,6 +111,8 @@ class Prover:
         if asked.binder.strict or batch.declared:
             return TRUSTED
         verdict = self._verdicts.find(*self._key(asked))
+        if verdict is not None and verdict.blind and not verdict.provisional:
+            return None
         if verdict is None or not verdict.provisional:
             return verdict
         small = batch.nbytes <= LOOKED_AT
@@ -145,8 +160,44 @@ class Prover:
     def _accept(self, asked: Asked, shown: Shown, number: int, *, picky: bool) -> Proof:
         alike = _all_alike(shown.sample.batch, asked.binder.device)
         verdict = _accepted(shown, number, picky=picky, provisional=alike, always=self.always)
+        evidence = Evidence(shown)
+        if any(map(says_little, shown.seen)):
+            verdict = replace(verdict, plain=False, blind=True)
         self._keep(asked, verdict)
-        return Proof(verdict, Evidence(shown))
+        return Proof(verdict, evidence)
+
+    def look_again(self, asked: Asked, batch: Batch, evidence: Evidence, step: StepResult) -> str:
+        """Try rows that the result of the step tells apart; why the function must not be cut, or nothing.
+
+        The verdict is settled by the first step whose result tells any apart.
+        """
+        verdict, settled = self._verdicts.find(*self._key(asked)), True
+        if verdict is None or not verdict.blind or verdict.writes_inputs:
+            return ""
+        for output in evidence.outputs_of(step.result, step.device, given=step.given):
+            if not says_little(output.seen):
+                continue
+            sets = chosen(output, batch.shape, len(evidence.shown.sample.requests))
+            settled = settled and bool(sets)
+            for positions in sets:
+                reason = self._contradicted(asked, batch, positions, step)
+                if reason:
+                    return reason
+        if settled:
+            remarkable = verdict.reading or verdict.picky or verdict.why_sequential or verdict.unmakeable
+            plain = not (remarkable or verdict.provisional or self.always)
+            self._keep(asked, replace(verdict, blind=False, plain=plain))
+        return ""
+
+    def _contradicted(self, asked: Asked, batch: Batch, positions: Rows, step: StepResult) -> str:
+        """What differs where the rows at `positions` are tried alone."""
+        try:
+            shown = self._experiment(asked, batch, positions)
+        except Raised:
+            return ""  # it minds their number, which is told elsewhere
+        except Refuted as error:
+            return str(error)
+        return Evidence(shown).contradiction(step.result, step.device, given=step.given)
 
     def refute(self, asked: Asked, reason: str) -> None:
         """Keep that calls like this one must not be cut: a step has shown what the experiment had not."""

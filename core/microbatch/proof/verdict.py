@@ -17,8 +17,11 @@ from microbatch.arrays.looks import along, is_shaped
 from microbatch.arrays.row_lists import is_row_list
 from microbatch.arrays.row_types import rows_of
 from microbatch.arrays.trees import leaf_paths, output_name
+from microbatch.binding.leaf_parts import Rows as Numbers
 from microbatch.binding.proven import ProvenOutputs
+from microbatch.binding.rules import ROW_KINDS
 from microbatch.extend.device import Device
+from microbatch.extend.protocols import Rows
 from microbatch.proof.host_values import HostValues
 from microbatch.proof.output_kinds import Seen, alike
 from microbatch.proof.shown import Shown
@@ -48,12 +51,63 @@ class Verdict:
     """Whether all that was seen is that the function raises on a few rows, which it may not do again."""
     provisional: bool = False
     """Whether all rows that were tried were alike (all zeros), so that it holds for such rows only."""
+    blind: bool = False
+    """Whether an output had the same entry for several rows, and no step has told them apart yet."""
     plain: bool = False
     """Whether there is nothing to take into account: the likeliest reading, any schedule, any size."""
 
 
 TRUSTED = Verdict(plain=True)
 """What is declared, or is to be taken as the sizes say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """One output leaf of a step, to take rows out of."""
+
+    name: str
+    """How messages call it."""
+    seen: Seen
+    """What the experiment has shown of it."""
+    leaf: Any
+    """The leaf."""
+    device: Device
+    """Where the step ran."""
+    given: bool
+    """Whether it is in a place of the caller's, which has names and labels of its own."""
+
+    @property
+    def joiner(self) -> Rows | None:
+        """What takes its rows, where it is no array."""
+        return None if self.given and is_shaped(self.leaf) else rows_of(self.leaf)
+
+    @property
+    def total(self) -> int:
+        """How many rows it has."""
+        rows = self.joiner
+        return int(self.leaf.shape[self.seen.rule.axis]) if rows is None else rows.length(self.leaf)
+
+    def rows_at(self, places: Sequence[int] | Numbers) -> Any:
+        """The rows at `places`: an array of the host with the rows first, a list, or a table."""
+        rows = self.joiner
+        if rows is not None:
+            found = rows.take(self.leaf, np.asarray(places, np.int64))
+            return list(found) if is_row_list(self.leaf) else found
+        axis = self.seen.rule.axis
+        return np.moveaxis(HostValues(self.device)(_taken(self.leaf, places, axis, self.device)), axis, 0)
+
+    def agrees(self, places: Sequence[int] | Numbers) -> bool:
+        """Whether the leaf has what was seen; its rows at `places`, where it has rows."""
+        read, expected = HostValues(self.device), self.seen.values
+        if self.seen.rule.kind not in ROW_KINDS:
+            return alike(expected, self.leaf, read)
+        if self.joiner is None and not is_shaped(self.leaf):
+            return False
+        found = self.rows_at(places)
+        if self.joiner is not None:
+            return same_rows(expected, found, lambda one, other: alike(one, other, read), labels=False)
+        expected = np.asarray(expected)  # a column that went into a place of the caller's
+        return found.shape == expected.shape and not far_apart(expected, found, self.seen.rounding).any()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,34 +127,27 @@ class Evidence:
 
         `given` says that the result is in the caller's own places, which have names and labels of their own.
         """
-        outputs = self.shown.outputs
         try:
-            leaves = outputs.spec.flatten_up_to(result)
+            outputs = self.outputs_of(result, device, given=given)
         except ValueError:
             return "the output has another structure than on a few rows"
-        names = [output_name(path) for path in leaf_paths(outputs.spec)]
-        for name, seen, leaf in zip(names, self.shown.seen, leaves, strict=True):
-            if seen.values is not None and not self._found(seen, leaf, device, given):
-                return f"{name} of the same rows is another at the size of the step than on a few rows"
+        sample = self.shown.sample
+        for output in outputs:
+            places = sample.tokens if output.seen.rule.kind == "tokens" else sample.requests
+            if not output.agrees(places):
+                return f"{output.name} of the same rows is another at the size of the step than on a few rows"
         return ""
 
-    def _found(self, seen: Seen, leaf: Any, device: Device, given: bool) -> bool:
-        """Whether the rows are in the result as they were seen."""
-        read = HostValues(device)
-        if seen.rule.kind == "replicate":
-            return alike(seen.values, leaf, read)
-        sample, expected = self.shown.sample, seen.values
-        places: Sequence[int] = sample.tokens if seen.rule.kind == "tokens" else sample.requests
-        rows = rows_of(leaf)
-        if rows is not None and not (given and is_shaped(leaf)):
-            found = rows.take(leaf, np.asarray(places, np.int64))
-            found = list(found) if is_row_list(leaf) else found
-            return same_rows(expected, found, lambda one, other: alike(one, other, read), labels=False)
-        if not is_shaped(leaf):
-            return False
-        expected = np.asarray(expected)  # a column that went into a place of the caller's
-        found = np.moveaxis(read(_taken(leaf, places, seen.rule.axis, device)), seen.rule.axis, 0)
-        return found.shape == expected.shape and not far_apart(expected, found, seen.rounding).any()
+    def outputs_of(self, result: Any, device: Device, *, given: bool) -> list[StepOutput]:
+        """The leaves of the step's result of which something was seen; ValueError for another structure."""
+        spec = self.shown.outputs.spec
+        names = map(output_name, leaf_paths(spec))
+        each = zip(names, self.shown.seen, spec.flatten_up_to(result), strict=True)
+        return [
+            StepOutput(name, seen, leaf, device, given)
+            for name, seen, leaf in each
+            if seen.values is not None
+        ]
 
 
 def _taken(result: Any, places: Any, axis: int, device: Device) -> Any:

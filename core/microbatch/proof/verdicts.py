@@ -41,8 +41,8 @@ class Verdicts:
         return verdict
 
     def keep(self, structure: Hashable, numbers: Numbers, verdict: Verdict) -> None:
-        """Remember it in place of what was known."""
-        if numbers:
+        """Remember it in place of what was known; one that saw nothing says nothing of other numbers."""
+        if numbers and not verdict.blind:
             common, count = self._common.get(structure, (verdict, 0))
             self._common[structure] = (common if common == verdict else None, count + 1)
         _make_room(self._by_numbers)

@@ -16,7 +16,7 @@ from microbatch.binding.batch import Batch
 from microbatch.binding.binder import Binder, PartBinder
 from microbatch.cutting.slices import BatchShape, Cut
 from microbatch.errors import UnprovenError
-from microbatch.proof.prover import Asked, Prover
+from microbatch.proof.prover import Asked, Prover, StepResult
 from microbatch.proof.verdict import Evidence, Verdict
 
 
@@ -94,6 +94,13 @@ class Cuttable:
             splitter = "request-aligned" if whole_requests else "even"
             self._parts = PartBinder(self.binder, self.batch, verdict.outputs, splitter)
         return self._parts
+
+    def contradiction(self, step: StepResult) -> str:
+        """What the result of the step has otherwise than the experiment; nothing where it may be cut."""
+        evidence = self.evidence
+        assert evidence is not None, "asked after an experiment"
+        reason = evidence.contradiction(step.result, step.device, given=step.given)
+        return reason or self.prover.look_again(self._asked(), self.batch, evidence, step)
 
     def refute(self, reason: str) -> None:
         """Keep for later steps that calls like this one must not be cut."""

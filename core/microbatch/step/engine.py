@@ -24,6 +24,7 @@ from microbatch.gathering.run_parts import Parts, run_parts
 from microbatch.gathering.with_dummies import WithDummies
 from microbatch.options.raised import Beside, is_a, name_of, note, text_of
 from microbatch.proof.module_modes import StateWatch
+from microbatch.proof.prover import StepResult
 from microbatch.sizing.agreement import while_together
 from microbatch.sizing.planning import Planner
 from microbatch.step import log
@@ -109,6 +110,8 @@ class Engine:
         if cuttable.evidence is not None:
             return self._run_first(planned, out, count)
         result = self._run(planned, out, count)
+        if cuttable.evidence is not None:  # its memory ran out, so it was tried and cut after all
+            self._check_result(planned, result, out)
         if cuttable.refused and cuttable.named:
             raise unproven(cuttable.refused) from cuttable.error
         if cuttable.refused:  # told only now: where the function raises, its own error is all there is to say
@@ -155,12 +158,12 @@ class Engine:
         that could not give the plain call's result any more.
         """
         cuttable = planned.cuttable
-        evidence, verdict = cuttable.evidence, cuttable.prove()
-        assert evidence is not None
-        result: Any = None
+        verdict, result = cuttable.prove(), None
         try:
             result = self._run(planned, out, count)
-            reason = evidence.contradiction(result, planned.device, given=out is not None)
+            reason = cuttable.contradiction(
+                StepResult(result=result, device=planned.device, given=out is not None)
+            )
         except OutputMismatchError as error:
             reason = text_of(error)
         except Exception as error:
@@ -174,6 +177,16 @@ class Engine:
             raise unproven(reason)
         self._preparation.tell(reason)
         return self._run(self._preparation.whole(planned, f"not cut: {reason}"), out, count)
+
+    def _check_result(self, planned: Planned, result: Any, out: Any) -> None:
+        """Raise UnprovenError where a step that only fits in parts must not be cut after all."""
+        cuttable = planned.cuttable
+        reason = cuttable.contradiction(
+            StepResult(result=result, device=planned.device, given=out is not None)
+        )
+        if reason:
+            cuttable.refute(reason)
+            raise unproven(reason)
 
     def _layers(self, planned: Planned, outcome: Outcome, watched: Watched | None) -> Layers:
         """The layers around the function: graph, recovery, and a guard where the memory is to be watched."""

@@ -154,9 +154,9 @@ class TestModules:
         assert wrapped.unwrap().training is False
 
     def test_a_wrapper_is_a_submodule(self) -> None:
-        import torch
+        torch = pytest.importorskip("torch")
 
-        class Parent(torch.nn.Module):
+        class Parent(torch.nn.Module):  # type: ignore[misc, name-defined]
             def __init__(self, inner: Any) -> None:
                 super().__init__()
                 self.inner = inner
