@@ -80,6 +80,16 @@ class WorkQueue:
             self._put(self._leave)
         return all(task.join(timeout) for task in tuple(self._tasks))
 
+    def let_go(self) -> None:
+        """Let the thread end after the items put so far.
+
+        For finalizers: waits for nothing and starts nothing, since an interrupt that strikes there is lost.
+        """
+        gate = self._gates.get("gate")
+        if self._process == os.getpid() and self._server and gate is not None:
+            self._items.append(self._leave)
+            gate.open()
+
     def _inside(self) -> bool:
         """Whether the calling thread is the one that runs the items."""
         return bool(self._server) and self._server.get("thread") == self._runtime.current()

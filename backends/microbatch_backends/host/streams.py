@@ -36,7 +36,7 @@ class HostStream:
         self._current = current
         self._capture = capture
         self._queue = queue
-        weakref.finalize(self, queue.stop, 0.0)
+        weakref.finalize(self, queue.let_go)
 
     def submit(self, work: Callable[[], object]) -> None:
         """Run `work` after all that was submitted before, with the caller's context variables and modes."""
