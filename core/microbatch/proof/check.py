@@ -29,8 +29,9 @@ from microbatch.loading.choose_backend import BackendChoice
 from microbatch.loading.plugins import default_plugins, register_containers
 from microbatch.options.fields import UBatchConfig
 from microbatch.options.raised import described, text_of
+from microbatch.proof.asked import Asked
 from microbatch.proof.module_modes import StateWatch
-from microbatch.proof.prover import Asked, Prover
+from microbatch.proof.prover import Prover
 from microbatch.proof.report import CheckReport, why_not
 from microbatch.proof.trial_call import copied
 from microbatch.proof.trial_cuts import Trial, trial_cuts

@@ -9,8 +9,8 @@ come to the same verdict, so nothing is locked.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ import numpy as np
 from microbatch.arrays.comparing import HostArray
 from microbatch.arrays.looks import is_array
 from microbatch.binding.batch import Batch
-from microbatch.binding.binder import Binder
 from microbatch.binding.leaf_parts import Rows
 from microbatch.binding.readings import MOST, NoReadingError
 from microbatch.errors import LayoutError, StepOutOfMemoryError
@@ -26,6 +25,7 @@ from microbatch.extend.device import Device, meaning_of
 from microbatch.extend.records import FailureKind
 from microbatch.options.fields import UBatchConfig
 from microbatch.options.raised import note, text_of
+from microbatch.proof.asked import Asked, Proof, StepResult
 from microbatch.proof.host_values import HostValues
 from microbatch.proof.output_kinds import Refuted
 from microbatch.proof.sample import ROWS, positions_of
@@ -41,50 +41,6 @@ FEWEST = 2
 """Rows of the smallest sample."""
 MORE = (96, 768)
 """Rows that are tried where the function raises on few."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """One call that is to be cut."""
-
-    binder: Binder
-    """Finds its batch."""
-    args: tuple[Any, ...]
-    """Positional arguments."""
-    kwargs: Mapping[str, Any]
-    """Arguments by name."""
-    first: Batch
-    """Its batch by the first reading."""
-    streamed: bool
-    """Whether the step moves host arrays to the device before it calls the function."""
-    inside_requests: bool = False
-    """Whether the step cuts requests in two."""
-    largest: int | None = None
-    """Rows of its largest planned part; None where none is planned."""
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What came of trying."""
-
-    verdict: Verdict
-    """Whether the function may be cut."""
-    evidence: Evidence | None = None
-    """Rows that were computed, where it may."""
-    error: Exception | None = None
-    """What the function raised, where that is all that was seen."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepResult:
-    """The result of the step that an experiment was made for."""
-
-    result: Any
-    """What the caller will get."""
-    device: Device
-    """Where it was made."""
-    given: bool
-    """Whether it is in places of the caller's."""
 
 
 class Prover:

@@ -16,7 +16,8 @@ from microbatch.binding.batch import Batch
 from microbatch.binding.binder import Binder, PartBinder
 from microbatch.cutting.slices import BatchShape, Cut
 from microbatch.errors import UnprovenError
-from microbatch.proof.prover import Asked, Prover, StepResult
+from microbatch.proof.asked import Asked, StepResult
+from microbatch.proof.prover import Prover
 from microbatch.proof.verdict import Evidence, Verdict
 
 

@@ -23,8 +23,8 @@ from microbatch.gathering.gather import Outputs
 from microbatch.gathering.run_parts import Parts, run_parts
 from microbatch.gathering.with_dummies import WithDummies
 from microbatch.options.raised import Beside, is_a, name_of, note, text_of
+from microbatch.proof.asked import StepResult
 from microbatch.proof.module_modes import StateWatch
-from microbatch.proof.prover import StepResult
 from microbatch.sizing.agreement import while_together
 from microbatch.sizing.planning import Planner
 from microbatch.step import log
