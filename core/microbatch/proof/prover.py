@@ -31,6 +31,7 @@ from microbatch.proof.output_kinds import Refuted
 from microbatch.proof.sample import ROWS, positions_of
 from microbatch.proof.second_look import chosen, says_little
 from microbatch.proof.shown import Raised, Shown, Subject
+from microbatch.proof.special_rows import with_special
 from microbatch.proof.verdict import TRUSTED, Evidence, Verdict
 from microbatch.proof.verdicts import Verdicts
 from microbatch.turns.kept_errors import without_frames
@@ -136,7 +137,8 @@ class Prover:
             sets = chosen(output, batch.shape, len(evidence.shown.sample.requests))
             settled = settled and bool(sets)
             for positions in sets:
-                reason = self._contradicted(asked, batch, positions, step)
+                among = with_special(batch, positions, step.device)
+                reason = self._contradicted(asked, batch, among, step)
                 if reason:
                     return reason
         if settled:
@@ -185,7 +187,7 @@ class Prover:
         wanted, others = min(ROWS, batch.shape.num_requests), _other_sizes(batch, asked.largest)
         while True:
             try:
-                shown = self._experiment(asked, batch, positions_of(batch, wanted, self._drawn()))
+                shown = self._experiment(asked, batch, self._positions(asked, batch, wanted))
                 return shown, picky and self._minds_their_number(asked, batch, shown)
             except Raised as error:
                 without_frames(error)
@@ -210,8 +212,10 @@ class Prover:
             return True
         return False
 
-    def _drawn(self) -> random.Random | None:
-        return self._draw if self.always else None
+    def _positions(self, asked: Asked, batch: Batch, wanted: int) -> Rows:
+        """The rows to try: some of them special, the others spread over the batch, or drawn."""
+        some = positions_of(batch, wanted, self._draw if self.always else None)
+        return some if batch.shape.lengths is not None else with_special(batch, some, asked.binder.device)
 
     def _experiment(self, asked: Asked, batch: Batch, positions: Rows) -> Shown:
         # imported when a function is first cut, as few programs cut in their first millisecond
