@@ -107,14 +107,14 @@ class Preparation:
 
     def _wish(self, planned: Planned) -> Wish:
         """What the other ranks must know of this step before it begins."""
-        plan, config = planned.plan, self._wrapping.config
+        plan, batch, config = planned.plan, planned.batch, self._wrapping.config
         turns = planned.schedule == "pingpong"
         return Wish(
             count=max(1, len(plan.sizes)),
             limit=plan.limit,
             together=self.planner.at_once(plan) if turns else None,
             way=number_of(_name(self._wrapping.function), planned.schedule, config.driver if turns else ""),
-            shape=shape_number(plan, planned.batch.shape),
+            shape=shape_number(plan, batch.shape, splitter_for(config, batch), config.multiple_of),
             uncut=plan.fixed and plan.cut is None,
         )
 
