@@ -30,7 +30,7 @@ from microbatch.proof.host_values import HostValues
 from microbatch.proof.output_kinds import Refuted
 from microbatch.proof.sample import ROWS, positions_of
 from microbatch.proof.shown import Raised, Shown, Subject
-from microbatch.proof.verdict import TRUSTED, Evidence, Verdict
+from microbatch.proof.verdict import TRUSTED, UNTRIED, Evidence, Verdict
 from microbatch.proof.verdicts import Verdicts
 from microbatch.turns.kept_errors import without_frames
 
@@ -60,6 +60,8 @@ class Asked:
     """Whether the step cuts requests in two."""
     largest: int | None = None
     """Rows of its largest planned part; None where none is planned."""
+    together: bool = False
+    """Whether other ranks run the step too, so that nothing may be tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,9 @@ class Prover:
 
     def known(self, asked: Asked) -> Verdict | None:
         """The verdict for calls like this one; None where there is none yet."""
-        batch = asked.first
-        if asked.binder.strict or batch.declared:
-            return TRUSTED
+        untried, batch = _untried(asked), asked.first
+        if untried is not None:
+            return untried
         verdict = self._verdicts.find(*self._key(asked))
         if verdict is None or not verdict.provisional:
             return verdict
@@ -106,10 +108,11 @@ class Prover:
     def prove(self, asked: Asked) -> Proof:
         """Try the readings in order; the verdict is kept, the evidence is for the step that follows.
 
-        Nothing is tried where the batch was read strictly: other ranks would wait for the calls.
+        Nothing is tried where all is declared or read strictly, nor where other ranks would wait for it.
         """
-        if asked.binder.strict:
-            return Proof(TRUSTED)
+        untried = _untried(asked)
+        if untried is not None:
+            return Proof(untried)
         refuted: list[Exception] = []
         constant: tuple[Shown, bool] | None = None
         too_few = False
@@ -228,6 +231,13 @@ class Prover:
     def _keep(self, asked: Asked, verdict: Verdict) -> None:
         self._verdicts.keep(*self._key(asked), verdict)
         self.remarkable = self.remarkable or not verdict.plain
+
+
+def _untried(asked: Asked) -> Verdict | None:
+    """The verdict of what is not to be tried; None for what is."""
+    if asked.binder.strict or asked.first.declared:
+        return TRUSTED
+    return UNTRIED if asked.together else None
 
 
 def _too_large(error: Raised) -> StepOutOfMemoryError:
