@@ -56,8 +56,7 @@ class EventGate:
     __slots__ = ("_away", "_core", "_descriptor", "_owner", "_poll", "_process")
 
     def __init__(self) -> None:
-        self._away = 0
-        self._core: int | None = None
+        self.sleep_on(None)
         self._owner = _owned_eventfd()
         self._descriptor = self._owner.fileno()
         self._process = os.getpid()
