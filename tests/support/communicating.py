@@ -1,7 +1,7 @@
 """Functions that communicate, as real models do, each with its plain call to compare with.
 
-Invariant: rows do not depend on each other, and which rows another rank has changes no row here; so the plain
-call says what is right, whatever the parts.
+Invariant: but for those of `MIXING` rows do not depend on each other, and which rows another rank has changes
+no row here; so the plain call says what is right, whatever the parts.
 """
 
 from __future__ import annotations
@@ -142,6 +142,46 @@ FUNCTIONS: Mapping[str, Callable[[int, int], Function]] = MappingProxyType(
     }
 )
 """Name -> function(rank, size), which makes the function of a rank."""
+
+
+def centred(rank: int, size: int) -> Function:
+    """A batch norm over all ranks: each row less the mean of all rows of all ranks."""
+
+    def centred(x: Any) -> Any:
+        mean = torch.cat([x.sum(0), x.new_tensor([float(len(x))])])
+        dist.all_reduce(mean)
+        return x - mean[:-1] / mean[-1].clamp(min=1)
+
+    return centred
+
+
+def centred_alone(rank: int, size: int) -> Function:
+    """Each row less the mean of the rows of this rank, then summed over the ranks by columns."""
+    inner = all_gathered(rank, size)
+
+    def centred_alone(x: Any) -> Any:
+        return inner(x - x.mean(0))
+
+    return centred_alone
+
+
+def capped(rank: int, size: int) -> Function:
+    """A mixture of experts that drops the rows of an expert above its share of them."""
+    inner = all_to_all(rank, size)
+
+    def capped(x: Any) -> Any:
+        chosen = (x[:, 0].abs() * 7).long() % size
+        place = torch.stack([(chosen == each).cumsum(0) for each in range(size)], 1)
+        place = place.gather(1, chosen[:, None])[:, 0]
+        return torch.where((place <= len(x) // size)[:, None], inner(x), x)
+
+    return capped
+
+
+MIXING: Mapping[str, Callable[[int, int], Function]] = MappingProxyType(
+    {made.__name__: made for made in (centred, centred_alone, capped)}
+)
+"""The same for functions of which no part may be called alone: rows depend on each other."""
 EQUAL_ROWS = frozenset({"all_reduced", "reduce_scattered", "functional_reduced"})
 """Those whose collectives are over rows, so that every rank must have as many, wrapped or not."""
 
@@ -151,7 +191,7 @@ def wrong_steps(
 ) -> list[str]:
     """Steps of one rank, `rows[step][rank]` of them; what was wrong about each."""
     size = dist.get_world_size()
-    function = FUNCTIONS[name](rank, size)
+    function = {**FUNCTIONS, **MIXING}[name](rank, size)
     told = []
     with microbatch.wrap(function, **options) as wrapped:
         for number, counts in enumerate(rows):
@@ -174,6 +214,7 @@ def batch(name: str, rows: int, seed: int) -> Any:
 def drawn_steps(draw: Random, size: int) -> tuple[str, list[list[int]], dict[str, Any], int]:
     """A function, the rows of each rank in some steps, and options."""
     options: dict[str, Any] = {"schedule": draw.choice(("auto", "sequential", "pingpong", "streamed"))}
+    options["verify"] = "never"  # rows are independent
     cut = draw.choice(("num_ubatches", "max_tokens_per_ubatch", "threshold", ""))
     if cut == "threshold":
         options["policy"] = cut

@@ -13,8 +13,10 @@ EQUIVALENT: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "turns/gates.py": {
             "EventGate.wait: constant: 0.0 -> 1 at column 75": "a limit of 0 is then a millisecond",
-            "EventGate.wait: drop: self._core is not None of: "
-            "self._core is not None and current_core() != self._core": "None is no core that it may go to",
+            "EventGate.wait: drop: core is not None of: "
+            "core is not None and current_core() != core and self._is_to_be_moved()": (
+                "None is no core that it may go to"
+            ),
         },
         "turns/workers.py": {
             "Run.join: drop: self.give_up is not None of: "

@@ -103,7 +103,8 @@ class UBatchConfig:
     verify: str = _option("first", checks.choice, known=VERIFY)
     """When to show on a few rows that the function may be cut: first (once for each structure of its calls),
     always (at drawn rows before every step) or never. Never takes what sizes say for certain and the layout;
-    anything else is an error."""
+    anything else is an error. Where ranks run steps together nothing can be shown: what is not declared runs
+    whole, unless this is never."""
     history: str | None = _option(None, checks.path)
     """Path of the file in which learned sizes are kept across runs; None keeps nothing. What is there and is
     no history, or not this user's own, is left as it is, with a warning."""

@@ -32,7 +32,7 @@ from microbatch.proof.sample import ROWS, positions_of
 from microbatch.proof.second_look import chosen, says_little
 from microbatch.proof.shown import Raised, Shown, Subject
 from microbatch.proof.special_rows import with_special
-from microbatch.proof.verdict import TRUSTED, Evidence, Verdict
+from microbatch.proof.verdict import TRUSTED, UNTRIED, Evidence, Verdict
 from microbatch.proof.verdicts import Verdicts
 from microbatch.turns.kept_errors import without_frames
 
@@ -64,9 +64,9 @@ class Prover:
 
     def known(self, asked: Asked) -> Verdict | None:
         """The verdict for calls like this one; None where there is none yet."""
-        batch = asked.first
-        if asked.binder.strict or batch.declared:
-            return TRUSTED
+        untried, batch = _untried(asked), asked.first
+        if untried is not None:
+            return untried
         verdict = self._verdicts.find(*self._key(asked))
         if verdict is not None and verdict.blind and not verdict.provisional:
             return None
@@ -78,10 +78,11 @@ class Prover:
     def prove(self, asked: Asked) -> Proof:
         """Try the readings in order; the verdict is kept, the evidence is for the step that follows.
 
-        Nothing is tried where the batch was read strictly: other ranks would wait for the calls.
+        Nothing is tried where all is declared or read strictly, nor where other ranks would wait for it.
         """
-        if asked.binder.strict:
-            return Proof(TRUSTED)
+        untried = _untried(asked)
+        if untried is not None:
+            return Proof(untried)
         refuted: list[Exception] = []
         constant: tuple[Shown, bool] | None = None
         too_few = False
@@ -239,6 +240,13 @@ class Prover:
     def _keep(self, asked: Asked, verdict: Verdict) -> None:
         self._verdicts.keep(*self._key(asked), verdict)
         self.remarkable = self.remarkable or not verdict.plain
+
+
+def _untried(asked: Asked) -> Verdict | None:
+    """The verdict of what is not to be tried; None for what is."""
+    if asked.binder.strict or asked.first.declared:
+        return TRUSTED
+    return UNTRIED if asked.together else None
 
 
 def _too_large(error: Raised) -> StepOutOfMemoryError:

@@ -60,6 +60,12 @@ class Verdict:
 TRUSTED = Verdict(plain=True)
 """What is declared, or is to be taken as the sizes say it."""
 
+UNTRIED = Verdict(
+    why_whole="several ranks run each step together, so it is not tried on a few rows whether they are"
+    " independent (pass verify='never' if they are, or ranks='independent' if it does not communicate)"
+)
+"""What is not declared where ranks run steps together."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepOutput:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from microbatch.cutting.cut import cut, most_ubatches
+from microbatch.cutting.cut import BALANCE, cut, most_ubatches
 from microbatch.cutting.slices import BatchShape, Cut, UBatchSlice
 from microbatch.errors import SliceError
 from microbatch.sizing.agreement import Agreed, number_of
@@ -22,10 +22,11 @@ from microbatch.sizing.plan import Plan
 from microbatch.sizing.units import part_units
 
 
-def shape_number(plan: Plan, shape: BatchShape) -> int:
+def shape_number(plan: Plan, shape: BatchShape, splitter: str, multiple_of: int = 1) -> int:
     """A number for everything that decides how the batch is cut into a given number of parts."""
     values = [None if array is None else array.tobytes() for array in (shape.query_start_loc, shape.lengths)]
-    return number_of(shape.num_tokens, shape.num_requests, *values, plan.cut if plan.fixed else None)
+    named, rule = plan.cut if plan.fixed else None, (splitter, multiple_of)
+    return number_of(shape.num_tokens, shape.num_requests, *values, named, rule)
 
 
 def in_count(plan: Plan, shape: BatchShape, splitter: str, agreed: Agreed, multiple_of: int = 1) -> Plan:
@@ -58,7 +59,8 @@ def _made(plan: Plan, shape: BatchShape, splitter: str, agreed: Agreed, multiple
     """As many parts as were agreed on and can be filled; None where those of the plan are to stay.
 
     Batches of equal sizes are cut by the lowest limit of all, into equal parts: more than were agreed on, if
-    the limit needs them (parts of `floor` are uneven). Others keep their own limit, and the number.
+    the limit needs them (parts of `floor` are uneven), and inside of a request only where that alone keeps
+    it, as a plan by number may. Others keep their own limit, and the number.
     """
     if agreed.count == len(plan.sizes) and (splitter == "even" or not agreed.alike):
         return None  # by far the commonest, and it would be cut the same way
@@ -66,17 +68,34 @@ def _made(plan: Plan, shape: BatchShape, splitter: str, agreed: Agreed, multiple
     most = min(agreed.count, most_ubatches(shape, filled_by, multiple_of))
     if most < 1:
         return None
-    limit = agreed.limit if agreed.alike else None
+    if agreed.alike:
+        between = _cut(shape, splitter, (most, agreed.limit, multiple_of), balance=0)
+        if between is None or _fits(between, plan.unit, agreed.limit):
+            return between
+        inside = _cut(shape, splitter, (agreed.count, agreed.limit, multiple_of), balance=BALANCE)
+        return inside if inside is not None and _fits(inside, plan.unit, agreed.limit) else between
+    made = _cut(shape, splitter, (most, None, multiple_of), balance=0)
+    if made is None or not _fits(made, plan.unit, plan.limit):
+        return None
+    return made if len(plan.sizes) <= len(made.slices) <= agreed.count else None
+
+
+def _cut(
+    shape: BatchShape, splitter: str, wanted: tuple[int, int | None, int], *, balance: float
+) -> Cut | None:
+    """The cut into the number, limit and multiple that are `wanted`; None where it cannot be filled."""
+    count, limit, multiple = wanted
     try:
-        made = cut(
-            shape, splitter=splitter, num_ubatches=most, limit=limit, balance=0, multiple_of=multiple_of
+        return cut(
+            shape, splitter=splitter, num_ubatches=count, limit=limit, balance=balance, multiple_of=multiple
         )
     except SliceError:
         return None
-    if agreed.alike:
-        return made
-    fits = plan.limit is None or max(part_units(made, plan.unit)) <= plan.limit
-    return made if fits and len(plan.sizes) <= len(made.slices) <= agreed.count else None
+
+
+def _fits(made: Cut, unit: str, limit: int | None) -> bool:
+    """Whether no part is above `limit`."""
+    return limit is None or max(part_units(made, unit)) <= limit
 
 
 def _joined(reason: str, calls: int, dummies: int) -> str:

@@ -6,7 +6,10 @@ it in a collective. Numbers only, the largest of each, so one small all-reduce i
 
 The largest number of parts wins, as a limit of memory makes more parts and must hold on the rank that has it.
 Rejected: the steps' numbers among what must be equal (a step that only one rank refused would part them for
-good); asking what the others want before the policy is asked (a second all-reduce).
+good); asking what the others want before the policy is asked (a second all-reduce); and agreeing on calls on
+a few rows that show whether the function may be cut. A function that raises in one of them on one rank alone
+leaves the others in a collective, where the plain call would have gone well: until the limit of their group,
+which gloo then closes. They also need an all-reduce after the step, where rows are compared at its real size.
 """
 
 from __future__ import annotations

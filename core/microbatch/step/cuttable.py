@@ -41,6 +41,8 @@ class Cuttable:
     """Its batch, by the first reading."""
     batch: Batch
     """The same by the reading that was shown to be right."""
+    together: bool = False
+    """Whether other ranks run the step too."""
     inside_requests: bool = False
     """Whether the step cuts requests in two."""
     largest: int | None = None
@@ -122,6 +124,7 @@ class Cuttable:
             streamed=self.streamed,
             inside_requests=self.inside_requests,
             largest=self.largest,
+            together=self.together,
         )
 
     def _read_by(self, verdict: Verdict) -> None:

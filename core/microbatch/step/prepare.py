@@ -108,15 +108,15 @@ class Preparation:
 
     def _wish(self, planned: Planned) -> Wish:
         """What the other ranks must know of this step before it begins."""
-        plan, config = planned.plan, self._wrapping.config
+        plan, batch, config = planned.plan, planned.batch, self._wrapping.config
         turns = planned.schedule == "pingpong"
         return Wish(
             count=max(1, len(plan.sizes)),
             limit=plan.limit,
             together=self.planner.at_once(plan) if turns else None,
             way=number_of(_name(self._wrapping.function), planned.schedule, config.driver if turns else ""),
-            shape=shape_number(plan, planned.batch.shape),
-            uncut=plan.fixed and plan.cut is None,
+            shape=shape_number(plan, batch.shape, splitter_for(config, batch), config.multiple_of),
+            uncut=plan.cut is None and (plan.fixed or bool(planned.cuttable.prove().why_whole)),
         )
 
     def _together(self, planned: Planned, ranks: Ranks, agreed: Agreed) -> Planned:
@@ -137,6 +137,7 @@ class Preparation:
             self.remembering.before(device, memory.capacity)
         named = self._named or call.slices is not None
         cuttable = Cuttable(self._prover, binder, args, kwargs, streamed, named, batch, batch)
+        cuttable.together = route.ranks is not None
         cuttable.inside_requests = self._splits_requests and batch.shape.query_start_loc is not None
         if self._prover.remarkable or call.slices is not None:
             cuttable.look_up()

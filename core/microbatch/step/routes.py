@@ -82,7 +82,7 @@ class Routes:
         device = self._device(backend)
         found = None if device.ranks is None else device.ranks.ranks(config.process_group)
         ranks = found if config.ranks == "agree" else None
-        binder = self._binder(device, strict=config.verify == "never" or ranks is not None)
+        binder = self._binder(device, strict=config.verify == "never")
         schedule, note = choose_schedule(wrapping, backend, self._modules, self._cores, found)
         route = Route(
             binder,
@@ -102,7 +102,7 @@ class Routes:
         return known or self._devices.setdefault(backend.name, device_of(backend, self._owner))
 
     def _binder(self, device: Device, *, strict: bool) -> Binder:
-        """What finds batches on `device`; strict where nothing is proven: with several ranks, and never."""
+        """What finds batches on `device`; strict where the caller says that nothing is to be proven."""
         key, wrapping = (device.backend.name, strict), self._wrapping
         binder = self._binders.get(key)
         if binder is None:

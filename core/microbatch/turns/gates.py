@@ -4,7 +4,12 @@ Invariant: a gate holds at most one permit and `wait` takes it in one step, so a
 counted twice. A gate that a fork carried into a child does nothing there. An interrupt at any moment costs
 neither a permit nor a descriptor.
 
-Rejected: `threading.Event`, where waiting and clearing are two steps; and a signal given while the GIL is
+Rejected: moving a thread to its siblings' core before each wait that begins elsewhere. Where a core is idle
+the system takes it there again at the next wake, and a hand-off took 24 to 52 us, without moves 16 to 28.
+Keeping it there while it runs, too, takes 8 to 9 us; but threads that the function starts would inherit that
+one core, for good. Letting whoever opens a gate confine the sleeper takes 14 us and more everywhere.
+
+Rejected too: `threading.Event`, where waiting and clearing are two steps; and a signal given while the GIL is
 held wakes a thread that must sleep again at once (18-31 us a hand-off, an eventfd 3). `threading.Condition`:
 a thread that is interrupted can keep its lock.
 """
@@ -25,6 +30,11 @@ from microbatch.errors import ClosedError
 LONGEST_WAIT = 1_000_000.0
 """Seconds (11 days) above which a limit counts as none; system calls refuse larger numbers."""
 
+FIRST_MOVE, MOVE_EVERY = 2, 16
+"""Which of the waits that begin on another core move the thread to that of its siblings. Not the first: a
+step without yields ends before that pays. Few of the later ones: where the system takes the thread away at
+each wake, so many moves cost 1 us of each hand-off, and where it does not, one is enough."""
+
 
 class Gate(Protocol):
     """One saturating permit: opening twice is opening once."""
@@ -43,10 +53,10 @@ class EventGate:
     The kernel shares the counter with forked children: there `open` does nothing and `wait` is an error.
     """
 
-    __slots__ = ("_core", "_descriptor", "_owner", "_poll", "_process")
+    __slots__ = ("_away", "_core", "_descriptor", "_owner", "_poll", "_process")
 
     def __init__(self) -> None:
-        self._core: int | None = None
+        self.sleep_on(None)
         self._owner = _owned_eventfd()
         self._descriptor = self._owner.fileno()
         self._process = os.getpid()
@@ -58,17 +68,24 @@ class EventGate:
             os.eventfd_write(self._descriptor, 1)
 
     def sleep_on(self, core: int | None) -> None:
-        """Let whoever waits here sleep on `core`, that of the threads it takes turns with; None: on any."""
-        self._core = core
+        """Let whoever waits here often sleep on `core`, that of the threads it takes turns with; None: on
+        any."""
+        self._core, self._away = core, 0
 
     def wait(self, timeout: float | None = None) -> bool:
         """Take the permit, or return False after `timeout` seconds."""
         if os.getpid() != self._process:
             raise ClosedError(_forked(self._process))
         limit = None if timeout is None or timeout > LONGEST_WAIT else max(0.0, timeout * 1000)
-        if self._core is not None and current_core() != self._core:
-            return self._wait_there(self._core, limit)
+        core = self._core
+        if core is not None and current_core() != core and self._is_to_be_moved():
+            return self._wait_there(core, limit)
         return self._wait(limit)
+
+    def _is_to_be_moved(self) -> bool:
+        """Whether this wait, which begins on another core, is one of those that move the thread."""
+        self._away += 1
+        return self._away % MOVE_EVERY == FIRST_MOVE
 
     def _wait_there(self, core: int, limit: float | None) -> bool:
         """Sleep on `core`, and be free to go anywhere as soon as awake."""

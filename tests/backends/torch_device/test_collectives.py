@@ -82,7 +82,12 @@ def order_of_layers(rank: int, name: str, driver: str, at_collectives: bool) -> 
     order.clear()
     with (
         microbatch.wrap(
-            model, schedule="pingpong", driver=driver, num_ubatches=2, yield_at_collectives=by_option
+            model,
+            schedule="pingpong",
+            driver=driver,
+            num_ubatches=2,
+            yield_at_collectives=by_option,
+            verify="never",
         ) as wrapped,
         block,
     ):
@@ -101,7 +106,12 @@ def wrong_with_yields(rank: int, driver: str) -> list[str]:
     for name, make in FUNCTIONS.items():
         function = make(rank, 2)
         with microbatch.wrap(
-            function, schedule="pingpong", driver=driver, num_ubatches=3, yield_at_collectives=True
+            function,
+            schedule="pingpong",
+            driver=driver,
+            num_ubatches=3,
+            yield_at_collectives=True,
+            verify="never",
         ) as wrapped:
             for rows in ((60, 60), (7, 7)) if "reduce" in name else ((60, 7), (2, 40), (0, 5)):
                 x = batch(name, rows[rank], 5)
@@ -123,7 +133,9 @@ def failing_ubatch(rank: int) -> str:
         torch.distributed.all_reduce(x * 2)
         return x
 
-    with microbatch.wrap(model, schedule="pingpong", num_ubatches=2, yield_at_collectives=True) as wrapped:
+    with microbatch.wrap(
+        model, schedule="pingpong", num_ubatches=2, yield_at_collectives=True, verify="never"
+    ) as wrapped:
         try:
             wrapped(torch.ones(4, 3))
         except ValueError as error:

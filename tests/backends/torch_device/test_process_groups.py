@@ -22,7 +22,7 @@ import microbatch
 from microbatch.errors import ArgumentTypeError, RanksError, WaitTimeoutError
 from microbatch_backends.host.backend import CpuBackend
 from microbatch_backends.torch_device.backend import TorchCpuBackend
-from tests.support.communicating import FUNCTIONS, drawn_steps, wrong_steps
+from tests.support.communicating import FUNCTIONS, MIXING, drawn_steps, wrong_steps
 from tests.support.gloo import GlooRanks
 
 LATE = 1.0
@@ -41,16 +41,31 @@ def four() -> Iterator[GlooRanks]:
         yield ranks
 
 
+@pytest.mark.parametrize("options", [{}, {"verify": "never"}])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_default_options_on_two_ranks(two: GlooRanks, name: str) -> None:
-    """Large batches, which `auto` cuts; a rank has fewer rows than the other, and none."""
+def test_default_options_on_two_ranks(two: GlooRanks, name: str, options: dict[str, Any]) -> None:
+    """Large batches, which `auto` cuts where it is told that it may; a rank has fewer rows than the other,
+    and none."""
     rows = [[20_000, 6_000], [20_000, 20_000], [5_000, 0], [1, 9_000]]
-    assert two.run(wrong_steps, name, rows, {}) == [[], []]
+    assert two.run(wrong_steps, name, rows, options) == [[], []]
 
 
+@pytest.mark.parametrize("options", [{}, {"verify": "never"}])
 @pytest.mark.parametrize("name", ["all_reduced", "nested"])
-def test_default_options_on_four_ranks(four: GlooRanks, name: str) -> None:
-    assert four.run(wrong_steps, name, [[9_000, 6_000, 0, 11], [3_000] * 4], {}) == [[]] * 4
+def test_default_options_on_four_ranks(four: GlooRanks, name: str, options: dict[str, Any]) -> None:
+    assert four.run(wrong_steps, name, [[9_000, 6_000, 0, 11], [3_000] * 4], options) == [[]] * 4
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"num_ubatches": 3}, {"max_tokens_per_ubatch": 500, "schedule": "pingpong"}]
+)
+@pytest.mark.parametrize("name", MIXING)
+def test_rows_that_depend_on_each_other_are_never_parted(
+    two: GlooRanks, four: GlooRanks, name: str, options: dict[str, Any]
+) -> None:
+    """Large batches again, and nothing said about them; a rank has fewer rows than the others."""
+    assert two.run(wrong_steps, name, [[20_000, 6_000], [9_000, 1], [7, 7]], options) == [[], []]
+    assert four.run(wrong_steps, name, [[20_000, 9_000, 3_000, 2]] * 2, options) == [[]] * 4
 
 
 @pytest.mark.parametrize("case", range(6))
@@ -77,7 +92,7 @@ def failing_inside(rank: int) -> tuple[tuple[str, str, str], float]:
         torch.distributed.all_reduce(x, group=group)
         return x
 
-    with microbatch.wrap(function, num_ubatches=2, process_group=group) as wrapped:
+    with microbatch.wrap(function, num_ubatches=2, process_group=group, verify="never") as wrapped:
         started = time.monotonic()
         try:
             wrapped(torch.ones(4, 2))
@@ -85,7 +100,7 @@ def failing_inside(rank: int) -> tuple[tuple[str, str, str], float]:
             told = type(error).__name__, str(error), "".join(getattr(error, "__notes__", ()))
         took = time.monotonic() - started
     torch.distributed.barrier()
-    with microbatch.wrap(lambda x: x + 1, num_ubatches=2, process_group=group) as again:
+    with microbatch.wrap(lambda x: x + 1, num_ubatches=2, process_group=group, verify="never") as again:
         assert (again(torch.zeros(4, 2)) == 1).all()
     return told, took
 
@@ -98,7 +113,7 @@ def test_a_rank_that_is_late_is_a_sentence_on_both_sides_and_then_all_goes_on(tw
 
 def coming_late(rank: int) -> tuple[str, str]:
     told = ("", "")
-    with microbatch.wrap(lambda x: x + 1, num_ubatches=2, barrier_timeout=0.3) as wrapped:
+    with microbatch.wrap(lambda x: x + 1, num_ubatches=2, barrier_timeout=0.3, verify="never") as wrapped:
         wrapped(torch.zeros(4, 2))
         torch.distributed.barrier()
         if rank == 1:
@@ -109,7 +124,7 @@ def coming_late(rank: int) -> tuple[str, str]:
             told = type(error).__name__, str(error)
         if rank == 0:
             torch.distributed.barrier()
-    with microbatch.wrap(lambda x: x + 1, num_ubatches=2) as patient:
+    with microbatch.wrap(lambda x: x + 1, num_ubatches=2, verify="never") as patient:
         assert (patient(torch.zeros(4, 2)) == 1).all()
     return told
 
@@ -124,7 +139,7 @@ def in_a_forked_child(rank: int) -> bool:
     assert backend.ranks(None) is not None
     child = os.fork()
     if not child:
-        with microbatch.wrap(lambda x: x + 1, num_ubatches=2, barrier_timeout=0.3) as wrapped:
+        with microbatch.wrap(lambda x: x + 1, num_ubatches=2, barrier_timeout=0.3, verify="never") as wrapped:
             alone = backend.ranks(None) is None and (wrapped(np.zeros((4, 2))) == 1).all()
         os._exit(0 if alone else 1)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

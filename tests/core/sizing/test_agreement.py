@@ -91,8 +91,8 @@ def test_all_ranks_call_equally_often_and_keep_their_limits(
 ) -> None:
     """Whatever each has: rows, requests, none at all, any splitter; every row stays in one part."""
     wishes = [
-        Wish(count=len(plan.sizes), limit=plan.limit, shape=shape_number(plan, shape))
-        for shape, _, plan in ranks
+        Wish(count=len(plan.sizes), limit=plan.limit, shape=shape_number(plan, shape, splitter))
+        for shape, splitter, plan in ranks
     ]
     plans = [
         in_count(plan, shape, splitter, agreed)
@@ -107,6 +107,17 @@ def test_all_ranks_call_equally_often_and_keep_their_limits(
         if plan.cut is not None and plan.cut.permutation is None and shape.num_tokens:
             validate_slices(plan.cut.slices, shape)
         assert plan.dummies == 0 or plan.cut is not None
+
+
+def test_a_limit_that_no_cut_between_requests_keeps_is_kept_by_one_inside() -> None:
+    """As the plan of each rank did; and ranks that cut by other rules are not alike."""
+    shape = BatchShape(num_tokens=4, num_requests=3, query_start_loc=np.array([0, 3, 4, 4]))
+    made = cut(shape, splitter="request-aligned", num_ubatches=3, limit=2)
+    plan = Plan(cut=made, reason="", limit=2, workers=1, num_units=4, unit="rows", sizes=(1, 1, 2))
+    agreed = Agreed(count=3, alike=True, limit=2)
+    ended = in_count(replace(plan, cut=None, sizes=(4,)), shape, "request-aligned", agreed)
+    assert ended.sizes == (1, 1, 2) and ended.dummies == 0
+    assert shape_number(plan, shape, "even") != shape_number(plan, shape, "request-aligned")
 
 
 @given(
@@ -124,7 +135,8 @@ def test_equal_batches_have_equal_parts(
         bound = None if made is None or limit is None else max(limit, *sizes)
         plans.append(replace(template, cut=made, sizes=sizes, limit=bound))
     wishes = [
-        Wish(count=len(plan.sizes), limit=plan.limit, shape=shape_number(plan, shape)) for plan in plans
+        Wish(count=len(plan.sizes), limit=plan.limit, shape=shape_number(plan, shape, splitter))
+        for plan in plans
     ]
     assert all(agreed.alike for agreed in agreed_by(wishes))
     ended = [

@@ -1,14 +1,19 @@
-"""Steps that several ranks run together: equally often, one part after another, nothing tried or repeated."""
+"""Steps that several ranks run together: equally often, one part after another, nothing tried or repeated.
+
+What is not declared is cut in most of these tests because they say that nothing is to be verified.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import microbatch
 from microbatch import UBatchSlice
@@ -17,6 +22,7 @@ from microbatch.errors import (
     LayoutError,
     RanksError,
     StepOutOfMemoryError,
+    UnprovenError,
     WaitTimeoutError,
 )
 from microbatch.step import routes
@@ -41,7 +47,8 @@ class Calls:
 
 @contextmanager
 def group_of(*functions: Callable[..., Any], **options: Any) -> Iterator[list[Any]]:
-    """A wrapper a rank."""
+    """A wrapper a rank, told that rows are independent."""
+    options = {"verify": "never"} | options
     group = FakeGroup(len(functions), limit=10.0)
     with ExitStack() as held:
         yield [
@@ -177,12 +184,110 @@ def test_independent_ranks_run_as_if_alone(monkeypatch: pytest.MonkeyPatch) -> N
     assert group.rounds == 0
 
 
-def test_nothing_is_tried_beforehand() -> None:
-    for verify in ("first", "always"):
+@pytest.mark.parametrize("verify", ["first", "always"])
+def test_nothing_is_tried_and_only_what_is_declared_is_cut(verify: str) -> None:
+    for layout, expected in ((declared(), [4, 4]), (None, [8])):
         calls = [Calls(), Calls()]
-        with group_of(*calls, max_tokens_per_ubatch=4, verify=verify) as wrappers:
+        with (
+            group_of(*calls, max_tokens_per_ubatch=4, verify=verify, layout=layout) as wrappers,
+            nullcontext() if layout else pytest.warns(UserWarning, match="the function is not cut"),
+        ):
             step(wrappers, rows(8), rows(8))
-        assert [each.rows for each in calls] == [[4, 4], [4, 4]]
+        assert [each.rows for each in calls] == [expected, expected]
+
+
+def declared() -> microbatch.Layout:
+    """Rows in, rows out."""
+    return microbatch.Layout(inputs={"0": microbatch.tokens()}, outputs={"output": microbatch.tokens()})
+
+
+@settings(deadline=None)
+@given(
+    counts=st.lists(st.sampled_from((0, 1, 2, 5, 9, 40)), min_size=2, max_size=5),
+    options=st.fixed_dictionaries(
+        {"schedule": st.sampled_from(("auto", "sequential", "pingpong", "streamed"))},
+        optional={
+            "num_ubatches": st.integers(1, 5),
+            "max_tokens_per_ubatch": st.integers(1, 9),
+            "verify": st.sampled_from(("first", "always")),
+            "memory_limit": st.just("64KiB"),
+        },
+    ),
+)
+@pytest.mark.filterwarnings("ignore:the function is not cut")
+@pytest.mark.parametrize("mixes", [True, False])
+def test_answers_are_those_of_the_plain_call_with_equally_many_calls(
+    mixes: bool, counts: list[int], options: dict[str, Any]
+) -> None:
+    """Rows mixed and nothing declared; or independent rows, declared."""
+    work = mixing if mixes else doubled
+    calls = [Calls(work) for _ in counts]
+    batches = [rows(count) for count in counts]
+    with group_of(
+        *calls, **({"verify": "first"} | options), layout=None if mixes else declared()
+    ) as wrappers:
+        for _ in range(2):
+            for answer, x in zip(step(wrappers, *batches), batches, strict=True):
+                np.testing.assert_array_equal(answer, work(x))
+    assert len({len(each.rows) for each in calls}) == 1
+
+
+def mixing(x: Any) -> Any:
+    """Of each row something that depends on all of them."""
+    return x - x.sum(0)
+
+
+def doubled(x: Any) -> Any:
+    return x * 2
+
+
+def test_a_rank_that_declares_nothing_beside_one_that_does_is_refused_on_both() -> None:
+    """It could not cut its batch into as many parts; with too few rows for parts of its own too."""
+    group, calls = FakeGroup(2, limit=10.0), [Calls(mixing), Calls(mixing)]
+    wrappers = [
+        microbatch.wrap(
+            function,
+            plugins=GivenBackends(RankBackend(ranks)),
+            backend="rank",
+            layout=layout,
+            max_tokens_per_ubatch=4,
+        )
+        for function, ranks, layout in zip(calls, group.ranks, (declared(), None), strict=True)
+    ]
+    for answer in step(wrappers, rows(8), rows(2)):
+        assert isinstance(answer, RanksError) and "rank 1 must not cut its batch" in str(answer)
+    assert [each.rows for each in calls] == [[], []]
+
+
+def test_the_warning_says_why_and_what_to_do_once() -> None:
+    with group_of(Calls(mixing), Calls(mixing), num_ubatches=2, verify="first") as wrappers:
+        with pytest.warns(UserWarning) as told:  # of the first step, and in the second it would be an error
+            step(wrappers, rows(8), rows(8))
+        step(wrappers, rows(8), rows(8))
+        report = wrappers[0].last_report
+    assert len(told) == 2  # one a rank
+    for words in ("several ranks", "verify='never'", "ranks='independent'", "Layout"):
+        assert words in str(told[0].message)
+    assert report.sizes == (8,) and "not cut: several ranks" in report.reason
+
+
+@pytest.mark.parametrize("named", ["policy", "slices"])
+def test_parts_that_were_named_of_what_is_not_declared_are_an_error(named: str) -> None:
+    """As outside of a group, where they are refuted; the rank without rows learns of it."""
+    options = {"policy": "threshold", "max_tokens_per_ubatch": 4} if named == "policy" else {}
+    parts = [UBatchSlice(token_slice=slice(*e), req_slice=slice(*e)) for e in ((0, 3), (3, 8))]
+    with group_of(Calls(mixing), Calls(mixing), verify="first", **options) as wrappers:
+        kwargs = {"ubatch_slices": parts} if named == "slices" else {}
+        first, second = on_all_ranks([lambda: wrappers[0](rows(8), **kwargs), lambda: wrappers[1](rows(0))])
+    assert isinstance(first, UnprovenError) and "verify='never'" in str(first)
+    assert isinstance(second, RanksError)
+
+
+@pytest.mark.filterwarnings("ignore:the function is not cut")
+def test_sizes_that_may_be_read_in_several_ways_are_no_error_where_nothing_is_cut() -> None:
+    with group_of(lambda x, w: x @ w, lambda x, w: x @ w, verify="first") as wrappers:
+        answers = on_all_ranks([lambda w=w: w(rows(4000), np.ones((2, 2))) for w in wrappers])
+        np.testing.assert_array_equal(answers, [rows(4000) @ np.ones((2, 2))] * 2)
 
 
 def test_what_sizes_do_not_say_for_certain_is_an_error() -> None:
@@ -264,7 +369,11 @@ def test_a_wrapper_inside_of_a_wrapper_agrees_for_itself() -> None:
     group = FakeGroup(2, limit=10.0)
 
     def rank(ranks: Any) -> Any:
-        options: dict[str, Any] = {"plugins": GivenBackends(RankBackend(ranks)), "backend": "rank"}
+        options: dict[str, Any] = {
+            "plugins": GivenBackends(RankBackend(ranks)),
+            "backend": "rank",
+            "verify": "never",
+        }
         inner = microbatch.wrap(Calls(), num_ubatches=2, **options)
         outer = microbatch.wrap(lambda x: inner(x) + 1, num_ubatches=3, **options)
         return lambda x: (outer(x), inner.unwrap().rows)
@@ -346,6 +455,7 @@ def test_under_drawn_orders_of_events() -> None:
                 runtime=runtime,
                 policy="threshold",
                 max_tokens_per_ubatch=2,
+                verify="never",
             ) as wrapped:
                 answers[number] = [wrapped(rows(count)) for count in ((4, 1, 0), (1, 6, 2))[number % 2]]
 

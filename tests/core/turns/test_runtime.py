@@ -116,12 +116,15 @@ needs_cores = pytest.mark.skipif(
 
 
 def elsewhere(gate: Gate) -> None:
-    """Make `gate` one whose waits sleep on a core that the caller is not on."""
+    """Make `gate` one whose next wait sleeps on a core that the caller is not on."""
     assert isinstance(gate, EventGate)
-    core = max(os.sched_getaffinity(0))
-    gate.sleep_on(core)
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    os.sched_setaffinity(0, range(core + 1))
+    allowed = os.sched_getaffinity(0)
+    gate.sleep_on(None)
+    gate.wait(0)  # takes a permit that an interrupted wait has left
+    gate.sleep_on(max(allowed))
+    os.sched_setaffinity(0, {min(allowed)})
+    assert gate.wait(0) is False  # the first one moves nobody
+    os.sched_setaffinity(0, allowed)
 
 
 @needs_cores

@@ -46,11 +46,30 @@ def test_a_thread_is_moved_only_where_it_is_away_and_may_go(
 ) -> None:
     gate = EventGate()
     gate.sleep_on(home)
+    assert gate.wait(0) is False and moves == [], "the first wait moves nobody"
     if is_open:
         gate.open()
     assert gate.wait(0) is is_open
     assert moves == expected
     assert gate.wait(0) is False, "the permit was taken"
+
+
+def test_a_thread_that_the_system_takes_away_again_and_again_is_moved_seldom(
+    moves: list[AbstractSet[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each move costs more than the wake on another core; a new step begins anew."""
+    gate = EventGate()
+    for _ in range(2):
+        gate.sleep_on(1)
+        monkeypatch.setattr(gates, "current_core", lambda: 1)
+        assert gate.wait(0) is False  # at home, which is not counted
+        monkeypatch.setattr(gates, "current_core", lambda: HERE)
+        moved = []
+        for number in range(1, 40):
+            assert gate.wait(0) is False
+            moved += [number] if moves else []
+            moves.clear()
+        assert moved == [2, 18, 34]
 
 
 def test_moving_confines_the_calling_thread_and_no_other() -> None:
