@@ -28,7 +28,7 @@ from microbatch.options.fields import UBatchConfig
 from microbatch.options.raised import note, text_of
 from microbatch.proof.host_values import HostValues
 from microbatch.proof.output_kinds import Refuted
-from microbatch.proof.sample import ROWS, positions_of
+from microbatch.proof.sample import MOST_BYTES, OF_COMPILED, ROWS, positions_of
 from microbatch.proof.shown import Raised, Shown, Subject
 from microbatch.proof.verdict import TRUSTED, Evidence, Verdict
 from microbatch.proof.verdicts import Verdicts
@@ -60,6 +60,9 @@ class Asked:
     """Whether the step cuts requests in two."""
     largest: int | None = None
     """Rows of its largest planned part; None where none is planned."""
+    compiled: tuple[int, ...] | None = None
+    """Sizes of its parts that may be tried, largest first, where the function is compiled for each; None for
+    any other function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,12 @@ class Prover:
         first: Raised | None = None
         picky = False
         wanted, others = min(ROWS, batch.shape.num_requests), _other_sizes(batch, asked.largest)
+        sizes = _two_sizes(batch, asked)
+        if sizes is not None:
+            try:
+                return self._experiment(asked, batch, positions_of(batch, sum(sizes), self._drawn()), sizes[0]), False
+            except Raised as error:
+                without_frames(error)  # other numbers of rows may do
         while True:
             try:
                 shown = self._experiment(asked, batch, positions_of(batch, wanted, self._drawn()))
@@ -206,7 +215,9 @@ class Prover:
     def _drawn(self) -> random.Random | None:
         return self._draw if self.always else None
 
-    def _experiment(self, asked: Asked, batch: Batch, positions: Rows) -> Shown:
+    def _experiment(
+        self, asked: Asked, batch: Batch, positions: Rows, size: int | None = None
+    ) -> Shown:
         # imported when a function is first cut, as few programs cut in their first millisecond
         from microbatch.proof.experiment import Experiment
 
@@ -216,6 +227,7 @@ class Prover:
             binder=binder,
             moved=asked.streamed and binder.device.transfer is not None,
             inside_requests=asked.inside_requests,
+            first=size,
         )
         return Experiment(subject, batch, positions).run()
 
@@ -236,6 +248,25 @@ def _too_large(error: Raised) -> StepOutOfMemoryError:
         " whether it may be cut; declare in a Layout what each argument and output is, and it runs row by row"
         " untried"
     )
+
+
+def _two_sizes(batch: Batch, asked: Asked) -> tuple[int, int] | None:
+    """Rows of the smaller and the larger call on a compiled function: those of its parts where they may be.
+
+    None for any other function, and where there are too few rows or requests with tokens of their own.
+    """
+    shape, allowed = batch.shape, asked.compiled
+    if allowed is None or shape.num_tokens != shape.num_requests or shape.query_start_loc is not None:
+        return None
+    few, most = OF_COMPILED
+    sizes = [size for size in allowed if FEWEST < size and 2 * size * batch.bytes_per_unit <= MOST_BYTES]
+    pair = (sizes[1], sizes[0]) if len(sizes) > 1 else (few, sizes[0]) if sizes else (few, most)
+    smaller, larger = min(pair), max(pair)
+    if smaller == larger:
+        smaller -= 1
+    total = smaller + larger
+    fits = total <= shape.num_requests and total * batch.bytes_per_unit <= MOST_BYTES
+    return (smaller, larger) if fits else None
 
 
 def _other_sizes(batch: Batch, largest: int | None) -> list[int]:
