@@ -128,12 +128,20 @@ def _entries_copied(leaf: Any, owners: Owners) -> Any:
 
 def _safe(leaf: Any, owners: Owners) -> Any:
     if not is_array(leaf) or nbytes_of(leaf) <= COPIED:
-        return copied(leaf, owners)
+        return _taken_apart(leaf, owners) if is_array(leaf) else copied(leaf, owners)
     if not isinstance(leaf, np.ndarray):
         return leaf  # its write counter is watched: no more can be done without copying it
     view = leaf.view()
     view.flags.writeable = False
     return view
+
+
+def _taken_apart(leaf: Any, owners: Owners) -> Any:
+    """A copy; also of what nobody can write to, as the function may take it for itself."""
+    backend = owners.of(leaf)
+    if leaf.shape and owners.joins(backend) and backend.owns(leaf):
+        return backend.concatenate((leaf,), 0)
+    return copied(leaf, owners)
 
 
 class WholeLeaves:

@@ -96,7 +96,11 @@ class FewSizes:
         """The size of the parts that a batch of `rows` is cut into although a policy would try it whole; None
         where it may, which is one size more. Small batches are not told of here."""
         known = self._kinds.get(signature, Sizes())
-        if not known.mains or rows <= max(known.mains) or rows in known.others:
+        if known.mains and (rows <= max(known.mains) or rows in known.others):
+            return None
+        if not known.mains:
+            if len(known.others) < MOST:
+                self.called(signature, (rows,))
             return None
         if not known.triable:
             return max(known.mains)
