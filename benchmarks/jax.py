@@ -1,8 +1,9 @@
-"""JAX: `wrap(jax.jit(f))(x)` with no size given, against the best `jax.lax.map(f, x, batch_size=)` of a sweep.
+"""JAX: `wrap(jax.jit(f))(x)` with no size given, against the best `jax.lax.map(f, x, batch_size=)` of a
+sweep.
 
-Each result is compared with the plain call's. A size is compiled once; what is compiled for the sweep costs the
-rival nothing here, while all that the wrapper compiles until it has settled, the calls on a few rows included,
-is counted.
+Each result is compared with the plain call's. A size is compiled once; what is compiled for the sweep costs
+the rival nothing here, while all that the wrapper compiles until it has settled, the calls on a few rows
+included, is counted.
 """
 
 from __future__ import annotations

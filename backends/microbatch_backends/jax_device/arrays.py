@@ -1,10 +1,10 @@
 """Taking and joining rows of JAX arrays, which nobody can write to, and rows of host arrays too.
 
-Invariant: what is made has the dtype, weak type, device and sharding of what it is made from, and is committed
-to its device only if that is. Nothing here is compiled for arrays of the CPU: their memory is read by NumPy
-and given back to JAX without a copy. A slice by JAX itself took 1.5 ms for 1 MiB there, and joining compiles
-anew for each number of parts. A part may therefore share memory with its batch; JAX never writes to memory
-that it was lent, so a part that is donated is copied by JAX first.
+Invariant: what is made has the dtype, weak type, device and sharding of what it is made from, and is
+committed to its device only if that is. Nothing here is compiled for arrays of the CPU: their memory is read
+by NumPy and given back to JAX without a copy. A slice by JAX itself took 1.5 ms for 1 MiB there, and joining
+compiles anew for each number of parts. A part may therefore share memory with its batch; JAX never writes to
+memory that it was lent, so a part that is donated is copied by JAX first.
 
 Rejected: results that are written in place through NumPy, since the caller would hold memory that changes
 although JAX promises that it does not.
@@ -15,13 +15,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from microbatch.arrays.looks import along
 from microbatch.errors import ArgumentTypeError
 from microbatch_backends.host import arrays as host
+from microbatch_backends.jax_device.namespace import jax
+
+jnp = jax.numpy
 
 ALIGNMENT = 64
 """Bytes at a multiple of which JAX takes over memory without a copy."""
@@ -59,7 +60,9 @@ def copy(destination: Any, source: Any) -> None:
 
 def rows(array: Any, where: slice, axis: int) -> Any:
     """`array` at `where` along `axis`, as an array that may share its memory."""
-    return _put(np.asarray(array)[along(axis, where)], array) if is_plain(array) else array[along(axis, where)]
+    return (
+        _put(np.asarray(array)[along(axis, where)], array) if is_plain(array) else array[along(axis, where)]
+    )
 
 
 def concatenate(parts: Sequence[Any], axis: int) -> Any:
@@ -117,7 +120,8 @@ def unsupported(array: Any) -> str | None:
 
 def values(array: Any) -> np.ndarray[Any, Any]:
     """Numbers that tell one entry from another: of random keys their words."""
-    return np.asarray(jax.random.key_data(array) if is_keys(array) else array)
+    words: np.ndarray[Any, Any] = np.asarray(jax.random.key_data(array) if is_keys(array) else array)
+    return words
 
 
 def is_keys(array: Any) -> bool:

@@ -1,9 +1,9 @@
 """Functions of JAX return before their work is done: waiting for it, and telling what was donated.
 
 Invariant: a call has ended when all arrays that it returned are there, so a time is of the work, and what the
-work raises, above all for memory, is raised by the call that it belongs to. An argument that is given to every
-part whole and that the function takes for itself (`donate_argnums`) is gone after the first part; the next
-call then says so.
+work raises, above all for memory, is raised by the call that it belongs to. An argument that is given to
+every part whole and that the function takes for itself (`donate_argnums`) is gone after the first part; the
+next call then says so.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax
-
 from microbatch.arrays.trees import leaves_of
 from microbatch.errors import ArgumentValueError
+from microbatch_backends.jax_device.namespace import jax
 
 
 class Awaited:

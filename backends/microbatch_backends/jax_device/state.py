@@ -1,9 +1,9 @@
-"""What JAX keeps per thread, carried from the caller into workers: the settings of `with jax.enable_x64(True)`
-and its like.
+"""What JAX keeps per thread, carried from the caller into workers: the settings of `with
+jax.enable_x64(True)` and its like.
 
-Invariant: inside `apply` the thread has the caller's settings, after it its own. Context variables do not have
-them. Settings that a version of JAX does not have are left out. Rejected: taking all that JAX keeps by its
-private functions, which change from one version to the next.
+Invariant: inside `apply` the thread has the caller's settings, after it its own. Context variables do not
+have them. Settings that a version of JAX does not have are left out. Rejected: taking all that JAX keeps by
+its private functions, which change from one version to the next.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import jax
-
 from microbatch.extend.protocols import ThreadState
+from microbatch_backends.jax_device.namespace import jax
 
 NAMES = (
     "enable_x64",

@@ -3,8 +3,8 @@
 Invariant: a type is a container everywhere or nowhere: what is opened is registered with optree, once and for
 the process, in the namespace of this project. What was announced goes first, then torch's own registry of
 trees (which has every `ModelOutput` of Hugging Face), then what the class itself says: a mapping, a
-dataclass, attrs, and last JAX's registry. Whatever has rows or a shape is a leaf. Rejected: opening any object by its attributes, as
-it may keep other things in step with them.
+dataclass, attrs, and last JAX's registry. Whatever has rows or a shape is a leaf. Rejected: opening any
+object by its attributes, as it may keep other things in step with them.
 """
 
 from __future__ import annotations

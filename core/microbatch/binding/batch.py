@@ -168,8 +168,10 @@ class Batch:
         leaves = list(self._leaves)
         for index in self._rows:
             leaf = leaves[index]
-            sliced = rows is None or not is_array(leaf)
-            leaves[index] = leaf[slice.token_slice] if sliced else rows(leaf, slice.token_slice, 0)
+            if rows is None or not is_array(leaf):
+                leaves[index] = leaf[slice.token_slice]
+            else:
+                leaves[index] = rows(leaf, slice.token_slice, 0)
         for cut in self._others:
             index, rule = cut.index, cut.rule
             if rule.function is None:

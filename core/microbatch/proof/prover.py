@@ -182,7 +182,9 @@ class Prover:
         sizes = _two_sizes(batch, asked)
         if sizes is not None:
             try:
-                return self._experiment(asked, batch, positions_of(batch, sum(sizes), self._drawn()), sizes[0]), False
+                return self._experiment(
+                    asked, batch, positions_of(batch, sum(sizes), self._drawn()), sizes[0]
+                ), False
             except Raised as error:
                 without_frames(error)  # other numbers of rows may do
         while True:
@@ -215,9 +217,7 @@ class Prover:
     def _drawn(self) -> random.Random | None:
         return self._draw if self.always else None
 
-    def _experiment(
-        self, asked: Asked, batch: Batch, positions: Rows, size: int | None = None
-    ) -> Shown:
+    def _experiment(self, asked: Asked, batch: Batch, positions: Rows, size: int | None = None) -> Shown:
         # imported when a function is first cut, as few programs cut in their first millisecond
         from microbatch.proof.experiment import Experiment
 

@@ -4,8 +4,8 @@ Invariant: the function never sees an array of the caller's that it could harm: 
 whole is a copy, a view that cannot be written, or is watched. The two parts have unequal sizes, so that a
 constant is told from rows, and the witness has their rows in the reverse order, so that a row's place and its
 neighbours are other ones. For a function that is compiled anew for each size, the witness is as large as the
-second part, with all rows of the first and some of the second. Rejected: neighbouring rows (they are more often alike), and the whole batch (a
-step would take twice as long).
+second part, with all rows of the first and some of the second. Rejected: neighbouring rows (they are more
+often alike), and the whole batch (a step would take twice as long).
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Invariant: of one structure, parts of at most four sizes ever run, whatever the 
 rows the batches have: up to two that the policy asked for, what is left of the first batch, and a single row.
 Where later batches leave other rests, a size from which they can be made goes before a second one of the
 policy. Until then no more than three sizes are called in all, those with which it was shown that the function
-may be cut and whole batches included: a policy that wants to try more is given one of these. Only a bound that must hold (memory, the user's cap) makes one more, and then larger ones do not run
-any more.
+may be cut and whole batches included: a policy that wants to try more is given one of these. Only a bound
+that must hold (memory, the user's cap) makes one more, and then larger ones do not run any more.
 
 What a policy asks for is rounded to a power of two, as it is worked out from noisy numbers: 511 rows for one
 number of threads, 512 for another. Rejected: equal parts for each batch (every number of rows is a size of
@@ -34,7 +34,8 @@ class Sizes:
     fillers: tuple[int, ...] = ()
     """Those that the rest of a batch is made of."""
     others: frozenset[int] = frozenset()
-    """Rows of other calls: those on a few rows before the first cut, and whole batches that a policy tried."""
+    """Rows of other calls: those on a few rows before the first cut, and whole batches that a policy
+    tried."""
 
     @property
     def triable(self) -> bool:

@@ -42,8 +42,9 @@ class CallBench:
 
     def __init__(self, call: Call, backend: Backend) -> None:
         """Raises LayoutError for arguments that cannot be cut."""
-        waits = isinstance(backend, SupportsAwaiting)
-        self._function = backend.awaiting(call.function) if waits else call.function
+        self._function = call.function
+        if isinstance(backend, SupportsAwaiting):
+            self._function = backend.awaiting(call.function)
         self._batch = call.batch(backend)
         self._backend = backend
         shape = self._batch.shape

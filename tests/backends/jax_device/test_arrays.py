@@ -14,9 +14,9 @@ from microbatch.extend.device import device_of
 jax = pytest.importorskip("jax", reason="JAX is not installed: tox -e jax")
 jnp = jax.numpy
 
-from microbatch_backends.host.backend import CpuBackend  # noqa: E402
-from microbatch_backends.jax_device import arrays  # noqa: E402
-from microbatch_backends.jax_device.backend import JaxBackend  # noqa: E402
+from microbatch_backends.host.backend import CpuBackend
+from microbatch_backends.jax_device import arrays
+from microbatch_backends.jax_device.backend import JaxBackend
 
 X = jnp.asarray(np.arange(4096.0, dtype="f4").reshape(256, 16))
 

@@ -71,7 +71,9 @@ def test_nothing_is_compiled_to_cut_and_to_join() -> None:
             before = x[:0] + 1  # and what this test needs
             del before
             with jax.log_compiles(True), pytest.MonkeyPatch.context() as patch:
-                patch.setattr("jax._src.compiler.backend_compile_and_load", _counting(compiled), raising=False)
+                patch.setattr(
+                    "jax._src.compiler.backend_compile_and_load", _counting(compiled), raising=False
+                )
                 wrapped(x)
     assert not compiled
 

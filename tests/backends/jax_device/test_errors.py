@@ -24,9 +24,9 @@ def double(x: Any) -> Any:
 @pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad], ids=["jit", "vmap", "grad"])
 def test_what_a_transform_traces_is_refused(transform: Any) -> None:
     """Whatever its size: a traced array has no values, so nothing can be shown of it."""
-    with microbatch.wrap(lambda x: double(x).sum(), num_ubatches=2) as wrapped:
-        with pytest.raises(LayoutError, match=r"traces it.*wrap\(jax\.jit\(f\)\)"):
-            transform(lambda x: wrapped(x).sum())(X)
+    wrapped = microbatch.wrap(lambda x: double(x).sum(), num_ubatches=2)
+    with pytest.raises(LayoutError, match=r"traces it.*wrap\(jax\.jit\(f\)\)"):
+        transform(lambda x: wrapped(x).sum())(X)
 
 
 def test_an_array_that_is_gone_is_refused() -> None:
@@ -43,20 +43,18 @@ def test_an_array_that_is_gone_is_refused() -> None:
 @pytest.mark.parametrize("schedule", ["sequential", "streamed"])
 def test_donating_what_every_part_is_given_is_told(schedule: str) -> None:
     taking = jax.jit(lambda w, x: {"rows": x @ w, "w": w * 2}, donate_argnums=0)
-    layout = microbatch.Layout(
-        inputs={"0": microbatch.replicate()}, outputs={"w": microbatch.replicate()}
-    )
-    with microbatch.wrap(taking, num_ubatches=3, layout=layout, schedule=schedule) as wrapped:
-        with pytest.raises(ArgumentValueError, match=r"donate_argnums.*every part is given whole"):
-            wrapped(jnp.ones((3, 3)), X)
+    layout = microbatch.Layout(inputs={"0": microbatch.replicate()}, outputs={"w": microbatch.replicate()})
+    wrapped = microbatch.wrap(taking, num_ubatches=3, layout=layout, schedule=schedule)
+    with wrapped, pytest.raises(ArgumentValueError, match=r"donate_argnums.*every part is given whole"):
+        wrapped(jnp.ones((3, 3)), X)
 
 
 def test_a_function_that_takes_weights_for_itself_runs_whole() -> None:
     """The calls on a few rows are given a copy of them, so that the whole call still can."""
     taking = jax.jit(lambda x, w: {"rows": x + w, "w": w * 2}, donate_argnums=1)
-    with microbatch.wrap(taking, num_ubatches=3) as wrapped:
-        with pytest.warns(UserWarning, match=r"not cut.*donate_argnums"):
-            result = wrapped(X, jnp.ones(3))
+    wrapped = microbatch.wrap(taking, num_ubatches=3)
+    with wrapped, pytest.warns(UserWarning, match=r"not cut.*donate_argnums"):
+        result = wrapped(X, jnp.ones(3))
     np.testing.assert_array_equal(result["rows"], X + 1)
     np.testing.assert_array_equal(result["w"], 2)
 
@@ -97,9 +95,9 @@ def test_an_error_inside_of_a_compiled_part_is_raised_by_its_call(schedule: str)
         return np.asarray(x)
 
     f = jax.jit(lambda x: jax.pure_callback(checked, jax.ShapeDtypeStruct(x.shape, x.dtype), x) * 2)
-    with microbatch.wrap(f, num_ubatches=4, schedule=schedule) as wrapped:
-        with pytest.raises(Exception, match="a value of 30") as caught:
-            wrapped(X)
+    wrapped = microbatch.wrap(f, num_ubatches=4, schedule=schedule)
+    with wrapped, pytest.raises(Exception, match="a value of 30") as caught:
+        wrapped(X)
     assert any("ubatch" in text for text in caught.value.__notes__)
 
 
@@ -151,7 +149,8 @@ def test_memory_that_jax_itself_lacks() -> None:
 
 
 def test_an_output_that_needs_memory_only_when_it_is_waited_for() -> None:
-    """The call of a compiled function returns before its work has failed; the part runs again all the same."""
+    """The call of a compiled function returns before its work has failed; the part runs again all the
+    same."""
 
     def scarce(x: Any) -> Any:
         if len(x) > 5:

@@ -147,7 +147,7 @@ def test_inputs_are_as_before(call: str) -> None:
 def test_any_sizes_and_dtypes(rows: int, columns: int, parts: int, dtype: str, schedule: str) -> None:
     """Parts of the CPU share memory with their batch at any alignment, and are joined as they came."""
     x = jnp.arange(rows * columns).reshape(rows, columns).astype(dtype)
-    function = lambda x: (x[:, ::-1], {"first": x[:, 0]})  # noqa: E731
+    function = lambda x: (x[:, ::-1], {"first": x[:, 0]})
     with microbatch.wrap(function, num_ubatches=min(parts, rows), schedule=schedule, verify="never") as f:
         same(f(x), function(x))
 

@@ -38,8 +38,8 @@ class BackendChecks(PropertySuite):
         return values.copy()
 
     def make_buffer(self, backend: Backend, values: np.ndarray) -> Any:
-        """An array that `add_one` may write to, where those of the backend cannot be written to (`joins`): one
-        of the host. Else as `make_array`."""
+        """An array that `add_one` may write to, where those of the backend cannot be written to (`joins`):
+        one of the host. Else as `make_array`."""
         if isinstance(backend, SupportsJoins) and backend.joins:
             return values.copy()
         return self.make_array(backend, values)
