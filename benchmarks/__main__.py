@@ -15,8 +15,11 @@ TABLES = {
     "handoff": "Hand-off: against a ring of events with threads per step",
     "collectives": "Models of several ranks, their communication hidden without edits",
     "sizing": "Sizing: against the searches in use elsewhere",
+    "jax": "JAX: against the best jax.lax.map of a sweep",
     "gpu": "GPU",
 }
+APART = ("gpu", "jax")
+"""Tables that `all` leaves out, as they need what most machines have not."""
 
 
 def main(arguments: list[str]) -> int:
@@ -25,7 +28,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("names", nargs="+", choices=[*TABLES, "all"])
     parser.add_argument("--json", type=Path, help="folder for one JSON file a table")
     options = parser.parse_args(arguments)
-    names = [name for name in TABLES if name != "gpu"] if "all" in options.names else options.names
+    names = [name for name in TABLES if name not in APART] if "all" in options.names else options.names
     reached = True
     for name in names:
         rows = import_module(f"benchmarks.{name}").table()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from microbatch.extend.hookspecs import hookimpl
 from microbatch.extend.records import BackendInfo, ContainerInfo, RowsInfo
-from microbatch_backends.probes import probe_cuda, probe_cupy, probe_numpy, probe_torch, probe_xpu
+from microbatch_backends.probes import probe_cuda, probe_cupy, probe_jax, probe_numpy, probe_torch, probe_xpu
 from microbatch_backends.rows.announced import CONTAINERS, ROWS
 
 __all__ = ["microbatch_register_backends", "microbatch_register_containers", "microbatch_register_rows"]
@@ -18,7 +18,7 @@ __all__ = ["microbatch_register_backends", "microbatch_register_containers", "mi
 
 @hookimpl
 def microbatch_register_backends() -> Sequence[BackendInfo]:
-    """Announce `cpu`, `torch-cpu`, `torch-cuda`, `torch-xpu` and `cupy`."""
+    """Announce `cpu`, `torch-cpu`, `torch-cuda`, `torch-xpu`, `cupy` and `jax`."""
     return (
         BackendInfo(
             name="cpu",
@@ -68,6 +68,15 @@ def microbatch_register_backends() -> Sequence[BackendInfo]:
             modules=("cupy",),
             install="pip install microbatch[cupy] on a machine with an NVIDIA driver",
             summary="CuPy arrays on NVIDIA devices: streams, events, graphs, pinned copies",
+        ),
+        BackendInfo(
+            name="jax",
+            load="microbatch_backends.jax_device.backend:JaxBackend",
+            probe=probe_jax,
+            priority=12,
+            modules=("jax", "jaxlib"),
+            install="pip install microbatch[jax]",
+            summary="JAX arrays on any device of JAX: parts are waited for and joined",
         ),
     )
 

@@ -52,6 +52,11 @@ def probe_cupy(root: Path = Path("/")) -> str | None:
     return module_missing("cupy") or _no_device(root)
 
 
+def probe_jax() -> str | None:
+    """Why there is no JAX here, or None; which devices it has is known only once it is loaded."""
+    return module_missing("jax") or module_missing("jaxlib")
+
+
 def module_missing(name: str) -> str | None:
     """Why `name` cannot be imported, or None; finds the module without running it."""
     if name in sys.modules and sys.modules[name] is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from microbatch.extend.records import FailureKind
 from microbatch.testing import AdversarialBackend, BackendSuite, MemoryModel, RecordingBackend, WorkOrder
 from microbatch.testing.adversarial.order import WORST_ORDERS
 
@@ -38,6 +39,34 @@ class TestTorchCpu(BackendSuite):
 
     def to_numpy(self, array: Any) -> np.ndarray:
         return np.asarray(array.numpy())
+
+
+class TestJax(BackendSuite):
+    registered_name = "jax"
+    frameworks = ("torch", "cupy", "jax")
+    dtypes = ("f4", "i4", "f2", "bool")
+
+    def make_backend(self) -> Any:
+        pytest.importorskip("jax", reason="JAX is not installed")
+        from microbatch_backends.jax_device.backend import JaxBackend
+
+        return JaxBackend()
+
+    def make_array(self, backend: Any, values: np.ndarray) -> Any:
+        import jax.numpy as jnp
+
+        return jnp.array(values)
+
+    def run_out_of_memory(self, backend: Any) -> None:
+        import jax.numpy as jnp
+
+        jnp.zeros(1 << 50, "u1").block_until_ready()
+
+    def failures(self) -> Any:
+        import jax
+
+        text = "RESOURCE_EXHAUSTED: Out of memory allocating 8589934592 bytes."
+        return (*super().failures(), (jax.errors.JaxRuntimeError(text), FailureKind.OOM))
 
 
 ROOM = MemoryModel(capacity=1 << 16)

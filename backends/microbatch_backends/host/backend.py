@@ -93,8 +93,25 @@ class HostBackend(RanksOfProcess):
         """Nothing: neither NumPy nor torch keeps a pool on the host."""
 
     def thread_state(self) -> ThreadState:
-        """What Python, NumPy and the subclass's framework keep for the calling thread."""
-        return self._capture_state()
+        """What Python, NumPy and the subclass's framework keep for the calling thread, and JAX, where it is
+        loaded."""
+        state = self._capture_state()
+        if "jax" not in sys.modules:
+            return state
+        from microbatch_backends.jax_device.state import JaxState
+
+        return JaxState(state)
+
+    def awaiting(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, or where JAX is loaded one that waits for the arrays of JAX that it returns.
+
+        A function of NumPy arrays or texts may compute with JAX inside.
+        """
+        if "jax" not in sys.modules:
+            return function
+        from microbatch_backends.jax_device.dispatch import Awaited
+
+        return Awaited(function)
 
     def trial(self) -> AbstractContextManager[Callable[[], bool]]:
         """Calls inside record no gradients, and torch's random numbers are put back, where torch is loaded.

@@ -249,6 +249,12 @@ def wide(array: Any) -> HostArray:
         array = _as_numpy(array)
     least = {"f": "f8", "c": "c16"}.get(array.dtype.kind)
     values: HostArray = array
+    if (
+        array.dtype.kind == "V"
+        and issubclass(array.dtype.type, np.generic)
+        and array.dtype.type is not np.void
+    ):
+        return values.astype(np.float64)  # bfloat16 and its like, which are no types of NumPy's own
     if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "biuf":
         return np.where(np.ma.getmaskarray(values), np.nan, values.data)  # what is masked equals itself
     return values if least is None else values.astype(np.promote_types(values.dtype, least), copy=False)

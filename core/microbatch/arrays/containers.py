@@ -3,8 +3,8 @@
 Invariant: a type is a container everywhere or nowhere: what is opened is registered with optree, once and for
 the process, in the namespace of this project. What was announced goes first, then torch's own registry of
 trees (which has every `ModelOutput` of Hugging Face), then what the class itself says: a mapping, a
-dataclass, attrs. Whatever has rows or a shape is a leaf. Rejected: opening any object by its attributes, as
-it may keep other things in step with them.
+dataclass, attrs, and last JAX's registry. Whatever has rows or a shape is a leaf. Rejected: opening any
+object by its attributes, as it may keep other things in step with them.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Containers:
         if issubclass(kind, type) or has_rows(leaf) or is_array(leaf):
             return None
         announced = announced_for(kind, self._announced)
-        return announced(kind) if announced else _way_of_torch(kind) or way_into(kind)
+        return announced(kind) if announced else _way_of_torch(kind) or way_into(kind) or _way_of_jax(leaf)
 
 
 CONTAINERS = Containers()
@@ -135,6 +135,26 @@ def _way_of_torch(kind: type) -> Way | None:
         return tuple([child for _, child in keyed]), _Context(context), tuple([_key(key) for key, _ in keyed])
 
     return Way(flatten, lambda context, children: node.unflatten_fn(children, context.value))
+
+
+def _way_of_jax(node: Any) -> Way | None:
+    """As JAX opens it, where JAX is loaded and knows its type."""
+    trees = sys.modules.get("jax.tree_util")
+    if trees is None:
+        return None
+
+    def opened(container: Any) -> tuple[list[Any], Any]:
+        children, spec = trees.tree_flatten(container, is_leaf=lambda inner: inner is not container)
+        return children, spec
+
+    def flatten(container: Any) -> Opened:
+        children, spec = opened(container)
+        return tuple(children), spec, tuple(range(len(children)))
+
+    children = opened(node)[0]
+    if len(children) == 1 and children[0] is node:
+        return None
+    return Way(flatten, lambda spec, children: spec.unflatten(children))
 
 
 def _key(entry: Any) -> Any:

@@ -41,6 +41,12 @@ def version_of(part: Any) -> int | None:
         return None
 
 
+def is_gone(array: Any) -> bool:
+    """Whether its framework has let its memory go, as JAX does with what a function takes for itself."""
+    asked = getattr(array, "is_deleted", None)
+    return asked is not None and bool(asked())
+
+
 def contents_of(array: Any, most: int) -> bytes | int | None:
     """Something that changes when the array is written: its bytes, of one on the host up to `most` bytes.
 

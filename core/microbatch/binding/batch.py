@@ -161,12 +161,17 @@ class Batch:
         `trim` cuts padded axes down to that width, that of the longest row; None leaves them as they are.
         `slice` is trusted: `validate_slices` checks it before.
         """
-        spec = self._spec
+        spec, rows = self._spec, None if self.owners is None else self.owners.rows
         if spec is None:
-            return (self._leaves[0][slice.token_slice],), {}
+            leaf, where = self._leaves[0], slice.token_slice
+            return (leaf[where] if rows is None else rows(leaf, where, 0),), {}
         leaves = list(self._leaves)
         for index in self._rows:
-            leaves[index] = leaves[index][slice.token_slice]
+            leaf = leaves[index]
+            if rows is None or not is_array(leaf):
+                leaves[index] = leaf[slice.token_slice]
+            else:
+                leaves[index] = rows(leaf, slice.token_slice, 0)
         for cut in self._others:
             index, rule = cut.index, cut.rule
             if rule.function is None:

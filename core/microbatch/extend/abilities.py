@@ -10,26 +10,33 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from microbatch.extend.protocols import Array, Pipe, Stream
 
 __all__ = [
     "Graph",
     "PeakMark",
     "Ranks",
+    "SupportsAwaiting",
     "SupportsCollectives",
     "SupportsDeviceName",
     "SupportsGraphState",
     "SupportsGraphs",
+    "SupportsJoins",
     "SupportsLanes",
+    "SupportsNeeds",
     "SupportsPeak",
     "SupportsPipes",
     "SupportsProbe",
     "SupportsRanges",
     "SupportsRanks",
+    "SupportsRows",
     "SupportsState",
     "SupportsThreadedCapture",
     "SupportsTransfer",
     "SupportsTrials",
+    "SupportsValues",
     "SupportsYieldCheck",
 ]
 
@@ -110,6 +117,46 @@ class SupportsPeak(Protocol):
 
 
 @runtime_checkable
+class SupportsJoins(Protocol):
+    """Backends that say whether their arrays can be written to."""
+
+    joins: bool
+    """True where they cannot: each part of an output is then kept as it is, and `concatenate` joins them when
+    all are there. `empty` still makes an array, of which only its type is looked at; `copy` and `scatter` are
+    called for arrays of the host only."""
+
+
+@runtime_checkable
+class SupportsRows(Protocol):
+    """Backends that take neighbouring rows in a better way than the slices of their arrays do."""
+
+    def rows(self, array: Array, where: slice, axis: int) -> Array:
+        """What `array[..., where, ...]` gives, of any array of the host or of the backend; may be a view, or
+        share memory that nobody writes to."""
+        ...
+
+
+@runtime_checkable
+class SupportsAwaiting(Protocol):
+    """Backends of frameworks whose functions may return before what they return is there, on no stream."""
+
+    def awaiting(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that calls `function`, and returns when all arrays that it gave are there; `function`
+        itself where there is nothing to wait for. Raises what the work that makes them has raised. Asked once
+        a step."""
+        ...
+
+
+@runtime_checkable
+class SupportsValues(Protocol):
+    """Backends with arrays whose values NumPy cannot read."""
+
+    def values(self, array: Array) -> np.ndarray[Any, Any]:
+        """Numbers of the host that tell one entry from another, with the axes of `array` first."""
+        ...
+
+
+@runtime_checkable
 class SupportsLanes(Protocol):
     """Backends whose freed memory goes to later work of the stream it was allocated on, waited for or not."""
 
@@ -119,6 +166,20 @@ class SupportsLanes(Protocol):
         Pairs may be lent again afterwards; whoever has them joins both streams at the end. `LanePool` of
         `microbatch.extend.lanes` does this for a function that makes streams.
         """
+        ...
+
+
+@runtime_checkable
+class SupportsNeeds(Protocol):
+    """Backends whose compiler says how much memory a call takes, before it is made."""
+
+    def needs(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[int, int] | None:
+        """Bytes that such a call takes beside its arguments and outputs, and bytes of its outputs.
+
+        None for a function of which nothing is known, which is any that is not compiled, and where compiling
+        it fails: the call itself raises that. What is compiled for this serves the call."""
         ...
 
 

@@ -13,19 +13,24 @@ import numpy as np
 
 from microbatch.errors import PluginError
 from microbatch.extend.abilities import (
+    SupportsAwaiting,
     SupportsCollectives,
     SupportsDeviceName,
     SupportsGraphs,
     SupportsGraphState,
+    SupportsJoins,
     SupportsLanes,
+    SupportsNeeds,
     SupportsPeak,
     SupportsPipes,
     SupportsProbe,
     SupportsRanges,
     SupportsRanks,
+    SupportsRows,
     SupportsThreadedCapture,
     SupportsTransfer,
     SupportsTrials,
+    SupportsValues,
     SupportsYieldCheck,
 )
 from microbatch.extend.protocols import Backend
@@ -39,15 +44,22 @@ FindBackend = Callable[[object], Backend]
 
 
 class Owners:
-    """Which backend makes and copies an array: that of the step, or that of the array's own framework."""
+    """Which backend makes and copies an array: that of the step, or that of the array's own framework.
 
-    __slots__ = ("_backend", "_find", "_known")
+    What such backends can do with arrays is asked here, once for each of them.
+    """
+
+    __slots__ = ("_backend", "_find", "_joins", "_known", "_values", "rows")
 
     def __init__(self, backend: Backend, find: FindBackend | None = None) -> None:
         """Without `find` all arrays are the backend's."""
         self._backend = backend
         self._find = find
         self._known: dict[tuple[type, str], Backend] = {}
+        self._joins: dict[str, bool] = {}
+        self._values: dict[str, SupportsValues | None] = {}
+        self.rows = backend.rows if isinstance(backend, SupportsRows) else None
+        """Takes neighbouring rows of an array; None where slices do."""
 
     def of(self, array: object) -> Backend:
         """The backend; NumPy's arrays are every backend's."""
@@ -56,6 +68,20 @@ class Owners:
         key = type(array), str(getattr(array, "device", ""))
         known = self._known.get(key)
         return known if known is not None else self._known.setdefault(key, self._find(array))
+
+    def joins(self, backend: Backend) -> bool:
+        """Whether arrays of `backend`, one that `of` gave, cannot be written to, so that parts are joined."""
+        known = self._joins.get(backend.name)
+        if known is None:
+            known = self._joins[backend.name] = isinstance(backend, SupportsJoins) and backend.joins
+        return known
+
+    def values(self, array: object) -> SupportsValues | None:
+        """What reads the values of `array` where NumPy cannot; None where nothing does."""
+        backend = self.of(array)
+        if backend.name not in self._values:
+            self._values[backend.name] = backend if isinstance(backend, SupportsValues) else None
+        return self._values[backend.name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +118,12 @@ class Device:
     """Names ranges for a profiler."""
     names: SupportsDeviceName | None
     """Says what it runs on."""
+    needs: SupportsNeeds | None
+    """Says how much memory a call takes, before it is made."""
+    awaits: SupportsAwaiting | None
+    """Waits for what a function returns."""
+    joins: bool
+    """Whether its arrays cannot be written to, so that parts of outputs are joined at the end."""
     captures_threads: bool
     """Whether a capture holds what other threads launch on its streams."""
 
@@ -115,9 +147,10 @@ def device_of(backend: Backend, find: FindBackend | None = None) -> Device:
 
 
 def _asked(backend: Backend, find: FindBackend | None) -> Device:
+    owners = Owners(backend, find)
     return Device(
         backend=backend,
-        owners=Owners(backend, find),
+        owners=owners,
         peak=backend if isinstance(backend, SupportsPeak) else None,
         probe=backend if isinstance(backend, SupportsProbe) else None,
         collectives=backend if isinstance(backend, SupportsCollectives) else None,
@@ -131,6 +164,9 @@ def _asked(backend: Backend, find: FindBackend | None) -> Device:
         yield_check=backend if isinstance(backend, SupportsYieldCheck) else None,
         ranges=backend if isinstance(backend, SupportsRanges) else None,
         names=backend if isinstance(backend, SupportsDeviceName) else None,
+        needs=backend if isinstance(backend, SupportsNeeds) else None,
+        awaits=backend if isinstance(backend, SupportsAwaiting) else None,
+        joins=owners.joins(backend),
         captures_threads=isinstance(backend, SupportsThreadedCapture) and backend.captures_threads,
     )
 

@@ -17,6 +17,7 @@ from microbatch.binding.batch import Batch
 from microbatch.binding.rules import TOKENS, Rule
 from microbatch.cutting.slices import Cut
 from microbatch.errors import OutputMismatchError
+from microbatch.extend.device import Owners
 from microbatch.extend.protocols import Backend, Rows
 from microbatch.gathering.given_leaf import GivenLeaf
 from microbatch.gathering.joined_sink import TEXTS, ArrayRows, JoinedSink, Joiner
@@ -59,7 +60,7 @@ class Sinks:
         self._axis = batch.other_axis
         self._cut = cut
         self._backend = backend
-        self._owners = batch.owners
+        self._owners = batch.owners or Owners(backend)
         self._empty = from_caller(backend) if backend.asynchronous else backend.empty
         self._nested = nested
 
@@ -75,7 +76,8 @@ class Sinks:
         rows = None if plain else self._rows_of(value, given)
         backend = self._backend if plain or rows is not None else self._backend_of(value, name)
         allocate = self._empty if backend is self._backend else backend.empty
-        leaf = OutputLeaf(name, backend, given or allocate, self._make_room, given)
+        joins = given is None and not plain and self._owners.joins(backend)
+        leaf = OutputLeaf(name, backend, given or allocate, self._make_room, given, joins)
         if (
             self._proven
             and rule is TOKENS
@@ -114,7 +116,7 @@ class Sinks:
 
         Raises OutputMismatchError for an output on a device that the step does not wait for.
         """
-        if self._owners is None or not is_array(value):
+        if not is_array(value):
             return self._backend
         backend = self._owners.of(value)
         if backend is not self._backend and backend.asynchronous:
@@ -201,8 +203,7 @@ class Sinks:
         rows = None if plain else self._rows_of(part, leaf.given)
         if rows is not None:
             return rows
-        texts = plain and part.dtype.kind in TEXTS
-        joins = leaf.given is None and (texts or getattr(leaf.backend, "joins", False))
+        joins = leaf.joins or (leaf.given is None and plain and part.dtype.kind in TEXTS)
         return ArrayRows(leaf.backend, axis) if joins else None
 
     def _check_trimmed(self, value: Any, index: int, name: str) -> None:

@@ -2,8 +2,8 @@
 
 Invariant: as in `row_sink.py`. Every part is kept until the end, so these take twice the memory of the result
 for a moment. What parts have in common is compared as each comes, so nothing is converted when they are
-joined. Arrays that cannot be written (their backend has `joins`) and arrays of texts, which are as wide as
-the widest, come here too.
+joined. Arrays that cannot be written (their backend `SupportsJoins`) and arrays of texts, which are as wide
+as the widest, come here too.
 """
 
 from __future__ import annotations

@@ -44,6 +44,8 @@ class OutputLeaf:
     """What may help where there is no memory for it."""
     given: GivenLeaf | None = None
     """The caller's own place for the result, which is then what `allocate` asks; None where there is none."""
+    joins: bool = False
+    """Whether its arrays cannot be written to, so that parts are joined."""
 
     def result(self, shape: tuple[int, ...], like: Any) -> Any:
         """A result of `shape` with the dtype of `like`. Where memory runs out it is tried twice more.

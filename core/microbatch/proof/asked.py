@@ -35,6 +35,9 @@ class Asked:
     """Rows of its largest planned part; None where none is planned."""
     together: bool = False
     """Whether other ranks run the step too, so that nothing may be tried."""
+    compiled: tuple[int, ...] | None = None
+    """Sizes of its parts that may be tried, largest first, where the function is compiled for each; None for
+    any other function."""
 
 
 @dataclass(frozen=True, slots=True)

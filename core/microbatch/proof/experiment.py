@@ -49,12 +49,14 @@ class Experiment:
         self._positions = positions
         self._device = subject.binder.device
         self._backend = self._device.backend
+        awaits = self._device.awaits
+        self._function = subject.function if awaits is None else awaits.awaiting(subject.function)
         self._mover = Mover(self._device) if subject.moved else None
         self._constants = [leaf for leaf, _ in batch.leaf_kinds() if _may_be_left_in(leaf)]
         self._copies: list[WholeLeaves] = []
         self._after_first = Surroundings()
         self._sample = self._fresh()
-        self._is_whole = len(positions) == batch.shape.num_requests
+        self._is_whole = subject.first is None and len(positions) == batch.shape.num_requests
         """Whether the sample is all there is; then the whole call itself is made too, and is compared."""
 
     def run(self) -> Shown:
@@ -115,7 +117,11 @@ class Experiment:
 
     def _fresh(self) -> Sample:
         sample = sample_of(
-            self._batch, self._positions, self._backend, inside_requests=self._subject.inside_requests
+            self._batch,
+            self._positions,
+            self._backend,
+            inside_requests=self._subject.inside_requests,
+            first=self._subject.first,
         )
         self._copies += [WholeLeaves(copy) for copy in (sample.batch, sample.witness)]
         return sample
@@ -166,7 +172,7 @@ class Experiment:
         before = Arguments(part, self._device)
         try:
             (args, kwargs) = part if self._mover is None else self._mover.fetch(part, {})[0]
-            returned = self._subject.function(*args, **kwargs)
+            returned = self._function(*args, **kwargs)
         except Exception as error:  # noqa: BLE001  # whatever it raises on a few rows refutes
             raise Raised(error, rows) from None
         called = before.after(returned)
@@ -242,7 +248,7 @@ def units_of(sample: Sample, *, in_order: bool = False) -> list[Lengths]:
     `in_order` is for a witness that has the rows in the order of the batch.
     """
     shape, made = sample.batch.shape, sample.cut
-    requests = np.arange(shape.num_requests)[:: 1 if in_order else -1]
+    requests = np.arange(sample.witness.shape.num_requests)[:: 1 if in_order else -1]
     if shape.num_tokens == shape.num_requests and (
         shape.query_start_loc is None or (np.diff(shape.starts) == 1).all()
     ):

@@ -26,6 +26,9 @@ class HostValues:
         try:
             return wide(array)
         except (TypeError, AttributeError, ValueError, RuntimeError):
+            reader = self._device.owners.values(array)
+            if reader is not None:
+                return reader.values(array)
             if self._device.transfer is None or not self._device.backend.owns(array):
                 raise TypeError(
                     f"the values of a {type(array).__name__} cannot be read on the host"

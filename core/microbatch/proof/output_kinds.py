@@ -48,7 +48,7 @@ class Lengths:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Rows of the first part, of the second, and of the witness."""
-        return (*self.places.counts, self.places.total)
+        return (*self.places.counts, len(self.reverse))
 
 
 @dataclass(frozen=True, slots=True)

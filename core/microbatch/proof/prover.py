@@ -28,7 +28,7 @@ from microbatch.options.raised import note, text_of
 from microbatch.proof.asked import Asked, Proof, StepResult
 from microbatch.proof.host_values import HostValues
 from microbatch.proof.output_kinds import Refuted
-from microbatch.proof.sample import ROWS, positions_of
+from microbatch.proof.sample import MOST_BYTES, OF_COMPILED, ROWS, positions_of
 from microbatch.proof.second_look import chosen, says_little
 from microbatch.proof.shown import Raised, Shown, Subject
 from microbatch.proof.special_rows import with_special
@@ -132,14 +132,16 @@ class Prover:
         verdict, settled = self._verdicts.find(*self._key(asked)), True
         if verdict is None or not verdict.blind or verdict.writes_inputs:
             return ""
+        count, sizes = len(evidence.shown.sample.requests), _two_sizes(batch, asked)
+        size = sizes[0] if sizes is not None and sum(sizes) == count else None
         for output in evidence.outputs_of(step.result, step.device, given=step.given):
             if not says_little(output.seen):
                 continue
-            sets = chosen(output, batch.shape, len(evidence.shown.sample.requests))
+            sets = chosen(output, batch.shape, count)
             settled = settled and bool(sets)
             for positions in sets:
                 among = with_special(batch, positions, step.device)
-                reason = self._contradicted(asked, batch, among, step)
+                reason = self._contradicted(asked, batch, among, size, step)
                 if reason:
                     return reason
         if settled:
@@ -148,10 +150,12 @@ class Prover:
             self._keep(asked, replace(verdict, blind=False, plain=plain))
         return ""
 
-    def _contradicted(self, asked: Asked, batch: Batch, positions: Rows, step: StepResult) -> str:
-        """What differs where the rows at `positions` are tried alone."""
+    def _contradicted(
+        self, asked: Asked, batch: Batch, positions: Rows, size: int | None, step: StepResult
+    ) -> str:
+        """What differs where the rows at `positions` are tried alone, the first part being of `size`."""
         try:
-            shown = self._experiment(asked, batch, positions)
+            shown = self._experiment(asked, batch, positions, size)
         except Raised:
             return ""  # it minds their number, which is told elsewhere
         except Refuted as error:
@@ -186,6 +190,13 @@ class Prover:
         first: Raised | None = None
         picky = False
         wanted, others = min(ROWS, batch.shape.num_requests), _other_sizes(batch, asked.largest)
+        sizes = _two_sizes(batch, asked)
+        if sizes is not None:
+            try:
+                positions = self._positions(asked, batch, sum(sizes))
+                return self._experiment(asked, batch, positions, sizes[0]), False
+            except Raised as error:
+                without_frames(error)  # other numbers of rows may do
         while True:
             try:
                 shown = self._experiment(asked, batch, self._positions(asked, batch, wanted))
@@ -218,7 +229,7 @@ class Prover:
         some = positions_of(batch, wanted, self._draw if self.always else None)
         return some if batch.shape.lengths is not None else with_special(batch, some, asked.binder.device)
 
-    def _experiment(self, asked: Asked, batch: Batch, positions: Rows) -> Shown:
+    def _experiment(self, asked: Asked, batch: Batch, positions: Rows, size: int | None = None) -> Shown:
         # imported when a function is first cut, as few programs cut in their first millisecond
         from microbatch.proof.experiment import Experiment
 
@@ -228,6 +239,7 @@ class Prover:
             binder=binder,
             moved=asked.streamed and binder.device.transfer is not None,
             inside_requests=asked.inside_requests,
+            first=size,
         )
         return Experiment(subject, batch, positions).run()
 
@@ -255,6 +267,25 @@ def _too_large(error: Raised) -> StepOutOfMemoryError:
         " whether it may be cut; declare in a Layout what each argument and output is, and it runs row by row"
         " untried"
     )
+
+
+def _two_sizes(batch: Batch, asked: Asked) -> tuple[int, int] | None:
+    """Rows of the smaller and the larger call on a compiled function: those of its parts where they may be.
+
+    None for any other function, and where there are too few rows or requests with tokens of their own.
+    """
+    shape, allowed = batch.shape, asked.compiled
+    if allowed is None or shape.num_tokens != shape.num_requests or shape.query_start_loc is not None:
+        return None
+    few, most = OF_COMPILED
+    sizes = [size for size in allowed if FEWEST < size and 2 * size * batch.bytes_per_unit <= MOST_BYTES]
+    pair = (sizes[1], sizes[0]) if len(sizes) > 1 else (few, sizes[0]) if sizes else (few, most)
+    smaller, larger = min(pair), max(pair)
+    if smaller == larger:
+        smaller -= 1
+    total = smaller + larger
+    fits = total <= shape.num_requests and total * batch.bytes_per_unit <= MOST_BYTES
+    return (smaller, larger) if fits else None
 
 
 def _other_sizes(batch: Batch, largest: int | None) -> list[int]:

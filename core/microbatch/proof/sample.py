@@ -3,8 +3,9 @@
 Invariant: the function never sees an array of the caller's that it could harm: rows are copies, and what goes
 whole is a copy, a view that cannot be written, or is watched. The two parts have unequal sizes, so that a
 constant is told from rows, and the witness has their rows in the reverse order, so that a row's place and its
-neighbours are other ones. Rejected: neighbouring rows (they are more often alike), and the whole batch (a
-step would take twice as long).
+neighbours are other ones. For a function that is compiled anew for each size, the witness is as large as the
+second part, with all rows of the first and some of the second. Rejected: neighbouring rows (they are more
+often alike), and the whole batch (a step would take twice as long).
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ HUGE_ROWS = 3
 """The same where a row is huge."""
 MOST_BYTES = 16 << 20
 """Bytes of a sample's input; fewer rows where they would be more."""
+OF_COMPILED = (5, 12)
+"""Rows of the two parts for a function that is compiled anew for each size, where no part has such."""
 COPIED = 4 << 20
 """Bytes up to which a leaf that goes whole is copied, which takes about a millisecond."""
 
@@ -45,7 +48,7 @@ class Sample:
     cut: Cut
     """The two parts."""
     witness: Batch
-    """The same rows in the reverse order."""
+    """The same rows in the reverse order; of a compiled function as many as the second part has."""
     tokens: Rows
     """The place of each token in the batch."""
     requests: Rows
@@ -68,13 +71,23 @@ def positions_of(batch: Batch, wanted: int, draw: random.Random | None = None) -
     return np.sort(shorter[(2 * np.arange(count) + 1) * len(shorter) // (2 * count)])
 
 
-def sample_of(batch: Batch, positions: Rows, backend: Backend, *, inside_requests: bool) -> Sample:
-    """Copies of the requests at `positions`; `inside_requests` says that a cut may fall into one."""
+def sample_of(
+    batch: Batch, positions: Rows, backend: Backend, *, inside_requests: bool, first: int | None = None
+) -> Sample:
+    """Copies of the requests at `positions`; `inside_requests` says that a cut may fall into one.
+
+    `first` is the size of the first part where all calls may have two sizes only.
+    """
     taken = _guarded(batch.permuted(positions, backend), backend)
+    if first is None:
+        made, seen = _in_two(taken, inside_requests=inside_requests), positions
+    else:
+        made = cut(taken.shape, splitter="explicit", boundaries=[first])
+        seen = positions[: len(positions) - first]
     return Sample(
         batch=taken,
-        cut=_in_two(taken, inside_requests=inside_requests),
-        witness=_guarded(batch.permuted(positions[::-1], backend), backend),
+        cut=made,
+        witness=_guarded(batch.permuted(seen[::-1], backend), backend),
         tokens=token_permutation(batch.shape, positions),
         requests=positions,
     )
@@ -115,12 +128,20 @@ def _entries_copied(leaf: Any, owners: Owners) -> Any:
 
 def _safe(leaf: Any, owners: Owners) -> Any:
     if not is_array(leaf) or nbytes_of(leaf) <= COPIED:
-        return copied(leaf, owners)
+        return _taken_apart(leaf, owners) if is_array(leaf) else copied(leaf, owners)
     if not isinstance(leaf, np.ndarray):
         return leaf  # its write counter is watched: no more can be done without copying it
     view = leaf.view()
     view.flags.writeable = False
     return view
+
+
+def _taken_apart(leaf: Any, owners: Owners) -> Any:
+    """A copy; also of what nobody can write to, as the function may take it for itself."""
+    backend = owners.of(leaf)
+    if leaf.shape and owners.joins(backend) and backend.owns(leaf):
+        return backend.concatenate((leaf,), 0)
+    return copied(leaf, owners)
 
 
 class WholeLeaves:

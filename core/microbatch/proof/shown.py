@@ -71,3 +71,5 @@ class Subject:
     """Whether the step brings host arrays to the device before it calls the function."""
     inside_requests: bool
     """Whether the step cuts requests in two."""
+    first: int | None = None
+    """Rows of the first part, where the function is compiled for each size and the calls have two sizes."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from microbatch.arrays.comparing import equal_values
 from microbatch.arrays.looks import class_of, is_array
+from microbatch.arrays.memory import is_gone
 from microbatch.arrays.row_lists import is_row_list
 from microbatch.arrays.row_types import has_rows, rows_of
 from microbatch.arrays.trees import flatten, map_leaves
@@ -59,10 +60,14 @@ class Arguments:
             output=map_leaves(lambda leaf: copied(leaf, self._owners), returned),
             returned=returned,
             arguments=self._arrays,
-            wrote=not all(map(self._read.same, self._before, self._arrays)),
+            wrote=not all(map(self._as_before, self._before, self._arrays)),
             wrote_list=not all(map(_same_entries, self._lists, self._entries))
             or not all(map(equal_values, self._rows, self._tables)),
         )
+
+    def _as_before(self, before: Any, array: Any) -> bool:
+        """Whether a copy that the call was given holds what it held, or was taken by the call for itself."""
+        return is_gone(array) or self._read.same(before, array)
 
 
 def copied(leaf: Any, owners: Owners) -> Any:
@@ -75,6 +80,8 @@ def copied(leaf: Any, owners: Owners) -> Any:
         return leaf
     try:
         backend = owners.of(leaf)
+        if owners.joins(backend):
+            return leaf  # nobody can write to it
         made = backend.empty(leaf.shape, leaf)
         if class_of(made) is not class_of(leaf):
             return leaf

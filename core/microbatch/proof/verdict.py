@@ -128,6 +128,12 @@ class Evidence:
         """Rows of the largest call."""
         return self.shown.sample.witness.shape.num_tokens
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Rows of each call."""
+        parts = self.shown.sample.cut.slices
+        return (*(part.num_tokens for part in parts), self.rows)
+
     def contradiction(self, result: Any, device: Device, *, given: bool = False) -> str:
         """Which output of the step has another row; empty where all are as they were shown.
 

@@ -3,8 +3,9 @@
 Invariant: of one structure, parts of at most four sizes ever run, whatever the policy tries and however many
 rows the batches have: up to two that the policy asked for, what is left of the first batch, and a single row.
 Where later batches leave other rests, a size from which they can be made goes before a second one of the
-policy. Only a bound that must hold (memory, the user's cap) makes one more, and then larger ones do not run
-any more.
+policy. Until then no more than three sizes are called in all, those with which it was shown that the function
+may be cut and whole batches included: a policy that wants to try more is given one of these. Only a bound
+that must hold (memory, the user's cap) makes one more, and then larger ones do not run any more.
 
 What a policy asks for is rounded to a power of two, as it is worked out from noisy numbers: 511 rows for one
 number of threads, 512 for another. Rejected: equal parts for each batch (every number of rows is a size of
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 MAINS = 2
 """Sizes that a policy may ask for."""
 MOST = 3
-"""Sizes beside the single row."""
+"""Sizes beside the single row; and sizes in all, as long as only the policy wants more."""
 KINDS = 256
 """Structures that are remembered."""
 
@@ -32,6 +33,14 @@ class Sizes:
     """Those that the policy asked for."""
     fillers: tuple[int, ...] = ()
     """Those that the rest of a batch is made of."""
+    others: frozenset[int] = frozenset()
+    """Rows of other calls: those on a few rows before the first cut, and whole batches that a policy
+    tried."""
+
+    @property
+    def triable(self) -> bool:
+        """Whether a policy may try one more."""
+        return len(self.others.union(self.mains, self.fillers)) < MOST
 
     @property
     def room(self) -> bool:
@@ -72,17 +81,41 @@ class FewSizes:
         `hard`; else the nearest size that there is stands for it."""
         known = self._kinds.get(signature, Sizes())
         if hard:
-            known = Sizes(_up_to(limit, known.mains), _up_to(limit, known.fillers))
+            mains, fillers = _up_to(limit, known.mains), _up_to(limit, known.fillers)
+            known = replace(known, mains=mains, fillers=fillers)
         known = _with_main(known, rows, limit)
         singles = known.parts(rows, limit).count(1)
         if known.room and not known.fillers and singles > 1:
             known = replace(known, fillers=(singles,))
         elif known.room and known.small(rows, limit) >= known.between:
             known = replace(known, fillers=(*known.fillers, known.between))
+        self._keep(signature, known)
+        return known.parts(rows, limit)
+
+    def called(self, signature: str, sizes: Iterable[int]) -> None:
+        """Take note that the function was called on so many rows, beside its parts."""
+        known = self._kinds.get(signature, Sizes())
+        self._keep(signature, replace(known, others=known.others.union(sizes)))
+
+    def instead_of_whole(self, signature: str, rows: int) -> int | None:
+        """The size of the parts that a batch of `rows` is cut into although a policy would try it whole; None
+        where it may, which is one size more. Small batches are not told of here."""
+        known = self._kinds.get(signature, Sizes())
+        if known.mains and (rows <= max(known.mains) or rows in known.others):
+            return None
+        if not known.mains:
+            if len(known.others) < MOST:
+                self.called(signature, (rows,))
+            return None
+        if not known.triable:
+            return max(known.mains)
+        self.called(signature, (rows,))
+        return None
+
+    def _keep(self, signature: str, known: Sizes) -> None:
         if len(self._kinds) >= KINDS:
             self._kinds.clear()
         self._kinds[signature] = known
-        return known.parts(rows, limit)
 
 
 def rounded(limit: int, *, hard: bool = False) -> int:
@@ -96,7 +129,8 @@ def _with_main(known: Sizes, rows: int, limit: int) -> Sizes:
     if not known.mains:
         return replace(known, mains=(limit,))
     more = replace(known, mains=(*known.mains, limit))
-    fits = known.room and len(known.mains) < MAINS and limit not in known.mains
+    room = known.room and (known.triable or limit in known.others)
+    fits = room and len(known.mains) < MAINS and limit not in known.mains
     return more if fits and more.small(rows, limit) < more.between else known
 
 

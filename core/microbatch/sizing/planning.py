@@ -49,6 +49,8 @@ class Planner:
     ) -> None:
         """`cap` is `max_tokens_per_ubatch` where the user set it: no policy may allow more. `together` bounds
         the ubatches that take turns on threads. `few` says that parts may have few sizes."""
+        self.few = few
+        """Whether the function is compiled anew for each number of rows."""
         self.policy = policy
         """The policy, or the chain of them."""
         self._cap = cap
@@ -225,6 +227,10 @@ class Planner:
         splitter, most = splitter_for(self._config, batch), self._config.max_ubatches
         multiple, shape = self._config.multiple_of, batch.shape
         due = wanted(request, proposal, most_ubatches(shape, splitter, multiple), self._together)
+        instead = self._instead_of_whole(request) if due.whole else None
+        if instead is not None:
+            proposal = replace(proposal, split=True, limit=instead, count=None)
+            due = wanted(request, proposal, most_ubatches(shape, splitter, multiple), self._together)
         if due.whole:
             said = proposal.reason
             if not said and proposal.split and proposal.limit is not None:
@@ -252,6 +258,18 @@ class Planner:
             sizes=sizes,
             together=None if self._together is None else self._together.most,
         )
+
+    def tried(self, batch: Batch, sizes: Sequence[int]) -> None:
+        """Take note of how many rows each call had that showed whether the function may be cut."""
+        if self._few is not None:
+            self._few.called(sized_signature(batch.signature, "rows"), sizes)
+
+    def _instead_of_whole(self, request: SizingRequest) -> int | None:
+        """The size of parts for a batch that a policy would try whole; None where it runs whole."""
+        plain = request.unit == "rows" and request.num_tokens == request.num_requests
+        if self._few is None or not plain:
+            return None
+        return self._few.instead_of_whole(request.signature, request.num_tokens)
 
     def _of_few_sizes(self, request: SizingRequest, proposal: Proposal, due: Wanted) -> Cut | None:
         """The cut in parts of few sizes; None where parts may have any, or would be too many."""

@@ -47,6 +47,10 @@ class Cuttable:
     """Whether the step cuts requests in two."""
     largest: int | None = None
     """Requests in its largest planned part; None where none is planned."""
+    compiled: bool = False
+    """Whether the function is compiled anew for each number of rows."""
+    tryable: tuple[int, ...] = ()
+    """Sizes of its planned parts, largest first, that need no watching of the memory."""
     verdict: Verdict | None = None
     """What was shown; None while nobody has asked."""
     evidence: Evidence | None = None
@@ -125,6 +129,7 @@ class Cuttable:
             inside_requests=self.inside_requests,
             largest=self.largest,
             together=self.together,
+            compiled=self.tryable if self.compiled else None,
         )
 
     def _read_by(self, verdict: Verdict) -> None:

@@ -60,7 +60,7 @@ class Engine:
         self._runner = ScheduleRunner(config, wrapping.runtime, wrapping.threads, wrapping.ambient)
         self._modules = StateWatch(function)
         self._has_modules = self._modules.found
-        self._guard = MemoryGuard(config.memory_limit)
+        self._guard = MemoryGuard(config.memory_limit, function)
         self._preparation = Preparation(wrapping, planner, self._guard, self._modules)
         self.remembering = self._preparation.remembering
         self._remembers = self.remembering.active
@@ -190,7 +190,9 @@ class Engine:
 
     def _layers(self, planned: Planned, outcome: Outcome, watched: Watched | None) -> Layers:
         """The layers around the function: graph, recovery, and a guard where the memory is to be watched."""
-        function, graphs = self.function, None
+        function, graphs, awaits = self.function, None, planned.device.awaits
+        if awaits is not None:
+            function = awaits.awaiting(function)
         if self._graphs is not None and planned.alike:
             from microbatch.graphs.step_graphs import StepGraphs
 

@@ -9,6 +9,9 @@ needs 640 times its input).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from microbatch.extend.abilities import PeakMark
 from microbatch.options.byte_sizes import bytes_of
 from microbatch.proof.verdict import TRUSTED
@@ -35,8 +38,12 @@ KINDS = 256
 class MemoryGuard:
     """One per wrapper; `limit` is the user's, bytes above a step's start, or a share of all there is."""
 
-    def __init__(self, limit: int | str | None) -> None:
+    def __init__(self, limit: int | str | None, function: Callable[..., Any] | None = None) -> None:
+        """`function` is asked of a compiler, if there is one."""
         self._limit = limit
+        self._function = function
+        self._fitting: set[tuple[str, int, int]] = set()
+        """Signature, rows and parts at a time of what the compiler said to fit."""
         self._needs: dict[str, Need] = {}
         self._shown: dict[str, int] = {}
         self.quiet: Plan | None = None
@@ -51,7 +58,7 @@ class MemoryGuard:
         if peaks is None or not self._applies(planned):
             return None
         known, budget = self._known(plan.signature), self.budget(planned)
-        if known is None and self._surely_fits(planned, _flight(planned), budget):
+        if known is None and self._fits(planned, budget):
             self.quiet = plan
             return None
         telling = planned.schedule != "streamed"
@@ -80,7 +87,7 @@ class MemoryGuard:
             return False
         if self._known(planned.plan.signature) is not None:
             return True
-        return not self._surely_fits(planned, _flight(planned), self.budget(planned))
+        return not self._fits(planned, self.budget(planned))
 
     def mark(self, planned: Planned) -> PeakMark | None:
         """Start measuring the calls that show whether the batch may be cut, where its memory matters.
@@ -119,6 +126,27 @@ class MemoryGuard:
         limit = bytes_of(self._limit, planned.memory.capacity)
         return int(SHARE * (usable if limit is None else min(limit, usable)))
 
+    def _fits(self, planned: Planned, budget: int) -> bool:
+        """Whether a step of an unknown kind fits: by its bytes, or by what its compiler says."""
+        return self._surely_fits(planned, _flight(planned), budget) or self._compiled_to_fit(planned, budget)
+
+    def _compiled_to_fit(self, planned: Planned, budget: int) -> bool:
+        """Whether the largest part is compiled to need so little that all in flight fit beside the result."""
+        needs, rows, side = planned.device.needs, largest_part(planned), side_by_side(planned)
+        if needs is None or self._function is None:
+            return False
+        key = planned.plan.signature, rows, side
+        if key in self._fitting:
+            return True
+        args, kwargs = _largest_arguments(planned)
+        told = needs.needs(self._function, args, kwargs)
+        if told is None or side * told[0] + 2 * told[1] * planned.rows / max(1, rows) > budget:
+            return False
+        if len(self._fitting) >= KINDS:
+            self._fitting.clear()
+        self._fitting.add(key)
+        return True
+
     def _surely_fits(self, planned: Planned, flight: int, budget: int) -> bool:
         """Whether a step of an unknown kind fits even if it needs very many times its input."""
         per_byte = UNLIMITED if self._limit is None else LIMITED
@@ -134,6 +162,14 @@ class MemoryGuard:
             del self._needs[next(iter(self._needs))]
         need = self._needs[signature] = Need()
         return need
+
+
+def _largest_arguments(planned: Planned) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    cut = planned.plan.cut
+    if cut is None:
+        return planned.batch.arguments()
+    index = max(range(len(cut.slices)), key=lambda each: cut.slices[each].num_tokens)
+    return planned.batch.part(cut.slices[index], None if cut.trims is None else cut.trims[index], index)
 
 
 def _flight(planned: Planned) -> int:

@@ -138,6 +138,7 @@ class Preparation:
         named = self._named or call.slices is not None
         cuttable = Cuttable(self._prover, binder, args, kwargs, streamed, named, batch, batch)
         cuttable.together = route.ranks is not None
+        cuttable.compiled = self.planner.few
         cuttable.inside_requests = self._splits_requests and batch.shape.query_start_loc is not None
         if self._prover.remarkable or call.slices is not None:
             cuttable.look_up()
@@ -219,6 +220,8 @@ class Preparation:
         known = cuttable.verdict
         if self._prover.always or (known is not None and known.raised and cuttable.named):
             cuttable.verdict = None
+        if cuttable.compiled and not self._guard.may_cut(planned):
+            cuttable.tryable = tuple(sorted(set(planned.plan.sizes), reverse=True))
         mark = self._guard.mark(planned) if cuttable.verdict is None else None
         before, verdict = cuttable.batch, cuttable.prove()
         if verdict.why_whole:
@@ -227,6 +230,8 @@ class Preparation:
             planned = self._again(planned, self._routes.overlapping(route, verdict), call.slices)
         if mark is not None and cuttable.evidence is not None:
             self._guard.shown(planned, mark, cuttable.evidence.rows)
+        if cuttable.compiled and cuttable.evidence is not None:
+            self.planner.tried(planned.batch, cuttable.evidence.sizes)
         if planned.plan.cut is None:
             return planned
         if verdict.unmakeable and not call.given_result:

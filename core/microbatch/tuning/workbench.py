@@ -12,7 +12,7 @@ from typing import Any
 from microbatch.binding.call import Call
 from microbatch.cutting.cut import cut
 from microbatch.cutting.slices import UBatchSlice
-from microbatch.extend.abilities import PeakMark, SupportsPeak
+from microbatch.extend.abilities import PeakMark, SupportsAwaiting, SupportsPeak
 from microbatch.extend.device import meaning_of
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import FailureKind, MemoryReading
@@ -43,6 +43,8 @@ class CallBench:
     def __init__(self, call: Call, backend: Backend) -> None:
         """Raises LayoutError for arguments that cannot be cut."""
         self._function = call.function
+        if isinstance(backend, SupportsAwaiting):
+            self._function = backend.awaiting(call.function)
         self._batch = call.batch(backend)
         self._backend = backend
         shape = self._batch.shape

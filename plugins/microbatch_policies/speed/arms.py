@@ -3,9 +3,10 @@
 An *arm* is a size, named by its exponent of two, or the whole batch.
 
 Invariant: where there are several parts, their number is a multiple of the workers, so that no worker idles
-at the end, unless sizes are those of captured graphs. No part is smaller than the longest request. A size is
-rounded to that of a graph here, before it is proposed. If only `buckets` rounded it, the step would run
-another size than the search asked for, and the search would take that for a refusal.
+at the end, unless sizes are those of captured graphs, or few, which are powers of two. No part is smaller
+than the longest request. A size is rounded to that of a graph here, before it is proposed. If only `buckets`
+rounded it, the step would run another size than the search asked for, and the search would take that for a
+refusal.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ def proposal_for(arm: int, request: SizingRequest, reason: str, workers: int | N
     if count > 1:
         count = -(-count // side) * side
     limit = -(-units // count)
+    if request.few:
+        limit = 1 << arm
     if request.graph_sizes:
         limit = round_down(limit, request.graph_sizes)
     return Proposal(limit=min(units, max(limit, request.longest_request)), reason=reason, workers=workers)

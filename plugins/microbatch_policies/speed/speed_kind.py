@@ -19,7 +19,10 @@ from microbatch_policies.speed.steady_seconds import steady_seconds
 class SpeedKind:
     """One kind of batch: its search with all `workers`, and those with fewer of them."""
 
-    def __init__(self, start: int, workers: int) -> None:
+    def __init__(self, start: int, workers: int, *, few: bool = False) -> None:
+        """`few` says that the first call of each size is slow, as the function is compiled for it."""
+        self._compiled: set[int] | None = set() if few else None
+        """Sizes that the function was compiled for; None where it is not compiled."""
         self.search = SizeSearch(start)
         self.fewer = {count: SizeSearch(start) for count in ladder(workers)}
         self._calls = 0
@@ -58,6 +61,10 @@ class SpeedKind:
         too_many = fewer is not None and report.workers > fewer
         if too_many or (report.limit if report.split else None) != (None if arm == WHOLE else limit):
             search.refuse(arm)
+            return
+        if self._compiled is not None and arm not in self._compiled:
+            self._compiled.add(arm)
+            self._calls += 1
             return
         self._calls += 1
         if self._calls > 1 or report.seconds >= WARM:

@@ -150,7 +150,9 @@ class Throughput:
         key = (request.signature, request.num_tokens.bit_length(), request.workers)
         kind = self._kinds.get(key)
         if kind is None:
-            kind = remember(self._kinds, key, SpeedKind(self._start(key, request), request.workers))
+            kind = remember(
+                self._kinds, key, SpeedKind(self._start(key, request), request.workers, few=request.few)
+            )
             self._tell(kind, key)
         return kind
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import partial
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
 from microbatch.extend.abilities import (
+    SupportsAwaiting,
     SupportsGraphState,
+    SupportsJoins,
     SupportsLanes,
+    SupportsNeeds,
     SupportsPeak,
     SupportsPipes,
     SupportsRanges,
     SupportsRanks,
+    SupportsRows,
     SupportsTransfer,
     SupportsTrials,
+    SupportsValues,
     SupportsYieldCheck,
 )
 from microbatch.testing.properties import prop
@@ -53,6 +60,75 @@ class AbilityChecks(BackendChecks):
         assert event.synchronize()
         np.testing.assert_array_equal(np.asarray(coming), values)
 
+    @prop(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4), data=st.data())
+    def check_parts_that_cannot_be_written_to_are_joined(self, sizes: list[int], data: Any) -> None:
+        """Rows that were cut out and joined again are the batch, of its dtype, and no part has changed."""
+        backend = self.make_backend()
+        joiner: SupportsJoins = self.require(backend, SupportsJoins)
+        if not joiner.joins:
+            pytest.skip(f"arrays of {backend.name!r} can be written to")
+        values = self.numbers(sum(sizes), 3).astype(data.draw(st.sampled_from(self.dtypes)))
+        array, edges = self.make_array(backend, values), np.cumsum([0, *sizes]).tolist()
+        parts = [array[start:stop] for start, stop in pairwise(edges)]
+        joined = backend.concatenate(parts, 0)
+        assert type(joined) is type(array)
+        assert joined.dtype == array.dtype
+        assert backend.owns(joined)
+        self.assert_values(backend, joined, values)
+        for part, (start, stop) in zip(parts, pairwise(edges), strict=True):
+            self.assert_values(backend, part, values[start:stop])
+
+    @prop(rows=st.integers(0, 6), low=st.integers(0, 6), high=st.integers(0, 6), axis=st.integers(0, 1))
+    def check_rows_are_those_of_a_slice(self, rows: int, low: int, high: int, axis: int) -> None:
+        """Of the backend's own arrays and of the host's, which stay of their type."""
+        backend = self.make_backend()
+        taker: SupportsRows = self.require(backend, SupportsRows)
+        where = slice(min(low, high, rows), min(max(low, high), rows))
+        values = self.numbers(rows, 3) if axis == 0 else np.ascontiguousarray(self.numbers(rows, 3).T)
+        expected = values[where] if axis == 0 else values[:, where]
+        array = self.make_array(backend, values)
+        taken, on_host = taker.rows(array, where, axis), taker.rows(values, where, axis)
+        assert type(taken) is type(array)
+        assert taken.dtype == array.dtype
+        self.assert_values(backend, taken, expected)
+        assert type(on_host) is np.ndarray
+        np.testing.assert_array_equal(on_host, expected)
+
+    def check_what_a_function_returns_is_waited_for(self) -> None:
+        """It gives what the function gives, however it is packed, and raises what that raises."""
+        backend = self.make_backend()
+        awaiting: SupportsAwaiting = self.require(backend, SupportsAwaiting)
+        array = self.make_array(backend, self.numbers(3))
+        same = awaiting.awaiting(lambda first, *, more: {"rows": [first, more], "text": "row"})
+        found = same(array, more=None)
+        assert found["text"] == "row"
+        assert found["rows"][0] is array
+        assert found["rows"][1] is None
+        error = KeyError("row")
+
+        def fails() -> None:
+            raise error
+
+        with pytest.raises(KeyError) as caught:
+            awaiting.awaiting(fails)()
+        assert caught.value is error
+
+    def check_values_are_those_of_the_array(self) -> None:
+        """What NumPy reads by itself is read no differently."""
+        backend = self.make_backend()
+        reader: SupportsValues = self.require(backend, SupportsValues)
+        np.testing.assert_array_equal(
+            reader.values(self.make_array(backend, self.numbers(3))), self.numbers(3)
+        )
+
+    def check_needs_are_told_or_not(self) -> None:
+        """Of a function that nobody compiled nothing is known, and asking calls nothing."""
+        backend = self.make_backend()
+        needs: SupportsNeeds = self.require(backend, SupportsNeeds)
+        calls: list[int] = []
+        assert needs.needs(calls.append, (1,), {}) is None
+        assert not calls
+
     @prop(counts=st.lists(st.integers(1, 3), min_size=1, max_size=3))
     def check_streams_are_lent_to_one_step_at_a_time(self, counts: list[int]) -> None:
         """Pairs that are held at the same time share no stream; all of them are streams like any other."""
@@ -64,7 +140,7 @@ class AbilityChecks(BackendChecks):
             assert len(pairs) == sum(counts)
             assert len({id(stream) for stream in streams}) == len(streams)
             assert all(one != other for index, one in enumerate(streams) for other in streams[:index])
-            array, event = self.make_array(backend, self.numbers(2)), backend.event()
+            array, event = self.make_buffer(backend, self.numbers(2)), backend.event()
             event.record(backend.current_stream())
             for stream in streams:
                 stream.wait(event)
@@ -117,7 +193,7 @@ class AbilityChecks(BackendChecks):
         """Calls inside give the same rows, and nothing was drawn; an error inside passes."""
         backend = self.make_backend()
         trials = self.require(backend, SupportsTrials)
-        array = self.make_array(backend, self.numbers(3))
+        array = self.make_buffer(backend, self.numbers(3))
         with trials.trial() as drawn:
             self.add_one(array)
             assert not drawn()

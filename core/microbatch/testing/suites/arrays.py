@@ -33,7 +33,7 @@ class ArrayChecks(BackendChecks):
         backend = self.make_backend()
         low, high = min(low, high, rows), min(max(low, high), rows)
         values, others = self.numbers(rows), self.numbers(rows, start=1000)
-        destination, source = self.make_array(backend, values), self.make_array(backend, others)
+        destination, source = self.make_buffer(backend, values), self.make_array(backend, others)
         backend.copy(destination[low:high], source[low:high])
         expected = values.copy()
         expected[low:high] = others[low:high]
@@ -55,7 +55,7 @@ class ArrayChecks(BackendChecks):
         backend = self.make_backend()
         indices = data.draw(st.lists(st.integers(0, rows - 1), max_size=8))
         values = self.numbers(rows, 3) if axis == 0 else np.ascontiguousarray(self.numbers(rows, 3).T)
-        array = self.make_array(backend, values)
+        array = self.make_buffer(backend, values)
         taken = backend.take(array, indices, axis)
         self.add_one(array)
         self.assert_values(backend, taken, values.take(np.array(indices, np.intp), axis))
@@ -70,7 +70,7 @@ class ArrayChecks(BackendChecks):
         expected[np.array(indices, np.intp)] = rows
         if axis:
             target, rows, expected = (np.ascontiguousarray(a.T) for a in (target, rows, expected))
-        destination = self.make_array(backend, target)
+        destination = self.make_buffer(backend, target)
         backend.scatter(destination, indices, self.make_array(backend, rows), axis)
         self.assert_values(backend, destination, expected)
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from microbatch.extend.abilities import SupportsJoins
 from microbatch.extend.protocols import Backend, Stream
 from microbatch.extend.records import FailureKind
 from microbatch.testing.properties import PropertySuite
@@ -36,12 +37,19 @@ class BackendChecks(PropertySuite):
         """An array of the backend with these values, ready for any stream."""
         return values.copy()
 
+    def make_buffer(self, backend: Backend, values: np.ndarray) -> Any:
+        """An array that `add_one` may write to, where those of the backend cannot be written to (`joins`):
+        one of the host. Else as `make_array`."""
+        if isinstance(backend, SupportsJoins) and backend.joins:
+            return values.copy()
+        return self.make_array(backend, values)
+
     def to_numpy(self, array: Any) -> np.ndarray:
         """The values of an array whose work has been waited for."""
         return np.asarray(array)
 
     def add_one(self, array: Any) -> None:
-        """Add one to every element in place, on the current stream."""
+        """Add one to every element of a buffer in place, on the current stream."""
         array += 1
 
     def failures(self) -> Iterable[tuple[BaseException, FailureKind]]:

@@ -58,7 +58,7 @@ class StreamChecks(BackendChecks):
         """A program whose conflicts are all ordered by events computes what it would one after another."""
         backend = self.make_backend()
         values = [self.numbers(4, start=100 * number) for number in range(BUFFERS)]
-        buffers = [self.make_array(backend, value) for value in values]
+        buffers = [self.make_buffer(backend, value) for value in values]
         streams = [backend.stream(purpose) for purpose in PURPOSES]
         self.begin(backend, streams)
         last: dict[int, tuple[int, Event]] = {}
@@ -93,7 +93,7 @@ class StreamChecks(BackendChecks):
     def check_an_event_stands_for_its_latest_record(self) -> None:
         """Recorded again, it covers the work up to there."""
         backend = self.make_backend()
-        array = self.make_array(backend, self.numbers(2))
+        array = self.make_buffer(backend, self.numbers(2))
         stream, event = backend.stream("copy_in"), backend.event()
         self.begin(backend, [stream])
         event.record(stream)
@@ -138,7 +138,7 @@ class StreamChecks(BackendChecks):
     def check_work_in_an_active_stream_is_ordered_there(self) -> None:
         """What is computed while a stream is active is done when that stream has been waited for."""
         backend = self.make_backend()
-        array = self.make_array(backend, self.numbers(3))
+        array = self.make_buffer(backend, self.numbers(3))
         stream = backend.stream("communication")
         self.begin(backend, [stream])
         with stream.activate():

@@ -40,7 +40,7 @@ class SurroundingChecks(BackendChecks):
     def check_running_out_of_memory_is_told_and_survived(self) -> None:
         """Without room the device raises OOM, spares live arrays, and works again after `reclaim`."""
         backend = self.make_backend()
-        array = self.make_array(backend, self.numbers(4))
+        array = self.make_buffer(backend, self.numbers(4))
         with pytest.raises(Exception) as caught:
             self.run_out_of_memory(backend)
         assert backend.classify(caught.value) is FailureKind.OOM
@@ -63,7 +63,7 @@ class SurroundingChecks(BackendChecks):
     def check_reclaim_keeps_live_arrays(self) -> None:
         """Giving the cache back takes nothing that is in use."""
         backend = self.make_backend()
-        array = self.make_array(backend, self.numbers(4))
+        array = self.make_buffer(backend, self.numbers(4))
         self.add_one(array)
         backend.reclaim()
         self.assert_values(backend, array, self.numbers(4) + 1)

@@ -1,0 +1,1 @@
+"""The backend for JAX arrays, on any device that JAX has; imports JAX when it is first used."""
