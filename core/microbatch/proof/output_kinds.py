@@ -13,7 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from microbatch.arrays.comparing import HostArray, equal_values, far_apart, rounding_of, same_rows, wide
+from microbatch.arrays.comparing import (
+    RELATIVE_ELSE,
+    HostArray,
+    equal_values,
+    far_apart,
+    rounding_of,
+    same_rows,
+    wide,
+)
 from microbatch.arrays.hidden_rows import hidden_rows
 from microbatch.arrays.looks import class_of, is_array, kind_of, on_another_device
 from microbatch.arrays.row_lists import is_row_list
@@ -28,7 +36,7 @@ from microbatch.options.raised import text_of
 from microbatch.proof.host_values import HostValues
 
 TEXT_ROUNDING = 1e-5
-"""Relative tolerance of Python's floats, which may come from float32."""
+"""Relative tolerance of Python's floats that may come from float32."""
 
 
 class Refuted(Exception):
@@ -238,6 +246,12 @@ def first_unequal(expected: Any, found: Any, rounding: float) -> int | None:
     return int(np.argwhere(far)[0][0]) if far.any() else None
 
 
+def _is_single(number: float) -> bool:
+    """Whether it may come from a float32: a result of double precision is hardly ever one that this holds."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(number)) == number
+
+
 def alike(first: Any, second: Any, read: Callable[[Any], HostArray] = wide) -> bool:
     """Whether two entries or constants are the same, numbers to rounding."""
     if first is second:
@@ -249,7 +263,9 @@ def alike(first: Any, second: Any, read: Callable[[Any], HostArray] = wide) -> b
     if has_rows(first) and not is_row_list(first):
         return same_rows(first, second, lambda one, other: alike(one, other, read))
     if type(first) is float and type(second) is float:
-        return bool(np.isclose(first, second, rtol=TEXT_ROUNDING, atol=0.0, equal_nan=True))
+        single = _is_single(first) and _is_single(second)
+        rounding = TEXT_ROUNDING if single else RELATIVE_ELSE
+        return bool(np.isclose(first, second, rtol=rounding, atol=0.0, equal_nan=True))
     leaves, spec = flatten(first)
     if spec.is_leaf():
         return equal_values(first, second)
