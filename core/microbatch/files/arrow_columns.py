@@ -78,7 +78,8 @@ class Column:
         if isinstance(values, self.arrow.ExtensionArray):
             return self._plain(values.storage)
         if _is(types, "is_list_view", values.type) or _is(types, "is_large_list_view", values.type):
-            return values.cast(self.arrow.large_list(values.type.value_type))
+            # by way of Python: pyarrow 26 casts a slice of such an array to lists of wrong lengths
+            return self.arrow.array(values.to_pylist(), self.arrow.large_list(values.type.value_type))
         return values
 
     def _is_text(self, kind: Any) -> bool:

@@ -197,7 +197,15 @@ def _dataset(source: Origin, paths: Sequence[Path], kind: str) -> Any:
     how: Any = kind
     if kind == "csv":
         csv = arrow_module(source, "pyarrow.csv")
-        how = dataset.CsvFileFormat(read_options=csv.ReadOptions(block_size=CSV_BLOCK))
+        how = dataset.CsvFileFormat(
+            default_fragment_scan_options=dataset.CsvFragmentScanOptions(
+                # an empty text is a text, and so is NA among texts
+                convert_options=csv.ConvertOptions(
+                    strings_can_be_null=False, quoted_strings_can_be_null=False
+                ),
+                read_options=csv.ReadOptions(block_size=CSV_BLOCK),
+            )
+        )
     return dataset.dataset([str(path) for path in paths], format=how)
 
 
