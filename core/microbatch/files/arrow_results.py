@@ -6,7 +6,7 @@ value in any of them. An array with further axes becomes lists of fixed size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,15 @@ from microbatch.files.protocols import Block, Piece
 from microbatch.files.results import ALONE, named_columns, on_host, plain_list
 
 
-def result_table(arrow: Any, path: Path, block: Block) -> Any:
-    """The rows of a block, with those columns of the input in front that are carried along."""
+def result_table(arrow: Any, path: Path, block: Block, known: Sequence[str]) -> Any:
+    """The rows of a block, with those columns of the input in front that are carried along.
+
+    `known` are the columns of the blocks before, for a block of which every row has failed.
+    """
     try:
-        result = _joined(arrow, block, [(piece, _table(arrow, path, piece)) for piece in block.pieces])
+        names = [name for name in known if name not in block.carried] or [ALONE]
+        found = [(piece, _table(arrow, path, piece)) for piece in block.pieces]
+        result = _joined(arrow, block, found, names)
         carried = {name: _column(arrow, path, name, values) for name, values in block.carried.items()}
     except arrow.ArrowException as error:
         reason = str(error).partition("\n")[0]
@@ -36,10 +41,10 @@ def result_table(arrow: Any, path: Path, block: Block) -> Any:
     return arrow.table([*carried.values(), *result.columns], names=names)
 
 
-def _joined(arrow: Any, block: Block, found: list[tuple[Piece, Any]]) -> Any:
+def _joined(arrow: Any, block: Block, found: list[tuple[Piece, Any]], known: list[str]) -> Any:
     if found and found[0][0].rows == block.rows:
         return found[0][1]
-    names = found[0][1].column_names if found else [ALONE]
+    names = found[0][1].column_names if found else known
     tables, at = [], 0
     for piece, table in found:
         tables += [_nothing(arrow, names, piece.start - at), table]

@@ -1,8 +1,9 @@
 """A table in a `.parquet` file, by pyarrow (extra `data`).
 
 Invariant: a column has one type over all rows; where blocks differ (whole numbers and others, nothing and
-texts), it is the type that holds all, found with the block that brings it. Row groups have the same number of
-rows however the run was cut into blocks, so an interrupted run makes the file that an undisturbed one makes.
+texts, a key that only some rows have), it is the type that holds all, found with the block that brings it.
+Row groups have the same number of rows however the run was cut into blocks, so an interrupted run makes the
+file that an undisturbed one makes.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class ParquetSink:
 
     def store(self, block: Block) -> None:
         """Append the rows of a block."""
-        table = result_table(self._arrow, self.file.path, block)
+        known = [] if self._schema is None else self._schema.names
+        table = result_table(self._arrow, self.file.path, block, known)
         self._schema = table.schema if self._schema is None else self._unified(block, table.schema)
         sink = self._arrow.BufferOutputStream()
         with self._arrow.ipc.new_stream(sink, table.schema) as writer:
@@ -103,7 +105,7 @@ class ParquetSink:
         waiting: list[Any] = []
         count = 0
         for reader in self._readers():
-            table = reader.read_all().cast(self._schema)
+            table = self._as(reader.read_all(), self._schema)
             while count + table.num_rows >= size:
                 fit = size - count
                 yield self._arrow.concat_tables([*waiting, table.slice(0, fit)])
@@ -121,11 +123,6 @@ class ParquetSink:
                 yield self._arrow.ipc.open_stream(self._arrow.py_buffer(file.read(length)))
 
     def _unified(self, block: Block, schema: Any) -> Any:
-        if schema.names != self._schema.names:
-            raise OutputFileError(
-                f"{block.text}: the result has the columns {', '.join(schema.names)}, and before "
-                f"{', '.join(self._schema.names)}; return the same columns for all rows"
-            )
         try:
             return self._both(self._schema, schema)
         except self._arrow.ArrowException as error:
@@ -139,8 +136,18 @@ class ParquetSink:
             return one
         both = self._arrow.unify_schemas([one, other], promote_options="permissive")
         for schema in (one, other):
-            schema.empty_table().cast(both)
+            self._as(schema.empty_table(), both)
         return both
+
+    def _as(self, table: Any, schema: Any) -> Any:
+        """`table` with all columns of `schema` and their types; those that it lacks have no values."""
+        columns = [
+            table.column(each.name).cast(each.type)
+            if each.name in table.column_names
+            else self._arrow.nulls(table.num_rows, each.type)
+            for each in schema
+        ]
+        return self._arrow.table(columns, schema=schema)
 
     def _tell(self) -> None:
         if self._schema is not None:
