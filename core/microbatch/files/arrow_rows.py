@@ -20,6 +20,8 @@ from microbatch.files.source import Origin, parsing
 
 ROWS_OF_A_BATCH = 4096
 """Rows that pyarrow gives at once; it reads one batch ahead."""
+BATCH_BYTES = 8 << 20
+"""About how many bytes these may be."""
 CSV_BLOCK = 8 << 20
 """Bytes of a CSV file from whose first lines the types of its columns are guessed."""
 WHAT_TO_DO = {
@@ -119,6 +121,9 @@ class ArrowRows:
                 skipped = max(0, skipped - batch.num_rows)
 
     def _batches(self, fragment: Any, names: list[str]) -> Iterator[Any]:
+        if self._kind == "parquet":
+            yield from self._parquet_batches(fragment, names)
+            return
         yield from fragment.to_batches(
             schema=self._data.schema,
             columns=names,
@@ -126,6 +131,26 @@ class ArrowRows:
             batch_readahead=1,
             fragment_readahead=1,
         )
+
+    def _parquet_batches(self, fragment: Any, names: list[str]) -> Iterator[Any]:
+        """By the reader of one file: that of data sets decodes several row groups before the first row."""
+        parquet = arrow_module(self.source, "pyarrow.parquet")
+        schema = self._arrow.schema([self._data.schema.field(name) for name in names])
+        with parquet.ParquetFile(fragment.path, pre_buffer=False) as file:
+            there = [name for name in names if name in file.schema_arrow.names]
+            rows = _rows_of_a_batch(file.metadata)
+            for batch in file.iter_batches(rows, columns=there) if there else ():
+                yield batch if batch.schema.equals(schema) else self._as(batch, schema)
+
+    def _as(self, batch: Any, schema: Any) -> Any:
+        """A batch of a file whose columns are not those of the first one."""
+        columns = [
+            batch.column(each.name).cast(each.type)
+            if each.name in batch.schema.names
+            else self._arrow.nulls(batch.num_rows, each.type)
+            for each in schema
+        ]
+        return self._arrow.record_batch(columns, schema=schema)
 
     def _count(self, columns: Sequence[Column]) -> int:
         """Rows, after a look at the values of what cannot be trusted otherwise."""
@@ -207,6 +232,13 @@ def _dataset(source: Origin, paths: Sequence[Path], kind: str) -> Any:
             )
         )
     return dataset.dataset([str(path) for path in paths], format=how)
+
+
+def _rows_of_a_batch(metadata: Any) -> int:
+    """Rows of about `BATCH_BYTES`, as the file says how large they are before they are packed."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    each = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=1)
+    return max(1, min(ROWS_OF_A_BATCH, BATCH_BYTES // max(1, each)))
 
 
 def _without_gaps(group: Any, name: str) -> bool:

@@ -20,7 +20,7 @@ from microbatch.files.protocols import Block
 from microbatch.files.spool import Spool
 from microbatch.files.whole_file import FULL, WholeFile
 
-GROUP_ROWS, GROUP_BYTES = 1 << 16, 32 << 20
+GROUP_ROWS, GROUP_BYTES = 1 << 16, 16 << 20
 """Most rows of a row group, and about how many bytes."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-BYTES = 32 << 20
+BYTES = 16 << 20
 """Of a block; parts that stay in a cache are far smaller."""
 SECONDS = 2.0
 """Of a block that may have to run again; the two waits for the disk after it are 0.01 to 0.5 % of that."""

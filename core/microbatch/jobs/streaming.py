@@ -38,7 +38,7 @@ def stream(
     An item is a row, or with `batched=True` (the default for a DataLoader that batches) a small batch; the
     result of a row is its entry of what `f` returns, that of a batch its rows. A tuple is several arguments,
     a dictionary arguments by name. `rows` is the most of them in a step; without it, steps grow from 32 rows
-    until they take about two seconds or 32 MiB. `options` are those of a wrapper.
+    until they take about two seconds or 16 MiB. `options` are those of a wrapper.
 
     The iterable is advanced in another thread, one block ahead. Close the generator (or use it up) to be done
     with it. Raises what `f` and the iterable raise, and OutputMismatchError for a result without an entry per
