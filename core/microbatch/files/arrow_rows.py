@@ -58,6 +58,11 @@ class ArrowRows:
         """Choose the columns, and look at all of their values."""
         if not self._chosen:
             self._chosen = choose(self.source, list(self._data.schema.names), parameters)
+        for name in self._chosen:
+            if self._kind == "csv" and self._arrow.types.is_binary(self._data.schema.field(name).type):
+                raise InputFileError(
+                    f"{self.source.path}: column {name!r} is not UTF-8; save the file as UTF-8"
+                )
         columns = [Column(self.source, name, self._arrow) for name in self._chosen]
         with parsing(self.source, WHAT_TO_DO[self._kind]):
             self.rows = self._count(columns)

@@ -123,7 +123,7 @@ class JsonRows:
     def _look(self) -> None:
         rows = 0
         for row, _ in self._objects():
-            for name in row.keys() - self._seen.keys():
+            for name in [name for name in row if name not in self._seen]:
                 self._seen[name] = Seen({"none"}, {()}, 0) if rows else Seen()
             for name, seen in self._seen.items():
                 seen.add(row.get(name, MISSING), rows)

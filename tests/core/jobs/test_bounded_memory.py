@@ -13,7 +13,7 @@ import pytest
 
 import microbatch
 
-LIMIT = 96 << 20
+LIMIT = 128 << 20
 """Bytes that the child may have beyond what a small run has needed."""
 WIDTH = 256
 ROWS = 4 * LIMIT // (8 * WIDTH)
