@@ -15,7 +15,7 @@ import numpy as np
 BYTES = 16 << 20
 """Of a block; parts that stay in a cache are far smaller."""
 SECONDS = 2.0
-"""Of a block that may have to run again; the two waits for the disk after it are 0.01 to 0.5 % of that."""
+"""Of a block that may have to run again; the two waits for the disk after it are 0.3 % of that."""
 FIRST, FIRST_TIMED = 256, 32
 """Rows of the first block; fewer where a row may take seconds."""
 GROWTH = 4

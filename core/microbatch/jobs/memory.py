@@ -1,7 +1,7 @@
 """The highest memory of this process while a job runs, without the pages of mapped files.
 
-Invariant: reading it never fails and costs little (30 us, at most every `EVERY` seconds). What a call takes
-and gives back between two readings is not seen here; the step's own measure of its parts is beside it.
+Invariant: reading it never fails and costs little (60 to 120 us, at most every `EVERY` seconds). What a call
+takes and gives back between two readings is not seen here; the step's own measure of its parts is beside it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from microbatch.host.proc import private_bytes
 
-EVERY = 0.01
+EVERY = 0.02
 """Seconds between two readings."""
 
 
