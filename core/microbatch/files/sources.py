@@ -8,7 +8,6 @@ matches.
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,6 +119,8 @@ def _files(place: Path) -> list[Path]:
             raise InputFileError(f"{place} is a folder without a file that can be read; name one with some")
         return found
     if any(mark in str(place) for mark in "*?") and not os.path.lexists(place):
+        import glob
+
         found = [Path(name) for name in sorted(glob.glob(str(place), recursive=True))]
         if not found:
             raise InputFileError(f"{place} matches no file; name an input file")

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from microbatch.errors import ArgumentValueError, InputFileError, OutputFileError, warn
 from microbatch.extend.records import StepReport
 from microbatch.files.inputs import Inputs
-from microbatch.files.line_sinks import JsonSink
 from microbatch.files.part_files import remove_kept
 from microbatch.files.places import check_place
 from microbatch.files.protocols import Allocate, Block, Piece, RowSource, Sink
@@ -29,13 +28,17 @@ from microbatch.jobs.attempts import Failed, whole_block, without_bad_rows
 from microbatch.jobs.block_sizes import BlockSizes, bytes_of
 from microbatch.jobs.conversion import Conversion
 from microbatch.jobs.memory import PeakMemory
-from microbatch.jobs.resuming import Resuming
 from microbatch.jobs.summary import Summary, summarise
-from microbatch.jobs.targets import Target, check_arguments
+from microbatch.jobs.targets import Target, check_arguments, source_digest
 from microbatch.options.raised import name_of, text_of
 from microbatch.options.sources import resolve
 from microbatch.turns.runtime import default_runtime
 from microbatch.wrapper import UBatchWrapper
+
+if TYPE_CHECKING:
+    # imported where they are asked for: 10 ms of a run that neither resumes nor skips
+    from microbatch.files.line_sinks import JsonSink
+    from microbatch.jobs.resuming import Resuming
 
 ERRORS = ".errors.jsonl"
 """What the file of failed rows is called after the output."""
@@ -139,6 +142,8 @@ class Outputs:
         self.errors: JsonSink | None = self._errors() if task.on_error == "skip" else None
         self.resuming: Resuming | None = None
         if task.resume:
+            from microbatch.jobs.resuming import Resuming
+
             self.resuming = Resuming(self.sink, self.errors)
             stack.callback(self.resuming.close)
 
@@ -149,6 +154,8 @@ class Outputs:
         return made
 
     def _errors(self) -> JsonSink:
+        from microbatch.files.line_sinks import JsonSink
+
         path = self._task.output.with_name(f"{self._task.output.name}{ERRORS}")
         made = self._around.opened(lambda: WholeFile(path, (".jsonl",), keeps=self._task.resume))
         return JsonSink(self._stack.enter_context(made))
@@ -219,7 +226,7 @@ class Job:
             "version": _version(),
             "input": self._source.source.identity,
             "target": target.name,
-            "source": target.source,
+            "source": source_digest(target.runnable),
             "backend": self._backend,
             "columns": list(task.wanted.columns),
             "keep": list(task.wanted.keep),

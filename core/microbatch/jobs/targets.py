@@ -8,7 +8,6 @@ torch: a module is known by the name of its base class.
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,8 +39,6 @@ class Target:
     """Names of the positional parameters."""
     name: str = ""
     """As it was written."""
-    source: str = ""
-    """A digest of the file that it is defined in; empty where there is none."""
     backend: str | None = None
     """The backend that it needs, where it says so."""
 
@@ -61,7 +58,6 @@ def target_of(found: Any, name: str = "") -> Target:
         layout=layout,
         parameters=parameter_names(found.forward if is_module else found),
         name=name or _name_of(found),
-        source=_digest(found),
         backend=_backend_of(found) if is_module else None,
     )
 
@@ -77,9 +73,10 @@ def _name_of(found: Any) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-def _digest(found: Any) -> str:
-    """Of the file that the function or class is written in; empty where there is none (compiled code, a
-    prompt)."""
+def source_digest(found: Any) -> str:
+    """Of the file that the function or class is written in; empty where there is none (compiled code)."""
+    import hashlib  # 3 ms, for runs that may go on later
+
     while isinstance(found, functools.partial):
         found = found.func
     found = inspect.unwrap(found) if callable(found) else found
