@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from microbatch.extend.records import RowsInfo as RowsInfo
     from microbatch.extend.records import SizingRequest as SizingRequest
     from microbatch.extend.records import StepReport as StepReport
+    from microbatch.jobs.run_file import run_file as run_file
+    from microbatch.jobs.streaming import stream as stream
     from microbatch.loading.plugins import backends as backends
     from microbatch.loading.plugins import plugins as plugins
     from microbatch.loading.plugins import policies as policies
@@ -81,6 +83,8 @@ _WHERE = {
         "BackendInfo ContainerInfo FailureKind MemoryReading PolicyInfo Proposal RowsInfo SizingRequest"
         " StepReport"
     ),
+    "jobs.run_file": "run_file",
+    "jobs.streaming": "stream",
     "loading.plugins": "backends plugins policies",
     "metadata": "UbatchMetadata make_ubatch_metadata",
     "options.fields": "UBatchConfig",

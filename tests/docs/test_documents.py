@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,31 @@ def test_the_code_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None
         exec(compile(code, "README.md", "exec"), names)  # noqa: S102 - our own page
     np.testing.assert_array_equal(names["y"], names["x"] * 2)
     assert "must not be cut" in capsys.readouterr().out
+
+
+def test_the_code_of_the_page_on_files_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for code in blocks("docs/files.md"):
+        exec(compile(code, "docs/files.md", "exec"), {"__name__": "files_page"})  # noqa: S102 - our own page
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["x.npy", "y.npy"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell as POSIX has it")
+def test_the_commands_on_files_run_as_printed(tmp_path: Path) -> None:
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    command = tmp_path / ".venv/bin/microbatch"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m microbatch "$@"\n')
+    command.chmod(0o755)
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples/words.py").write_bytes((ROOT / "examples/words.py").read_bytes())
+    section = (ROOT / "README.md").read_text().partition("## From one file to a cluster")[2]
+    (script,) = re.findall(r"```bash\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+    subprocess.run(["/bin/bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, check=True, timeout=200)
+    counts = (tmp_path / "counts.jsonl").read_text().splitlines()
+    assert len(counts) == 3000 and counts[0] == '{"id":1,"words":4,"letters":13}'
+    assert (tmp_path / "short.jsonl").read_text().splitlines()[2] == '"row 3"'
+    assert (tmp_path / "short.jsonl.errors.jsonl").read_text() == ""
+    assert len((tmp_path / "first.txt").read_text().splitlines()) == 3000
 
 
 def test_the_code_of_the_page_on_wrappers_runs() -> None:

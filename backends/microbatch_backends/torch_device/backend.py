@@ -11,7 +11,7 @@ import torch
 
 from microbatch_backends.host.backend import HostBackend
 from microbatch_backends.host.memory import HostMemory
-from microbatch_backends.torch_device import arrays
+from microbatch_backends.torch_device import arrays, host_arrays
 from microbatch_backends.torch_device.modes import autocast_types
 from microbatch_backends.torch_device.state import TorchState, mode_depth
 
@@ -27,6 +27,8 @@ class TorchArrays:
     differentiable = staticmethod(arrays.differentiable)
     unsupported = staticmethod(arrays.unsupported)
     mode_depth = staticmethod(mode_depth)
+    from_host = staticmethod(host_arrays.from_host)
+    inference = staticmethod(host_arrays.inference)
 
 
 class TorchCpuBackend(TorchArrays, HostBackend):

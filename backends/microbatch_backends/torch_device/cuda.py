@@ -23,7 +23,7 @@ from microbatch.extend.protocols import StreamPurpose, ThreadState
 from microbatch_backends.device.backend import DeviceBackend
 from microbatch_backends.device.capture import capture_refused
 from microbatch_backends.device.streams import DeviceStream
-from microbatch_backends.torch_device import arrays, graphs
+from microbatch_backends.torch_device import arrays, graphs, host_arrays
 from microbatch_backends.torch_device.backend import TorchArrays
 from microbatch_backends.torch_device.device_module import DeviceModule
 from microbatch_backends.torch_device.memory import DeviceMemory
@@ -87,6 +87,10 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
         """An uninitialised tensor on the current device with the dtype of `like`."""
         device = torch.device(self._module.kind, self._module.index())
         return torch.empty(tuple(shape), dtype=like.dtype, device=device)
+
+    def from_host(self, array: Any) -> Any:
+        """A tensor on the current device with the values of a NumPy array."""
+        return host_arrays.from_host(array).to(torch.device(self._module.kind, self._module.index()))
 
     def range(self, name: str) -> AbstractContextManager[None]:
         """A named range for NVIDIA's profilers; for torch's own where the device module has none."""

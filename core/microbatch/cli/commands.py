@@ -26,15 +26,21 @@ from microbatch.errors import InputChangedError, MicrobatchError
 from microbatch.loading.objects import load_object
 from microbatch.options.unknown_variables import unknown_variables
 
+HELP = {"help_option_names": ["-h", "--help"]}
+"""How help is asked for."""
+
 
 def build(known: Mapping[str, str], names: Iterable[str]) -> typer.Typer:
     """The application with the subcommands `names` of `known`."""
     app = typer.Typer(
-        name="microbatch", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+        name="microbatch",
+        context_settings=HELP,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
     )
     app.callback(invoke_without_command=False, no_args_is_help=True, epilog=TABLE)(_common)
     for name in names:
-        app.command(name, epilog=TABLE)(load_object(known[name]))
+        app.command(name, epilog=TABLE, context_settings=HELP)(load_object(known[name]))
     return app
 
 

@@ -11,12 +11,14 @@ import signal
 from contextlib import suppress
 
 from microbatch.cli.exit_codes import CHANGED, FAILED, SIGNALLED
-from microbatch.cli.run_state import RunState
+from microbatch.cli.run_state import Output, RunState
 
 CRASHES = frozenset(
     getattr(signal, name, None) for name in ("SIGSEGV", "SIGABRT", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS")
 )
 """How compiled code ends a process."""
+ERRORS = ".errors.jsonl"
+"""How the file beside an output ends, whose fate is that of the output."""
 BUS = getattr(signal, "SIGBUS", None)
 KILL = getattr(signal, "SIGKILL", None)
 
@@ -26,10 +28,18 @@ def fate(state: RunState) -> str:
     outputs = state.outputs()
     if not outputs:
         return str(next(iter(state.last("loses")), "nothing was written"))
-    return "; ".join(
-        f"{output.path} is complete" if output.complete else f"nothing was written to {output.path}"
-        for output in outputs
-    )
+    outputs = [output for output in outputs if not output.path.endswith(ERRORS)] or outputs
+    found = {output.path: output for output in outputs if not output.complete}
+    found |= {output.path: output for output in outputs if output.complete or output.begun}
+    return "; ".join(map(_fate, found.values()))
+
+
+def _fate(output: Output) -> str:
+    if output.complete:
+        return f"{output.path} is complete"
+    if output.begun:
+        return f"what is done of {output.path} is kept, and the same command goes on from there"
+    return f"nothing was written to {output.path}"
 
 
 def interrupted(state: RunState) -> str:
@@ -67,7 +77,7 @@ def left(state: RunState, code: int) -> tuple[str, int]:
 def remove_parts(state: RunState) -> None:
     """Remove what a process that is gone left of its files."""
     for output in state.outputs():
-        if not output.complete:
+        if not output.complete and not output.begun and not output.keeps:
             with suppress(OSError):
                 os.unlink(output.part)
 
@@ -78,7 +88,7 @@ def _busy(state: RunState) -> str:
 
 def _far(state: RunState) -> str:
     done, total = state.rows
-    return f" after {done:,} of {total:,} rows" if total else ""
+    return f" after {done:,} of {total:,} rows" if total else f" after {done:,} rows" if done else ""
 
 
 def _cut_short(state: RunState) -> str:

@@ -8,7 +8,7 @@ has none to show.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,17 +23,17 @@ from microbatch.options.raised import Harmless, described, traceback_of
 
 
 @contextmanager
-def users_code(failed: str, code: int) -> Iterator[None]:
+def users_code(failed: str | Callable[[], str], code: int) -> Iterator[None]:
     """End the command with `failed` and `code` where the function called in the block raises.
 
-    Errors of microbatch go through.
+    `failed` may be a function, asked when that has happened. Errors of microbatch go through.
     """
     try:
         yield
     except (MicrobatchError, typer.Exit):
         raise
     except Exception as error:  # noqa: BLE001 - the function's own, of any kind
-        explain(error, failed)
+        explain(error, failed if isinstance(failed, str) else failed())
         raise typer.Exit(code) from None
 
 

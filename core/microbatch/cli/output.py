@@ -8,11 +8,13 @@ control characters.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 
@@ -25,9 +27,45 @@ Columns = Mapping[str, Sequence[str]]
 """Title to the cells under it."""
 
 
-def print_json(value: Any) -> None:
+@contextmanager
+def only_json(json: bool) -> Iterator[TextIO]:
+    """Gives standard output as it is; with `json`, whatever else is written to it goes to standard error.
+
+    So does what compiled code and processes of the target's write to descriptor 1.
+    """
+    out = sys.stdout
+    if not json:
+        yield out
+        return
+    kept = _kept_descriptor(out)
+    sys.stdout = sys.stderr
+    with ExitStack() as stack:
+        own = out if kept is None else stack.enter_context(os.fdopen(kept, "w", encoding="utf-8"))
+        try:
+            yield own
+        finally:
+            sys.stdout = out
+            if kept is not None:
+                own.flush()
+                os.dup2(kept, 1)
+
+
+def _kept_descriptor(out: TextIO) -> int | None:
+    """A copy of descriptor 1, which is that of standard error from here on; None where `out` is not it."""
+    try:
+        if out.fileno() != 1:
+            return None
+        out.flush()
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    except (OSError, ValueError):
+        return None
+    return kept
+
+
+def print_json(value: Any, out: TextIO | None = None) -> None:
     """Write records, mappings and sequences as indented JSON; the fields of a record are the keys."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    (out or sys.stdout).write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, under: Sequence[str] = ()) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from microbatch.files.source import Source
+    from microbatch.files.source import Origin
     from microbatch.files.whole_file import WholeFile
 
 SIZE = 1 << 17
@@ -35,6 +35,18 @@ class Output:
     """Where it is until then."""
     device: int
     inode: int
+    keeps: bool = False
+    """Whether what is in the part file may be gone on from."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to go on from."""
+        try:
+            return (
+                self.keeps and os.stat(self.part).st_size > 0 and os.stat(f"{self.part}.journal").st_size > 0
+            )
+        except OSError:
+            return False
 
     @property
     def complete(self) -> bool:
@@ -88,13 +100,13 @@ class RunState:
         """What is to be said where the command ends early and writes no file."""
         self._note(["loses", what])
 
-    def reads(self, source: Source) -> None:
+    def reads(self, source: Origin) -> None:
         """The input, as it is at the start."""
         self._note(["reads", str(source.path), source.size])
 
     def writes(self, file: WholeFile) -> None:
         """A file that will appear once it is whole."""
-        self._note(["writes", str(file.path), str(file.final), str(file.part), *file.identity])
+        self._note(["writes", str(file.path), str(file.final), str(file.part), *file.identity, file.keeps])
 
     def last(self, kind: str) -> list[Any]:
         """What was noted last of a kind; empty where nothing was."""

@@ -9,74 +9,79 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
-from microbatch.binding.call import Call, check_runnable, parameter_names
-from microbatch.binding.rules import Layout
+import msgspec
+
+from microbatch.binding.call import Call
 from microbatch.cli.run_state import RunState
 from microbatch.cli.streams import say
 from microbatch.errors import ArgumentTypeError, ArgumentValueError, UnknownNameError, near_match
-from microbatch.files.inputs import Inputs, read_inputs
-from microbatch.options.fields import UBatchConfig
+from microbatch.files.inputs import Inputs
+from microbatch.files.protocols import RowSource
+from microbatch.files.source import Origin
+from microbatch.files.sources import Wanted, open_rows
+from microbatch.jobs.block_sizes import BYTES, EVERYTHING
+from microbatch.jobs.conversion import Conversion
+from microbatch.jobs.job import text_if_changed
+from microbatch.jobs.targets import Target, check_arguments, target_of
 from microbatch.options.raised import name_of, text_of, traceback_of
-from microbatch.wrapper import UBatchWrapper
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+"""Arguments of a class that takes none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What a target names."""
-
-    runnable: Callable[..., Any]
-    """The function or module object; of a wrapper, what it wraps."""
-    config: UBatchConfig | None = None
-    """Options of the wrapper, if it was one."""
-    layout: Layout | None = None
-    """Layout of the wrapper, if it was one."""
-    parameters: tuple[str, ...] = ()
-    """Names of the positional parameters."""
-
-    def call(self, inputs: Inputs) -> Call:
-        """The call on the batch of a file; a layout of the target goes before that of the file."""
-        layout = self.layout or inputs.layout
-        return Call(function=self.runnable, args=inputs.args, kwargs=inputs.kwargs, layout=layout)
-
-
-def load_call(text: str, path: Path, column: str | None, state: RunState) -> tuple[Target, Inputs]:
-    """The target that `text` names, and the arguments for it from the file `path`; `state` is told of both.
+def load_source(
+    text: str, wanted: Wanted, state: RunState, arguments: Mapping[str, str]
+) -> tuple[Target, RowSource]:
+    """The target that `text` names, and the rows for it; `state` is told of both.
 
     Raises InputFileError or ArgumentValueError for a file that cannot be read, what `load_target` raises, and
     ArgumentValueError where the arguments are not those that the target takes.
     """
-    state.doing(f"reading {path}")
-    inputs = read_inputs(path, column=column)
-    state.reads(inputs.source)
+    state.doing(f"reading {wanted.places[0]}")
+    source = open_rows(wanted)
+    state.reads(source.source)
     state.doing(f"importing {text}")
-    target = load_target(text)
+    target = load_target(text, arguments)
+    state.doing(f"reading {wanted.places[0]}")
+    source.prepare(target.parameters)
     state.doing(f"running {text}")
-    inputs = inputs.bound(target.parameters)
-    _check_call(text, target.runnable, inputs)
-    return target, inputs
+    return target, source
 
 
-def tell_if_changed(inputs: Inputs, what: str) -> None:
+def load_call(
+    text: str, wanted: Wanted, state: RunState, arguments: Mapping[str, str]
+) -> tuple[Target, Inputs]:
+    """As `load_source`, of rows that fit into memory: all, or the first of a larger input."""
+    target, source = load_source(text, wanted, state, arguments)
+    inputs = source.take(EVERYTHING, None if source.whole else BYTES).bound(target.parameters)
+    check_arguments(target, inputs)
+    backend = target.backend or "auto"
+    return target, Conversion(backend).of(inputs)
+
+
+def call_of(target: Target, inputs: Inputs) -> Call:
+    """The call on the batch of a file; a layout of the target goes before that of the file."""
+    layout = target.layout or inputs.layout
+    return Call(function=target.runnable, args=inputs.args, kwargs=inputs.kwargs, layout=layout)
+
+
+def tell_if_changed(source: Origin, what: str) -> None:
     """Warn where somebody wrote to the input while it was read: `what` may be of both."""
-    if inputs.source.changed:
-        say(
-            f"warning: {inputs.path} was changed while it was read, so {what} may be of rows before and after"
-            " that; run again when nobody writes to it"
-        )
+    text = text_if_changed(source, what)
+    if text:
+        say(f"warning: {text}")
 
 
-def load_target(text: str) -> Target:
-    """Import what `text` names.
+def load_target(text: str, arguments: Mapping[str, str] = NOTHING) -> Target:
+    """Import what `text` names; a class is made once, with `arguments`.
 
     Raises ArgumentValueError for a target that is not spelt right or whose module fails to import (with the
     line of the user's file), UnknownNameError for a name the module has not, ArgumentTypeError for what is no
@@ -89,32 +94,34 @@ def load_target(text: str) -> Target:
     found: Any = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
     for name in path.split("."):
         found = _attribute(found, name, text)
-    if isinstance(found, UBatchWrapper):
-        names = parameter_names(found.unwrap())
-        own = found.microbatch
-        return Target(runnable=found.unwrap(), config=own.options, layout=own.layout, parameters=names)
+    if isinstance(found, type):
+        found = _made(text, found, arguments)
+    elif arguments:
+        raise ArgumentValueError(f"target {text} is no class, which --arg is for; leave --arg out")
     try:
-        check_runnable(found)
+        return target_of(found, text)
     except ArgumentTypeError as error:
         raise ArgumentTypeError(f"target {text} cannot be run: {error}") from None
-    return Target(runnable=found, parameters=parameter_names(found))
 
 
-def _check_call(text: str, runnable: Callable[..., Any], inputs: Inputs) -> None:
-    """Raise ArgumentValueError where the arguments from a file are not those that the target takes."""
+def _made(text: str, kind: type, arguments: Mapping[str, str]) -> Any:
+    """An instance; values that are JSON (numbers, true, lists) are that, others texts."""
+    if not any("__call__" in vars(base) for base in kind.__mro__):
+        raise ArgumentTypeError(
+            f"target {text} cannot be run: its objects cannot be called; give it __call__"
+        )
     try:
-        signature = inspect.signature(runnable)
-    except (TypeError, ValueError):
-        return
+        return kind(**{name: _value(value) for name, value in arguments.items()})
+    except Exception as error:
+        hint = "" if arguments else "; give its arguments with --arg key=value"
+        raise ArgumentValueError(f"{_failed_text(text, 'made', error)}{hint}") from error
+
+
+def _value(text: str) -> Any:
     try:
-        signature.bind(*inputs.args, **inputs.kwargs)
-    except TypeError as error:
-        count = len(inputs.args) + len(inputs.kwargs)
-        held = f"{count} array{'s' if count > 1 else ''}" if inputs.layout is None else "one list of texts"
-        raise ArgumentValueError(
-            f"target {text}{signature} cannot be called with {held} from {inputs.path}: {error}; several "
-            "arrays go into an .npz, by the names of the parameters"
-        ) from None
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
 
 
 def _attribute(owner: Any, name: str, text: str) -> Any:
@@ -167,12 +174,16 @@ def _put_first(folder: str) -> None:
 
 
 def _failed(what: str, error: Exception) -> ArgumentValueError:
+    return ArgumentValueError(_failed_text(what, "imported", error))
+
+
+def _failed_text(what: str, done: str, error: Exception) -> str:
     """Says which line of the user's code failed, and how."""
     if isinstance(error, SyntaxError) and error.lineno is not None:
         text, where = error.msg, f"{error.filename}, line {error.lineno}: {(error.text or '').strip()}"
     else:
         text, where = text_of(error), _users_line(error)
-    return ArgumentValueError(f"{what} cannot be imported: {name_of(error)}: {text} ({where})")
+    return f"{what} cannot be {done}: {name_of(error)}: {text} ({where})"
 
 
 def _users_line(error: Exception) -> str:

@@ -14,12 +14,22 @@ import typer
 from microbatch.cli.config_writer import check_config, write_config
 from microbatch.cli.exit_codes import REFUSED
 from microbatch.cli.failures import interruptible, users_code
-from microbatch.cli.output import print_json, print_text
-from microbatch.cli.parameters import AsJson, Backend, Column, RowsFile, TargetName
+from microbatch.cli.output import only_json, print_json, print_text
+from microbatch.cli.parameters import (
+    Arguments,
+    AsJson,
+    Backend,
+    Column,
+    RowsFile,
+    TargetName,
+    arguments_in,
+    names_in,
+)
 from microbatch.cli.plot import check_plot, draw
 from microbatch.cli.run_state import RunState
-from microbatch.cli.target import load_call, tell_if_changed
+from microbatch.cli.target import call_of, load_call, tell_if_changed
 from microbatch.errors import InputFileError
+from microbatch.files.sources import Wanted
 from microbatch.options.checks import increasing_in_text
 from microbatch.tuning.report import TuneReport
 from microbatch.tuning.tune import tune_call
@@ -39,6 +49,7 @@ def tune(
         Path | None, typer.Option(help="Write the size to use to this microbatch.toml.", readable=False)
     ] = None,
     column: Column = None,
+    arg: Arguments = None,
     json: AsJson = False,
 ) -> None:
     """Measure TARGET at growing sizes and say which one to use."""
@@ -48,23 +59,31 @@ def tune(
     if write is not None:
         check_config(write)
     state: RunState = context.obj
-    with interruptible(state):
-        loaded, inputs = load_call(target, input, column, state)
+    given = Wanted(places=tuple(input), columns=names_in(column))
+    with interruptible(state), only_json(json) as out:
+        loaded, inputs = load_call(target, given, state, arguments_in(arg))
         if not inputs.rows:
-            raise InputFileError(f"{input} has no rows, so nothing can be measured; name a file with some")
+            raise InputFileError(
+                f"{inputs.path} has no rows, so nothing can be measured; name a file with some"
+            )
         failed = f"{target} failed at a size it should run at; nothing was written"
         with users_code(failed, REFUSED):
-            report = tune_call(loaded.call(inputs), backend=backend, sizes=wanted, memory_limit=memory_limit)
+            report = tune_call(
+                call_of(loaded, inputs),
+                backend=backend or loaded.backend,
+                sizes=wanted,
+                memory_limit=memory_limit,
+            )
         inputs.source.check()
-        tell_if_changed(inputs, "what was measured")
+        tell_if_changed(inputs.source, "what was measured")
         if plot is not None:
             draw(report, target, plot, state)
         if write is not None:
             write_config(write, {"policy": "tokens", "max_tokens_per_ubatch": report.chosen}, state)
-    if json:
-        print_json(report)
-    else:
-        print_text("\n".join(_lines(report, written=write, drawn=plot)))
+        if json:
+            print_json(report, out)
+        else:
+            print_text("\n".join(_lines(report, written=write, drawn=plot)))
 
 
 def _lines(report: TuneReport, *, written: Path | None, drawn: Path | None) -> list[str]:

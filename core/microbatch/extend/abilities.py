@@ -23,6 +23,7 @@ __all__ = [
     "SupportsDeviceName",
     "SupportsGraphState",
     "SupportsGraphs",
+    "SupportsHostArrays",
     "SupportsJoins",
     "SupportsLanes",
     "SupportsNeeds",
@@ -316,3 +317,17 @@ class SupportsState(Protocol):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take such statistics back, with uncertainty widened; raise ValueError if they are not ours."""
+
+
+@runtime_checkable
+class SupportsHostArrays(Protocol):
+    """Backends that make their own arrays of NumPy's, for functions that run on files."""
+
+    def from_host(self, array: Any) -> Array:
+        """The values of a NumPy array of numbers, which may be read-only or of a foreign byte order, on the
+        current device of this backend; the function may write into it."""
+        ...
+
+    def inference(self) -> AbstractContextManager[None]:
+        """Inside, no operation of the calling thread is recorded for gradients."""
+        ...

@@ -14,6 +14,9 @@ from typing import Any
 
 from microbatch.host.proc import is_zombie
 
+KEPT = "kept"
+"""What a part file is called after where it may stay."""
+
 
 def lock(descriptor: int) -> bool:
     """Take the file's lock until it is closed or the process ends; False if another process holds it."""
@@ -31,10 +34,18 @@ def remove_abandoned(final: Path) -> None:
     """Remove what runs that were killed left of `final`."""
     prefix = f"{final.name}.part-"
     for part in final.parent.iterdir():
-        number = part.name.removeprefix(prefix)
+        number = part.name.removeprefix(prefix).removesuffix(".made")
         if part.name.startswith(prefix) and number.isdecimal() and not _alive(int(number)):
             with contextlib.suppress(OSError):
                 _remove_unlocked(part)
+
+
+def remove_kept(final: Path) -> None:
+    """Remove what a run that may go on has left of `final`, now that another one has completed it."""
+    part = final.with_name(f"{final.name}.part-{KEPT}")
+    with contextlib.suppress(OSError):
+        _remove_unlocked(part)
+        part.with_name(f"{part.name}.journal").unlink(missing_ok=True)
 
 
 def _remove_unlocked(part: Path) -> None:

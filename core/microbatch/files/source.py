@@ -14,12 +14,12 @@ import os
 import stat
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from microbatch.errors import InputChangedError, InputFileError, MicrobatchError
+from microbatch.errors import ArgumentValueError, InputChangedError, InputFileError, MicrobatchError
 from microbatch.files.places import kind_of_file
 from microbatch.options.messages import shorten
 
@@ -48,6 +48,11 @@ class Source:
         """Bytes at the start."""
         return self._before[0]
 
+    @property
+    def identity(self) -> list[list[Any]]:
+        """What tells this file from another one: where it is, its bytes, and when it was written to last."""
+        return [[os.path.realpath(self.path), *self._before]]
+
     def file(self) -> IO[bytes]:
         """A new file object at the first byte, to be closed by the caller."""
         file = os.fdopen(os.dup(self.descriptor), "rb")
@@ -74,9 +79,74 @@ class Source:
         return (self._settled or _state(self.descriptor)) != self._before
 
 
+class Several:
+    """Input files that are read one after the other, each by its reader; none is kept open here."""
+
+    def __init__(self, path: Path, paths: Sequence[Path]) -> None:
+        """`path` is how the user named them. Raises as `Source` does for each."""
+        self.path = path
+        self._paths = [Path(os.path.realpath(each)) for each in paths]
+        self._before = [_looked_at(each) for each in self._paths]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all at the start."""
+        return sum(size for size, _ in self._before)
+
+    @property
+    def identity(self) -> list[list[Any]]:
+        """As of one file, for each."""
+        return [[str(path), *before] for path, before in zip(self._paths, self._before, strict=True)]
+
+    def check(self) -> None:
+        """Raise InputChangedError where one of them is shorter than at the start, or gone."""
+        for path, before in zip(self._paths, self._before, strict=True):
+            with _refusing(path):
+                now = os.stat(path).st_size
+            if now < before[0]:
+                raise InputChangedError(
+                    f"{path} was cut short while it was read: it had {before[0]:,} bytes and has {now:,}; "
+                    "run "
+                    "again when nobody writes to it"
+                )
+
+    @property
+    def changed(self) -> bool:
+        """Whether somebody wrote to one of them while they were read."""
+        found = [os.stat(path) for path in self._paths if path.exists()]
+        return [(each.st_size, each.st_mtime_ns) for each in found] != self._before
+
+
+class StandardInput:
+    """What arrives on descriptor 0, once."""
+
+    path = Path("-")
+    size = 0
+    changed = False
+
+    @property
+    def identity(self) -> list[list[Any]]:
+        """Refuses: raises ArgumentValueError, since it cannot be read a second time."""
+        raise ArgumentValueError("standard input cannot be read again to go on; save it to a file first")
+
+    def check(self) -> None:
+        """Nothing that was read can be taken back."""
+
+
+Origin = Source | Several | StandardInput
+"""Where rows come from."""
+
+
+def _looked_at(path: Path) -> tuple[int, int]:
+    """Size and time of the last write of what can be opened."""
+    source = Source(path)
+    return source._before
+
+
 @contextmanager
-def parsing(source: Source, remedy: str) -> Iterator[None]:
-    """Whatever the reader of a format raises in the block is an InputFileError about `source`.
+def parsing(source: Origin, remedy: str, name: str = "") -> Iterator[None]:
+    """Whatever the reader of a format raises in the block is an InputFileError about `source`, or `name` of
+    it.
 
     The readers (zipfile, NumPy's headers, pyarrow) meet bytes of anybody; a damaged file makes them raise
     errors of every kind.
@@ -94,7 +164,7 @@ def parsing(source: Source, remedy: str) -> Iterator[None]:
         ) from error
     except Exception as error:
         source.check()
-        raise InputFileError(f"{source.path} cannot be read ({_reason(error)}); {remedy}") from error
+        raise InputFileError(f"{name or source.path} cannot be read ({_reason(error)}); {remedy}") from error
 
 
 @contextmanager

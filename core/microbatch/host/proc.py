@@ -52,6 +52,11 @@ def resident_bytes() -> int:
     return kibibytes(STATUS).get("VmRSS") or peak_bytes()
 
 
+def private_bytes() -> int:
+    """Resident bytes now that no file could give back (RssAnon); all resident ones where that is not told."""
+    return kibibytes(STATUS).get("RssAnon") or resident_bytes()
+
+
 def peak_bytes() -> int:
     """The highest resident bytes so far (VmHWM, else ru_maxrss); pages of mapped files count too."""
     return kibibytes(STATUS).get("VmHWM") or _maxrss()

@@ -38,6 +38,8 @@ from microbatch.proof.trial_cuts import Trial, trial_cuts
 from microbatch.proof.verdict import Verdict
 from microbatch.turns.context import Apart
 
+OnTrial = Callable[[int, int], None]
+"""on_trial(done, total)"""
 RAISED = "a part raised"
 """How the text of a difference begins where a part raised an error."""
 
@@ -79,13 +81,15 @@ def check(
     return check_call(Call.of(f, inputs, kwargs, layout), backend, search)
 
 
-def check_call(call: Call, backend: str = "auto", search: Search | None = None) -> CheckReport:
-    """As `check`, of a call that is there already."""
+def check_call(
+    call: Call, backend: str = "auto", search: Search | None = None, *, on_trial: OnTrial | None = None
+) -> CheckReport:
+    """As `check`, of a call that is there already; `on_trial(done, total)` hears of each cut."""
     with Apart():
-        return _check(call, backend, search or Search())
+        return _check(call, backend, search or Search(), on_trial)
 
 
-def _check(call: Call, backend: str, search: Search) -> CheckReport:
+def _check(call: Call, backend: str, search: Search, on_trial: OnTrial | None) -> CheckReport:
     register_containers()
     chosen = BackendChoice(backend, default_plugins()).of(call.args, call.kwargs)
     first = call.batch(chosen)
@@ -100,7 +104,7 @@ def _check(call: Call, backend: str, search: Search) -> CheckReport:
     verdict = Prover(call.function, UBatchConfig(), modes).prove(asked).verdict
     batch = binder.bind(call.args, call.kwargs, verdict.reading)
     trials = trial_cuts(batch.shape, search.seed, search.drawn)
-    return Checking(chosen, call, batch, verdict, search).run(trials)
+    return Checking(chosen, call, batch, verdict, search).run(trials, on_trial)
 
 
 def _backend_of(array: object) -> Backend:
@@ -124,7 +128,7 @@ class Checking:
         self.collected = {index for index, (rule, _) in enumerate(rules) if rule and rule.kind == "collect"}
         """Outputs that are lists over the ubatches, which the whole batch has no counterpart of."""
 
-    def run(self, trials: Sequence[Trial]) -> CheckReport:
+    def run(self, trials: Sequence[Trial], on_trial: OnTrial | None = None) -> CheckReport:
         """Try all cuts, unless two calls on the whole batch differ already.
 
         The whole batch is called once more at the end: another output shows state that parts left behind.
@@ -133,7 +137,11 @@ class Checking:
         again = compare(self.call_whole(), "the whole batch again")
         if again:
             return self.report((), again, self._why_unequal(again))
-        found = [self.tried(trial) for trial in trials]
+        found = []
+        for number, trial in enumerate(trials, 1):
+            found.append(self.tried(trial))
+            if on_trial is not None:
+                on_trial(number, len(trials))
         labels = tuple(trial.label for trial in trials)
         differences = [difference for several in found for difference in several]
         after = compare(self.call_whole(), "the whole batch after the cuts")

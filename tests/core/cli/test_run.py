@@ -61,7 +61,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(function: str, *more: str, source: str = "x.npy", to: str = "y.npy") -> int:
     """The command in this process."""
-    return main(["run", f"steps.py:{function}", "--input", source, "--output", to, *more])
+    given = [] if "--input" in more else ["--input", source]
+    return main(["run", f"steps.py:{function}", *given, "--output", to, *more])
 
 
 class TestResults:
@@ -133,7 +134,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("function", "more", "text"),
         [
-            ("double", ["--output", "y.txt"], "y.txt is of no kind that can be written"),
+            ("double", ["--output", "y.doc"], "y.doc is of no kind that can be written"),
             ("double", ["--output", "x.npy"], "is the input file itself"),
             ("double", ["--output", "x.txt/y.npy"], "folder of x.txt/y.npy does not exist"),
             ("double", ["--input", "no.npy"], "no.npy does not exist"),

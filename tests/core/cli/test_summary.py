@@ -8,18 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from microbatch.cli.summary import Summary, summarise
 from microbatch.extend.records import StepReport
-from microbatch.files.outputs import OutputFile
+from microbatch.files.npy_sink import NpySink
+from microbatch.files.protocols import Block, Piece
+from microbatch.files.sinks import new_file
+from microbatch.jobs.summary import Summary, summarise
 
 
 def summary(**fields: Any) -> Summary:
     """The summary of a report with these fields."""
     given = {"step": 0, "num_tokens": 90, "num_requests": 10, "sizes": (20, 30, 40), "seconds": 2.0} | fields
-    with OutputFile(Path("y.npy")) as output:
-        output.allocate((10, 4), np.empty((1, 4), "f4"))
-        output.commit()
-    return summarise(StepReport(**given), output, peak_memory=3 << 20)  # type: ignore[arg-type]
+    with new_file(Path("y.npy")) as output:
+        sink = NpySink(output)
+        sink.out(0, 10)((10, 4), np.empty((1, 4), "f4"))
+        sink.store(Block(start=0, rows=10, pieces=[Piece(start=0, rows=10, result=None)]))
+        sink.finish(lambda: output).commit()
+    report: Any = StepReport(**given)  # type: ignore[arg-type]
+    return summarise([report], output, sink, peak_memory_bytes=3 << 20)
 
 
 @pytest.fixture(autouse=True)

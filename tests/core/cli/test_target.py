@@ -21,6 +21,9 @@ class Model:
     def __call__(self, ids):
         return ids
 
+class Empty:
+    pass
+
 model = Model()
 wrapped = microbatch.wrap(model.step, num_ubatches=3)
 number = 3
@@ -92,7 +95,7 @@ def test_a_file_named_like_a_module_does_not_replace_it(tmp_path: Path) -> None:
             ArgumentTypeError,
             "cannot be run: an object of type int cannot be called",
         ),
-        ("steps_of_a_user:Model", ArgumentTypeError, "cannot be run: the class Model was given"),
+        ("steps_of_a_user:Empty", ArgumentTypeError, "cannot be run: its objects cannot be called"),
     ],
 )
 def test_mistakes(file: Path, target: str, kind: type[MicrobatchError], text: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from microbatch.errors import ArgumentValueError, InputFileError, MicrobatchError, UnknownNameError
-from microbatch.files.inputs import read_inputs
+from microbatch.files.sources import read_inputs
 
 arrays = npst.arrays(
     st.sampled_from(["f4", "f8", "i2", "u1", "bool", "complex64", ">f4"]),

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from microbatch.errors import InputChangedError, InputFileError
-from microbatch.files.inputs import read_inputs
 from microbatch.files.source import Source, parsing
+from microbatch.files.sources import read_inputs
 from tests.support.damaged_files import SUFFIXES, damaged, sound
 
 

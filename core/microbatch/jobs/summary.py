@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from microbatch.extend.records import StepReport, unit_label
-from microbatch.files.outputs import OutputFile
+from microbatch.files.protocols import Sink
+from microbatch.files.whole_file import WholeFile
 
-OF_REPORT = ("unit", "policy", "reason", "schedule", "workers", "backend", "seconds", "rows_per_second")
+NOTHING = StepReport(step=0, num_tokens=0, num_requests=0, sizes=(), seconds=0.0)
+"""What no step says."""
+OF_REPORT = ("unit", "policy", "reason", "schedule", "workers", "backend")
 """What the summary has from the report under the same name."""
 
 
@@ -52,7 +57,7 @@ class Summary:
     out_of_memory: int
     """Attempts that ran out of memory and were repeated in smaller parts."""
     peak_memory_bytes: int
-    """Highest memory of the process above its start, mapped file pages included."""
+    """Highest memory of the process above its start, without pages of mapped files."""
     output: str
     """The file that was written."""
     output_shape: tuple[int, ...]
@@ -61,6 +66,12 @@ class Summary:
     """Type of its values."""
     output_bytes: int
     """Size of the file."""
+    rows_resumed: int = 0
+    """Rows of them that an earlier run had stored."""
+    rows_failed: int = 0
+    """Rows that the function raised for, with `on_error="skip"`."""
+    errors: str = ""
+    """The file that says which, and why."""
 
     def __str__(self) -> str:
         """The same as aligned lines."""
@@ -75,6 +86,8 @@ class Summary:
         retries = f"{self.out_of_memory} parts ran out of memory and were repeated in smaller ones"
         return [
             ("rows", f"{self.rows:,} in {self.seconds:.2f} s, {self.rows_per_second:,.0f} rows/s"),
+            ("resumed", f"{self.rows_resumed:,} rows were there" if self.rows_resumed else ""),
+            ("failed", f"{self.rows_failed:,} rows, see {self.errors}" if self.errors else ""),
             ("cut", f"{self.ubatches:,} micro-batches" if split else "not cut, one call"),
             ("why", f"{self.reason} (policy {self.policy})" if self.reason else f"policy {self.policy}"),
             ("sizes", f"{sizes} (min / median / max)" if split else ""),
@@ -86,21 +99,28 @@ class Summary:
         ]
 
 
-def summarise(report: StepReport, output: OutputFile, *, peak_memory: int) -> Summary:
-    """Put the report of the step and the facts of its file, once that is complete, together."""
-    padded = report.padding_avoided + sum(report.sizes)
+def summarise(reports: Sequence[StepReport], output: WholeFile, sink: Sink, **more: Any) -> Summary:
+    """Put the reports of the steps and the facts of the file, once that is complete, together."""
+    last = reports[-1] if reports else NOTHING
+    sizes = [size for report in reports for size in report.sizes]
+    avoided = sum(report.padding_avoided for report in reports)
+    seconds = sum(report.seconds for report in reports)
+    rows = sum(report.num_requests for report in reports)
+    given = {name: getattr(last, name) for name in OF_REPORT} | {
+        "seconds": seconds,
+        "rows_per_second": rows / seconds if seconds else 0.0,
+    }
     return Summary(
-        rows=report.num_requests,
-        ubatches=len(report.sizes),
-        size_min=min(report.sizes, default=0),
-        size_median=statistics.median(report.sizes) if report.sizes else 0,
-        size_max=max(report.sizes, default=0),
-        padding_avoided=report.padding_avoided / padded if padded else 0.0,
-        out_of_memory=len(report.oom_sizes),
-        peak_memory_bytes=peak_memory,
+        **{"rows": rows, **more},
+        ubatches=len(sizes),
+        size_min=min(sizes, default=0),
+        size_median=statistics.median(sizes) if sizes else 0,
+        size_max=max(sizes, default=0),
+        padding_avoided=avoided / (avoided + sum(sizes)) if avoided else 0.0,
+        out_of_memory=sum(len(report.oom_sizes) for report in reports),
         output=os.fsencode(output.path).decode("utf-8", "replace"),
-        output_shape=output.shape or (),
-        output_dtype=output.dtype,
+        output_shape=sink.shape or (),
+        output_dtype=sink.dtype,
         output_bytes=output.size,
-        **{name: getattr(report, name) for name in OF_REPORT},
+        **given,
     )
