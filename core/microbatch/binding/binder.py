@@ -56,8 +56,10 @@ class Binder:
         alone = self.layout is None and self.given is None
         if alone and len(args) == 1 and not kwargs and not reading:
             leaf, backend = args[0], self.device.backend
-            known = type(leaf) is np.ndarray or (is_array(leaf) and backend.owns(leaf))
-            if known and not backend.unsupported(leaf) and len(leaf.shape):
+            known = type(leaf) is np.ndarray  # whose rows every backend can cut
+            if not known and is_array(leaf) and backend.owns(leaf):
+                known = not backend.unsupported(leaf)
+            if known and len(leaf.shape):
                 rows = leaf.shape[0]
                 batch = Batch(BatchShape(num_tokens=rows, num_requests=rows), args, SINGLE, None)
                 batch.owners = self.device.owners
