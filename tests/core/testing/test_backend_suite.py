@@ -41,6 +41,14 @@ class Sound(AdversarialBackend):
     def graph_state(self) -> Any:
         return "plain"
 
+    def from_host(self, array: Any) -> Any:
+        made = self.array(np.array(array, array.dtype.newbyteorder("=")))
+        self.device.finish_all()
+        return made
+
+    def inference(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
 
 class LendsTwice(Sound):
     def lanes(self, count: int) -> Any:
@@ -323,6 +331,11 @@ class TrialsEatErrors(Sound):
             pass
 
 
+class GivesTheHosts(Sound):
+    def from_host(self, array: Any) -> Any:
+        return array
+
+
 class OtherRanks(Sound):
     grouping = "sys"
 
@@ -372,6 +385,7 @@ BROKEN = [
     (RangesEatErrors, "named_ranges_nest_and_end_with_an_error"),
     (RestlessModes, "modes_that_did_not_change_compare_equal"),
     (TrialsEatErrors, "trials_leave_no_trace"),
+    (GivesTheHosts, "host_arrays_become_arrays_of_the_backend"),
     (OtherRanks, "the_ranks_of_a_process_stay_the_same"),
     (Unannounced, "probing_imports_no_framework"),
 ]
