@@ -51,7 +51,7 @@ def case(draw: Random) -> Found:
 def _run(folder: Path, output: str, seconds: float) -> tuple[int, str]:
     """Exit code of a run that is killed after so many seconds, and what was wrong with it."""
     before, calls = believed(folder, output), len(called(folder))
-    os.environ |= {"SLEEP": "0.001", "MICROBATCH_VERIFY": "never"}
+    os.environ["SLEEP"] = "0.001"
     try:
         arguments = [f"steps.py:{KINDS[output]}", "-i", "x.npy", "-o", output, "--resume", "--quiet"]
         with started(folder, *arguments) as process:
@@ -59,11 +59,14 @@ def _run(folder: Path, output: str, seconds: float) -> tuple[int, str]:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
                 process.kill()
-            process.communicate()
+            said = process.communicate()[1].decode()
     finally:
-        del os.environ["SLEEP"], os.environ["MICROBATCH_VERIFY"]
+        del os.environ["SLEEP"]
     again = [row for row in called(folder)[calls:] if row < before]
-    return process.returncode, f"rows {again[:3]} of {before} that were stored ran again" if again else ""
+    wrong = f"rows {again[:3]} of {before} that were stored ran again" if again else ""
+    return process.returncode, wrong or (
+        f"it ended with {process.returncode}: {said}" if process.returncode > 0 else ""
+    )
 
 
 def _compared(folder: Path, output: str) -> str:
