@@ -395,10 +395,10 @@ def killed_and_resumed(folder: Path, output: str, draw: Random, *, kills: int) -
 
 def resumed(folder: Path, output: str, before: int) -> None:
     """Let it run to its end, and compare."""
-    if not (folder / output).exists():
-        calls = len(called(folder))
-        end: Ended = run(folder, *command(output))
-        assert end.code == 0, end.err
+    there, calls = (folder / output).exists(), len(called(folder))
+    end: Ended = run(folder, *command(output))
+    assert end.code == 0, end.err
+    if not there:  # else it was complete, or begins anew
         assert set(called(folder)[calls:]) == set(range(before, ROWS))
     assert not [*folder.glob("y.*part*")]
     plain = f"z{output[1:]}"
