@@ -58,6 +58,14 @@ _ALL = (
         short=5,
     ),
     Part(
+        name="resumes",
+        what="`microbatch run --resume` killed at a drawn time and gone on with, into every kind of output",
+        unit="kills",
+        full=50,
+        short=2,
+        limit=180.0,
+    ),
+    Part(
         name="histories",
         what="steps with a damaged history",
         unit="histories",

@@ -19,7 +19,13 @@ from hypothesis import strategies as st
 
 __all__ = ["DAMAGED", "SUFFIXES", "Damaged", "damaged", "sound"]
 
-SUFFIXES = (".npy", ".npz", ".txt", *([".parquet"] if find_spec("pyarrow") else []))
+SUFFIXES = (
+    ".npy",
+    ".npz",
+    ".txt",
+    ".jsonl",
+    *([".parquet", ".arrow", ".csv"] if find_spec("pyarrow") else []),
+)
 """The kinds of files that can be made here."""
 VALUES = np.arange(60.0).reshape(20, 3)
 HEAD = {"descr": "'<f8'", "fortran_order": "False", "shape": "(20, 3)"}
@@ -72,7 +78,23 @@ def sound(suffix: str) -> bytes:
         return npz({"x.npy": npy()}, zipfile.ZIP_DEFLATED)
     if suffix == ".txt":
         return "".join(f"line {index} café\n" for index in range(20)).encode()
+    if suffix == ".jsonl":
+        return "".join(f'{{"x": [{index}, 1.5]}}\n' for index in range(20)).encode()
+    if suffix == ".csv":
+        return "".join(f'"line, {index} café"\n' for index in range(-1, 20)).encode()
+    if suffix == ".arrow":
+        return _arrow()
     return parquet({"x": list(range(20))})
+
+
+def _arrow() -> bytes:
+    import pyarrow
+    import pyarrow.feather
+
+    data = io.BytesIO()
+    table = pyarrow.table({"x": [f"line {index} café" for index in range(20)]})
+    pyarrow.feather.write_feather(table, data, compression="uncompressed")
+    return data.getvalue()
 
 
 def _objects() -> bytes:

@@ -46,8 +46,9 @@ class ArrowRows:
         self._kind = kind
         with parsing(source, WHAT_TO_DO[kind]):
             self._data = _dataset(source, paths, kind)
-            self.rows: int | None = None
-        names = list(self._data.schema.names)
+            self._names = list(self._data.schema.names)
+        self.rows: int | None = None
+        names = self._names
         self._chosen = [checked_name(source, name, names) for name in columns]
         self._carried = [checked_name(source, name, names) for name in carried]
         self._skipped = 0
@@ -57,7 +58,7 @@ class ArrowRows:
     def prepare(self, parameters: Sequence[str] | None) -> None:
         """Choose the columns, and look at all of their values."""
         if not self._chosen:
-            self._chosen = choose(self.source, list(self._data.schema.names), parameters)
+            self._chosen = choose(self.source, self._names, parameters)
         for name in self._chosen:
             if self._kind == "csv" and self._arrow.types.is_binary(self._data.schema.field(name).type):
                 raise InputFileError(

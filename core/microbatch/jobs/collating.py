@@ -121,10 +121,9 @@ def _counts(values: Sequence[Any], batched: bool) -> list[int]:
 
 
 def _joined_rows(values: Sequence[Any]) -> Any:
-    first = values[0]
-    if isinstance(first, (bool, int, float, complex)) and all(
-        isinstance(value, type(first)) for value in values
-    ):
+    first: Any = values[0]
+    kind = type(first)
+    if kind in (bool, int, float, complex) and all(isinstance(value, kind) for value in values):
         return np.array(values)
     if not hasattr(first, "shape") or any(getattr(value, "shape", None) != first.shape for value in values):
         return list(values)

@@ -182,6 +182,11 @@ class Job:
 
     def run(self) -> Summary:
         """Run all rows that no earlier run has stored, and give the output its name."""
+        resuming = self._outputs.resuming
+        complete = None if resuming is None else resuming.rows_of_complete(self._facts())
+        if complete is not None:
+            file, sink = self._outputs.sink.file, self._outputs.sink
+            return summarise([], file, sink, rows=complete, peak_memory_bytes=0, rows_resumed=complete)
         self._go_on()
         options = {
             **({"backend": self._target.backend} if self._target.backend else {}),

@@ -54,16 +54,24 @@ class Resuming:
         self.damaged = ""
         """What to warn of; empty where nothing is damaged."""
 
-    def complete(self) -> bool:
-        """Whether an earlier run gave the output its name and ended before it could remove its journal."""
-        last = [*self.journal.read().entries][-1:]
-        if not last or "complete" not in last[0]:
-            return False
+    def rows_of_complete(self, facts: Facts) -> int | None:
+        """Rows of an output that an earlier run of the same facts gave its name, and ended before it could
+        remove its journal; None where there is no such output."""
+        found = self.journal.read()
+        if found.facts is None or not found.entries or "complete" not in found.entries[-1]:
+            return None
         try:
-            found = os.stat(self._file.final)
+            there = os.stat(self._file.final)
         except OSError:
-            return False
-        return bool([found.st_dev, found.st_ino] == last[0]["complete"])
+            return None
+        same = all(found.facts.get(key) == facts.get(key) for key in NAMES)
+        if not same or [there.st_dev, there.st_ino] != found.entries[-1]["complete"]:
+            return None
+        self._file.begun = False
+        self._file.size = there.st_size
+        self.journal.remove()
+        rows: int = sum(entry["rows"] for entry in _following(found.entries))
+        return rows
 
     def begin(self, facts: Facts) -> int:
         """Rows that are there already. Raises ArgumentValueError where they are of another run."""

@@ -21,6 +21,8 @@ from microbatch.options import checks
 from microbatch.turns.runtime import Runtime, default_runtime
 from microbatch.wrapper import UBatchWrapper
 
+END: Any = object()
+"""No item."""
 LOADER = ("torch.utils.data.dataloader", "DataLoader")
 """What gives batches without being told."""
 
@@ -71,21 +73,23 @@ class _Gathering:
         found: list[Any] = []
         count, size = 0, 0
         while count < (self._most or self.sizes.rows) and size < BYTES and not self.stopped():
-            try:
-                item = next(self._items) if self._items is not None else None
-            except StopIteration:
-                self._items = None
-            except BaseException as error:
-                if not found:
-                    raise
-                self._error = error
-                break
-            if self._items is None:
+            item = self._next(begun=bool(found))
+            if item is END:
                 break
             found.append(item)
             count += len(_first(item)) if self.batched and hasattr(_first(item), "__len__") else 1
             size += bytes_of(item)
         return collated(found, batched=self.batched) if found else None
+
+    def _next(self, *, begun: bool) -> Any:
+        """The next item, or END; an error is kept for later where rows before it have `begun` a block."""
+        try:
+            return END if self._items is None else next(self._items, END)
+        except BaseException as error:
+            if not begun:
+                raise
+            self._error = error
+            return END
 
     def close(self) -> None:
         """Let the iterable go, and close it if it is a generator."""

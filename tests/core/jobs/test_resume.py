@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import microbatch
 from microbatch.cli.app import main
 from microbatch.errors import ArgumentValueError, OutputFileError
+from microbatch.jobs.resuming import Resuming
 from tests.support.command_line import SMALL_DISK, Ended, run, start
 from tests.support.resuming import KINDS, believed, called, rows_in, write
 
@@ -169,6 +170,30 @@ def test_a_journal_damaged_at_its_head_begins_anew(folder: Path) -> None:
     journal.write_bytes(b"00000000" + journal.read_bytes()[8:])
     with pytest.warns(RuntimeWarning, match="the journal of y.npy cannot be read, so the run begins anew"):
         assert sorted(ran("y.npy")) == list(range(ROWS))
+
+
+@pytest.mark.parametrize("output", ["y.npy", "y.parquet"])
+def test_a_run_that_ended_just_after_its_output_was_complete(
+    folder: Path, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing runs again; with another input, everything does."""
+
+    def stop(self: Resuming) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Resuming, "done", stop)
+        ran(output, stop=ROWS)
+    assert (folder / output).exists() and (folder / f"{output}.part-kept.journal").exists()
+    before = (folder / output).read_bytes()
+    journal = (folder / f"{output}.part-kept.journal").read_bytes()
+    assert ran(output) == []
+    assert (folder / output).read_bytes() == before
+    assert [path.name for path in folder.glob("y*")] == [output]
+    (folder / f"{output}.part-kept.journal").write_bytes(journal)
+    os.utime("x.npy", ns=(1, 1))
+    assert sorted(ran(output)) == list(range(ROWS))
+    assert [path.name for path in folder.glob("y*")] == [output]
 
 
 def test_nothing_to_go_on_from_is_a_plain_run(folder: Path) -> None:
@@ -340,7 +365,7 @@ def command(output: str) -> list[str]:
 
 def slow() -> dict[str, str]:
     """Rows that take long enough to be interrupted."""
-    return {"SLEEP": "0.001", "MICROBATCH_VERIFY": "never"}
+    return {"SLEEP": "0.001"}
 
 
 def wait_for_rows(started: Any, folder: Path, output: str, rows: int) -> None:
@@ -370,11 +395,11 @@ def killed_and_resumed(folder: Path, output: str, draw: Random, *, kills: int) -
 
 def resumed(folder: Path, output: str, before: int) -> None:
     """Let it run to its end, and compare."""
-    if not (folder / output).exists():
-        calls = len(called(folder))
-        end: Ended = run(folder, *command(output), env={"MICROBATCH_VERIFY": "never"})
-        assert end.code == 0, end.err
-        assert sorted(called(folder)[calls:]) == list(range(before, ROWS))
+    there, calls = (folder / output).exists(), len(called(folder))
+    end: Ended = run(folder, *command(output))
+    assert end.code == 0, end.err
+    if not there:  # else it was complete, or begins anew
+        assert set(called(folder)[calls:]) == set(range(before, ROWS))
     assert not [*folder.glob("y.*part*")]
     plain = f"z{output[1:]}"
     assert main(["run", f"steps.py:{KINDS[output]}", "-i", "x.npy", "-o", plain, "--quiet"]) == 0

@@ -41,6 +41,14 @@ class Sound(AdversarialBackend):
     def graph_state(self) -> Any:
         return "plain"
 
+    def from_host(self, array: Any) -> Any:
+        made = self.array(np.array(array, array.dtype.newbyteorder("=")))
+        self.device.finish_all()
+        return made
+
+    def inference(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def rows(self, array: Any, where: slice, axis: int) -> Any:
         return array[(slice(None),) * axis + (where,)]
 
@@ -366,6 +374,11 @@ class TrialsEatErrors(Sound):
             pass
 
 
+class GivesTheHosts(Sound):
+    def from_host(self, array: Any) -> Any:
+        return array
+
+
 class OtherRanks(Sound):
     grouping = "sys"
 
@@ -420,6 +433,7 @@ BROKEN = [
     (ForgetsWhatWasReturned, "what_a_function_returns_is_waited_for"),
     (ReadsOtherValues, "values_are_those_of_the_array"),
     (CallsToFindOut, "needs_are_told_or_not"),
+    (GivesTheHosts, "host_arrays_become_arrays_of_the_backend"),
     (OtherRanks, "the_ranks_of_a_process_stay_the_same"),
     (Unannounced, "probing_imports_no_framework"),
 ]

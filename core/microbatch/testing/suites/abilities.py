@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from microbatch.extend.abilities import (
     SupportsAwaiting,
     SupportsGraphState,
+    SupportsHostArrays,
     SupportsJoins,
     SupportsLanes,
     SupportsNeeds,
@@ -188,6 +189,21 @@ class AbilityChecks(BackendChecks):
             raise KeyError("row")
         with ranges.range("step"):
             pass
+
+    @prop(rows=st.integers(0, 5))
+    def check_host_arrays_become_arrays_of_the_backend(self, rows: int) -> None:
+        """Read-only ones and ones of a foreign byte order too; writing into them leaves the host's alone."""
+        backend = self.make_backend()
+        makes: SupportsHostArrays = self.require(backend, SupportsHostArrays)
+        values = self.numbers(rows)
+        values.flags.writeable = False
+        for given in (values, values.astype(values.dtype.newbyteorder(">"))):
+            with makes.inference():
+                array = makes.from_host(given)
+            assert backend.owns(array)
+            self.add_one(array)
+            self.assert_values(backend, array, values + 1)
+            np.testing.assert_array_equal(given, values)
 
     def check_trials_leave_no_trace(self) -> None:
         """Calls inside give the same rows, and nothing was drawn; an error inside passes."""
