@@ -26,8 +26,8 @@ from microbatch.proof.host_values import HostValues
 
 LOOKED_AT = 16_384
 """Rows that are looked at, spread over the batch."""
-LOOKED_AT_BYTES = 1 << 20
-"""The same where rows are large: 2 ms for each argument."""
+LOOKED_AT_BYTES = 1 << 18
+"""The same where rows are large: a millisecond for each argument."""
 OBJECTS = 2_048
 """The same for texts and other objects, each of which Python looks at."""
 
