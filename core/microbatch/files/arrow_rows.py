@@ -130,13 +130,16 @@ class ArrowRows:
         if self._kind == "parquet":
             yield from self._parquet_batches(fragment, names)
             return
-        yield from fragment.to_batches(
+        for batch in fragment.to_batches(
             schema=self._data.schema,
             columns=names,
             batch_size=ROWS_OF_A_BATCH,
             batch_readahead=1,
             fragment_readahead=1,
-        )
+        ):
+            if self._kind == "feather":  # mapped as it is: an offset that leads outside would end the process
+                batch.validate(full=True)
+            yield batch
 
     def _parquet_batches(self, fragment: Any, names: list[str]) -> Iterator[Any]:
         """By the reader of one file: that of data sets decodes several row groups before the first row."""
