@@ -178,17 +178,31 @@ class ArrowRows:
         return rows
 
     def _is_sound(self, name: str) -> bool:
-        """Whether a flat column has no gaps, as all of its row groups say; its first rows are looked at."""
+        """Whether a flat column has no gaps; its first rows are looked at.
+
+        Asked of the reader of data sets, which looks into the values only where the row groups do not say it.
+        One row of each is read before, by the reader of one file: that of data sets, and the statistics of
+        columns, end the process in pyarrow 26 where what the file says of a column is damaged.
+        """
         kind = self._data.schema.field(name).type
         if kind.num_fields or self._arrow.types.is_null(kind):
             return False
-        for fragment in self._data.get_fragments():
-            groups = fragment.metadata
-            if not all(_without_gaps(groups.row_group(each.id), name) for each in fragment.row_groups):
-                return False
+        self._touch_groups(name)
+        column = arrow_module(self.source, "pyarrow.dataset").field(name)
+        if self._data.count_rows(filter=column.is_null()):
+            return False
         head = self._data.head(1, columns=[name])
         Column(self.source, name, self._arrow).values(head.column(name))
         return True
+
+    def _touch_groups(self, name: str) -> None:
+        """Read a row of each row group that has the column; raises what pyarrow raises for a damaged one."""
+        parquet = arrow_module(self.source, "pyarrow.parquet")
+        for fragment in self._data.get_fragments():
+            with parquet.ParquetFile(fragment.path, pre_buffer=False) as file:
+                if name in file.schema_arrow.names:
+                    for group in range(file.num_row_groups):
+                        next(file.iter_batches(1, row_groups=[group], columns=[name]), None)
 
 
 def choose(source: Origin, names: Sequence[str], parameters: Sequence[str] | None) -> list[str]:
@@ -248,12 +262,3 @@ def _rows_of_a_batch(metadata: Any) -> int:
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     each = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=1)
     return max(1, min(ROWS_OF_A_BATCH, BATCH_BYTES // max(1, each)))
-
-
-def _without_gaps(group: Any, name: str) -> bool:
-    for index in range(group.num_columns):
-        column = group.column(index)
-        if column.path_in_schema == name:
-            found = column.statistics
-            return found is not None and found.has_null_count and found.null_count == 0
-    return False

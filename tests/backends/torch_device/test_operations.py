@@ -112,7 +112,7 @@ def run_turns(function: Callable[[Any], Any], x: Any, driver: str) -> tuple[Any,
     LOG.clear()
     with microbatch.wrap(
         function, num_ubatches=3, policy="fixed", schedule="pingpong", driver=driver, verify="never",
-        strict_yields=True, barrier_timeout=30.0,
+        strict_yields=True, barrier_timeout=300.0,
     ) as wrapped:  # fmt: skip
         return wrapped(x), list(LOG)
 
@@ -158,7 +158,7 @@ def test_a_forward_pass_that_records_yields_once_and_a_backward_pass_never(
 
     with microbatch.wrap(
         counting, num_ubatches=2, policy="fixed", schedule="pingpong", driver=driver, verify="never",
-        barrier_timeout=60.0,
+        barrier_timeout=300.0,
     ) as wrapped:  # fmt: skip
         y = wrapped(x)
         y.sum().backward()
@@ -207,7 +207,7 @@ def test_an_error_unwinds_siblings_that_are_parked_in_compiled_code(
         with pytest.raises(error) as caught:
             pingpong.run(
                 make_step(
-                    ThreadRuntime(), pool, 3, compute, driver=driver, barrier_timeout=30.0,
+                    ThreadRuntime(), pool, 3, compute, driver=driver, barrier_timeout=300.0,
                     backend=TorchCpuBackend(),
                 )
             )  # fmt: skip

@@ -30,6 +30,11 @@ def test_there_are_a_hundred_of_them() -> None:
     assert len(DAMAGED) >= 100
 
 
+def files_in(folder: Path) -> list[Path]:
+    """All but what Python keeps of the target."""
+    return sorted(path for path in folder.iterdir() if path.name != "__pycache__")
+
+
 @pytest.mark.parametrize("name", DAMAGED)
 def test_refused(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -40,12 +45,12 @@ def test_refused(
     monkeypatch.setattr(sys, "path", [*sys.path])
     source = Path(f"x{damaged.suffix}")
     source.write_bytes(damaged.data)
-    before = sorted(folder.iterdir())
+    before = files_in(folder)
     assert main(["run", "steps.py:same", "--input", str(source), "--output", "y.npy"]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith(f"error: {source}") and said.err.count("\n") == 1
     assert "; " in said.err and "steps.py" not in said.err
     assert (folder / "y.npy").read_bytes() == b"former"
-    assert [path for path in sorted(folder.iterdir()) if path.name != "__pycache__"] == before
+    assert files_in(folder) == before
     source.unlink()
