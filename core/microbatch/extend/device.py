@@ -137,7 +137,7 @@ def device_of(backend: Backend, find: FindBackend | None = None) -> Device:
 
     `find` says whose an array of another framework is.
     """
-    device, error = attempted(lambda: _asked(backend, find))
+    device, error = attempted(lambda: _asked(backend, backend, find))
     if device is None:
         assert error is not None
         name = class_name(type(backend))
@@ -146,28 +146,29 @@ def device_of(backend: Backend, find: FindBackend | None = None) -> Device:
     return device
 
 
-def _asked(backend: Backend, find: FindBackend | None) -> Device:
+def _asked(backend: Backend, able: object, find: FindBackend | None) -> Device:
+    """`able` is the backend as an object: of its own type, each question doubles a type checker's work."""
     owners = Owners(backend, find)
     return Device(
         backend=backend,
         owners=owners,
-        peak=backend if isinstance(backend, SupportsPeak) else None,
-        probe=backend if isinstance(backend, SupportsProbe) else None,
-        collectives=backend if isinstance(backend, SupportsCollectives) else None,
-        ranks=backend if isinstance(backend, SupportsRanks) else None,
-        graphs=backend if isinstance(backend, SupportsGraphs) else None,
-        graph_state=backend if isinstance(backend, SupportsGraphState) else None,
-        lanes=backend if isinstance(backend, SupportsLanes) else None,
-        pipes=backend if isinstance(backend, SupportsPipes) else None,
-        transfer=backend if isinstance(backend, SupportsTransfer) else None,
-        trials=backend if isinstance(backend, SupportsTrials) else None,
-        yield_check=backend if isinstance(backend, SupportsYieldCheck) else None,
-        ranges=backend if isinstance(backend, SupportsRanges) else None,
-        names=backend if isinstance(backend, SupportsDeviceName) else None,
-        needs=backend if isinstance(backend, SupportsNeeds) else None,
-        awaits=backend if isinstance(backend, SupportsAwaiting) else None,
+        peak=able if isinstance(able, SupportsPeak) else None,
+        probe=able if isinstance(able, SupportsProbe) else None,
+        collectives=able if isinstance(able, SupportsCollectives) else None,
+        ranks=able if isinstance(able, SupportsRanks) else None,
+        graphs=able if isinstance(able, SupportsGraphs) else None,
+        graph_state=able if isinstance(able, SupportsGraphState) else None,
+        lanes=able if isinstance(able, SupportsLanes) else None,
+        pipes=able if isinstance(able, SupportsPipes) else None,
+        transfer=able if isinstance(able, SupportsTransfer) else None,
+        trials=able if isinstance(able, SupportsTrials) else None,
+        yield_check=able if isinstance(able, SupportsYieldCheck) else None,
+        ranges=able if isinstance(able, SupportsRanges) else None,
+        names=able if isinstance(able, SupportsDeviceName) else None,
+        needs=able if isinstance(able, SupportsNeeds) else None,
+        awaits=able if isinstance(able, SupportsAwaiting) else None,
         joins=owners.joins(backend),
-        captures_threads=isinstance(backend, SupportsThreadedCapture) and backend.captures_threads,
+        captures_threads=isinstance(able, SupportsThreadedCapture) and able.captures_threads,
     )
 
 
