@@ -60,15 +60,19 @@ class Ahead(Generic[T]):
 
     def _run(self) -> None:
         try:
-            going = True
-            while going:
-                self._wanted.wait()
-                if self._closed:
-                    return
-                going = self._make_one()
-                self._ready.open()
+            self._make_all()
         finally:
             self._done()
+
+    def _make_all(self) -> None:
+        """The loop has a function of its own: Python 3.12 and 3.13 do not guard its jump back in a `try`."""
+        going = True
+        while going:
+            self._wanted.wait()
+            if self._closed:
+                return
+            going = self._make_one()
+            self._ready.open()
 
     def _make_one(self) -> bool:
         """Make the next thing, or keep the error; whether there may be more."""

@@ -103,10 +103,11 @@ class Resuming:
         if self._errors is not None:
             self._errors.flush()
             entry["errors"] = self._errors.state()
-        self.journal.add(entry)
+        # before the entry: an interrupt between the two must not discard what the journal says is there
         self._file.begun = True
         if self._errors is not None:
             self._errors.file.begun = True
+        self.journal.add(entry)
 
     def completing(self, file: WholeFile) -> None:
         """All rows are there, and `file` is about to get the output's name."""

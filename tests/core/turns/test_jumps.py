@@ -41,6 +41,7 @@ def unguarded_jumps(code: CodeType) -> list[str]:
         f"{code.co_filename}:{jump.positions.lineno} in {code.co_qualname}"
         for before, jump in pairwise(instructions)
         if jump.opname.startswith("JUMP_BACKWARD")
+        and not jump.opname.endswith("NO_INTERRUPT")  # `yield from`
         and handler(before.offset) == handler(jump.argval) != handler(jump.offset)
     ]
 
