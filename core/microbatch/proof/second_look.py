@@ -39,7 +39,9 @@ def says_little(seen: Seen) -> bool:
     entries = _entries(seen.values)
     if entries is None:
         return False
-    return len(np.unique(entries)) < DISTINCT * entries.size or len(np.unique(entries, axis=0)) < len(entries)
+    # not `np.unique(..., axis=0)`: NumPy compares records there, and makes a TypeError of an interrupt
+    rows = {row.tobytes() for row in entries}
+    return len(np.unique(entries)) < DISTINCT * entries.size or len(rows) < len(entries)
 
 
 def chosen(output: StepOutput, shape: BatchShape, count: int) -> list[Rows]:
