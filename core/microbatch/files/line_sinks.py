@@ -6,6 +6,7 @@ Invariant: as many lines as rows, in order. What an earlier run stored is all li
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,8 +21,8 @@ from microbatch.files.spool import write_all
 from microbatch.files.whole_file import FULL, WholeFile
 
 
-class LineSink:
-    """What both kinds share; `_line` makes bytes of a row."""
+class LineSink(ABC):
+    """What both kinds share; `_lines` makes bytes of rows."""
 
     whole = False
 
@@ -80,8 +81,9 @@ class LineSink:
         self.shape = (self._rows,)
         return self.file
 
+    @abstractmethod
     def _lines(self, block: Block) -> list[bytes]:
-        raise NotImplementedError
+        """One for each row of the block."""
 
 
 class TextSink(LineSink):

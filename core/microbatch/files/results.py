@@ -62,10 +62,10 @@ def row_values(path: Path, result: Any, rows: int) -> list[Any]:
 def named_columns(path: Path, result: Any, rows: int) -> Mapping[str, Any]:
     """The columns of a result, each with an entry for each row; one without a name is called ''."""
     frame = frame_columns(result)
-    if frame is None and _has_rows(result, rows):
+    if frame is None and has_rows_of(result, rows):
         return {"": _brought(result)}
     named = frame if frame is not None else _fields(result)
-    if not named or not all(_has_rows(column, rows) for column in named.values()):
+    if not named or not all(has_rows_of(column, rows) for column in named.values()):
         raise OutputFileError(
             f"the function returned {_said(result)}, which has no entry for each of {rows} rows; return an "
             "array, a"
@@ -103,7 +103,8 @@ def _flat(columns: Mapping[Any, Any], before: str = "") -> dict[str, Any]:
     return found
 
 
-def _has_rows(value: Any, rows: int) -> bool:
+def has_rows_of(value: Any, rows: int) -> bool:
+    """Whether it has as many entries as there are rows; texts and containers of columns have none."""
     if isinstance(value, (str, bytes, Mapping, tuple)) or not hasattr(value, "__len__"):
         return False
     try:

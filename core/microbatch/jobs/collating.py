@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from microbatch.errors import ArgumentTypeError, OutputMismatchError
+from microbatch.files.results import has_rows_of
 from microbatch.loading.plugins import default_plugins
 
 
@@ -55,7 +56,7 @@ def collated(items: Sequence[Any], *, batched: bool) -> Collated:
 
 def in_pieces(result: Any, made: Collated, *, batched: bool) -> Iterator[Any]:
     """The result of each item. Raises OutputMismatchError where it has no entry for each row."""
-    if not _has_rows(result, made.rows) and not _fields(result):
+    if not has_rows_of(result, made.rows) and not _fields(result):
         raise OutputMismatchError(
             f"the function returned {type(result).__name__}, which has no entry for each of {made.rows} rows;"
             " return an array or a list with as many entries as rows"
@@ -68,9 +69,9 @@ def in_pieces(result: Any, made: Collated, *, batched: bool) -> Iterator[Any]:
 
 def _part(value: Any, start: int, stop: int | None, rows: int) -> Any:
     fields = _fields(value)
-    if fields and not _has_rows(value, rows):
+    if fields and not has_rows_of(value, rows):
         return _rebuilt(value, {name: _part(each, start, stop, rows) for name, each in fields.items()})
-    if not _has_rows(value, rows):
+    if not has_rows_of(value, rows):
         return value
     value = value.iloc if hasattr(value, "iloc") else value
     return value[start] if stop is None else value[start:stop]
@@ -92,15 +93,6 @@ def _rebuilt(value: Any, fields: dict[Any, Any]) -> Any:
     if isinstance(value, Mapping):
         return fields if type(value) is dict else type(value)(fields)  # type: ignore[call-arg]
     return dataclasses.replace(value, **fields)
-
-
-def _has_rows(value: Any, rows: int) -> bool:
-    if isinstance(value, (str, bytes, Mapping, tuple)) or not hasattr(value, "__len__"):
-        return False
-    try:
-        return len(value) == rows
-    except TypeError:  # an array without axes
-        return False
 
 
 def _is_several(first: Any, batched: bool) -> bool:
