@@ -55,10 +55,8 @@ class ParquetSink:
         known = [] if self._schema is None else self._schema.names
         table = result_table(self._arrow, self.file.path, block, known)
         self._schema = table.schema if self._schema is None else self._unified(block, table.schema)
-        sink = self._arrow.BufferOutputStream()
-        with self._arrow.ipc.new_stream(sink, table.schema) as writer:
+        with self._spool.adding() as frame, self._arrow.ipc.new_stream(frame, table.schema) as writer:
             writer.write_table(table)
-        self._spool.add(memoryview(sink.getvalue()))
         self._rows += block.rows
         self._tell()
 

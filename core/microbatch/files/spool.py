@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO
 
 from microbatch.errors import OutputFileError
@@ -35,6 +36,17 @@ class Spool:
             os.lseek(self.file.descriptor, self.size, os.SEEK_SET)
             for part in (length.to_bytes(HEAD, "little"), *parts):
                 write_all(self.file.descriptor, part)
+        self.size += HEAD + length
+
+    @contextmanager
+    def adding(self) -> Iterator[IO[bytes]]:
+        """A file object that takes one frame, whose length is written last."""
+        with writing(self.file.path, FULL), os.fdopen(os.dup(self.file.descriptor), "wb") as target:
+            target.seek(self.size + HEAD)
+            yield target
+            length = target.tell() - self.size - HEAD
+            target.seek(self.size)
+            target.write(length.to_bytes(HEAD, "little"))
         self.size += HEAD + length
 
     def go_on(self, size: int) -> None:
