@@ -22,7 +22,7 @@ ALLOCATOR = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
 }
-"""What is let go goes back to the system; else holes between blocks, which differ from run to run, are measured.
+"""What is let go goes back to the system; else the holes between blocks are measured, which differ each time.
 
 So set, the run needs less than half of `LIMIT`.
 """
