@@ -27,11 +27,13 @@ __all__ = ["SMALL_DISK", "STRIKE", "Ended", "Started", "killed", "part_files", "
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 {before}
 from microbatch.cli.app import main
 sys.exit(main())
 """
-"""The command; a test run started in the background ignores SIGINT, and its children would too."""
+"""The command; a test run started in the background ignores SIGINT, one under nohup SIGHUP, and its children
+would too."""
 STRIKE = """
 import os
 class Strike:
