@@ -1,0 +1,123 @@
+"""Ray Data: a class or a function whose calls run as micro-batches in each actor.
+
+    from microbatch_integrations.ray import actor
+    actors = ray.data.ActorPoolStrategy(size=2)
+    vectors = texts.map_batches(actor(Embed, memory_limit="40%"), batch_size=None, compute=actors)
+
+Invariant: the object is made and wrapped in the actor, once, so nothing of it travels, and what was learned
+of sizes serves all of its blocks. A block of any size is cut to what fits there; where memory runs out, only
+the part is run again. What the actor was not given it does not take: its parts run on as many threads as it
+has CPUs, within the memory that was reserved for it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import microbatch
+from microbatch.errors import ArgumentTypeError
+
+_BESIDE = ("config", "layout", "progress", "ambient")
+"""What `wrap` takes and is no option."""
+
+
+def actor(target: Callable[..., Any], **options: Any) -> type[Any]:
+    """A class for `map_batches`, of `target`: a class, or a function of a batch.
+
+    A class is made in the actor, with what `fn_constructor_args` and `fn_constructor_kwargs` say, and its
+    `__call__` is given batches. `options` are those of `microbatch.wrap`, checked here and not in an actor an
+    hour later; with `progress=True` Ray's logs have a line at each tenth of a block. A function that is
+    wrapped already keeps its own options. Raises ArgumentTypeError for what cannot be called or yields its
+    batches, and for options what `wrap` raises.
+    """
+    microbatch.config(**{name: value for name, value in options.items() if name not in _BESIDE})
+    called = target.__call__ if isinstance(target, type) else target
+    if not callable(called) or (isinstance(target, type) and "__call__" not in _names(target)):
+        raise ArgumentTypeError(
+            f"{target!r} cannot be called with a batch; pass a function, or a class with __call__"
+        )
+    for yields in (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction):
+        if yields(called):
+            raise ArgumentTypeError(f"{_name(target)} yields or awaits its batches; return one for each")
+    if isinstance(target, microbatch.UBatchWrapper) and options:
+        raise ArgumentTypeError(
+            f"{_name(target)} is wrapped already; leave the options {', '.join(options)} out"
+        )
+
+    class Actor(_Actor):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(target(*args, **kwargs) if isinstance(target, type) else target, options)
+
+    Actor.__name__ = Actor.__qualname__ = _name(target)  # Ray shows it in plans, bars and logs
+    Actor.__doc__ = target.__doc__
+    return Actor
+
+
+class _Actor:
+    """What lives in an actor; pickled as a reference to this module, so workers need it installed."""
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        """Raises what `wrap` raises."""
+        _tell_ray()
+        given = {**_of_this_actor(options), **options}
+        if given.get("progress") is True:
+            given["progress"] = _Lines()
+        wrapped = isinstance(function, microbatch.UBatchWrapper)
+        self.wrapped = function if wrapped else microbatch.wrap(function, **given)
+
+    def __call__(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        """What the function returns for the block, whatever its size."""
+        return self.wrapped(batch, *args, **kwargs)
+
+
+class _Lines:
+    """A line at each tenth of a block."""
+
+    def __init__(self) -> None:
+        self._tenth = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        """For `progress=`."""
+        tenth = 10 * done // max(1, total)
+        if tenth != self._tenth:
+            logging.getLogger("microbatch").info("%d of %d rows of a block", done, total)
+        self._tenth = tenth % 10
+
+
+def _tell_ray() -> None:
+    """Have what microbatch tells (retries, refused cuts, lost time) go where Ray Data's own lines go."""
+    ours, rays = logging.getLogger("microbatch"), logging.getLogger("ray.data")
+    if ours.level == logging.NOTSET:
+        ours.setLevel(logging.INFO)
+    for handler in rays.handlers:
+        if handler not in ours.handlers:
+            ours.addHandler(handler)
+
+
+def _of_this_actor(options: dict[str, Any]) -> dict[str, Any]:
+    """Threads and memory as Ray has given them to this actor; nothing outside of one.
+
+    Ubatches that take turns have a thread each, of which one runs, so these stay as they are.
+    """
+    ray: Any = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None:
+        return {}
+    given = ray.get_runtime_context().get_assigned_resources()
+    found: dict[str, Any] = {}
+    if given.get("CPU") and options.get("schedule") != "pingpong":
+        found["thread_pool_size"] = max(1, int(given["CPU"]))
+    if given.get("memory") and not given.get("GPU"):
+        found["memory_limit"] = int(given["memory"])
+    return found
+
+
+def _names(kind: type) -> set[str]:
+    return {name for base in kind.__mro__ for name in vars(base)}
+
+
+def _name(target: Any) -> str:
+    return str(getattr(target, "__name__", type(target).__name__))
