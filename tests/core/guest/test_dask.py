@@ -21,7 +21,11 @@ array = pytest.importorskip("dask.array", reason="dask is not installed: tox -e 
 X = np.arange(40.0).reshape(20, 2)
 MOST = 6
 """Rows above which the functions here run out of memory."""
-pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*:DeprecationWarning",
+    "ignore:.*:ResourceWarning",
+    "ignore:Running on a single-machine scheduler",  # beside a cluster, on purpose
+)
 
 
 def small(x: Any) -> Any:
