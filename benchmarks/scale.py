@@ -27,7 +27,7 @@ from benchmarks.table import Row
 CLOSE = 0.35
 """Share by which a prediction may be wrong: two virtual cores that others use differ so much between runs."""
 MODEL_ROW = 0.01
-"""Seconds of a row of a model, for the second half of the table: MiniLM takes about that on one core."""
+"""Seconds of a row of a model, for the second half of the table; assumed. MiniLM took 30 ms a text here."""
 
 
 def table(size: Size | None = None) -> list[Row]:

@@ -68,12 +68,12 @@ def main(folder: str) -> dict[str, Any]:
     texts = ray.data.from_items(rows, override_num_blocks=2)
 
     def run(target: Any, **given: Any) -> Any:
-        pool = one if given.get("num_cpus") else two
-        return texts.map_batches(target, batch_size=None, compute=pool, **given).take_all()
+        given.setdefault("compute", one if "num_cpus" in given else two)
+        return texts.map_batches(target, batch_size=None, **given).take_all()
 
     embed = actor(Embed, progress=True)
     vectors = run(embed, fn_constructor_args=(3,), fn_constructor_kwargs={"shift": 1})
-    frames = run(actor(doubled), batch_format="pandas")
+    frames = run(actor(doubled), batch_format="pandas", compute=None, concurrency=2)
     said = {
         "vectors": sorted((row["id"], *row["vector"].tolist()) for row in vectors),
         "frames": sorted((row["id"], row["text"]) for row in frames),

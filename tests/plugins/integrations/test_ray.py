@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,52 @@ def test_without_ray_such_a_class_is_a_class() -> None:
     instance = made(4)
     np.testing.assert_array_equal(instance(batch)["y"], batch["x"] * 4)
     assert instance.wrapped.last_report.sizes == (10, 10, 10)
+
+
+class Context:
+    """What Ray tells an actor."""
+
+    def __init__(self, actor: str | None, given: dict[str, float]) -> None:
+        self.actor, self.given = actor, given
+
+    def get_actor_id(self) -> str | None:
+        return self.actor
+
+    def get_assigned_resources(self) -> dict[str, float]:
+        assert self.actor, "Ray refuses to tell this outside of an actor"
+        return self.given
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "threads", "limit"),
+    [
+        ({"CPU": 3.0}, {}, 3, None),
+        ({"CPU": 0.5}, {}, 1, None),
+        ({"CPU": 2.0, "memory": 5e8}, {}, 2, 500_000_000),
+        ({"CPU": 2.0, "memory": 5e8}, {"memory_limit": 77, "thread_pool_size": 5}, 5, 77),
+        ({"GPU": 1.0, "memory": 5e8}, {}, 4, None),
+        ({"CPU": 1.0}, {"schedule": "pingpong"}, 4, None),
+        (None, {}, 4, None),
+    ],
+)
+def test_an_actor_takes_what_it_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, float] | None,
+    options: dict[str, Any],
+    threads: int,
+    limit: int | None,
+) -> None:
+    """Memory that Ray reserves is the host's, so it limits no GPU."""
+    context = Context(None if given is None else "an actor", given or {})
+    fake = SimpleNamespace(is_initialized=lambda: True, get_runtime_context=lambda: context)
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    found = actor(yes, **options)().wrapped.microbatch.options
+    assert (found.thread_pool_size, found.memory_limit) == (threads, limit)
+
+
+def yes(batch: Any) -> Any:
+    """As it came."""
+    return batch
 
 
 def yielding(batch: Any) -> Any:
