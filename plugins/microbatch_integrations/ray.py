@@ -12,7 +12,6 @@ has CPUs, within the memory that was reserved for it.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import sys
 from collections.abc import Callable
@@ -21,9 +20,6 @@ from typing import Any
 import microbatch
 from microbatch.errors import ArgumentTypeError
 
-_BESIDE = ("config", "layout", "progress", "ambient")
-"""What `wrap` takes and is no option."""
-
 
 def actor(target: Callable[..., Any], **options: Any) -> type[Any]:
     """A class for `map_batches`, of `target`: a class, or a function of a batch.
@@ -31,26 +27,21 @@ def actor(target: Callable[..., Any], **options: Any) -> type[Any]:
     A class is made in the actor, with what `fn_constructor_args` and `fn_constructor_kwargs` say, and its
     `__call__` is given batches. `options` are those of `microbatch.wrap`, checked here and not in an actor an
     hour later; with `progress=True` Ray's logs have a line at each tenth of a block. A function that is
-    wrapped already keeps its own options. Raises ArgumentTypeError for what cannot be called or yields its
-    batches, and for options what `wrap` raises.
+    wrapped already keeps its own options. Raises what `wrap` raises, as for functions that yield or await
+    their batches; ArgumentTypeError for a class whose objects cannot be called.
     """
-    microbatch.config(**{name: value for name, value in options.items() if name not in _BESIDE})
-    called = target.__call__ if isinstance(target, type) else target
-    if not callable(called) or (isinstance(target, type) and "__call__" not in _names(target)):
-        raise ArgumentTypeError(
-            f"{target!r} cannot be called with a batch; pass a function, or a class with __call__"
-        )
-    for yields in (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction):
-        if yields(called):
-            raise ArgumentTypeError(f"{_name(target)} yields or awaits its batches; return one for each")
-    if isinstance(target, microbatch.UBatchWrapper) and options:
-        raise ArgumentTypeError(
-            f"{_name(target)} is wrapped already; leave the options {', '.join(options)} out"
-        )
+    called = _called(target)
+    wrapped = isinstance(called, microbatch.UBatchWrapper)
+    if wrapped and options:
+        names = ", ".join(options)
+        raise ArgumentTypeError(f"{_name(target)} is wrapped already; leave the options {names} out")
+    if not wrapped:  # what `wrap` refuses is refused here; only a backend need not be on this machine
+        microbatch.wrap(called, **{name: value for name, value in options.items() if name != "backend"})
 
     class Actor(_Actor):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(target(*args, **kwargs) if isinstance(target, type) else target, options)
+            made = target(*args, **kwargs) if isinstance(target, type) else target
+            super().__init__(made, None if wrapped else options)
 
     Actor.__name__ = Actor.__qualname__ = _name(target)  # Ray shows it in plans, bars and logs
     Actor.__doc__ = target.__doc__
@@ -60,14 +51,15 @@ def actor(target: Callable[..., Any], **options: Any) -> type[Any]:
 class _Actor:
     """What lives in an actor; pickled as a reference to this module, so workers need it installed."""
 
-    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
-        """Raises what `wrap` raises."""
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any] | None) -> None:
+        """With None for `options` the function is wrapped already. Raises what `wrap` raises."""
         _tell_ray()
-        given = {**_of_this_actor(options), **options}
-        if given.get("progress") is True:
-            given["progress"] = _Lines()
-        wrapped = isinstance(function, microbatch.UBatchWrapper)
-        self.wrapped = function if wrapped else microbatch.wrap(function, **given)
+        self.wrapped = function
+        if options is not None:
+            given = {**_of_this_actor(options), **options}
+            if given.get("progress") is True:
+                given["progress"] = _Lines()
+            self.wrapped = microbatch.wrap(function, **given)
 
     def __call__(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """What the function returns for the block, whatever its size."""
@@ -115,8 +107,18 @@ def _of_this_actor(options: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _names(kind: type) -> set[str]:
-    return {name for base in kind.__mro__ for name in vars(base)}
+def _called(target: Any) -> Any:
+    """What runs for a batch: the function, or `__call__` of the class. Raises ArgumentTypeError for none."""
+    kind = target if isinstance(target, type) else type(target)
+    # not by getattr: every class can be called, as its objects are made so
+    calls = [vars(base)["__call__"] for base in kind.__mro__ if "__call__" in vars(base)]
+    if not isinstance(target, type):
+        return calls[0] if calls and isinstance(calls[0], microbatch.UBatchWrapper) else target
+    if not calls:
+        raise ArgumentTypeError(
+            f"objects of class {target.__name__} cannot be called; give it a __call__(batch)"
+        )
+    return calls[0]
 
 
 def _name(target: Any) -> str:

@@ -24,7 +24,8 @@ COMMANDS = {
 
 def needs(engine: str) -> None:
     if find_spec(engine) is None:
-        pytest.skip(f"{engine} is not installed: tox -e clusters has it")
+        where = "tox -e clusters" if engine in ENGINES else "the extra `demo`"
+        pytest.skip(f"{engine} is not installed: {where} has it")
 
 
 def run(command: list[str], folder: Path, seconds: int) -> str:

@@ -87,6 +87,54 @@ def test_a_batch_that_is_returned_is_joined() -> None:
     assert wrapped.last_report is not None and len(wrapped.last_report.sizes) == 4
 
 
+def lengths(batch: Any) -> list[int]:
+    return [len(text) for text in batch["text"]]
+
+
+WAYS: dict[str, tuple[dict[str, Any], Any]] = {
+    "indices": ({"with_indices": True}, lambda batch, rows: {"more": [row * 2 for row in rows]}),
+    "rank": ({"with_rank": True}, lambda batch, rank: {"more": lengths(batch)}),
+    "columns": ({"input_columns": ["text"]}, lambda texts: {"more": [len(text) for text in texts]}),
+    "removed": ({"remove_columns": ["text"]}, lambda batch: {"more": lengths(batch)}),
+    "given": (
+        {"fn_kwargs": {"times": 3}},
+        lambda batch, times: {"more": [one * times for one in lengths(batch)]},
+    ),
+    "all columns": ({}, lambda batch: {f"{name}-2": value for name, value in batch.items()}),
+    "joined": ({}, lambda batch: batch | {"more": lengths(batch)}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_map_in_each_way_is_the_plain_one(way: str) -> None:
+    options, function = WAYS[way]
+    wrapped = microbatch.wrap(function, num_ubatches=3)
+    given = {"batched": True, "batch_size": None, **options}
+    assert of_texts(40).map(wrapped, **given).to_dict() == of_texts(40).map(function, **given).to_dict()
+    assert wrapped.last_report is not None and len(wrapped.last_report.sizes) == 3
+
+
+def test_a_filter_is_the_plain_one() -> None:
+    wrapped = microbatch.wrap(lambda batch: [length > 3 for length in lengths(batch)], num_ubatches=3)
+    kept = of_texts(40).filter(wrapped, batched=True, batch_size=None)
+    assert kept["row"][:] == [row for row in range(40) if row % 7 > 3]
+
+
+@pytest.mark.parametrize("kind", ["numpy", "pandas", "arrow"])
+def test_batches_of_other_formats(kind: str) -> None:
+    """These are arrays, a frame, a table."""
+    functions: dict[str, Any] = {
+        "numpy": lambda batch: {"more": batch["row"] * 2},
+        "pandas": lambda batch: batch.assign(more=batch["row"] * 2),
+        "arrow": lambda batch: batch.append_column("more", batch["row"]),
+    }
+    maps = [
+        of_texts(40).with_format(kind).map(function, batched=True, batch_size=None)
+        for function in (functions[kind], microbatch.wrap(functions[kind], num_ubatches=3))
+    ]
+    assert maps[0].to_dict() == maps[1].to_dict()
+
+
 def test_a_function_that_writes_into_its_batch_is_not_cut() -> None:
     """As parts are copies, what is written into them would be lost."""
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -191,14 +192,42 @@ class Idle:
     """Cannot be called."""
 
 
+class Yields:
+    """Yields its batches."""
+
+    def __call__(self, batch: Any) -> Any:
+        yield batch
+
+
+class Decorated:
+    """Its own call is wrapped."""
+
+    @microbatch.wrap(num_ubatches=5)
+    def __call__(self, batch: Any) -> Any:
+        return {"y": batch["x"] + 1}
+
+
+def test_a_class_whose_call_is_decorated_is_not_wrapped_again() -> None:
+    batch = {"x": np.arange(30.0)}
+    instance = actor(Decorated)()
+    np.testing.assert_array_equal(instance(batch)["y"], batch["x"] + 1)
+    assert type(instance.wrapped) is Decorated
+    assert type(instance.wrapped).__call__.__get__(instance.wrapped).last_report.sizes == (6, 6, 6, 6, 6)
+
+
 @pytest.mark.parametrize(
     ("target", "options", "error", "says"),
     [
-        (yielding, {}, ArgumentTypeError, "yields or awaits"),
-        (awaiting, {}, ArgumentTypeError, "yields or awaits"),
+        (yielding, {}, ArgumentTypeError, "is a generator"),
+        (awaiting, {}, ArgumentTypeError, "is async"),
+        (Yields, {}, ArgumentTypeError, "is a generator"),
+        (Yields(), {}, ArgumentTypeError, "is a generator"),
+        (partial(yielding), {}, ArgumentTypeError, "is a generator"),
+        (Decorated, {"num_ubatches": 3}, ArgumentTypeError, "wrapped already"),
         (Idle, {}, ArgumentTypeError, "cannot be called"),
+        (Idle(), {}, ArgumentTypeError, "cannot be called"),
         (3, {}, ArgumentTypeError, "cannot be called"),
-        (Idle, {"num_ubatch": 3}, UnknownNameError, "num_ubatches"),
+        (yes, {"num_ubatch": 3}, UnknownNameError, "num_ubatches"),
         (microbatch.wrap(len), {"num_ubatches": 3}, ArgumentTypeError, "wrapped already"),
     ],
 )
