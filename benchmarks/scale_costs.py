@@ -118,11 +118,16 @@ class Runs:
 @contextmanager
 def pool(count: int) -> Iterator[Runs]:
     """So many processes with one thread each."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+    before, os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS"), "1"
     started, together = time.perf_counter(), 0.3
-    with ProcessPoolExecutor(count, get_context("spawn")) as processes:
-        list(processes.map(_ready, [together] * count))
-        yield Runs(processes, count, time.perf_counter() - started - together)
+    try:
+        with ProcessPoolExecutor(count, get_context("spawn")) as processes:
+            list(processes.map(_ready, [together] * count))
+            yield Runs(processes, count, time.perf_counter() - started - together)
+    finally:
+        os.environ.pop("OMP_NUM_THREADS")
+        if before is not None:
+            os.environ["OMP_NUM_THREADS"] = before
 
 
 def part_seconds() -> float:

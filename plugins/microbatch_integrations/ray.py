@@ -53,12 +53,14 @@ class _Actor:
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any] | None) -> None:
         """With None for `options` the function is wrapped already. Raises what `wrap` raises."""
-        _tell_ray()
+        context = _context()
+        if context is not None:
+            _tell_ray()
         self.wrapped = function
         if options is not None:
-            given = {**_of_this_actor(options), **options}
+            given = options if context is None else {**_given(context, options), **options}
             if given.get("progress") is True:
-                given["progress"] = _Lines()
+                given = {**given, "progress": _Lines()}
             self.wrapped = microbatch.wrap(function, **given)
 
     def __call__(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
@@ -90,15 +92,21 @@ def _tell_ray() -> None:
             ours.addHandler(handler)
 
 
-def _of_this_actor(options: dict[str, Any]) -> dict[str, Any]:
-    """Threads and memory as Ray has given them to this actor; nothing outside of one.
-
-    Ubatches that take turns have a thread each, of which one runs, so these stay as they are.
-    """
+def _context() -> Any:
+    """What Ray knows of the actor that this is; None outside of one."""
     ray: Any = sys.modules.get("ray")
     if ray is None or not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None:
-        return {}
-    given = ray.get_runtime_context().get_assigned_resources()
+        return None
+    return ray.get_runtime_context()
+
+
+def _given(context: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Threads and memory as Ray has given them to this actor.
+
+    Ubatches that take turns have a thread each, of which one runs, so these stay as they are. Memory that Ray
+    reserves is the host's, so it limits no GPU.
+    """
+    given = context.get_assigned_resources()
     found: dict[str, Any] = {}
     if given.get("CPU") and options.get("schedule") != "pingpong":
         found["thread_pool_size"] = max(1, int(given["CPU"]))

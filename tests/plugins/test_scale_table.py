@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,9 @@ def test_blocks_are_as_many_as_a_run_makes(tmp_path: Path, rows: int) -> None:
 def test_the_table_is_made_of_real_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small ones, whose times say nothing."""
     monkeypatch.setattr("benchmarks.scale.dask_task_seconds", lambda: 0.0)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # is put back
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     rows = table(Size(small=200, large=4_000, files=2, rows=1_000, rounds=1))
+    assert "OMP_NUM_THREADS" not in os.environ
     assert [row.work.split(",")[0] for row in rows].count("10^9 rows") == 10
     (assumed,) = [row for row in rows if row.work.startswith("assumed")]
     assert assumed.details["count"] == 100 and 5 <= assumed.details["operations_per_file"] <= 30

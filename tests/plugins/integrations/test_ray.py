@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -165,12 +166,16 @@ def test_an_actor_takes_what_it_was_given(
     threads: int,
     limit: int | None,
 ) -> None:
-    """Memory that Ray reserves is the host's, so it limits no GPU."""
+    """Outside of an actor nothing is set, the level of the logger included."""
     context = Context(None if given is None else "an actor", given or {})
     fake = SimpleNamespace(is_initialized=lambda: True, get_runtime_context=lambda: context)
     monkeypatch.setitem(sys.modules, "ray", fake)
+    logger = logging.getLogger("microbatch")
+    monkeypatch.setattr(logger, "level", logging.NOTSET)
+    monkeypatch.setattr(logger, "handlers", [])
     found = actor(yes, **options)().wrapped.microbatch.options
     assert (found.thread_pool_size, found.memory_limit) == (threads, limit)
+    assert logger.level == (logging.NOTSET if given is None else logging.INFO)
 
 
 def yes(batch: Any) -> Any:
