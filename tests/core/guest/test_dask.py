@@ -115,6 +115,14 @@ def test_partitions_that_a_filter_has_emptied(compute: Any) -> None:
     assert compute(column).tolist() == [len(text) * 2 for text in frame()["text"][31:]]
 
 
+def test_dasks_own_processes() -> None:
+    """Without a cluster; they are spawned, and import what they are given."""
+    blocks = array.from_array(X, chunks=(20, 2)).map_blocks(microbatch.wrap(small), dtype=X.dtype)
+    np.testing.assert_array_equal(blocks.compute(scheduler="processes", num_workers=2), X**0.5)
+    blocks = array.from_array(X, chunks=(7, 2)).map_blocks(in_three, dtype=X.dtype)
+    np.testing.assert_array_equal(blocks.compute(scheduler="processes", num_workers=2), X + 1)
+
+
 TOKENS = """
 import sys
 import dask

@@ -171,11 +171,15 @@ def test_an_actor_takes_what_it_was_given(
     fake = SimpleNamespace(is_initialized=lambda: True, get_runtime_context=lambda: context)
     monkeypatch.setitem(sys.modules, "ray", fake)
     logger = logging.getLogger("microbatch")
-    monkeypatch.setattr(logger, "level", logging.NOTSET)
-    monkeypatch.setattr(logger, "handlers", [])
-    found = actor(yes, **options)().wrapped.microbatch.options
+    before, handlers = logger.level, list(logger.handlers)
+    try:
+        logger.setLevel(logging.NOTSET)
+        found = actor(yes, **options)().wrapped.microbatch.options
+        assert logger.level == (logging.NOTSET if given is None else logging.INFO)
+    finally:
+        logger.setLevel(before)
+        logger.handlers[:] = handlers
     assert (found.thread_pool_size, found.memory_limit) == (threads, limit)
-    assert logger.level == (logging.NOTSET if given is None else logging.INFO)
 
 
 def yes(batch: Any) -> Any:
