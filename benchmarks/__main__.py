@@ -15,6 +15,7 @@ TABLES = {
     "handoff": "Hand-off: against a ring of events with threads per step",
     "collectives": "Models of several ranks, their communication hidden without edits",
     "sizing": "Sizing: against the searches in use elsewhere",
+    "scale": "10^9 rows on 100 machines: a model, from what runs on this machine cost",
     "jax": "JAX: against the best jax.lax.map of a sweep",
     "gpu": "GPU",
 }

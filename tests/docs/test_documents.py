@@ -63,7 +63,7 @@ def test_the_commands_on_files_run_as_printed(tmp_path: Path) -> None:
     (tmp_path / "examples").mkdir()
     (tmp_path / "examples/words.py").write_bytes((ROOT / "examples/words.py").read_bytes())
     section = (ROOT / "README.md").read_text().partition("## From one file to a cluster")[2]
-    (script,) = re.findall(r"```bash\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+    script, _ = re.findall(r"```bash\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
     subprocess.run(["/bin/bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, check=True, timeout=200)
     counts = (tmp_path / "counts.jsonl").read_text().splitlines()
     assert len(counts) == 3000 and counts[0] == '{"id":1,"words":4,"letters":13}'
@@ -89,6 +89,7 @@ def test_the_code_of_the_page_on_wrappers_runs() -> None:
         "CHANGELOG.md",
         "CONTRIBUTING.md",
         "docs/architecture.md",
+        "docs/clusters.md",
         "docs/data.md",
         "docs/engines.md",
         "docs/plugins.md",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-WITH_A_FRAMEWORK = ("torch", "cupy", "jax", "demo", "sentence-transformers")
+WITH_A_FRAMEWORK = ("torch", "cupy", "jax", "demo", "sentence-transformers", "ray", "dask", "datasets")
 """The extras that `oldest` does without."""
 
 

@@ -27,6 +27,11 @@ ROWS = tuple(
         ("pyarrow:RecordBatch", "arrow:BatchRows", "the schema stays"),
         ("pyarrow:ChunkedArray", "arrow:ChunkedRows", "the type stays"),
         ("pyarrow:Array", "arrow:ArrayRows", "the type stays"),
+        (
+            "datasets.formatting.formatting:LazyBatch",
+            "datasets:BatchRows",
+            "what `datasets.map` gives a function; a part is one, too, and columns stay unread",
+        ),
         ("xarray:DataArray", "labelled:LabelledRows", "along its first dimension; coordinates stay"),
         (
             "xarray:Dataset",

@@ -6,7 +6,9 @@ learns anew. A function for progress is of this process: copies in the same proc
 
 A wrapper that stands under the name of its function, as a decorator leaves it, is pickled as the function
 would be: by that name. In `__main__` it is pickled by what it was made from, so that cloudpickle, which takes
-functions of `__main__` apart, finds the function, and `pickle` finds it by its name (`Named`).
+functions of `__main__` apart, finds the function, and `pickle` finds it by its name (`Named`). dill, whose
+pickles datasets hashes to find its caches again, must take it apart too: by its name alone a script that was
+edited would be served what it computed before.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ def reduced(wrapper: Guest) -> Any:
         return runnable.__qualname__
     recipe = wrapper.microbatch.recipe
     named: Any = runnable if standing is None else Named(runnable)
+    _tell_dill()
     sent = replace(
         recipe,
         runnable=named,
@@ -95,6 +98,17 @@ class Named:
 
     def __reduce__(self) -> Any:
         return function_called, (self._function.__module__, self._function.__qualname__)
+
+
+def _tell_dill() -> None:
+    """Have dill, and picklers made from its own as datasets' is, take a `Named` apart as a function."""
+    dill: Any = sys.modules.get("dill")
+    for pickler in () if dill is None else (dill.Pickler, *dill.Pickler.__subclasses__()):
+        pickler.dispatch[Named] = _apart
+
+
+def _apart(pickler: Any, named: Named) -> None:
+    pickler.save(named._function)
 
 
 def function_called(module: str, path: str) -> Any:

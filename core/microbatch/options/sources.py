@@ -8,6 +8,7 @@ once, when a wrapper is built; changing the environment later changes no wrapper
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -47,10 +48,14 @@ class Resolved:
     config: UBatchConfig
     """The values."""
     sources: Mapping[str, str]
-    """Field to `argument`, `config()`, `environment MICROBATCH_...`, `microbatch.toml:3` or `default`."""
+    """Field to `argument`, `config()`, `environment MICROBATCH_...`, `microbatch.toml:3` or `default`; and
+    `pickle` where it was set in the process that has pickled it."""
 
     def __reduce__(self) -> Any:
-        return _resolved_again, (self.config, dict(self.sources))  # a read-only mapping has no pickle
+        """What was set, by field: libraries that hash a pickle (Dask, datasets, joblib) see the options, and
+        not the line of a file or the variable that they came from."""
+        chosen = ((name, getattr(self.config, name)) for name in FIELDS if self.explicit(name))
+        return _resolved_again, (_interned(tuple(chosen)),)
 
     def explicit(self, field: str) -> bool:
         """Whether the user set this field anywhere; what was learned never overrules it."""
@@ -59,8 +64,16 @@ class Resolved:
         return self.sources[field] != "default"
 
 
-def _resolved_again(values: UBatchConfig, sources: dict[str, str]) -> Resolved:
-    return Resolved(config=values, sources=MappingProxyType(sources))
+def _interned(value: Any) -> Any:
+    """With equal texts as one object: a pickle tells one that occurs twice from two that are equal."""
+    if type(value) is tuple:
+        return tuple(map(_interned, value))
+    return sys.intern(value) if type(value) is str else value
+
+
+def _resolved_again(chosen: tuple[tuple[str, Any], ...]) -> Resolved:
+    sources = dict.fromkeys(DEFAULTS, "default") | {name: "pickle" for name, _ in chosen}
+    return Resolved(config=UBatchConfig(**dict(chosen)), sources=MappingProxyType(sources))
 
 
 def config(**options: Any) -> AbstractContextManager[None]:

@@ -43,7 +43,11 @@ def test_a_copy_has_the_function_the_options_and_the_layout(way: Any) -> None:
     assert copied is not wrapped
     assert copied.unwrap() is halved
     assert copied.microbatch.options == wrapped.microbatch.options
-    assert copied.microbatch.recipe.resolved.sources["max_ubatches"] == "config()"
+    resolved = copied.microbatch.recipe.resolved
+    assert resolved.sources["max_ubatches"] == (
+        "pickle" if way in (through_pickle, through_cloudpickle) else "config()"
+    )
+    assert resolved.explicit("num_ubatches") and not resolved.explicit("policy")
     assert copied.microbatch.layout == layout
     assert copied.microbatch.report is None
     wrapped.shutdown()
@@ -100,6 +104,51 @@ def test_pickles_are_the_same_before_and_after_steps() -> None:
         == before
         == pickle.dumps(microbatch.wrap(halved, num_ubatches=2, layout=Layout(inputs={"x": tokens()})))
     )
+
+
+def test_a_pickle_does_not_say_where_an_option_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a cache that was filled with an option from a file is found with the same one from a variable."""
+    monkeypatch.chdir(tmp_path)
+    pickles = [pickle.dumps(microbatch.wrap(halved, splitter="floor", policy="fixed"))]
+    with microbatch.config(policy="fixed", splitter="floor"):
+        pickles.append(pickle.dumps(microbatch.wrap(halved)))
+    for lines in (1, 3):
+        Path("microbatch.toml").write_text("\n" * lines + 'splitter = "floor"\npolicy = "fixed"\n')
+        pickles.append(pickle.dumps(microbatch.wrap(halved)))
+    Path("microbatch.toml").unlink()
+    monkeypatch.setenv("MICROBATCH_SPLITTER", "floor")
+    monkeypatch.setenv("MICROBATCH_POLICY", "fixed")
+    pickles.append(pickle.dumps(microbatch.wrap(halved)))
+    monkeypatch.delenv("MICROBATCH_SPLITTER")
+    pickles.append(pickle.dumps(pickle.loads(pickles[0])))
+    assert len(set(pickles)) == 1
+    assert pickle.dumps(microbatch.wrap(halved)) != pickles[0]
+
+
+OPTIONS: dict[str, Any] = {
+    "num_ubatches": 2,  # the default, and yet it was asked for
+    "max_tokens_per_ubatch": 7,
+    "barrier_timeout": None,
+    "policy_options": {"latency": {"deadline": 0.05}},
+    "memory_limit": "40%",
+    "graph_sizes": [2, 4],
+    "thread_safe": False,
+    "multiple_of": 8,
+    "history": "sizes.db",
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_each_kind_of_option_comes_out_of_a_pickle_as_it_was(name: str) -> None:
+    given = {"policy": "latency"} if name == "policy_options" else {}
+    wrapped = microbatch.wrap(halved, **{name: OPTIONS[name]}, **given)
+    copied = through_pickle(wrapped)
+    assert copied.microbatch.options == wrapped.microbatch.options
+    resolved = copied.microbatch.recipe.resolved
+    assert {field for field in OPTIONS if resolved.explicit(field)} == {name}
+    assert pickle.dumps(copied) == pickle.dumps(wrapped)
 
 
 def test_a_closed_wrapper_has_copies_that_run() -> None:
