@@ -15,8 +15,7 @@ import microbatch
 from microbatch import dbo
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-if not torch.cuda.is_available():
-    pytest.skip("PyTorch finds no CUDA device here", allow_module_level=True)
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("cuda")]
 
 from microbatch_backends.torch_device.cuda import TorchCudaBackend
 

@@ -75,8 +75,9 @@ def simulated(
     operations, cuda = TorchOperations(streams), Cuda(streams)
     with ExitStack() as stack:
         stack.enter_context(replaced(torch.cuda, _functions_of(cuda)))
+        others = {"_has_compatible_shallow_copy_type": _compatible, "Generator": factories.Generator}
         made = {name: factories.replacement(operations, name) for name in factories.ALL}
-        stack.enter_context(replaced(torch, made | {"_has_compatible_shallow_copy_type": _compatible}))
+        stack.enter_context(replaced(torch, made | others))
         stack.enter_context(replaced(torch.Tensor, methods.replacements(operations)))
         stack.enter_context(default_plugins().lent(TorchCudaBackend()))
         yield TorchDevice(cuda=cuda, operations=operations, queues=queues)
@@ -87,12 +88,12 @@ def _functions_of(cuda: Cuda) -> dict[str, Any]:
     return {name: getattr(cuda, name) for name in dir(cuda) if not name.startswith("__") and name not in _OWN}
 
 
-_SHALLOW = torch._has_compatible_shallow_copy_type
+_SHALLOW = vars(torch)["_has_compatible_shallow_copy_type"]
 
 
 def _compatible(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Whether `one.data = other` may be; modules ask when they move, and make new parameters if not."""
-    return isinstance(one, DeviceTensor) == isinstance(other, DeviceTensor) and _SHALLOW(one, other)
+    return isinstance(one, DeviceTensor) == isinstance(other, DeviceTensor) and bool(_SHALLOW(one, other))
 
 
 _OWN = ("_streams", "_fraction", "_capacity", "_pools")

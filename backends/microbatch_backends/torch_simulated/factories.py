@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch._C._functorch import peek_interpreter_stack
@@ -31,6 +31,13 @@ FILLED = (
 )  # fmt: skip
 LIKE = ("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like")
 ALL = (*FROM_VALUES, *EMPTY, *RANDOM, *FILLED, *LIKE)
+
+
+class Generator(torch.Generator):
+    """A generator, of the host whatever device was named: seeds come from it, and no values."""
+
+    def __new__(cls, device: Any = "cpu") -> Self:
+        return super().__new__(cls, "cpu" if is_device(device) else device)
 
 
 def replacement(operations: TorchOperations, name: str) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ autograd, and refuses `.to("cuda")`.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -99,14 +100,16 @@ class DeviceTensor(torch.Tensor):
         """False."""
         return False
 
-    def record_stream(self, stream: Any) -> None:
-        """Memory is given to others only when what `stream` has by then is done."""
-        self.owner.record_stream(self, stream)
+    def record_stream(self, s: Any) -> None:
+        """Memory is given to others only when what the stream `s` has by then is done."""
+        self.owner.record_stream(self, s)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:
         if id(self) not in memo:
             memo[id(self)] = made = self.detach().clone().requires_grad_(self.requires_grad)
-            made.__dict__.update({k: v for k, v in self.__dict__.items() if k not in ("place", "owner")})
+            for name, value in vars(self).items():
+                if name not in ("place", "owner"):
+                    setattr(made, name, copy.deepcopy(value, memo))
         return memo[id(self)]  # type: ignore[no-any-return]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
