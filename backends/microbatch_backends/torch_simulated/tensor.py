@@ -21,6 +21,8 @@ import torch
 from microbatch_backends.torch_simulated.interface import Operations
 from microbatch_backends.torch_simulated.place import Place
 
+HOST_OF_DLPACK, CUDA_OF_DLPACK = 1, 2
+
 
 class DeviceTensor(torch.Tensor):
     """A tensor whose `place` is on the simulated device; views share the block of their base."""
@@ -85,6 +87,16 @@ class DeviceTensor(torch.Tensor):
 
     def __array__(self, dtype: Any = None) -> np.ndarray[Any, Any]:
         return self.numpy()
+
+    def __dlpack_device__(self) -> tuple[int, int]:  # type: ignore[override]
+        return CUDA_OF_DLPACK, 0
+
+    def __dlpack__(  # type: ignore[override]
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
+    ) -> Any:
+        if dl_device is None or int(dl_device[0]) != HOST_OF_DLPACK:
+            raise BufferError("the simulated device has no memory that another library could use")
+        return self.detach().cpu().__dlpack__(max_version=max_version)
 
     def tolist(self) -> Any:
         """The values as Python's numbers; waits for the current stream."""
