@@ -50,7 +50,11 @@ class Layers(nn.Module):
             del h
             dbo.dbo_yield_and_switch_from_comm_to_compute("reduced")
             x = x + gathered
-        return x
+        dbo.dbo_switch_to_comm_sync()
+        sent = x * 1
+        del x
+        dbo.dbo_switch_to_compute_sync()
+        return sent + 0
 
 
 class Experts(nn.Module):

@@ -30,8 +30,11 @@ from microbatch_backends.torch_simulated.replaced import replaced
 from microbatch_backends.torch_simulated.simulated import TorchStreams
 from microbatch_backends.torch_simulated.tensor import DeviceTensor
 
-NOT_THE_PROGRAM = (*HIDDEN, "microbatch", "torch", "threading", "concurrent.", "greenlet")
-"""Beginnings of the names of modules in which no place of a race is looked for."""
+NOT_THE_PROGRAM = (
+    *HIDDEN, "microbatch", "microbatch_backends", "microbatch_integrations", "torch", "threading",
+    "concurrent", "greenlet",
+)  # fmt: skip
+"""Packages and modules in which no place of a race is looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,12 @@ class TorchDevice:
     def pending(self) -> int:
         """Pieces of work that were launched and have not run."""
         return self.queues.pending
+
+    @property
+    def noted(self) -> int:
+        """How much was recorded so far: launches, events, waits."""
+        trace = self.operations.device.trace
+        return 0 if trace is None else len(trace.entries)
 
     def owns(self, tensor: object) -> bool:
         """Whether `tensor` is on this device."""

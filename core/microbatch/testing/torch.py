@@ -34,6 +34,11 @@ class TorchDevice(Protocol):
         """Pieces of work that were launched and have not run."""
         ...
 
+    @property
+    def noted(self) -> int:
+        """How much was recorded so far: launches, events, waits."""
+        ...
+
     def owns(self, tensor: object) -> bool:
         """Whether `tensor` is on this device."""
         ...
@@ -54,7 +59,7 @@ def torch_device(
 
     Each operation is queued on the current stream and runs late, in the order that `order` says (a number is
     a seed); what was not written yet is NaN, or -1. `capacity` is in bytes. With `recorded`, `races()` names
-    accesses that nothing orders, at places outside of modules whose names begin as `hidden` says.
+    accesses that nothing orders, at places outside of the packages `hidden`.
     """
     try:
         module = import_module(WHERE)

@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 
 from microbatch.turns.context import current_ubatch
 
-HIDDEN = ("microbatch.testing.", "numpy", "contextlib")
-"""Beginnings of the names of modules that are the test devices and NumPy rather than the program."""
+HIDDEN = ("microbatch.testing", "numpy", "contextlib")
+"""Packages and modules that are the test devices and NumPy rather than the program."""
 
 Kind = Literal[
     "launch", "record", "wait", "sync_stream", "sync_event", "sync_device", "alloc", "host", "signal",
@@ -72,7 +72,7 @@ class _Identity(threading.local):
 class Trace:
     """A list of entries, and who adds to it. `identity` tells host threads apart; None: the real ones.
 
-    `hidden` are beginnings of module names whose frames are never the place of a call.
+    `hidden` are packages and modules whose frames are never the place of a call.
     """
 
     def __init__(
@@ -120,8 +120,11 @@ class Trace:
             code = frame.f_code
             outside = known.get(code)
             if outside is None:
-                outside = known[code] = not str(frame.f_globals.get("__name__", "")).startswith(self._hidden)
+                outside = known[code] = not self._is_hidden(str(frame.f_globals.get("__name__", "")))
             if outside:
                 return f"{code.co_filename}:{frame.f_lineno}"
             frame = frame.f_back
         return ""
+
+    def _is_hidden(self, name: str) -> bool:
+        return any(name == hidden or name.startswith(f"{hidden}.") for hidden in self._hidden)
