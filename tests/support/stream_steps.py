@@ -1,6 +1,6 @@
 """Steps on the simulated torch device that a caller can spoil: what is wrong with one under a drawn order.
 
-Invariant: the caller launches on a stream of its own, makes the inputs late, drops them at once, and writes
+Invariant: the caller launches on two streams of its own in turn, makes the inputs late, drops them at once, and writes
 poison where they were; so any wait, record, synchronize or lifetime that a step lacks can show in a value.
 Of sound code nothing is ever wrong.
 """
@@ -19,7 +19,7 @@ import microbatch
 from microbatch.testing import torch_device
 from tests.support.stream_models import MODELS, on_host
 
-ROWS, TURNS = 6, 3
+ROWS, TURNS = 6, 4
 STEPS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "sequential": {"schedule": "sequential"},
@@ -69,9 +69,9 @@ def wrong(model: str, step: str, seed: int, *, recorded: bool = False) -> str:
 
 def _turns(wrapped: Any, batch: Mapping[str, torch.Tensor], source: str) -> list[torch.Tensor]:
     """The results of some steps, each read only after the last one was launched."""
-    results = []
-    with torch.cuda.stream(torch.cuda.Stream()):
-        for _ in range(TURNS):
+    results, streams = [], (torch.cuda.Stream(), torch.cuda.Stream())
+    for turn in range(TURNS):
+        with torch.cuda.stream(streams[turn % 2]):
             given = {key: _late(value, source) for key, value in batch.items()}
             sizes = [(value.shape, value.dtype) for value in given.values()]
             result = wrapped(**given)
@@ -82,8 +82,9 @@ def _turns(wrapped: Any, batch: Mapping[str, torch.Tensor], source: str) -> list
             del result
             poison.append(torch.full(size[0], float("nan"), dtype=size[1], device=kept.device))
             results.append(kept)
-        torch.cuda.current_stream().synchronize()
-        return results
+    for stream in streams:
+        stream.synchronize()
+    return results
 
 
 def _late(value: torch.Tensor, source: str) -> torch.Tensor:

@@ -76,9 +76,6 @@ IN_BACKENDS = (
     _backends("a worker does not launch on the caller's stream", "torch_device/state.py",
               "[] if self._module is None else [self._module.activate(*self._place)]", "[]",
               ("parallel", "threads")),
-    _backends("the host does not wait for a copy into pageable memory", "torch_device/cuda.py",
-              "arrays.copy(destination, source, non_blocking=destination.is_pinned())",
-              "arrays.copy(destination, source, non_blocking=True)", HOST),
     _backends("a capture does not begin after the caller's work", "torch_device/graphs.py",
               "        lanes.first.wait_stream(caller)\n", "", GRAPHS),
     _backends("the caller does not wait for the first run of a capture", "torch_device/graphs.py",
@@ -141,6 +138,21 @@ IN_CORE = (
           "        here.wait(ready)\n", "", TURNS),
     _core("that a result is there is not marked", "gathering/result_memory.py",
           "            ready.record(callers)\n", "", TURNS),
+    _core("what was brought in is dropped once computing was launched", "schedules/streamed.py",
+          "        inputs = () if slot.moved else slot.inputs\n",
+          "        inputs = () if slot.moved else slot.inputs\n"
+          "        slot.inputs = None if slot.moved else slot.inputs\n", HOST),
+    _core("outputs are dropped once copying them out was launched", "schedules/streamed.py",
+          "            slot.host = self._mover.send(slot.outputs)\n",
+          "            slot.host = self._mover.send(slot.outputs)\n"
+          "            slot.outputs = slot.returned = self._last = None\n", HOST),
+    _core("the result of a replay is the graph's own memory", "graphs/padding.py",
+          "        copied = backend.empty(tuple(source.shape), source)\n",
+          "        made.append(source)\n        continue\n", GRAPHS),
+    _core("a replay does not wait for the one before, on another stream", "graphs/runner.py",
+          "        self._wait(backend)\n        fill(", "        fill(", GRAPHS),
+    _core("the end of a replay is not marked", "graphs/runner.py",
+          "        self._last.record(backend.current_stream())\n", "", GRAPHS),
 )  # fmt: skip
 """Of the schedules."""
 

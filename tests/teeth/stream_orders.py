@@ -1,7 +1,7 @@
 """Steps under drawn orders until one is wrong: `python -m tests.teeth.stream_orders FIRST COUNT STEP ...`.
 
-Prints one line of JSON: the order that showed it (None where none did) and what was wrong. Run by
-`tests.teeth.streams` on damaged copies of the packages, in a process of its own.
+Prints one line of JSON: the order that showed it (None where none did) and what was wrong: a value, an error,
+or, where no order shows either, what is unordered by name. Run by `tests.teeth.streams` on damaged copies of the packages, in a process of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def first_wrong(steps: Sequence[str], orders: range, *, recorded: bool = False) 
 def main(given: Sequence[str]) -> int:
     """Print what was found."""
     first, count, *steps = given
-    number, found = first_wrong(steps, range(int(first), int(first) + int(count)))
+    orders = range(int(first), int(first) + int(count))
+    number, found = first_wrong(steps, orders)
+    if number is None:  # no value shows it, for instance where what is unordered is read by nobody
+        number, found = first_wrong(steps, orders, recorded=True)
     sys.stdout.write(json.dumps({"order": number, "found": found}) + "\n")
     return 0
 

@@ -37,7 +37,7 @@ class Generator(torch.Generator):
     """A generator, of the host whatever device was named: seeds come from it, and no values."""
 
     def __new__(cls, device: Any = "cpu") -> Self:
-        return super().__new__(cls, "cpu" if is_device(device) else device)
+        return super().__new__(cls, "cpu" if is_device(device) else device)  # type: ignore[call-arg]
 
 
 def replacement(operations: TorchOperations, name: str) -> Callable[..., Any]:

@@ -88,7 +88,7 @@ class DeviceTensor(torch.Tensor):
     def __array__(self, dtype: Any = None) -> np.ndarray[Any, Any]:
         return self.numpy()
 
-    def __dlpack_device__(self) -> tuple[int, int]:  # type: ignore[override]
+    def __dlpack_device__(self) -> tuple[int, int]:
         return CUDA_OF_DLPACK, 0
 
     def __dlpack__(  # type: ignore[override]
