@@ -1,7 +1,8 @@
 """Steps under drawn orders until one is wrong: `python -m tests.teeth.stream_orders FIRST COUNT STEP ...`.
 
 Prints one line of JSON: the order that showed it (None where none did) and what was wrong: a value, an error,
-or, where no order shows either, what is unordered by name. Run by `tests.teeth.streams` on damaged copies of the packages, in a process of its own.
+or, where no order shows either, what is unordered by name. `tests.teeth.streams` runs it on damaged copies of
+the packages, in a process of its own.
 """
 
 from __future__ import annotations

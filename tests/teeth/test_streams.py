@@ -29,16 +29,15 @@ def test_there_are_at_least_thirty() -> None:
     assert len({(fault.path, fault.what) for fault in FAULTS}) == len(FAULTS) >= 30
 
 
-def test_some_are_found() -> None:
+def test_one_is_found() -> None:
     """`python -m tests.teeth.streams` tries all, under up to 100 orders each."""
     with Copies(1) as copies, copies.one() as copy:
-        for fault in (FAULTS[0], FAULTS[-1]):
-            order, _ = found_by(copy, fault, orders=20)
-            assert order is not None, fault.what
+        order, _ = found_by(copy, FAULTS[0], orders=20)
+        assert order is not None
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_sound_steps_are_never_wrong(step: str) -> None:
-    """By values and by races; `--sound 2000` runs more."""
-    for seed, model in enumerate(models()):
-        assert wrong(model, step, seed, recorded=True) == ""
+    """By values and by races, one model each; `--sound 2000` runs more."""
+    number, names = list(STEPS).index(step), models()
+    assert wrong(names[number % len(names)], step, number, recorded=True) == ""

@@ -22,7 +22,7 @@ from microbatch.testing.recording.checker import Race, check
 from microbatch.testing.recording.trace import HIDDEN, Trace
 from microbatch.testing.simulated.memory import MemoryModel
 from microbatch_backends.torch_device.cuda import TorchCudaBackend
-from microbatch_backends.torch_simulated import factories, methods
+from microbatch_backends.torch_simulated import collectives, factories, methods
 from microbatch_backends.torch_simulated.cuda import Cuda
 from microbatch_backends.torch_simulated.memory import TorchMemory
 from microbatch_backends.torch_simulated.operations import TorchOperations
@@ -88,6 +88,7 @@ def simulated(
         made = {name: factories.replacement(operations, name) for name in factories.ALL}
         stack.enter_context(replaced(torch, made | others))
         stack.enter_context(replaced(torch.Tensor, methods.replacements(operations)))
+        stack.enter_context(replaced(torch.distributed, collectives.replacements(operations)))
         stack.enter_context(default_plugins().lent(TorchCudaBackend()))
         yield TorchDevice(cuda=cuda, operations=operations, queues=queues)
 

@@ -13,15 +13,15 @@ autograd, and refuses `.to("cuda")`.
 from __future__ import annotations
 
 import copy
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.dlpack import DLDeviceType
 
 from microbatch_backends.torch_simulated.interface import Operations
 from microbatch_backends.torch_simulated.place import Place
-
-HOST_OF_DLPACK, CUDA_OF_DLPACK = 1, 2
 
 
 class DeviceTensor(torch.Tensor):
@@ -88,13 +88,13 @@ class DeviceTensor(torch.Tensor):
     def __array__(self, dtype: Any = None) -> np.ndarray[Any, Any]:
         return self.numpy()
 
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return CUDA_OF_DLPACK, 0
+    def __dlpack_device__(self) -> tuple[IntEnum, int]:
+        return DLDeviceType.kDLCUDA, 0
 
-    def __dlpack__(  # type: ignore[override]
+    def __dlpack__(
         self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
     ) -> Any:
-        if dl_device is None or int(dl_device[0]) != HOST_OF_DLPACK:
+        if dl_device is None or int(dl_device[0]) != DLDeviceType.kDLCPU:
             raise BufferError("the simulated device has no memory that another library could use")
         return self.detach().cpu().__dlpack__(max_version=max_version)
 
