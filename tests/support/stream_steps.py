@@ -8,6 +8,7 @@ Of sound code nothing is ever wrong.
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
@@ -30,10 +31,12 @@ STEPS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "from host": {"schedule": "streamed", "num_ubatches": 6},
         "from pinned": {"schedule": "streamed", "num_ubatches": 6},
         "graph": {"schedule": "sequential", "graphs": True, "num_ubatches": 2},
+        "graph beside others": {"schedule": "sequential", "graphs": True, "num_ubatches": 2},
         "graph of a step": {"schedule": "pingpong", "driver": "greenlets", "graphs": True, "num_ubatches": 2},
     }
 )
-"""Name -> options of a wrapper; `from` says where the inputs are, on the device else."""
+"""Name -> options of a wrapper; `from` says where the inputs are, on the device else. Beside `others`, another
+thread launches on the caller's stream whenever the function is called."""
 
 
 @cache
@@ -46,6 +49,7 @@ def wrong(model: str, step: str, seed: int, *, recorded: bool = False) -> str:
     whole, batch, expected = _known(model)
     with torch_device(seed, recorded=recorded) as device, torch.inference_mode():
         module = copy.deepcopy(whole).cuda()
+        module = Beside(module) if step.endswith("others") else module
         options = {
             "num_ubatches": 3,
             "backend": "torch-cuda",
@@ -64,12 +68,40 @@ def wrong(model: str, step: str, seed: int, *, recorded: bool = False) -> str:
         for turn, result in enumerate(results):
             if not torch.allclose(result.cpu(), expected, rtol=1e-4, atol=1e-5):
                 return f"turn {turn} of {model} gives other numbers"
+        if isinstance(module, Beside) and module.count.item() != module.calls:
+            return f"other threads launched {module.calls} times, and {module.count.item():.0f} have run"
         return str(next(iter(device.races()), ""))
+
+
+class Beside(torch.nn.Module):
+    """A model during whose calls another thread adds one to a counter, on a stream of the caller's."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.calls = 0
+        self.count = torch.zeros((), device="cuda")
+        self.callers = torch.cuda.Stream()
+        self.callers.wait_stream(torch.cuda.current_stream())
+
+    def forward(self, **given: Any) -> Any:
+        """What the model gives."""
+        thread = threading.Thread(target=self._launch)
+        thread.start()
+        thread.join()
+        self.calls += 1
+        return self.model(**given)
+
+    def _launch(self) -> None:
+        with torch.inference_mode(), torch.cuda.stream(self.callers):
+            self.count += 1
 
 
 def _turns(wrapped: Any, batch: Mapping[str, torch.Tensor], source: str) -> list[torch.Tensor]:
     """The results of some steps, each read only after the last one was launched."""
     results, streams = [], (torch.cuda.Stream(), torch.cuda.Stream())
+    if isinstance(wrapped, Beside):
+        streams = (wrapped.callers, wrapped.callers)
     for turn in range(TURNS):
         with torch.cuda.stream(streams[turn % 2]):
             given = {key: _late(value, source) for key, value in batch.items()}
