@@ -1,7 +1,8 @@
 """Steps on the simulated torch device that a caller can spoil: what is wrong with one under a drawn order.
 
 Invariant: the caller launches on two streams of its own in turn, makes the inputs late, drops them at once,
-and writes poison where they were; so any wait, record, synchronize or lifetime that a step lacks can show in a value.
+and writes poison where they were; so any wait, record, synchronize or lifetime that a step lacks can show in a
+value.
 Of sound code nothing is ever wrong.
 """
 
@@ -35,7 +36,7 @@ STEPS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "graph of a step": {"schedule": "pingpong", "driver": "greenlets", "graphs": True, "num_ubatches": 2},
     }
 )
-"""Name -> options of a wrapper; `from` says where the inputs are, on the device else. Beside `others`, another
+"""Name -> options of a wrapper; `from` says where the inputs are, on the device else. Beside `others`, a
 thread launches on the caller's stream whenever the function is called."""
 
 
