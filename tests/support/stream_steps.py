@@ -1,8 +1,8 @@
 """Steps on the simulated torch device that a caller can spoil: what is wrong with one under a drawn order.
 
 Invariant: the caller launches on two streams of its own in turn, makes the inputs late, drops them at once,
-and writes poison where they were; so any wait, record, synchronize or lifetime that a step lacks can show in a
-value.
+and writes poison where they were; so any wait, record, synchronize or lifetime that a step lacks can show
+in a value.
 Of sound code nothing is ever wrong.
 """
 
