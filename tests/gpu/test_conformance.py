@@ -10,14 +10,14 @@ import pytest
 from microbatch.testing import BackendSuite
 
 
+@pytest.mark.torch
+@pytest.mark.usefixtures("cuda")
 class TestTorchCuda(BackendSuite):
     registered_name = "torch-cuda"
     frameworks = ("torch", "cupy")
 
     def make_backend(self) -> Any:
-        torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-        if not torch.cuda.is_available():
-            pytest.skip("PyTorch finds no CUDA device here")
+        pytest.importorskip("torch", reason="PyTorch is not installed")
         from microbatch_backends.torch_device.cuda import TorchCudaBackend
 
         return TorchCudaBackend()

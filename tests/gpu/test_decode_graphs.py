@@ -14,8 +14,7 @@ import microbatch
 from microbatch import dbo
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-if not torch.cuda.is_available():
-    pytest.skip("PyTorch finds no CUDA device here", allow_module_level=True)
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("cuda")]
 
 WIDTH = 64
 PADDED = 256

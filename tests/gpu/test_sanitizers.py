@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-if not torch.cuda.is_available():
-    pytest.skip("PyTorch finds no CUDA device here", allow_module_level=True)
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("cuda")]
 
 ROOT = Path(__file__).parents[2]
 ORDER = "test_pitfall_9 or test_pitfall_10 or test_pitfalls_11 or test_pitfall_27"

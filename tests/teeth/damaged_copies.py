@@ -79,7 +79,7 @@ class Copy:
         command = ["sh", "-c", capped, "sh", sys.executable, "-m", "pytest", *OPTIONS, *map(_absolute, tests)]
         try:
             done = subprocess.run(
-                command, cwd=self.folder, env=self._environment(), capture_output=True, text=True,
+                command, cwd=self.folder, env=self.environment(), capture_output=True, text=True,
                 timeout=limit, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
@@ -93,7 +93,8 @@ class Copy:
         failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
         return "tests" + failed[0].partition("tests")[2].partition(" - ")[0] if failed else TIME
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What a process that is to use this copy has in its environment."""
         return {
             **os.environ,
             "PYTHONPATH": os.pathsep.join((str(self.folder), str(ROOT))),  # ROOT has `tests` only

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DONE = 0
 FAILED = 1
-"""The function raised during `run`, or `check` found that it must not be cut."""
+"""The function raised during `run`, `check` found that it must not be cut, or `races` found some."""
 REFUSED = 2
 UNHEARD = 3
 """Standard output was closed, full, or its reader gone."""
@@ -19,9 +19,10 @@ SIGNALLED = 128
 TABLE = """\b
 Exit codes:
   0  done
-  1  the function failed (run), or must not be cut (check)
+  1  the function failed (run), must not be cut (check), or has
+     work that nothing orders (races)
   2  wrong options, a damaged input, an output that cannot be written, or
-     the function failed (check, tune)
+     the function failed (check, tune, races)
   3  done, but standard output could not take all of the text
   4  the input was cut short while it was read
   128 + n  ended by signal n: 130 Ctrl-C, 137 killed, 139 a crash, 143 TERM

@@ -9,8 +9,9 @@ threads that come first at the same time may both look, and the first result sta
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from microbatch.errors import BackendUnavailableError, MicrobatchError, PluginError
 from microbatch.extend.protocols import Backend, SizingPolicy
@@ -26,6 +27,8 @@ if TYPE_CHECKING:  # both cost time that the first wrap of a process need not pa
     from importlib.metadata import EntryPoint
 
     from microbatch.loading.listing import Listing
+
+Value = TypeVar("Value")
 
 
 class Plugins:
@@ -94,6 +97,18 @@ class Plugins:
         if failure is not None:
             raise failure
         return self.backend("cpu")
+
+    @contextmanager
+    def lent(self, backend: Backend) -> Iterator[None]:
+        """The block in which `backend` is the one of its name, whatever its probe says of this machine."""
+        name = backend.name
+        built, reason = self._backends.get(name), self._reasons.get(name)
+        self._backends[name], self._reasons[name] = backend, ("", "")
+        try:
+            yield
+        finally:
+            _put_back(self._backends, name, built)
+            _put_back(self._reasons, name, reason)
 
     def define_operations(self, module: str) -> None:
         """Import what lets the compiler of the framework `module` call yield points; may be repeated.
@@ -186,6 +201,12 @@ class Plugins:
         what = f"backend {info.name!r} ({offer.source.entry.origin})"
         made = build(what, info.load, Backend, {}, info.install)
         return self._backends.setdefault(info.name, cast("Backend", made))
+
+
+def _put_back(known: dict[str, Value], name: str, value: Value | None) -> None:
+    known.pop(name, None)
+    if value is not None:
+        known[name] = value
 
 
 _INSTALLED = Plugins()

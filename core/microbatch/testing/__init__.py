@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from microbatch.testing.adversarial.device import AdversarialBackend
-    from microbatch.testing.adversarial.order import WorkOrder
+    from microbatch.testing.adversarial.order import SeededOrder, WorkOrder
     from microbatch.testing.backends import BackendSuite
     from microbatch.testing.policies import PolicySuite
     from microbatch.testing.properties import PropertySuite, prop
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from microbatch.testing.recording.trace import Trace
     from microbatch.testing.sequencer import Sequencer
     from microbatch.testing.simulated.memory import DeviceOutOfMemoryError, MemoryModel
+    from microbatch.testing.torch import TorchDevice, torch_device
 
 _WHERE = {
     "AdversarialBackend": "adversarial.device",
@@ -32,11 +33,14 @@ _WHERE = {
     "Race": "recording.checker",
     "RecordingBackend": "recording.device",
     "RecordingRuntime": "recording.runtime",
+    "SeededOrder": "adversarial.order",
     "Sequencer": "sequencer",
+    "TorchDevice": "torch",
     "Trace": "recording.trace",
     "WorkOrder": "adversarial.order",
     "check": "recording.checker",
     "prop": "properties",
+    "torch_device": "torch",
 }
 
 __all__ = [
@@ -49,11 +53,14 @@ __all__ = [
     "Race",
     "RecordingBackend",
     "RecordingRuntime",
+    "SeededOrder",
     "Sequencer",
+    "TorchDevice",
     "Trace",
     "WorkOrder",
     "check",
     "prop",
+    "torch_device",
 ]
 
 

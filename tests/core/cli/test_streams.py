@@ -11,6 +11,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,13 @@ WORDS = {
     "check": ["check", "steps.py:double", "--input", "x.npy"],
     "tune": ["tune", "steps.py:double", "--input", "x.npy", "--sizes", "10,20"],
     "history": ["history", "show", "--path", "h.db"],
+    "races": ["races", "steps.py:double", "--input", "x.npy"],
     "--help": ["--help"],
     "--version": ["--version"],
     "run --help": ["run", "--help"],
 }
+if find_spec("torch") is None:
+    del WORDS["races"]
 
 
 @pytest.fixture(autouse=True)

@@ -94,6 +94,17 @@ def test_an_unavailable_backend_gives_reason_remedy_and_origin(site: Any) -> Non
     assert line.remedy == "pip install acme[npu]"
 
 
+def test_a_lent_backend_stands_for_one_that_cannot_run_here(site: Any) -> None:
+    site.install("acme", backend(probe="return 'no device'"))
+    plugins, lent = site.plugins(), type("Lent", (), {"name": "npu", "owns": lambda self, array: True})()
+    with pytest.raises(KeyError), plugins.lent(lent):
+        assert plugins.backend("npu") is lent
+        assert plugins.backend_for([array("acme_arrays")]) is lent
+        raise KeyError
+    with pytest.raises(BackendUnavailableError):
+        plugins.backend("npu")
+
+
 def test_pip_install_is_no_remedy_for_what_is_installed(site: Any) -> None:
     site.install("acme", backend(probe="return 'no device'", module="json"))
     (line,) = site.plugins().backends()

@@ -11,7 +11,7 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from microbatch.extend.records import FailureKind
-from microbatch.testing import AdversarialBackend, DeviceOutOfMemoryError, MemoryModel, WorkOrder
+from microbatch.testing import AdversarialBackend, DeviceOutOfMemoryError, MemoryModel, SeededOrder, WorkOrder
 from microbatch.testing.adversarial.order import WORST_ORDERS
 from microbatch.testing.simulated.memory import DeviceMemory
 from microbatch.testing.strategies import work_orders
@@ -328,3 +328,22 @@ def test_pending_work_does_not_keep_alive_what_it_reads() -> None:
     assert device.pending
     del source
     assert device.memory().in_use == before
+
+
+def test_a_seeded_order_runs_either_of_two_streams_first() -> None:
+    """Each under about half of the seeds, and the same under the same seed."""
+    candidates = [(0, "default"), (1, "stream0")]
+    picked = [SeededOrder(seed).pick(0, candidates) for seed in range(200)]
+    assert 60 < sum(picked) < 140
+    assert picked == [SeededOrder(seed).pick(0, candidates) for seed in range(200)]
+
+
+@given(seed=st.integers(0, 1 << 32), decision=st.integers(0, 1000))
+def test_who_has_priority_keeps_it_whoever_else_can_run(seed: int, decision: int) -> None:
+    """The winner of three is the winner of any two it is among."""
+    three = [(0, "a"), (1, "b"), (2, "c")]
+    order = SeededOrder(seed)
+    winner = order.pick(decision, three)
+    for other in {0, 1, 2} - {winner}:
+        two = [three[winner], three[other]]
+        assert order.pick(decision, two) == 0

@@ -1,7 +1,7 @@
 """Queues of work, run as late and in as bad an order as events allow.
 
 Invariant: nothing runs before the host waits for something; then work runs until that is done, one item at a
-time, in the order that `WorkOrder` picks. Work whose wait is not fulfilled never runs.
+time, in the order that an `Order` picks. Work whose wait is not fulfilled never runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microbatch.testing.adversarial.order import WorkOrder
+from microbatch.testing.adversarial.order import Order
 from microbatch.testing.simulated.executor import Executor, Mark, Work
 
 
@@ -30,7 +30,7 @@ class _Item:
 class LazyExecutor(Executor):
     """Holds work back; safe from several host threads."""
 
-    def __init__(self, order: WorkOrder, purpose_of: Callable[[int], str]) -> None:
+    def __init__(self, order: Order, purpose_of: Callable[[int], str]) -> None:
         self._order = order
         self._purpose_of = purpose_of
         self._queues: dict[int, deque[_Item]] = {}

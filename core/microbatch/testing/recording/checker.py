@@ -47,7 +47,7 @@ class Race:
             f"{_who(self.second)} {_does(self.second, self.second_writes)} bytes {self.low}:{self.high} of "
             f"{self.block} at {self.second.place}, and nothing orders this after "
             f"{_who(self.first)}, which {_does(self.first, self.first_writes)} them at {self.first.place}; "
-            f"{_remedy(self.first, self.second)}"
+            f"{remedy_of(self.first, self.second)}"
             + ("" if self.exact else " (ranges are bounds of strided views and may not overlap)")
         )
 
@@ -136,7 +136,8 @@ def _does(entry: TraceEntry, writes: bool) -> str:
     return f"{verb} ({entry.label})" if entry.label else verb
 
 
-def _remedy(first: TraceEntry, second: TraceEntry) -> str:
+def remedy_of(first: TraceEntry, second: TraceEntry) -> str:
+    """What would order `second` after `first`."""
     if second.kind == "alloc":
         return (
             f"keep the array until stream {second.stream!r}, which allocated it, has waited for an event "

@@ -15,6 +15,9 @@ from typing import Literal, NamedTuple
 
 from microbatch.turns.context import current_ubatch
 
+HIDDEN = ("microbatch.testing", "numpy", "contextlib")
+"""Packages and modules that are the test devices and NumPy rather than the program."""
+
 Kind = Literal[
     "launch", "record", "wait", "sync_stream", "sync_event", "sync_device", "alloc", "host", "signal",
     "wait_host",
@@ -67,12 +70,18 @@ class _Identity(threading.local):
 
 
 class Trace:
-    """A list of entries, and who adds to it. `identity` tells host threads apart; None: the real ones."""
+    """A list of entries, and who adds to it. `identity` tells host threads apart; None: the real ones.
 
-    def __init__(self, identity: Callable[[], Hashable] | None = None) -> None:
+    `hidden` are packages and modules whose frames are never the place of a call.
+    """
+
+    def __init__(
+        self, identity: Callable[[], Hashable] | None = None, hidden: Sequence[str] = HIDDEN
+    ) -> None:
         self.entries: list[TraceEntry] = []
         self._threads = _Identity(itertools.count())
         self._identity = identity
+        self._hidden = tuple(hidden)
         self._outside: dict[CodeType, bool] = {}
 
     def add(
@@ -111,13 +120,11 @@ class Trace:
             code = frame.f_code
             outside = known.get(code)
             if outside is None:
-                outside = known[code] = _is_outside(frame.f_globals.get("__name__", ""))
+                outside = known[code] = not self._is_hidden(str(frame.f_globals.get("__name__", "")))
             if outside:
                 return f"{code.co_filename}:{frame.f_lineno}"
             frame = frame.f_back
         return ""
 
-
-def _is_outside(name: str) -> bool:
-    """Whether a frame of that module is of the program rather than of the test devices or NumPy."""
-    return not name.startswith(("microbatch.testing.", "numpy", "contextlib"))
+    def _is_hidden(self, name: str) -> bool:
+        return any(name == hidden or name.startswith(f"{hidden}.") for hidden in self._hidden)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,10 +23,18 @@ def byte_ranges(view: np.ndarray, start: int) -> tuple[tuple[tuple[int, int], ..
     low = view.__array_interface__["data"][0] - start
     if view.flags.c_contiguous or view.flags.f_contiguous:
         return ((low, low + view.nbytes),), True
-    walked = zip(view.strides, view.shape, strict=True)
+    return runs_of(low, view.itemsize, view.shape, view.strides)
+
+
+def runs_of(
+    low: int, itemsize: int, shape: Sequence[int], strides: Sequence[int]
+) -> tuple[tuple[tuple[int, int], ...], bool]:
+    """The same for elements of `itemsize` bytes, of which there is at least one; `strides` are in bytes and
+    `low` is where the first element begins."""
+    walked = zip(strides, shape, strict=True)
     axes = sorted(((abs(step), size, step) for step, size in walked if size > 1 and step), reverse=True)
     low += sum(step * (size - 1) for _, size, step in axes if step < 0)
-    run = view.itemsize
+    run = itemsize
     while axes and axes[-1][0] <= run:
         stride, size, _ = axes.pop()
         run += stride * (size - 1)

@@ -1,0 +1,42 @@
+"""Steps under drawn orders until one is wrong: `python -m tests.teeth.stream_orders FIRST COUNT STEP ...`.
+
+Prints one line of JSON: the order that showed it (None where none did) and what was wrong: a value, an error,
+or, where no order shows either, what is unordered by name. `tests.teeth.streams` runs it on damaged copies of
+the packages, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+from tests.support.stream_steps import models, wrong
+
+__all__ = ["first_wrong", "main"]
+
+
+def first_wrong(steps: Sequence[str], orders: range, *, recorded: bool = False) -> tuple[int | None, str]:
+    """The first of `orders` under which one of `steps` is wrong, and how; models and steps take turns."""
+    names = models()
+    for number in orders:
+        step, model = steps[number % len(steps)], names[number // len(steps) % len(names)]
+        found = wrong(model, step, number, recorded=recorded)
+        if found:
+            return number, f"{model}, {step}: {found}"
+    return None, ""
+
+
+def main(given: Sequence[str]) -> int:
+    """Print what was found."""
+    first, count, *steps = given
+    orders = range(int(first), int(first) + int(count))
+    number, found = first_wrong(steps, orders)
+    if number is None:  # no value shows it, for instance where what is unordered is read by nobody
+        number, found = first_wrong(steps, orders, recorded=True)
+    sys.stdout.write(json.dumps({"order": number, "found": found}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
