@@ -52,7 +52,9 @@ class TorchState:
 
     def _applied(self) -> Applied:
         place = [] if self._module is None else [self._module.activate(*self._place)]
-        weights = [_kept_weights()] if any(on for on, _ in self._modes.autocast) else []
+        # no any() of a generator: an interrupt that strikes while one is given up is told as "ignored"
+        autocast = [on for on, _ in self._modes.autocast if on]
+        weights = [_kept_weights()] if autocast else []
         inference = Inference(on=self._modes.inference)
         return Applied(self._modes, self._types, [self._host.apply(), inference, *weights, *place])
 
