@@ -18,6 +18,7 @@ import torch
 
 from microbatch.testing.recording.trace import Access
 from microbatch.testing.simulated.capture import Launch
+from microbatch_backends.torch_simulated import transfers
 from microbatch_backends.torch_simulated.arguments import leaves_in, mapped
 from microbatch_backends.torch_simulated.outlines import Outline, outlines_of
 from microbatch_backends.torch_simulated.place import Place, place_for
@@ -81,21 +82,15 @@ class TorchOperations:
 
     def copy(self, destination: Any, source: Any, non_blocking: bool = False) -> Any:
         """`destination.copy_(source)`, wherever either is."""
-        from microbatch_backends.torch_simulated.transfers import copy
-
-        return copy(self, destination, source, non_blocking)
+        return transfers.copy(self, destination, source, non_blocking)
 
     def to_device(self, host: torch.Tensor, *, non_blocking: bool) -> DeviceTensor:
         """A copy of a host tensor on the device."""
-        from microbatch_backends.torch_simulated.transfers import to_device
-
-        return to_device(self, host, non_blocking)
+        return transfers.to_device(self, host, non_blocking)
 
     def to_host(self, tensor: Any, *, non_blocking: bool) -> torch.Tensor:
         """A copy on the host."""
-        from microbatch_backends.torch_simulated.transfers import to_host
-
-        return to_host(self, tensor, non_blocking)
+        return transfers.to_host(self, tensor, non_blocking)
 
     def move(self, tensor: Any, other: Any) -> None:
         """Let `tensor` be where `other` is, as after `tensor.data = other`."""

@@ -7,21 +7,38 @@ the copy is `non_blocking`; from pageable memory it waits too, but for its own c
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
 from microbatch_backends.torch_simulated.outlines import outlines_of
 from microbatch_backends.torch_simulated.pinned import is_pinned
+from microbatch_backends.torch_simulated.place import Place
 from microbatch_backends.torch_simulated.plain import lasting, plain
+from microbatch_backends.torch_simulated.simulated import TorchStreams
 from microbatch_backends.torch_simulated.tensor import DeviceTensor
 
-if TYPE_CHECKING:
-    from microbatch_backends.torch_simulated.operations import TorchOperations
+
+class Queueing(Protocol):
+    """What a copy needs of the device; `operations.TorchOperations` is it."""
+
+    device: TorchStreams
+    """Where work is queued."""
+
+    def launch(
+        self, work: Callable[[], object], reads: Sequence[Place], writes: Sequence[Place], label: str
+    ) -> None:
+        """Put `work` on the current stream."""
+        ...
+
+    def new(self, shape: Sequence[int], strides: Sequence[int], dtype: torch.dtype) -> DeviceTensor:
+        """A tensor of poison."""
+        ...
 
 
-def copy(operations: TorchOperations, destination: Any, source: Any, non_blocking: bool) -> Any:
+def copy(operations: Queueing, destination: Any, source: Any, non_blocking: bool) -> Any:
     """`destination.copy_(source)`; at least one of the two is on the device."""
     outlines_of(torch.ops.aten.copy_.default, (destination, source), {})  # refuses shapes that do not fit
     ours = [tensor.place for tensor in (source, destination) if isinstance(tensor, DeviceTensor)]
@@ -38,7 +55,7 @@ def copy(operations: TorchOperations, destination: Any, source: Any, non_blockin
     return destination
 
 
-def to_device(operations: TorchOperations, host: torch.Tensor, non_blocking: bool) -> DeviceTensor:
+def to_device(operations: Queueing, host: torch.Tensor, non_blocking: bool) -> DeviceTensor:
     """A copy of a host tensor on the device, which autograd sees."""
     if host.requires_grad and torch.is_grad_enabled():
         return _Upload.apply(host, operations, non_blocking)  # type: ignore[no-any-return, no-untyped-call]
@@ -48,7 +65,7 @@ def to_device(operations: TorchOperations, host: torch.Tensor, non_blocking: boo
     return new
 
 
-def to_host(operations: TorchOperations, tensor: Any, non_blocking: bool) -> torch.Tensor:
+def to_host(operations: Queueing, tensor: Any, non_blocking: bool) -> torch.Tensor:
     """A copy on the host, which autograd sees; of poison until it is there, if the host does not wait."""
     if tensor.requires_grad and torch.is_grad_enabled():
         return _Download.apply(tensor, operations, non_blocking)  # type: ignore[no-any-return, no-untyped-call]
