@@ -3,15 +3,17 @@
 Invariant: the caller's arrays are as before, random numbers are put back, nothing is recorded for gradients,
 and what the function returned is copied to the host before the next call, as it may use its memory again. A
 call that raises refutes. What the function does besides returning (prints, counts) it does three times more;
-the README says so.
+the README says so. A generator of random numbers that has moved does not say which thread drew from it: where
+other threads run, the calls are made again before it refutes.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from itertools import repeat
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -39,6 +41,11 @@ from microbatch.proof.surroundings import Surroundings
 from microbatch.proof.trial_call import Arguments, Called
 from microbatch.schedules.staging import Mover
 
+Answer = TypeVar("Answer")
+
+TRIES = 4
+"""Most tries beside other threads. One that draws each millisecond meets most tries of that length."""
+
 
 class Experiment:
     """One experiment on some requests of one batch."""
@@ -54,8 +61,8 @@ class Experiment:
         self._mover = Mover(self._device) if subject.moved else None
         self._constants = [leaf for leaf, _ in batch.leaf_kinds() if _may_be_left_in(leaf)]
         self._copies: list[WholeLeaves] = []
-        self._after_first = Surroundings()
-        self._sample = self._fresh()
+        self._after_first: Surroundings
+        self._sample: Sample
         self._is_whole = subject.first is None and len(positions) == batch.shape.num_requests
         """Whether the sample is all there is; then the whole call itself is made too, and is compared."""
 
@@ -72,7 +79,7 @@ class Experiment:
         generators = Generators([*before.generators, *self._constants])
 
         def shown() -> Shown:
-            calls = self._without_trace(generators, self._three_calls)
+            calls = self._undrawn(before, generators, self._three_calls)
             proven, seen = self._judged(calls, given)
             again = self._left_again(proven, calls[1], before, generators)
             shared = _share_memory(proven, calls)
@@ -109,11 +116,12 @@ class Experiment:
         if left is None:
             return None
         before.put_back()
-        self._check_unaffected(proven, second, generators, left)
-        again = self._after_first.left_by(after)
-        if again:
+        again = self._undrawn(before, generators, self._second_call)
+        self._check_unaffected(proven, second, again, left)
+        each = self._after_first.left_by(after)
+        if each:
             before.put_back()
-        return again
+        return each
 
     def _fresh(self) -> Sample:
         sample = sample_of(
@@ -126,36 +134,46 @@ class Experiment:
         self._copies += [WholeLeaves(copy) for copy in (sample.batch, sample.witness)]
         return sample
 
-    def _without_trace(self, generators: Generators, calls: Callable[[], Any]) -> Any:
-        """What `calls` answers; raises Refuted where random numbers were drawn."""
+    def _undrawn(self, before: Surroundings, generators: Generators, calls: Callable[[], Answer]) -> Answer:
+        """What `calls` answers; raises Refuted where random numbers were drawn, also when tried again.
+
+        Before each further try all is as at first, so that a function which draws at its first call only
+        draws again.
+        """
+        for _ in range(TRIES if threading.active_count() > 1 else 1):
+            answer, drew = self._without_trace(generators, calls)
+            if not drew:
+                return answer
+            before.put_back()
+        raise Refuted("it draws random numbers, so parts would be given others than the whole batch")
+
+    def _without_trace(self, generators: Generators, calls: Callable[[], Answer]) -> tuple[Answer, bool]:
+        """What `calls` answers, and whether random numbers were drawn meanwhile."""
         trials = self._device.trials
         trial = trials.trial() if trials else nullcontext(_never)
 
-        def watched(framework_drew: Callable[[], bool]) -> tuple[Any, bool]:
+        def watched(framework_drew: Callable[[], bool]) -> tuple[Answer, bool]:
             return calls(), framework_drew()
 
+        generators.moved = False
         answer, drew = inside(generators, lambda _: inside(trial, watched))
-        if drew or generators.moved:
-            raise Refuted("it draws random numbers, so parts would be given others than the whole batch")
-        return answer
+        return answer, drew or generators.moved
 
-    def _check_unaffected(
-        self, proven: ProvenOutputs, second: Called, generators: Generators, left: str
-    ) -> None:
+    def _check_unaffected(self, proven: ProvenOutputs, second: Called, again: Called, left: str) -> None:
         """The second call, made first: its result must not depend on what the first had left behind."""
-        sample = self._fresh()
-        part = sample.batch.part(
-            sample.cut.slices[1], None if sample.cut.trims is None else sample.cut.trims[1]
-        )
-        rows = sample.cut.slices[1].num_tokens
-        again = self._without_trace(generators, lambda: self._call(part, rows))
         read = HostValues(self._device)
         both = zip(_leaves(proven, second.output), _leaves(proven, again.output), strict=True)
         if not all(alike(one, other, read) for one, other in both):
             raise Refuted(f"its result depends on what earlier calls left in {left!r}")
 
+    def _second_call(self) -> Called:
+        cut = self._sample.cut
+        part = self._fresh().batch.part(cut.slices[1], None if cut.trims is None else cut.trims[1])
+        return self._call(part, cut.slices[1].num_tokens)
+
     def _three_calls(self) -> list[Called]:
-        sample = self._sample
+        self._after_first = Surroundings()
+        sample = self._sample = self._fresh()
         pieces, shape = sample.cut.slices, sample.witness.shape
         trims = sample.cut.trims or (None,) * len(pieces)
         everything = UBatchSlice.from_range(0, shape.num_tokens, 0, shape.num_requests)
