@@ -78,15 +78,20 @@ def _entries(leaf: Any, axis: int, places: Rows, device: Device) -> NDArray[Any]
 def _rows_of(entries: NDArray[Any]) -> Iterator[int]:
     """Numbers of special rows."""
     missing = _missing(entries)
-    yield from np.flatnonzero(missing.any(1))[:2].tolist()
+    yield from _ends(missing.any(1))
     if entries.dtype.kind in "biuf":
         valid = np.where(missing, 0, entries)
         yield int(valid.max(1).argmax())
         yield int(valid.min(1).argmin())
         zero = (entries == 0).any(1)
         if 0 < zero.sum() < len(zero) / 2:
-            yield int(zero.argmax())
+            yield from _ends(zero)
     yield from _twice(entries)
+
+
+def _ends(such: NDArray[np.bool_]) -> list[int]:
+    """The first and the last of such rows: each of the two parts that are tried is to have one."""
+    return np.flatnonzero(such)[[0, -1]].tolist() if such.any() else []
 
 
 def _missing(entries: NDArray[Any]) -> NDArray[np.bool_]:
@@ -111,10 +116,8 @@ def _is_gap(entry: object) -> bool:
 
 
 def _twice(entries: NDArray[Any]) -> list[int]:
-    """Two rows that begin alike, where most do not."""
-    seen: dict[Any, int] = {}
-    for number, entry in enumerate(entries[:OBJECTS, 0].tolist()):
-        if entry in seen:
-            return [seen[entry], number]
-        seen[entry] = number
-    return []
+    """Two rows that begin alike, where most do not, and that lie far apart: the parts are to have one each."""
+    first: dict[Any, int] = {}
+    pairs = [(first.setdefault(entry, row), row) for row, entry in enumerate(entries[:OBJECTS, 0].tolist())]
+    start, end = max(pairs, key=lambda pair: pair[1] - pair[0], default=(0, 0))
+    return [start, end] if start < end else []
