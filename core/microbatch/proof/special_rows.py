@@ -89,7 +89,7 @@ def _rows_of(entries: NDArray[Any]) -> Iterator[int]:
     yield from _twice(entries)
 
 
-def _ends(such: NDArray[np.bool_]) -> list[int]:
+def _ends(such: Any) -> list[int]:
     """The first and the last of such rows: each of the two parts that are tried is to have one."""
     return np.flatnonzero(such)[[0, -1]].tolist() if such.any() else []
 
@@ -116,7 +116,7 @@ def _is_gap(entry: object) -> bool:
 
 
 def _twice(entries: NDArray[Any]) -> list[int]:
-    """Two rows that begin alike, where most do not, and that lie far apart: the parts are to have one each."""
+    """Two rows that begin alike, where most do not, and that lie far apart: each part is to have one."""
     first: dict[Any, int] = {}
     pairs = [(first.setdefault(entry, row), row) for row, entry in enumerate(entries[:OBJECTS, 0].tolist())]
     start, end = max(pairs, key=lambda pair: pair[1] - pair[0], default=(0, 0))
