@@ -9,7 +9,6 @@ other threads run, the calls are made again before it refutes.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from itertools import repeat
@@ -40,6 +39,7 @@ from microbatch.proof.shown import SAME_MEMORY, Raised, Shown, Subject
 from microbatch.proof.surroundings import Surroundings
 from microbatch.proof.trial_call import Arguments, Called
 from microbatch.schedules.staging import Mover
+from microbatch.turns.runtime import other_threads
 
 Answer = TypeVar("Answer")
 
@@ -140,7 +140,7 @@ class Experiment:
         Before each further try all is as at first, so that a function which draws at its first call only
         draws again.
         """
-        for _ in range(TRIES if threading.active_count() > 1 else 1):
+        for _ in range(TRIES if other_threads() else 1):
             answer, drew = self._without_trace(generators, calls)
             if not drew:
                 return answer

@@ -157,6 +157,11 @@ def stack_that_was_set() -> int:
     return threading.stack_size()
 
 
+def other_threads() -> bool:
+    """Whether Python runs threads beside the caller's."""
+    return threading.active_count() > 1
+
+
 def default_runtime() -> Runtime:
     """The runtime of production; it has no state, so each one is as good as another."""
     return ThreadRuntime()
