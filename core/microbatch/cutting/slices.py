@@ -152,7 +152,7 @@ class PartsWanted:
 class Cut:
     """A batch cut into ubatches."""
 
-    slices: tuple[UBatchSlice, ...]
+    slices: Sequence[UBatchSlice]
     """In order, every token in exactly one, the padding too; empty for an empty batch."""
     unpadded: tuple[UBatchSlice, ...] | None = None
     """The same without padding, empty where a part is padding alone; None where the batch is not padded."""
@@ -167,7 +167,7 @@ class Cut:
     """What others work out from this cut alone, by name, so that steps that share the cut share it too."""
 
     @property
-    def real(self) -> tuple[UBatchSlice, ...]:
+    def real(self) -> Sequence[UBatchSlice]:
         """The parts without padding; `slices` where there is none."""
         return self.slices if self.unpadded is None else self.unpadded
 

@@ -34,6 +34,9 @@ from microbatch.options.raised import described, name_of, text_of
 
 __all__ = ["Chain", "Checked", "checked"]
 
+NUMBERS = ("count", "workers", "limit", "start")
+"""Fields of a proposal that are None or an int of at least 1."""
+
 
 class Checked:
     """A policy whose answers are checked; an answer that may not be is a PolicyError naming the policy."""
@@ -101,14 +104,12 @@ class Checked:
             raise self._fault(f"answered {found} where bools are due")
         if not isinstance(proposal.reason, str):
             raise self._fault(f"answered reason={shown(proposal.reason)}, not a str")
-        limit, count, workers = [
-            self._number(field, getattr(proposal, field)) for field in ("limit", "count", "workers")
-        ]
-        if limit is not None:
-            limit = min(limit, max(1, request.num_tokens))
-        if limit is proposal.limit and count is proposal.count and workers is proposal.workers:
+        count, workers, limit, start = [self._number(field, getattr(proposal, field)) for field in NUMBERS]
+        limit, start = _within(limit, request.num_tokens), _within(start, request.num_tokens)
+        as_it_is = count is proposal.count and workers is proposal.workers
+        if as_it_is and limit is proposal.limit and start is proposal.start:
             return proposal
-        return dataclasses.replace(proposal, limit=limit, count=count, workers=workers)
+        return dataclasses.replace(proposal, limit=limit, count=count, workers=workers, start=start)
 
     def _number(self, field: str, value: object) -> int | None:
         number = None if value is None else as_whole(value)
@@ -170,6 +171,11 @@ class Chain:
             raise
 
 
+def _within(units: int | None, num_tokens: int) -> int | None:
+    """No more than the batch has."""
+    return None if units is None else min(units, max(1, num_tokens))
+
+
 def checked(policy: SizingPolicy, name: str, distribution: str = "") -> Checked:
     """`policy` with every answer checked; `name` and `distribution` are for the error text."""
     return Checked(policy, name, distribution)
@@ -195,8 +201,11 @@ def combine(answers: Sequence[Proposal], num_tokens: int) -> Proposal:
     else:
         whole = False
     workers = min((answer.workers for answer in answers if answer.workers is not None), default=None)
+    start = None if whole or count else min((a.start for a in answers if a.start is not None), default=None)
     reason = "; ".join(dict.fromkeys(answer.reason for answer in answers if answer.reason))
-    return Proposal(limit=limit, count=count, split=not whole, reason=reason, workers=workers, hard=not soft)
+    return Proposal(
+        limit=limit, count=count, split=not whole, reason=reason, workers=workers, start=start, hard=not soft
+    )
 
 
 def even_share(count: int | None, num_tokens: int) -> int:

@@ -181,6 +181,8 @@ class SizingRequest:
     few: bool = False
     """Whether parts may have few sizes, as the function is compiled anew for each: what is tried beyond the
     first ones is replaced by one of those."""
+    paced: bool = False
+    """Whether parts may be planned as the step goes, from the `start` of a proposal on."""
     limit: int | None = None
     """The most that a part may have already: the budget that the user set, and what the policies before this
     one in a chain said; None where the whole batch is allowed. A policy need not repeat it."""
@@ -202,6 +204,9 @@ class Proposal:
     """Why, in a few words for the report."""
     workers: int | None = None
     """Fewer workers than allowed, when that is known to be faster."""
+    start: int | None = None
+    """Units of the first parts of a step whose later sizes follow the times of its parts, at least 1, where
+    the request says that it may be `paced`; elsewhere it is a limit. None for parts that are all alike."""
     hard: bool = False
     """True for a bound that holds even where another policy of the chain asks not to split: memory, or a
     budget that the user set."""
@@ -241,6 +246,9 @@ class StepReport:
     None when nothing bounded it."""
     workers: int = 1
     """Threads that ran ubatches."""
+    pace: tuple[tuple[int, float], ...] = ()
+    """(units, least seconds per unit of one part) for each size of a step that was planned as it went; empty
+    for any other."""
     peak_bytes: int | None = None
     """Highest memory in use above the start of the step, where the backend measures it."""
     memory_before: MemoryReading | None = None

@@ -6,6 +6,7 @@ number of tokens, or of requests, or it is an error that names it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -87,15 +88,14 @@ class Sinks:
             and self._cut.trims is None
         ):
             return self._maker(0, "tokens", leaf)(value, index)
-        parts = len(self._cut.slices)
         rowless = rows is None and (not is_shaped(value) or len(value.shape) == 0)
         if rule is None:
             constant = rowless or is_row_list(value) or (given is None and self._is_result(value, index))
-            return ConstantSink(name, parts) if constant else self._rows(value, index, leaf)
+            return ConstantSink(name) if constant else self._rows(value, index, leaf)
         if rule.kind in ("reduce", "collect"):
-            return KeptSink(name, rule, weights_of(self._cut), nested=self._nested)
+            return KeptSink(name, rule, partial(weights_of, self._cut), nested=self._nested)
         if rule.kind == "replicate":
-            return ConstantSink(name, parts)
+            return ConstantSink(name)
         if rows is not None:
             return JoinedSink(name, self._places(rule.kind), rows, value, index)
         if not rowless:
@@ -105,7 +105,7 @@ class Sinks:
                 f"{name} is {kind_of(value)} in ubatch {index} and has no rows to be {rule}; "
                 "declare it replicate(), reduce(fn) or collect()"
             )
-        return ConstantSink(name, parts)
+        return ConstantSink(name)
 
     def _rows_of(self, value: Any, given: GivenLeaf | None) -> Rows | None:
         """What joins it, where it is no array; into a place of the caller's a column goes as an array."""
@@ -125,9 +125,10 @@ class Sinks:
 
     def _is_result(self, value: Any, index: int) -> bool:
         """Whether an array without a row per row is the result: where one part is the whole batch."""
-        if len(self._cut.slices) > 1 or self._nested or self._cut.trims is not None:
-            return False
         piece = self._cut.slices[index]
+        some = piece.num_tokens < self._shape.tokens_to_run or piece.num_reqs < self._shape.requests_to_run
+        if some or self._nested or self._cut.trims is not None:
+            return False
         return bool(self._axis) or size_of(value) not in (piece.num_tokens, piece.num_reqs)
 
     def _rows(self, value: Any, index: int, leaf: OutputLeaf) -> Sink:
@@ -183,7 +184,7 @@ class Sinks:
             if axis == 0 and self._proven:
                 self._check_trimmed(value, index, leaf.name)
             return make(value, index)
-        return PaddedSink(leaf, len(self._cut.slices), (rule.trim % axes, self._width), make)
+        return PaddedSink(leaf, (rule.trim % axes, self._width), make)
 
     def _maker(self, axis: int, unit: str, leaf: OutputLeaf) -> MakeRows:
         """Makes the sink of rows once it is known what they look like."""

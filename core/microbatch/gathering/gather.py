@@ -88,7 +88,8 @@ class Gather:
             around = SharedByLeaves(backend=backend, memory=memory, line=OneAtATime(runtime))
             self._destination = Destination(outputs.out, self._layout, around)
         self._agreed: dict[int, Agreed] = {}
-        self._stored = [False] * len(cut.slices)
+        self._slices = cut.slices
+        self._stored: list[int] = []
 
     def store(self, index: int, output: object) -> None:
         """Take the output of ubatch `index` (position in the cut).
@@ -104,11 +105,11 @@ class Gather:
         else:
             for sink, leaf in zip(agreed.sinks, self._leaves(agreed, index, output), strict=True):
                 sink.write(index, leaf)
-        self._stored[index] = True
+        self._stored.append(index)
 
     def result(self) -> object:
         """The output of the whole batch, in the caller's order of rows."""
-        assert all(self._stored), f"ubatches were never stored: {self._stored}"
+        assert sorted(self._stored) == list(range(len(self._slices))), f"ubatches stored: {self._stored}"
         agreed, destination = self._agreed[0], self._destination
         if agreed.spec is None and destination is None:
             return agreed.sinks[0].finish()

@@ -95,8 +95,8 @@ class JoinedSink:
         self._looks = f"a {type(first).__name__} of rows" if has_rows(first) else kind_of(first)
         self._alike = rows.alike(first)
         self._first = index
-        self._parts: list[Any] = [None] * len(places.counts)
-        self._versions: list[int | None] = [None] * len(places.counts)
+        self._parts: dict[int, Any] = {}
+        self._versions: dict[int, int | None] = {}
 
     def write(self, index: int, part: Any) -> None:
         """Take the rows of ubatch `index`; raises OutputMismatchError where they are of another kind."""
@@ -121,9 +121,10 @@ class JoinedSink:
     def finish(self) -> Any:
         """All rows in the caller's order."""
         places = self._places
-        check_apart(self._name, self._parts, self._versions)
+        order = sorted(self._parts)
+        check_apart(self._name, [self._parts[i] for i in order], [self._versions[i] for i in order])
         owned = [self._owned(index, where) for index, where in enumerate(places.ranges)]
-        self._parts = []
+        self._parts = {}
         return self._rows.join(owned, None if places.order is None else np.argsort(places.order))
 
     def _owned(self, index: int, where: slice) -> Any:

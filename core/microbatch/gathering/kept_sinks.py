@@ -25,16 +25,19 @@ MakeRows = Callable[[Any, int], Sink]
 class Keep:
     """Keeps what each ubatch returned, in row order."""
 
-    def __init__(self, name: str, count: int) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.values: list[Any] = [None] * count
-        self.versions: list[int | None] = [None] * count
+        self._kept: dict[int, tuple[Any, int | None]] = {}
 
     def write(self, index: int, part: Any) -> None:
         """Take what ubatch `index` returned."""
-        self.values[index] = part
-        if is_array(part):
-            self.versions[index] = version_of(part)
+        self._kept[index] = part, version_of(part) if is_array(part) else None
+
+    def given_up(self) -> tuple[list[Any], list[int | None]]:
+        """What was kept, and how often its memory had been written when it came; kept no longer."""
+        kept, self._kept = self._kept, {}
+        values, versions = zip(*map(kept.__getitem__, sorted(kept)), strict=True)
+        return list(values), list(versions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,11 @@ class KeptParts:
 class KeptSink(Keep):
     """`collect()` and `reduce(fn)`; a `nested` one leaves the combining to the sink it is stored into."""
 
-    def __init__(self, name: str, rule: Rule, weights: Sequence[int], *, nested: bool = False) -> None:
-        super().__init__(name, len(weights))
+    def __init__(
+        self, name: str, rule: Rule, weights: Callable[[], Sequence[int]], *, nested: bool = False
+    ) -> None:
+        """`weights()` are the tokens of each part, asked when all of them are there."""
+        super().__init__(name)
         self.rule = rule
         self.weights = weights
         self.nested = nested
@@ -63,7 +69,7 @@ class KeptSink(Keep):
         values: list[Any] = []
         versions: list[int | None] = []
         weights: list[int] = []
-        for value, version, weight in zip(self.values, self.versions, self.weights, strict=True):
+        for value, version, weight in zip(*self.given_up(), self.weights(), strict=True):
             if not weight:
                 continue  # padding alone, which is no part of the batch
             kept = value if isinstance(value, KeptParts) else KeptParts((value,), (version,), (weight,))
@@ -81,9 +87,10 @@ class ConstantSink(Keep):
 
     def finish(self) -> Any:
         """The value; raises OutputMismatchError where two ubatches disagree."""
-        check_apart(self.name, self.values, self.versions, constant=True)
-        first = self.values[0]
-        for index, value in enumerate(self.values[1:], 1):
+        found, versions = self.given_up()
+        check_apart(self.name, found, versions, constant=True)
+        first = found[0]
+        for index, value in enumerate(found[1:], 1):
             if value is first:
                 continue
             if is_array(value) != is_array(first) or (value is None) != (first is None):
@@ -101,12 +108,13 @@ class DoubtfulSink(Keep):
     """Rows of which the sizes seen first do not say whether they are tokens or requests."""
 
     def __init__(self, name: str, choices: Sequence[tuple[RowPlaces, MakeRows]]) -> None:
-        super().__init__(name, len(choices[0][0].counts))
+        super().__init__(name)
         self.choices = choices
 
     def finish(self) -> Any:
         """The rows, by the one unit that fits all ubatches; OutputMismatchError where none or both do."""
-        sizes = tuple(value.shape[0] if is_array(value) and len(value.shape) else -1 for value in self.values)
+        values, versions = self.given_up()
+        sizes = tuple(value.shape[0] if is_array(value) and len(value.shape) else -1 for value in values)
         fitting = [make for places, make in self.choices if places.counts == sizes]
         if len(fitting) != 1:
             fit = "neither tokens nor requests" if not fitting else "tokens and requests alike"
@@ -114,16 +122,16 @@ class DoubtfulSink(Keep):
                 f"{self.name} has rows that fit {fit} ({sizes} in the ubatches); declare the output tokens() "
                 "or requests()"
             )
-        check_apart(self.name, self.values, self.versions)
-        return _in_place(fitting[0], self.values)
+        check_apart(self.name, values, versions)
+        return _in_place(fitting[0], values)
 
 
 class PaddedSink(Keep):
     """Rows of which a padded axis was trimmed: brought to one width with zeros, then put in their place."""
 
-    def __init__(self, leaf: OutputLeaf, count: int, padded: tuple[int, int | None], make: MakeRows) -> None:
+    def __init__(self, leaf: OutputLeaf, padded: tuple[int, int | None], make: MakeRows) -> None:
         """`padded` is the axis that was trimmed, and its width in the inputs."""
-        super().__init__(leaf.name, count)
+        super().__init__(leaf.name)
         self.trim, self.width = padded
         self.backend = leaf.backend
         self.make = make
@@ -136,10 +144,11 @@ class PaddedSink(Keep):
 
     def finish(self) -> Any:
         """The rows at full width."""
-        check_apart(self.name, self.values, self.versions)
-        width = max(self.width or 0, *[value.shape[self.trim] for value in self.values])
-        self.values.reverse()  # taken from the end, so that each part is let go when it is in its place
-        return _in_place(self.make, (self._padded(self.values.pop(), width) for _ in self.versions))
+        values, versions = self.given_up()
+        check_apart(self.name, values, versions)
+        width = max(self.width or 0, *[value.shape[self.trim] for value in values])
+        values.reverse()  # taken from the end, so that each part is let go when it is in its place
+        return _in_place(self.make, (self._padded(values.pop(), width) for _ in versions))
 
     def _padded(self, part: Any, width: int) -> Any:
         missing = width - part.shape[self.trim]

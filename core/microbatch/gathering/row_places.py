@@ -7,6 +7,7 @@ ubatch returns, and goes nowhere.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,9 +26,9 @@ class RowPlaces:
     """What a row is."""
     total: int
     """Rows in the result."""
-    counts: tuple[int, ...]
+    counts: Sequence[int]
     """Rows that each ubatch returns."""
-    ranges: tuple[slice, ...]
+    ranges: Sequence[slice]
     """Rows of the result that each ubatch writes, in the order of the cut."""
     order: Rows | None
     """Position in the cut -> row of the caller; None when they are the same."""

@@ -14,20 +14,19 @@ from collections.abc import Callable
 
 from microbatch.extend.inside import inside
 from microbatch.schedules import sequential
-from microbatch.schedules.sequential import run_one
-from microbatch.schedules.step import Step
-from microbatch.turns.context import UBatchContext
+from microbatch.schedules.sequential import take
+from microbatch.schedules.step import Queue, Step
 from microbatch.turns.failure import Failures
 from microbatch.turns.workers import Fewer
 
 
 def run(step: Step) -> None:
     """Run every ubatch of `step` on up to `step.parallelism` threads; raises the first error."""
-    threads = min(step.parallelism, len(step.contexts))
+    threads = step.parallelism if step.queue is not None else min(step.parallelism, len(step.contexts))
     if threads < 2:
         sequential.run(step)
         return
-    queue = deque(sorted(step.contexts, key=lambda context: -context.slice_info.num_tokens))
+    queue = step.queue or deque(sorted(step.contexts, key=lambda context: -context.slice_info.num_tokens))
     failures = Failures()
     bodies = _bodies(step, queue, failures, threads)
 
@@ -43,9 +42,7 @@ def run(step: Step) -> None:
         failures.records = None
 
 
-def _bodies(
-    step: Step, queue: deque[UBatchContext], failures: Failures, threads: int
-) -> list[Callable[[], None]]:
+def _bodies(step: Step, queue: Queue, failures: Failures, threads: int) -> list[Callable[[], None]]:
     """One body a thread; the first runs on the caller, whose thread state needs no carrying."""
     backend = step.backend
     state = backend.thread_state()
@@ -60,22 +57,10 @@ def _bodies(
     return [drain, *[drain_as_caller] * (threads - 1)]
 
 
-def _take_all(step: Step, queue: deque[UBatchContext], failures: Failures) -> None:
+def _take_all(step: Step, queue: Queue, failures: Failures) -> None:
     """Run ubatches until none is left or one has failed.
 
     The loop has a function of its own: Python 3.12 and 3.13 do not guard a loop's jump back in a `with`.
     """
-    while _take(step, queue, failures):
+    while take(step, queue, failures):
         pass
-
-
-def _take(step: Step, queue: deque[UBatchContext], failures: Failures) -> bool:
-    """Run the next ubatch; False when there is none left or it failed."""
-    try:
-        context = queue.popleft()
-    except IndexError:
-        return False
-    if run_one(step, context, failures):
-        return True
-    queue.clear()
-    return False

@@ -5,7 +5,9 @@ Invariant: row order, no thread, no wait; the first error stops the step and lat
 
 from __future__ import annotations
 
-from microbatch.schedules.step import Step
+from collections import deque
+
+from microbatch.schedules.step import Queue, Step
 from microbatch.turns.context import PLACE, UBatchContext, enter
 from microbatch.turns.failure import Failures
 
@@ -21,9 +23,22 @@ def run(step: Step) -> None:
 
 def _run_each(step: Step, failures: Failures) -> None:
     """The loop has a function of its own: Python 3.12 and 3.13 do not guard a loop's jump back in a `try`."""
-    for context in step.contexts:
-        if not run_one(step, context, failures):
-            failures.raise_first()
+    queue = deque(step.contexts) if step.queue is None else step.queue
+    while take(step, queue, failures):
+        pass
+    failures.raise_first()
+
+
+def take(step: Step, queue: Queue, failures: Failures) -> bool:
+    """Run the next ubatch; False when there is none left or it failed, and then nobody takes another."""
+    try:
+        context = queue.popleft()
+    except IndexError:
+        return False
+    if run_one(step, context, failures):
+        return True
+    queue.clear()
+    return False
 
 
 def run_one(step: Step, context: UBatchContext, failures: Failures) -> bool:

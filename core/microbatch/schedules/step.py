@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
@@ -22,6 +22,16 @@ from microbatch.turns.workers import WorkerPool
 
 def nothing_to_give_back(again: bool) -> None:
     """For steps on a device that caches no memory."""
+
+
+class Queue(Protocol):
+    """Ubatches that any thread may take, each of them once; a `deque` of contexts is one."""
+
+    def popleft(self) -> UBatchContext:
+        """The next one; raises IndexError where none is left."""
+
+    def clear(self) -> None:
+        """Give none from now on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +62,9 @@ class Step:
     """make_room(again): for a schedule that runs out of memory itself; `again` where a second try failed."""
     together: int | None = None
     """Most ubatches that may be alive at the same time where they take turns; None for any number."""
+    queue: Queue | None = None
+    """Where ubatches come from instead of `contexts`, which are none then: they are planned as the step goes.
+    Only schedules whose ubatches do not wait for each other are given one."""
     on_fewer: Callable[[int, str], None] = lambda threads, reason: None
     """on_fewer(threads, reason): the schedule had no more than `threads`, fewer than planned."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from microbatch.cutting.slices import Cut
 from microbatch.extend.records import SizingRequest
+from microbatch.sizing.pace import PaceBounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,9 @@ class Plan:
     fixed: bool = False
     """Whether the parts must be as they are: the caller named them, the function may not be cut, or other
     ranks count on their number."""
+    pace: PaceBounds | None = None
+    """Where sizes follow the times of the parts, what holds for them; `cut` and `sizes` are then only how the
+    step would go on as it begins. None for a step whose parts are those of `cut`."""
     dummies: int = 0
     """Calls of the function beyond the parts, whose outputs are dropped, so that all ranks call as often."""
 

@@ -24,6 +24,7 @@ from microbatch.options.byte_sizes import bytes_of
 from microbatch.options.fields import UBatchConfig
 from microbatch.sizing.conditions import ALONE, Conditions
 from microbatch.sizing.few_sizes import FewSizes, rounded
+from microbatch.sizing.pace import PARTS, PaceBounds
 from microbatch.sizing.plan import Plan, whole_plan
 from microbatch.sizing.taught import Taught, report_of
 from microbatch.sizing.together import Together
@@ -202,7 +203,15 @@ class Planner:
             step=step,
             probe=conditions.probe,
             few=self._few is not None,
+            paced=conditions.paced and self._may_pace(batch),
         )
+
+    def _may_pace(self, batch: Batch) -> bool:
+        """Whether parts of any sizes may come one after another: rows in their order, each a request."""
+        shape, config = batch.shape, self._config
+        plain = shape.num_tokens == shape.num_requests and shape.query_start_loc is None
+        apart = shape.lengths is None and not shape.padded and config.multiple_of == 1
+        return plain and apart and self._few is None and config.splitter in ("auto", "even")
 
     def _propose(self, request: SizingRequest) -> Proposal:
         work = self._ask if self._take_back is not None else self.policy.propose
@@ -226,6 +235,10 @@ class Planner:
     def _cut(self, batch: Batch, request: SizingRequest, proposal: Proposal) -> Plan:
         splitter, most = splitter_for(self._config, batch), self._config.max_ubatches
         multiple, shape = self._config.multiple_of, batch.shape
+        pace = pace_bounds(request, proposal, most)
+        if proposal.start is not None:
+            begin = proposal.start if pace is None else pace.start
+            proposal = replace(proposal, limit=min(begin, proposal.limit or begin))
         due = wanted(request, proposal, most_ubatches(shape, splitter, multiple), self._together)
         instead = self._instead_of_whole(request) if due.whole else None
         if instead is not None:
@@ -253,10 +266,13 @@ class Planner:
         return replace(
             whole_plan(request, _joined(proposal.reason, due.note(len(sizes)))),
             cut=made,
-            limit=max(sizes) if few or len(sizes) == count else max(due.limit or 1, request.longest_request),
+            limit=_limit(request, due, sizes, exact=bool(few) or len(sizes) == count)
+            if pace is None
+            else pace.most,
             workers=max(1, min(request.workers, proposal.workers or request.workers)),
             sizes=sizes,
             together=None if self._together is None else self._together.most,
+            pace=pace,
         )
 
     def tried(self, batch: Batch, sizes: Sequence[int]) -> None:
@@ -291,6 +307,29 @@ class Planner:
             return None
         share = max(1, int(memory.capacity * self._memory_share) - memory.in_use)
         return share if limit is None else min(limit, share)
+
+
+def pace_bounds(request: SizingRequest, proposal: Proposal, most_parts: int) -> PaceBounds | None:
+    """What holds for the parts of a step that is planned as it goes; None where its parts are all alike.
+
+    No part has more than a 32nd of the batch: what is left to measure would be too little, and one that is
+    cut further for its memory must not hold more of the result.
+    """
+    bound = min(request.limit or request.num_tokens, proposal.limit or request.num_tokens)
+    if not request.paced or proposal.start is None or proposal.count or not proposal.split:
+        return None
+    least = _power_of_two(-(-request.num_tokens // most_parts), up=True)
+    start = max(least, _power_of_two(min(proposal.start, bound)))
+    most = max(start, _power_of_two(min(bound, -(-request.num_tokens // PARTS))))
+    return PaceBounds(start=start, least=least, most=most) if start <= bound else None
+
+
+def _power_of_two(units: int, *, up: bool = False) -> int:
+    return 1 << (max(1, units) - up).bit_length() - (not up)
+
+
+def _limit(request: SizingRequest, due: Wanted, sizes: Sequence[int], *, exact: bool) -> int:
+    return max(sizes) if exact else max(due.limit or 1, request.longest_request)
 
 
 def _nothing() -> None:

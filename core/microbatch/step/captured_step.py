@@ -31,7 +31,7 @@ from microbatch.options.fields import UBatchConfig
 from microbatch.step.in_parts import ScheduleRunner
 from microbatch.step.outcome import Outcome
 from microbatch.step.planned import Planned
-from microbatch.step.ubatches import Ubatches
+from microbatch.step.ubatches import Running, Ubatches
 
 KEPT = ("reduce", "collect")
 """Rules of outputs that are made of all parts, so that padding cannot be taken out of them afterwards."""
@@ -128,7 +128,7 @@ class CapturedStep:
         return self.function(*args, **kwargs)
 
     def _order(self, parts: Parts, call: Call) -> None:
-        ubatches = Ubatches(parts, call, Outcome(), self.runner.runtime, None)
+        ubatches = Ubatches(Running(parts, call, Outcome(), self.runner.runtime))
         self.runner.run(self.planned, ubatches, ubatches.contexts)
 
     def _planned_cut(self) -> Cut:

@@ -34,12 +34,13 @@ from microbatch.step.in_parts import InParts, ScheduleRunner
 from microbatch.step.layers import Layers
 from microbatch.step.memory_guard import MemoryGuard
 from microbatch.step.outcome import Outcome
+from microbatch.step.paced_ubatches import PacedUbatches, pacing_of
 from microbatch.step.planned import Planned
 from microbatch.step.prepare import CallOfStep, Preparation
 from microbatch.step.progress import StepCount, Telling
 from microbatch.step.recovery import Recovery
 from microbatch.step.report import make_report, sizes_that_ran
-from microbatch.step.ubatches import Ubatches
+from microbatch.step.ubatches import Running, Ubatches
 from microbatch.step.watched import Watched
 from microbatch.step.wrapping import Wrapping
 
@@ -218,16 +219,22 @@ class Engine:
             runtime=self._runner.runtime,
             make_room=layers.recovery.make_room,
         )
-        cut, backend = planned.plan.cut or planned.whole_cut(), planned.device.backend
-        dummies = planned.plan.dummies
+        plan, backend = planned.plan, planned.device.backend
+        pacing = None if plan.pace is None else pacing_of(planned.rows, plan.pace, plan.workers)
+        cut = (plan.cut or planned.whole_cut()) if pacing is None else pacing.cut
+        dummies = plan.dummies
         if dummies:
             parts: Parts = WithDummies(planned.batch, cut, backend, outputs, dummies=dummies)
         else:
             parts = Parts(planned.batch, cut, backend, outputs)
-        ubatches = Ubatches(parts, layers.call, outcome, self._runner.runtime, count)
+        running = Running(parts, layers.call, outcome, self._runner.runtime, count)
+        ubatches = Ubatches(running) if pacing is None else PacedUbatches(running, pacing)
         order = InParts(planned, ubatches, layers, self._runner)
         if layers.graphs is None or not planned.overlaps:
-            return run_parts(parts, layers.call, order)
+            try:
+                return run_parts(parts, layers.call, order)
+            finally:
+                ubatches.tell()
         from microbatch.step.captured_step import CapturedStep
 
         step = CapturedStep(

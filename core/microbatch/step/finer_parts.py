@@ -12,12 +12,11 @@ from dataclasses import replace
 
 from microbatch.cutting.cut import cut
 from microbatch.schedules.streamed import SLOTS
+from microbatch.sizing.pace import PARTS
 from microbatch.sizing.plan import Plan
 from microbatch.sizing.units import part_units
 from microbatch.step.planned import Planned
 
-PARTS = 32
-"""A part that is cut further has no more rows than this part of the batch."""
 AT_ONCE = 1024
 """Most parts that a part is cut into at once; each of them is cut again where it is still too large. A part
 takes 500 bytes of Python, and of a batch of millions of rows each row would be one."""
@@ -27,7 +26,9 @@ LARGEST = "largest_part"
 
 def largest_part(planned: Planned) -> int:
     """Rows of the largest planned part."""
-    made = planned.plan.cut
+    made, pace = planned.plan.cut, planned.plan.pace
+    if pace is not None:
+        return pace.most
     if made is None:
         return planned.rows
     if LARGEST not in made.known:  # asked several times a step
@@ -63,10 +64,14 @@ def in_finer_parts(planned: Planned, bound: int) -> Planned:
     if most == largest_part(planned):
         return planned
     plan = planned.plan
+    if plan.pace is not None and most >= plan.pace.start:
+        pace = replace(plan.pace, most=1 << most.bit_length() - 1)
+        return replace(planned, plan=replace(plan, pace=pace, limit=pace.most))
     made = cut(planned.batch.shape, splitter=planned.cuttable.parts().splitter, limit=most)
     sizes = part_units(made, plan.unit)
     return replace(
-        planned, plan=replace(plan, cut=made, sizes=sizes, limit=max(sizes), together=_together(plan))
+        planned,
+        plan=replace(plan, cut=made, sizes=sizes, limit=max(sizes), together=_together(plan), pace=None),
     )
 
 

@@ -18,7 +18,7 @@ from microbatch.gathering.run_parts import Call, Parts
 from microbatch.options.fields import UBatchConfig
 from microbatch.options.raised import is_a, text_of
 from microbatch.schedules.around import surrounded
-from microbatch.schedules.step import Schedule, Step
+from microbatch.schedules.step import Queue, Schedule, Step
 from microbatch.step.choose_schedule import load_schedule
 from microbatch.step.layers import Layers
 from microbatch.step.planned import Planned
@@ -66,23 +66,26 @@ class ScheduleRunner:
         self,
         planned: Planned,
         ubatches: Ubatches,
-        contexts: Sequence[UBatchContext],
+        contexts: Sequence[UBatchContext] | Queue,
         how: Running | None = None,
     ) -> None:
         """Run `contexts`, all or some of `ubatches`; raises the first error after all of them have ended.
 
-        `how` is how they run where that is not as planned.
+        A queue has all that are left of a step that is planned as it goes. `how` is how they run where that is not as planned.
         """
         if self._process != os.getpid():  # a forked child has none of its parent's threads
             self._process = os.getpid()
             self.workers = WorkerPool(self.runtime, self._threads - 1)
+        queue, contexts = (None, contexts) if isinstance(contexts, Sequence) else (contexts, ())
         if how is None:
-            name = planned.schedule if len(contexts) > 1 or planned.schedule == "streamed" else "sequential"
+            several = queue is not None or len(contexts) > 1 or planned.schedule == "streamed"
+            name = planned.schedule if several else "sequential"
             how = Running(name, planned.plan.workers, planned.plan.together)
         name = how.schedule
         schedule = self._schedules.get(name) or self._schedules.setdefault(name, load_schedule(name))
         step = Step(
             contexts=contexts,
+            queue=queue,
             load=ubatches.load,
             compute=ubatches.compute,
             store=ubatches.store,
@@ -128,19 +131,21 @@ class InParts:
 
     def __call__(self, parts: Parts, call: Call) -> None:
         """Run every ubatch; raises the first error after all of them have ended."""
-        contexts = self.ubatches.contexts
+        contexts, queue = self.ubatches.contexts, self.ubatches.queue
         overlapping, together = self.planned.schedule != "sequential", False
-        several = len(contexts) > 1 and overlapping
+        several = (queue is not None or len(contexts) > 1) and overlapping
         guard, limited = self.layers.guard, overlapping and self.runner.limited(self.planned)
         try:
             if limited or (guard is not None and guard.first_part_alone):
                 how = alone(self.planned) if limited else None
-                self.runner.run(self.planned, self.ubatches, contexts[:1], how)
+                first = contexts[:1] if queue is None else [queue.popleft()]
+                self.runner.run(self.planned, self.ubatches, first, how)
                 contexts = contexts[1:]
-            together = several and len(contexts) > 1
-            if contexts:
-                how = self._within_room(len(contexts)) if limited else None
-                self.runner.run(self.planned, self.ubatches, contexts, how)
+            together = several and (queue is not None or len(contexts) > 1)
+            if contexts or queue is not None:
+                left = len(contexts) if queue is None else self.planned.plan.workers
+                how = self._within_room(left) if limited else None
+                self.runner.run(self.planned, self.ubatches, contexts if queue is None else queue, how)
         except Exception as error:
             reason = self._why_alone(error, together=together) if several else None
             if reason is None:

@@ -21,6 +21,10 @@ class Outcome:
     """By recovery: rows of each call that ran out of memory, in order."""
     one_at_a_time: bool = False
     """By recovery: whether parts side by side took each other's memory, so that the rest ran alone."""
+    sizes: tuple[int, ...] = ()
+    """By ubatches: units of each part of a step that was planned as it went; empty for any other."""
+    pace: tuple[tuple[int, float], ...] = ()
+    """By ubatches: what such a step has shown of its sizes, as in the report."""
     seconds: list[float] = field(default_factory=list)
     """By ubatches: wall time of each planned part, in row order; empty where the batch was not cut."""
     threads: int | None = None

@@ -26,8 +26,9 @@ def make_report(
 ) -> StepReport:
     """The report of a step that has ended after `seconds`; `failure` is None where it succeeded."""
     plan = planned.plan
-    sizes = sizes_that_ran(planned, outcome) if outcome.guarded else plan.sizes
-    as_planned, cut = sizes is plan.sizes, len(sizes) > 1
+    as_taken = outcome.sizes or plan.sizes
+    sizes = sizes_that_ran(planned, outcome) if outcome.guarded else as_taken
+    as_planned, cut = sizes is as_taken, len(sizes) > 1
     plain = not (planned.note or outcome.one_at_a_time or outcome.calibration or outcome.why_fewer or graphs)
     replayed = graphs is not None and not any(outcome.seconds)
     return StepReport(
@@ -45,6 +46,7 @@ def make_report(
         reason=plan.reason if plain else _reason(planned, outcome, graphs),
         limit=plan.limit if as_planned else max(sizes),
         workers=(outcome.threads or plan.workers) if cut else 1,
+        pace=outcome.pace,
         memory_before=planned.memory,
         peak_bytes=outcome.peak,
         padding_avoided=plan.cut.padding_avoided if plan.cut is not None else 0,
@@ -59,9 +61,9 @@ def make_report(
 
 def sizes_that_ran(planned: Planned, outcome: Outcome) -> tuple[int, ...]:
     """Units of the parts: as planned, or those that ran where a guard of the memory cut them further."""
-    plan = planned.plan
-    if not outcome.guarded or len(outcome.ran) in (0, len(plan.sizes)):
-        return plan.sizes
+    plan, sizes = planned.plan, outcome.sizes or planned.plan.sizes
+    if not outcome.guarded or len(outcome.ran) in (0, len(sizes)):
+        return sizes
     scale = plan.num_units / max(1, planned.rows)  # units of a row: more than one where they are cost
     return tuple([max(1, round(rows * scale)) for rows in outcome.ran])
 

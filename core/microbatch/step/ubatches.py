@@ -6,18 +6,36 @@ be called from several threads, each with contexts of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from microbatch.cutting.cut import cut
 from microbatch.cutting.slices import BatchShape, UBatchSlice
 from microbatch.gathering.run_parts import Arguments, Call, Parts
 from microbatch.options.raised import note
+from microbatch.schedules.step import Queue
 from microbatch.step.outcome import Outcome
 from microbatch.step.progress import StepCount
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchState
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What the ubatches of a step are run with."""
+
+    parts: Parts
+    """Where their rows come from and go."""
+    call: Call
+    """The layers around the function."""
+    outcome: Outcome
+    """The record of the step."""
+    runtime: Runtime
+    """The seam for time and gates."""
+    count: StepCount | None = None
+    """Is told of each ubatch that was stored; None for nobody to tell."""
 
 
 class Ubatches:
@@ -29,16 +47,15 @@ class Ubatches:
         "_count",
         "_outcome",
         "_parts",
+        "_runtime",
         "_seconds",
         "_started",
         "contexts",
         "make_room",
     )
 
-    def __init__(
-        self, parts: Parts, call: Call, outcome: Outcome, runtime: Runtime, count: StepCount | None
-    ) -> None:
-        """`count` is told of each ubatch that was stored; None for nobody to tell."""
+    def __init__(self, running: Running) -> None:
+        parts, runtime, outcome = running.parts, running.runtime, running.outcome
         real = None if parts.cut.unpadded is None else parts.cut.real_tokens
         if real is not None:
             real = (*real, *[0] * (len(parts.calls) - len(real)))  # dummies have none
@@ -46,12 +63,21 @@ class Ubatches:
         self.make_room = parts.make_room
         """What a schedule may do where memory runs out outside of the function."""
         self._parts = parts
-        self._call = call
+        self._call = running.call
+        self._runtime = runtime
         self._clock = runtime.monotonic
-        self._count = count
-        self._started = [0.0] * len(parts.calls)
+        self._count = running.count
+        self._started: dict[int, float] | list[float] = [0.0] * len(parts.calls)
         self._outcome = outcome
         self._seconds = outcome.seconds = [0.0] * len(parts.cut.slices)
+
+    @property
+    def queue(self) -> Queue | None:
+        """Where a schedule takes them from, where they are not all known beforehand."""
+        return None
+
+    def tell(self) -> None:
+        """The step is over; all that is to be recorded of it was when it came."""
 
     def load(self, context: UBatchContext) -> Arguments:
         """The arguments of one ubatch, as views where the framework can."""
@@ -104,7 +130,7 @@ class Ubatches:
         """Whether every row is in the result."""
         return all(context.state is UBatchState.COMPLETED for context in self.contexts)
 
-    def unfinished(self) -> list[UBatchContext]:
+    def unfinished(self) -> Iterable[UBatchContext]:
         """New contexts for the ubatches that were not stored; nothing of their first attempt is kept."""
         for index, context in enumerate(self.contexts):
             if context.state is not UBatchState.COMPLETED:

@@ -6,6 +6,7 @@ have moved for good. The noise of one step moves nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from microbatch.extend.records import StepReport
@@ -70,6 +71,17 @@ class SpeedKind:
         if self._calls > 1 or report.seconds >= WARM:
             units = max(1, report.num_tokens)
             search.record(arm, report.seconds / units, steady_seconds(report) / units)
+
+    @property
+    def untimed(self) -> bool:
+        """Whether nothing is known of it, from here or elsewhere."""
+        return not self._calls and not self.search.arms
+
+    def learn_pace(self, pace: Sequence[tuple[int, float]], workers: int) -> None:
+        """Take the times of single parts of a first step, of which so many `workers` ran at the same time."""
+        self._calls += 1
+        for size, seconds in pace:
+            self.search.record(size.bit_length() - 1, seconds / workers)
 
     def settle(self, seconds_per_unit: float) -> None:
         """The search has ended with a size that takes so long."""

@@ -20,7 +20,7 @@ from microbatch_policies.option_checks import number
 from microbatch_policies.speed.arms import WHOLE, Allowed, allowed_arms, arm_name, proposal_for
 from microbatch_policies.speed.constants import ANSWERS, GAIN, MOST_NEAR, NEAR
 from microbatch_policies.speed.fewer_workers import fewer_choice
-from microbatch_policies.speed.first_size import start_size
+from microbatch_policies.speed.first_size import paced_start, start_size
 from microbatch_policies.speed.speed_kind import SpeedKind
 
 Key = tuple[str, int, int]
@@ -45,6 +45,8 @@ class Answer:
     """What that limit allows."""
     arm: int | None = None
     """What the step measures; None once the kind has settled."""
+    paced: bool = False
+    """Whether the parts of the step follow their times, from that size on."""
     fewer: int | None = None
     """The number of workers it is measured with, where these are fewer than allowed."""
 
@@ -80,7 +82,10 @@ class Throughput:
     def observe(self, report: StepReport) -> None:
         """Learn the time of a clean step."""
         asked, self._asked = self._asked, None
-        if report.failure is not None or report.oom_sizes or report.calibration or report.seconds <= 0:
+        if asked is not None and asked.paced and report.pace:
+            asked.kind.learn_pace(report.pace, max(1, report.workers))
+            self.at_rest = None
+        elif report.failure is not None or report.oom_sizes or report.calibration or report.seconds <= 0:
             self.at_rest = None
         elif asked is None:
             self._foreign(report)
@@ -118,11 +123,16 @@ class Throughput:
         """The next answer to learn from; once enough is known the settled one, which is remembered."""
         kind, allowed, limit = self._kind(request), allowed_arms(request), request.limit
         arm, fewer = kind.next_arm(request.num_tokens, request.workers, allowed)
-        if arm is not None:
+        paced = request.paced and kind.untimed and arm not in (None, WHOLE)
+        if paced:
+            proposal = Proposal(start=paced_start(request), reason="sizes follow the times of the parts")
+        elif arm is not None:
             proposal = proposal_for(arm, request, f"measuring {arm_name(arm, request.unit, fewer)}", fewer)
         else:
             proposal = self._fastest(kind, request, allowed)
-        answer = Answer(proposal=proposal, kind=kind, limit=limit, allowed=allowed, arm=arm, fewer=fewer)
+        answer = Answer(
+            proposal=proposal, kind=kind, limit=limit, allowed=allowed, arm=arm, paced=paced, fewer=fewer
+        )
         if arm is None and kind.search.choice(allowed) is not None:
             if len(self._settled) >= ANSWERS:
                 self._settled.clear()

@@ -1,0 +1,104 @@
+"""How large the next part of a step shall be, as the times of the parts before it say.
+
+A step has dozens of parts, and each is a measurement: so the first call of a new kind finds its size while it
+runs. From a size that is rather small it goes up or down by doublings as long as the best of two times a unit
+is better there, and then stays at the smallest size that is within 3 % of the best. Every 32nd part is one of
+a size beside that, since load comes and goes. The last parts are smaller, so that all workers end together.
+
+Invariant: sizes are within the bounds, and the same times give the same sizes. All is worked out from the
+times when the next size is asked for: threads share nothing but lists that grow, so nothing is locked. What
+disturbs a measurement only adds to it, so the least time counts. Rejected: a search over calls alone, whose
+first calls are slow (18 times for a function with 1 MiB of intermediates a row).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TIMES = 2
+"""Times of a size before it is compared."""
+NEAR = 1.03
+"""Factor of the best up to which a smaller size is taken; growing must gain as much."""
+BESIDE = 32
+"""Every so many parts one has a size beside the best; at twice the time a row that costs 3 %."""
+FAR = 1.5
+"""Factor of the best from which a size beside it is not looked at again."""
+PARTS = 32
+"""No part has more than this part of the batch."""
+LAST = 4
+"""The last parts are down to this part of the size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaceBounds:
+    """Where a pace begins, and what holds for all of its parts but the last ones. All are powers of two."""
+
+    start: int
+    """Units of the first parts."""
+    least: int
+    """Fewest units of a part, at most `start`."""
+    most: int
+    """Most units of a part, at least `start`."""
+
+
+class Pace:
+    """The pace of one step; parts may end in several threads at the same time."""
+
+    __slots__ = ("_asked", "_bounds", "_times", "_workers")
+
+    def __init__(self, bounds: PaceBounds, workers: int) -> None:
+        """`workers` run parts at the same time."""
+        self._bounds = bounds
+        self._workers = workers
+        self._times: dict[int, tuple[int, float]] = {}
+        """Size -> how many of its parts have ended, and the least seconds per unit."""
+        self._asked = 0
+
+    def size(self, left: int) -> int:
+        """Units of the next part where `left` units are not planned yet."""
+        self._asked += 1
+        size = self._next()
+        share = max(-(-left // self._workers), size // LAST, 1)
+        return min(size, share, left)
+
+    def ran(self, units: int, seconds: float) -> None:
+        """A part of so many units has ended after `seconds`."""
+        count, least = self._times.get(units, (0, float("inf")))
+        self._times[units] = (
+            count + 1,
+            min(least, seconds / units),
+        )  # a time that gets lost is but a time less
+
+    def found(self) -> tuple[tuple[int, float], ...]:
+        """(units, least seconds per unit of one part) for each size that was timed often enough."""
+        return tuple(sorted(self._timed().items()))
+
+    def _next(self) -> int:
+        """The size that is measured next, or the best one."""
+        timed = self._timed()
+        if not timed:
+            return self._bounds.start
+        best = min(timed.values())
+        size = min(each for each, seconds in timed.items() if seconds <= best * NEAR)
+        beside = [each for each in (2 * size, size // 2) if self._bounds.least <= each <= self._bounds.most]
+        unknown = [each for each in beside if each not in timed]
+        if unknown:
+            return unknown[0]
+        if self._asked % BESIDE or not beside:
+            return size
+        other = beside[self._asked // BESIDE % len(beside)]
+        return other if timed[other] <= FAR * best else size
+
+    def _timed(self) -> dict[int, float]:
+        """Size -> least seconds per unit, of the powers of two that were timed often enough.
+
+        The last parts of a step have other sizes. The first parts of all are cold, one on each worker.
+        """
+        bounds, cold = self._bounds, self._workers
+        return {
+            size: least
+            for size, (count, least) in self._times.copy().items()  # one operation
+            if count >= (TIMES + cold if size == bounds.start else TIMES)
+            and least > 0
+            and not size & size - 1
+        }
