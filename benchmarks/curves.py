@@ -24,6 +24,8 @@ LARGEST = 4096
 """Most rows of a part."""
 ROWS = 8192
 """Rows of the batch."""
+STEPS = 11
+"""Steps of a wrapper whose sizes follow the times."""
 ALIKE = 10
 """Steps in a row with the same size after which the search has ended."""
 
@@ -74,7 +76,7 @@ CURVES: dict[str, Curve] = {
 
 
 def settle(curve: Curve, *, most_steps: int = 40, row_bytes: int = 1 << 14) -> SettledSize:
-    """Run a function of this speed until `throughput` stays with one size."""
+    """Run a function of this speed until `throughput` stays with one size, where all parts must be alike."""
     clock = SimulatedClock()
 
     def function(x: Any) -> Any:
@@ -85,7 +87,12 @@ def settle(curve: Curve, *, most_steps: int = 40, row_bytes: int = 1 << 14) -> S
     x = np.broadcast_to(np.uint8(0), (ROWS, row_bytes))
     sizes: list[int] = []
     with microbatch.wrap(
-        function, plugins=GivenPolicy(policy), policy="given", schedule="sequential", runtime=clock
+        function,
+        plugins=GivenPolicy(policy),
+        policy="given",
+        schedule="sequential",
+        splitter="floor",
+        runtime=clock,
     ) as step:
         while len(sizes) < most_steps and not (len(sizes) > ALIKE and len(set(sizes[-ALIKE:])) == 1):
             step(x)
@@ -100,3 +107,41 @@ def settle(curve: Curve, *, most_steps: int = 40, row_bytes: int = 1 << 14) -> S
         measured=len(set(sizes)),
         steps=next(at for at in range(len(sizes)) if len(set(sizes[at:])) == 1),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paced:
+    """How a wrapper does whose sizes follow the times of the parts."""
+
+    first: float
+    """Seconds of the first step against those of the best fixed size."""
+    later: float
+    """The same of ten steps after that, as their mean."""
+
+
+def follow_the_pace(curve: Curve, *, noise: float = 0.0, seed: int = 0) -> Paced:
+    """Run a function of this speed; each part takes up to `noise` longer, and one in ten twice as long."""
+    clock, drawn = SimulatedClock(), np.random.default_rng(seed)
+
+    def function(x: Any) -> Any:
+        late = 2.0 if noise and drawn.random() < 0.1 else 1 + noise * drawn.random()
+        clock.now += late * len(x) / curve(len(x))
+        return x[:, 0]
+
+    x = np.broadcast_to(np.uint8(0), (ROWS, 1 << 14))
+    with microbatch.wrap(
+        function,
+        plugins=GivenPolicy(Throughput()),
+        policy="given",
+        schedule="sequential",
+        verify="never",
+        runtime=clock,
+    ) as step:
+        seconds = []
+        for _ in range(STEPS):
+            before = clock.now
+            step(x)
+            seconds.append(clock.now - before)
+    sizes = [1 << exponent for exponent in range(LARGEST.bit_length())]
+    best = min(ROWS / curve(size) for size in sizes) * (1 + 0.9 * noise / 2 + (0.1 if noise else 0))
+    return Paced(first=seconds[0] / best, later=sum(seconds[1:]) / (STEPS - 1) / best)

@@ -42,6 +42,16 @@ def test_the_fastest_size_is_found_in_eight(name: str) -> None:
     assert found.share >= 0.95 and found.measured <= 8
 
 
+@pytest.mark.parametrize("name", curves.CURVES)
+@pytest.mark.parametrize(("noise", "first", "later"), [(0.0, 1.2, 1.05), (0.3, 1.35, 1.25)])
+def test_sizes_that_follow_the_times_are_near_the_best_from_the_first_step_on(
+    name: str, noise: float, first: float, later: float
+) -> None:
+    for seed in range(3 if noise else 1):
+        found = curves.follow_the_pace(curves.CURVES[name], noise=noise, seed=seed)
+        assert found.first <= first and found.later <= later
+
+
 @pytest.mark.parametrize("name", SEARCHES)
 def test_the_searches_of_others_end_with_a_size_that_fits(name: str) -> None:
     for seed, capacity in enumerate(capacities(np.random.default_rng(2), 60)):

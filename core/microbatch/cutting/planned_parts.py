@@ -50,7 +50,7 @@ class PlannedParts(Sequence[UBatchSlice]):
         return len(self._parts)
 
     def _plan_one(self, next_size: Callable[[int], int]) -> bool:
-        """Plan the part behind those that are planned, unless another thread does; False where none is left."""
+        """Plan the part behind those that are planned, unless another thread does; False where all are."""
         number = len(self._parts)
         start = self._parts[number - 1].token_slice.stop if number else 0
         if start >= self._rows:

@@ -1,14 +1,15 @@
 """How large the next part of a step shall be, as the times of the parts before it say.
 
 A step has dozens of parts, and each is a measurement: so the first call of a new kind finds its size while it
-runs. From a size that is rather small it goes up or down by doublings as long as the best of two times a unit
-is better there, and then stays at the smallest size that is within 3 % of the best. Every 32nd part is one of
-a size beside that, since load comes and goes. The last parts are smaller, so that all workers end together.
+runs. From a size that is rather small it goes up and down by doublings until the least of two times a unit is
+worse there, and then stays at the smallest size that is within 3 % of the best. Every 32nd part is one of a
+size beside that, since load comes and goes. The last parts are smaller, so that all workers end together.
 
 Invariant: sizes are within the bounds, and the same times give the same sizes. All is worked out from the
-times when the next size is asked for: threads share nothing but lists that grow, so nothing is locked. What
-disturbs a measurement only adds to it, so the least time counts. Rejected: a search over calls alone, whose
-first calls are slow (18 times for a function with 1 MiB of intermediates a row).
+times when the next size is asked for: threads share one dictionary, and a time that two of them write at once
+is a time less, so nothing is locked. What disturbs a measurement only adds to it, so the least time counts.
+Rejected: a search over calls alone, whose first calls are slow (18 times for a function with 1 MiB of
+intermediates a row).
 """
 
 from __future__ import annotations
@@ -79,15 +80,19 @@ class Pace:
         if not timed:
             return self._bounds.start
         best = min(timed.values())
-        size = min(each for each, seconds in timed.items() if seconds <= best * NEAR)
-        beside = [each for each in (2 * size, size // 2) if self._bounds.least <= each <= self._bounds.most]
-        unknown = [each for each in beside if each not in timed]
-        if unknown:
-            return unknown[0]
+        good = [each for each, seconds in timed.items() if seconds <= best * NEAR]
+        size = min(good)
+        for edge in (2 * max(good), size // 2):
+            if edge not in timed and self._within(edge):
+                return edge
+        beside = [each for each in (2 * size, size // 2) if each in timed]
         if self._asked % BESIDE or not beside:
             return size
         other = beside[self._asked // BESIDE % len(beside)]
         return other if timed[other] <= FAR * best else size
+
+    def _within(self, size: int) -> bool:
+        return self._bounds.least <= size <= self._bounds.most
 
     def _timed(self) -> dict[int, float]:
         """Size -> least seconds per unit, of the powers of two that were timed often enough.

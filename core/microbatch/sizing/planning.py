@@ -312,15 +312,16 @@ class Planner:
 def pace_bounds(request: SizingRequest, proposal: Proposal, most_parts: int) -> PaceBounds | None:
     """What holds for the parts of a step that is planned as it goes; None where its parts are all alike.
 
-    No part has more than a 32nd of the batch: what is left to measure would be too little, and one that is
-    cut further for its memory must not hold more of the result.
+    Where the policy sets no limit no part has more than a 32nd of the batch, so that there are parts enough
+    to measure.
     """
-    bound = min(request.limit or request.num_tokens, proposal.limit or request.num_tokens)
     if not request.paced or proposal.start is None or proposal.count or not proposal.split:
         return None
+    allowed = proposal.limit or max(-(-request.num_tokens // PARTS), proposal.start)
+    bound = min(request.limit or request.num_tokens, allowed)
     least = _power_of_two(-(-request.num_tokens // most_parts), up=True)
     start = max(least, _power_of_two(min(proposal.start, bound)))
-    most = max(start, _power_of_two(min(bound, -(-request.num_tokens // PARTS))))
+    most = max(start, _power_of_two(bound))
     return PaceBounds(start=start, least=least, most=most) if start <= bound else None
 
 

@@ -71,7 +71,8 @@ class ScheduleRunner:
     ) -> None:
         """Run `contexts`, all or some of `ubatches`; raises the first error after all of them have ended.
 
-        A queue has all that are left of a step that is planned as it goes. `how` is how they run where that is not as planned.
+        A queue has all that are left of a step that is planned as it goes. `how` is how they run where that
+        is not as planned.
         """
         if self._process != os.getpid():  # a forked child has none of its parent's threads
             self._process = os.getpid()

@@ -13,8 +13,8 @@ from typing import Any
 from microbatch.cutting.planned_parts import EachOf, PlannedParts
 from microbatch.cutting.slices import Cut, UBatchSlice
 from microbatch.gathering.row_places import RowPlaces
-from microbatch.sizing.pace import Pace, PaceBounds
 from microbatch.schedules.step import Queue
+from microbatch.sizing.pace import Pace, PaceBounds
 from microbatch.step.ubatches import Running, Ubatches
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime

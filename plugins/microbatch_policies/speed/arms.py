@@ -1,6 +1,7 @@
 """What can be measured, what of it a step allows, and the proposal for it.
 
-An *arm* is a size, named by its exponent of two, or the whole batch.
+An *arm* is a size, named by its exponent of two, or the whole batch, or parts whose sizes follow their times
+within the step; where these are allowed, no single size is.
 
 Invariant: where there are several parts, their number is a multiple of the workers, so that no worker idles
 at the end, unless sizes are those of captured graphs, or few, which are powers of two. No part is smaller
@@ -16,7 +17,10 @@ from dataclasses import dataclass
 
 from microbatch.extend.records import Proposal, SizingRequest, unit_label
 from microbatch_policies.buckets import round_down
+from microbatch_policies.speed.constants import PACED_PARTS
 
+PACED = 63
+"""The arm of parts whose sizes follow their times; larger than any exponent."""
 WHOLE = 1 << 20
 """The arm of the uncut batch; larger than any exponent."""
 
@@ -37,9 +41,16 @@ class Allowed:
         return [arm for arm in arms if self.low <= arm <= self.high]
 
 
+def is_paced(request: SizingRequest) -> bool:
+    """Whether sizes follow the times of the parts: where these may, and there are rows for many parts."""
+    return request.paced and request.num_tokens >= PACED_PARTS
+
+
 def allowed_arms(request: SizingRequest) -> Allowed:
     """What may be tried for this batch, below the limit of the policies before."""
     units = max(1, request.num_tokens)
+    if is_paced(request):
+        return Allowed(low=PACED, high=PACED, whole=request.limit is None or request.limit >= units)
     # least: room for the longest request, at most 2^14 parts; largest: one part for each worker, at least two
     low = max((request.longest_request - 1).bit_length(), (units >> 14).bit_length())
     high = max(low, (-(-units // max(2, request.workers)) - 1).bit_length())
@@ -67,7 +78,10 @@ def proposal_for(arm: int, request: SizingRequest, reason: str, workers: int | N
 
 def arm_name(arm: int, unit: str, workers: int | None = None) -> str:
     """An arm in words, and the workers where these are fewer than allowed."""
-    size = "the whole batch" if arm == WHOLE else f"about {1 << arm} {unit_label(unit)}"
+    if arm == PACED:
+        size = "sizes that follow the times of the parts"
+    else:
+        size = "the whole batch" if arm == WHOLE else f"about {1 << arm} {unit_label(unit)}"
     if workers is None:
         return size
     return f"{size} on {'one worker' if workers == 1 else f'{workers} workers'}"

@@ -13,7 +13,11 @@ FIRST_PARTS = 256
 """Parts of a first step. Nearest neighbours of 8192 x 64 floats among 16384 points need 25 MiB then, 97 MiB
 in 64 parts, 1031 MiB in one."""
 PACED_PARTS = 512
-"""The same for a step whose sizes follow the times of its parts."""
+"""Parts of a first step whose sizes follow their times, and rows from which a step is such a one."""
+MOST_PACED = 16
+"""Its largest part is at most this part of the batch."""
+GROWTH = 4
+"""Factor by which a later step may go beyond the best size so far."""
 FIRST_PARTS_FEW = 64
 """The same for functions that are compiled for each size. One call of JAX takes 0.1 to 0.3 ms beside its
 work; 20,000 rows of attention to 2,048 points took 280 ms in 313 parts, 232 ms in 79 and 173 ms in 20."""

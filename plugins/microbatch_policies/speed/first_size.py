@@ -12,14 +12,6 @@ from microbatch.extend.records import SizingRequest
 from microbatch_policies.speed import constants as tuned
 
 
-def paced_start(request: SizingRequest) -> int:
-    """Units of the first parts of a step whose sizes follow their times: rather too few, as they only grow to
-    what is measured."""
-    largest = request.largest_bytes_per_unit or request.bytes_per_unit or 1
-    by_cache = max(1, tuned.TARGET_BYTES // largest)
-    return min(by_cache, max(1, request.num_tokens // tuned.PACED_PARTS, tuned.LEAST_BYTES // largest))
-
-
 def start_size(request: SizingRequest) -> int | None:
     """Units of the first parts to try; None to try the whole batch first."""
     units = request.num_tokens

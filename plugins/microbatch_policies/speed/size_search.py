@@ -17,7 +17,7 @@ from typing import Any
 from microbatch.options.messages import shown
 from microbatch_policies.kept import LONGEST, SHORTEST, real
 from microbatch_policies.speed import constants as tuned
-from microbatch_policies.speed.arms import WHOLE, Allowed, beside
+from microbatch_policies.speed.arms import PACED, WHOLE, Allowed, beside
 from microbatch_policies.speed.unimodal_search import next_exponent
 
 
@@ -166,6 +166,6 @@ class SizeSearch:
 
 
 def _exponent(value: object) -> int:
-    if type(value) is not int or not (0 <= value <= 62 or value == WHOLE):
+    if type(value) is not int or not (0 <= value <= 62 or value in (PACED, WHOLE)):
         raise ValueError(f"{shown(value)} is not a size")
     return value

@@ -6,13 +6,14 @@ have moved for good. The noise of one step moves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from microbatch.extend.records import StepReport
-from microbatch_policies.speed.arms import WHOLE, Allowed
+from microbatch_policies.speed.arms import PACED, WHOLE, Allowed
 from microbatch_policies.speed.constants import COLD, DRIFT, PATIENCE, RECENT, RECHECK, SHORT, TINY_STEP, WARM
 from microbatch_policies.speed.fewer_workers import fewer_win, ladder, next_fewer
+from microbatch_policies.speed.paced_sizes import PacedSizes
 from microbatch_policies.speed.size_search import SizeSearch
 from microbatch_policies.speed.steady_seconds import steady_seconds
 
@@ -22,6 +23,7 @@ class SpeedKind:
 
     def __init__(self, start: int, workers: int, *, few: bool = False) -> None:
         """`few` says that the first call of each size is slow, as the function is compiled for it."""
+        self.sizes = PacedSizes()
         self._compiled: set[int] | None = set() if few else None
         """Sizes that the function was compiled for; None where it is not compiled."""
         self.search = SizeSearch(start)
@@ -40,6 +42,8 @@ class SpeedKind:
         of those sizes.
         """
         search = self.search
+        if allowed.low == PACED:
+            allowed = replace(allowed, whole=allowed.whole and self._whole_may_win(units))
         if not self._calls and search.arms:
             known = search.choice(allowed, near=0.0)
             if known is not None and not search.refused(known):
@@ -56,11 +60,19 @@ class SpeedKind:
             arm = search.next_arm(allowed, units)
         return arm, None
 
+    def _whole_may_win(self, units: int) -> bool:
+        """Whether the whole batch may be faster than parts whose sizes follow their times, or costs nothing to
+        try."""
+        arms = self.search.arms
+        if WHOLE in arms or (arms and min(map(self.search.value, arms)) * units < SHORT):
+            return True
+        return self.search.start == WHOLE or self.sizes.whole_may_be_fast()
+
     def learn(self, arm: int, fewer: int | None, limit: int | None, report: StepReport) -> None:
         """Record the time of the arm, or that another size than `limit` or more workers than `fewer` ran."""
         search = self.search if fewer is None else self.fewer[fewer]
         too_many = fewer is not None and report.workers > fewer
-        if too_many or (report.limit if report.split else None) != (None if arm == WHOLE else limit):
+        if too_many or _other_than_asked(arm, limit, report):
             search.refuse(arm)
             return
         if self._compiled is not None and arm not in self._compiled:
@@ -71,17 +83,6 @@ class SpeedKind:
         if self._calls > 1 or report.seconds >= WARM:
             units = max(1, report.num_tokens)
             search.record(arm, report.seconds / units, steady_seconds(report) / units)
-
-    @property
-    def untimed(self) -> bool:
-        """Whether nothing is known of it, from here or elsewhere."""
-        return not self._calls and not self.search.arms
-
-    def learn_pace(self, pace: Sequence[tuple[int, float]], workers: int) -> None:
-        """Take the times of single parts of a first step, of which so many `workers` ran at the same time."""
-        self._calls += 1
-        for size, seconds in pace:
-            self.search.record(size.bit_length() - 1, seconds / workers)
 
     def settle(self, seconds_per_unit: float) -> None:
         """The search has ended with a size that takes so long."""
@@ -127,7 +128,8 @@ class SpeedKind:
 
     def as_json(self) -> list[Any]:
         """The search, and a search for each smaller number of workers."""
-        return [self.search.as_json(), [[count, search.as_json()] for count, search in self.fewer.items()]]
+        fewer = [[count, search.as_json()] for count, search in self.fewer.items()]
+        return [self.search.as_json(), fewer, self.sizes.as_json()]
 
     @classmethod
     def from_json(cls, data: list[Any], workers: int) -> SpeedKind:
@@ -139,4 +141,12 @@ class SpeedKind:
         made = cls(search["start"], workers)
         made.search = SizeSearch.from_json(search)
         made.fewer |= fewer
+        made.sizes = PacedSizes.from_json(rest[1] if len(rest) > 1 else [], workers)
         return made
+
+
+def _other_than_asked(arm: int, limit: int | None, report: StepReport) -> bool:
+    """Whether the step ran with other parts than those that were to be measured."""
+    if arm == PACED:
+        return not report.split
+    return (report.limit if report.split else None) != (None if arm == WHOLE else limit)

@@ -12,15 +12,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch_policies.kept import KINDS, OwnState, remember, state_of, whole
 from microbatch_policies.option_checks import number
-from microbatch_policies.speed.arms import WHOLE, Allowed, allowed_arms, arm_name, proposal_for
+from microbatch_policies.speed.arms import (
+    PACED,
+    WHOLE,
+    Allowed,
+    allowed_arms,
+    arm_name,
+    is_paced,
+    proposal_for,
+)
 from microbatch_policies.speed.constants import ANSWERS, GAIN, MOST_NEAR, NEAR
 from microbatch_policies.speed.fewer_workers import fewer_choice
-from microbatch_policies.speed.first_size import paced_start, start_size
+from microbatch_policies.speed.first_size import start_size
 from microbatch_policies.speed.speed_kind import SpeedKind
 
 Key = tuple[str, int, int]
@@ -45,8 +54,6 @@ class Answer:
     """What that limit allows."""
     arm: int | None = None
     """What the step measures; None once the kind has settled."""
-    paced: bool = False
-    """Whether the parts of the step follow their times, from that size on."""
     fewer: int | None = None
     """The number of workers it is measured with, where these are fewer than allowed."""
 
@@ -82,10 +89,9 @@ class Throughput:
     def observe(self, report: StepReport) -> None:
         """Learn the time of a clean step."""
         asked, self._asked = self._asked, None
-        if asked is not None and asked.paced and report.pace:
-            asked.kind.learn_pace(report.pace, max(1, report.workers))
-            self.at_rest = None
-        elif report.failure is not None or report.oom_sizes or report.calibration or report.seconds <= 0:
+        if asked is not None and report.pace and asked.kind.sizes.learn(report.pace, report.workers):
+            self.unsettle(asked.kind)  # the next step begins elsewhere; nothing has to be measured for that
+        if report.failure is not None or report.oom_sizes or report.calibration or report.seconds <= 0:
             self.at_rest = None
         elif asked is None:
             self._foreign(report)
@@ -123,16 +129,12 @@ class Throughput:
         """The next answer to learn from; once enough is known the settled one, which is remembered."""
         kind, allowed, limit = self._kind(request), allowed_arms(request), request.limit
         arm, fewer = kind.next_arm(request.num_tokens, request.workers, allowed)
-        paced = request.paced and kind.untimed and arm not in (None, WHOLE)
-        if paced:
-            proposal = Proposal(start=paced_start(request), reason="sizes follow the times of the parts")
-        elif arm is not None:
-            proposal = proposal_for(arm, request, f"measuring {arm_name(arm, request.unit, fewer)}", fewer)
+        if arm is not None:
+            reason = f"measuring {arm_name(arm, request.unit, fewer)}"
+            proposal = _proposal(kind, arm, request, reason, fewer)
         else:
             proposal = self._fastest(kind, request, allowed)
-        answer = Answer(
-            proposal=proposal, kind=kind, limit=limit, allowed=allowed, arm=arm, paced=paced, fewer=fewer
-        )
+        answer = Answer(proposal=proposal, kind=kind, limit=limit, allowed=allowed, arm=arm, fewer=fewer)
         if arm is None and kind.search.choice(allowed) is not None:
             if len(self._settled) >= ANSWERS:
                 self._settled.clear()
@@ -145,16 +147,16 @@ class Throughput:
         arm = search.choice(allowed, self._near)
         if arm is None:
             arm = min(max(search.start, allowed.low), allowed.high) if allowed.whole else allowed.high
-            return proposal_for(arm, request, "no measured size may run")
+            return _proposal(kind, arm, request, "no measured size may run")
         kind.settle(search.value(arm))
         count, better = fewer_choice(kind.fewer, allowed, self._near) or (None, arm)
         if count is not None and kind.fewer[count].value(better) * GAIN < kind.expected:
             kind.settle(kind.fewer[count].value(better))
             reason = f"{arm_name(better, unit, count)} is faster than on {request.workers}"
-            return proposal_for(better, request, reason, count)
+            return _proposal(kind, better, request, reason, count)
         found = f"is the smallest size within {self._near:.0%} of the fastest of {len(search.arms)}"
         reason = "cutting gains less than 3 %" if arm == WHOLE else f"{arm_name(arm, unit)} {found}"
-        return proposal_for(arm, request, reason)
+        return _proposal(kind, arm, request, arm_name(arm, unit) if arm == PACED else reason)
 
     def _kind(self, request: SizingRequest) -> SpeedKind:
         key = (request.signature, request.num_tokens.bit_length(), request.workers)
@@ -169,18 +171,23 @@ class Throughput:
     def _tell(self, kind: SpeedKind, key: Key) -> None:
         """Let a kind know the times of its signature that were measured before it was there."""
         signature, size_class, workers = key
-        for arm, seconds in self._elsewhere.get(signature, {}).items():
-            if arm < size_class:
-                kind.search.record(arm, seconds / workers)
+        known = {
+            arm: seconds for arm, seconds in self._elsewhere.get(signature, {}).items() if arm < size_class
+        }
+        for arm, seconds in known.items():
+            kind.search.record(arm, seconds / workers)
+        if known:
+            kind.sizes.begin_at(1 << min(known, key=known.__getitem__), workers)
 
     def _start(self, key: Key, request: SizingRequest) -> int:
         """What the nearest size class of the same signature settled on, else what the bytes say."""
         alike = (other for other in self._kinds if other[::2] == key[::2])
         near = min(alike, key=lambda other: abs(other[1] - key[1]), default=None)
-        arm = None if near is None else self._kinds[near].search.choice(ANY)
+        size, arm = start_size(request), None if near is None else self._kinds[near].search.choice(ANY)
+        if is_paced(request):
+            return WHOLE if size is None else PACED
         if arm is not None and arm != WHOLE:
             return arm
-        size = start_size(request)
         return WHOLE if size is None else size.bit_length() - 1
 
     def _foreign(self, report: StepReport) -> None:
@@ -201,3 +208,11 @@ class Throughput:
                 kind.search.record(arm, seconds / workers)
         self._settled.clear()
         self.at_rest = None
+
+
+def _proposal(
+    kind: SpeedKind, arm: int, request: SizingRequest, reason: str, workers: int | None = None
+) -> Proposal:
+    """The proposal for an arm, on `workers` where these are fewer than allowed."""
+    make = kind.sizes.proposal if arm == PACED else partial(proposal_for, arm)
+    return make(request, reason, workers)

@@ -1,0 +1,79 @@
+"""Where a step begins whose sizes follow the times of its parts: with what the last such steps have shown.
+
+Invariant: a step has no part above four times the size that was best so far, and the first one none above a
+32nd of the batch, so memory that is not known is come to by and by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from microbatch.extend.records import Proposal, SizingRequest
+from microbatch_policies.kept import MOST_UNITS, whole
+from microbatch_policies.speed import constants as tuned
+
+Pace = Sequence[tuple[int, float]]
+"""(units, least seconds per unit of one part) of each size, as in a report."""
+
+
+class PacedSizes:
+    """What is known of one kind of batch."""
+
+    def __init__(self) -> None:
+        self._best: dict[int, int] = {}
+        """Workers -> the best size with so many."""
+        self._rising: dict[int, bool] = {}
+        """Workers -> whether the largest of the parts were slower than the best."""
+
+    def proposal(self, request: SizingRequest, reason: str, workers: int | None = None) -> Proposal:
+        """Where to begin on `workers`, None for all, and the largest part."""
+        side, units = workers or request.workers, request.num_tokens
+        known = self._best.get(side) or next(iter(self._best.values()), None)
+        if known is None:
+            start, most = first_size(request), units // tuned.MOST_PACED
+        else:
+            start, most = known, min(tuned.GROWTH * known, -(-units // max(2, side)))
+        start = min(start, -(-units // max(2, side)))
+        return Proposal(start=start, limit=max(start, most), reason=reason, workers=workers)
+
+    def begin_at(self, size: int, workers: int) -> None:
+        """Take a size that was best elsewhere, where nothing is known."""
+        self._best.setdefault(workers, size)
+
+    def learn(self, pace: Pace, workers: int) -> bool:
+        """Take note of what a step has shown; whether the next one begins elsewhere.
+
+        The size stays where the best one is not clearly faster.
+        """
+        known = dict(pace)
+        least, before = min(known.values()), self._best.get(workers)
+        self._rising[workers] = known[max(known)] > tuned.GAIN * least
+        if before is not None and known.get(before, float("inf")) <= tuned.GAIN * least:
+            return False
+        self._best[workers] = min(size for size, seconds in known.items() if seconds <= tuned.GAIN * least)
+        return True
+
+    def whole_may_be_fast(self) -> bool:
+        """Whether the whole batch may be faster than parts of it. It is a part of one worker, the largest there
+        is: where its larger parts were slower, so is that."""
+        return not self._rising.get(1, True)
+
+    def as_json(self) -> list[list[int]]:
+        """The best sizes."""
+        return [list(each) for each in self._best.items()]
+
+    @classmethod
+    def from_json(cls, data: Any, workers: int) -> PacedSizes:
+        """Raises ValueError or TypeError for anything that `as_json` did not make."""
+        sizes = cls()
+        for count, size in data:
+            sizes._best[whole(count, 1, workers)] = whole(size, 1, MOST_UNITS)
+        return sizes
+
+
+def first_size(request: SizingRequest) -> int:
+    """Units of the very first parts: rather few, as a size grows as soon as it was timed."""
+    largest = request.largest_bytes_per_unit or request.bytes_per_unit or 1
+    by_cache = max(1, tuned.TARGET_BYTES // largest)
+    return min(by_cache, max(1, request.num_tokens // tuned.PACED_PARTS, tuned.LEAST_BYTES // largest))
