@@ -126,7 +126,10 @@ class Planner:
         last, _ = self._last_request
         if last is None:
             return self._taught.best(self._cap)
-        size = wanted(last, self._propose(last), last.num_tokens).size(last.num_tokens)
+        proposal = self._propose(last)
+        size = min(
+            wanted(last, proposal, last.num_tokens).size(last.num_tokens), proposal.start or last.num_tokens
+        )
         # The policy awaits the report of a step that is not run, and would take the next time for it. A step
         # that failed teaches nothing.
         unrun = report_of(last, last.num_tokens, 0.0)

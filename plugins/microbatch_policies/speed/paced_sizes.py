@@ -23,6 +23,8 @@ class PacedSizes:
     def __init__(self) -> None:
         self._best: dict[int, int] = {}
         """Workers -> the best size with so many."""
+        self._told: dict[int, float] = {}
+        """Size -> least seconds per unit of those measured elsewhere."""
         self._rising: dict[int, bool] = {}
         """Workers -> whether the largest of the parts were slower than the best."""
 
@@ -37,9 +39,10 @@ class PacedSizes:
         start = min(start, -(-units // max(2, side)))
         return Proposal(start=start, limit=max(start, most), reason=reason, workers=workers)
 
-    def begin_at(self, size: int, workers: int) -> None:
-        """Take a size that was best elsewhere, where nothing is known."""
-        self._best.setdefault(workers, size)
+    def told(self, size: int, seconds_per_unit: float, workers: int) -> None:
+        """Take a time that was measured elsewhere; the best of these is where the next step begins."""
+        self._told[size] = min(seconds_per_unit, self._told.get(size, seconds_per_unit))
+        self._best[workers] = min(self._told, key=self._told.__getitem__)
 
     def learn(self, pace: Pace, workers: int) -> bool:
         """Take note of what a step has shown; whether the next one begins elsewhere.

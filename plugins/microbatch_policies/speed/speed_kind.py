@@ -61,8 +61,7 @@ class SpeedKind:
         return arm, None
 
     def _whole_may_win(self, units: int) -> bool:
-        """Whether the whole batch may be faster than parts whose sizes follow their times, or costs nothing to
-        try."""
+        """Whether the whole batch may be faster than parts whose sizes follow their times, or costs nothing."""
         arms = self.search.arms
         if WHOLE in arms or (arms and min(map(self.search.value, arms)) * units < SHORT):
             return True
@@ -83,6 +82,11 @@ class SpeedKind:
         if self._calls > 1 or report.seconds >= WARM:
             units = max(1, report.num_tokens)
             search.record(arm, report.seconds / units, steady_seconds(report) / units)
+
+    def told(self, arm: int, seconds_per_unit: float, workers: int) -> None:
+        """Take the time of one part that was measured elsewhere."""
+        self.search.record(arm, seconds_per_unit / workers)
+        self.sizes.told(1 << arm, seconds_per_unit, workers)
 
     def settle(self, seconds_per_unit: float) -> None:
         """The search has ended with a size that takes so long."""

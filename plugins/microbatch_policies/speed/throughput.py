@@ -171,13 +171,9 @@ class Throughput:
     def _tell(self, kind: SpeedKind, key: Key) -> None:
         """Let a kind know the times of its signature that were measured before it was there."""
         signature, size_class, workers = key
-        known = {
-            arm: seconds for arm, seconds in self._elsewhere.get(signature, {}).items() if arm < size_class
-        }
-        for arm, seconds in known.items():
-            kind.search.record(arm, seconds / workers)
-        if known:
-            kind.sizes.begin_at(1 << min(known, key=known.__getitem__), workers)
+        for arm, seconds in self._elsewhere.get(signature, {}).items():
+            if arm < size_class:
+                kind.told(arm, seconds, workers)
 
     def _start(self, key: Key, request: SizingRequest) -> int:
         """What the nearest size class of the same signature settled on, else what the bytes say."""
@@ -205,7 +201,7 @@ class Throughput:
             known[arm] = min(seconds, known.get(arm, seconds))
         for (signature, size_class, workers), kind in self._kinds.items():
             if signature == report.signature and size_class > arm:
-                kind.search.record(arm, seconds / workers)
+                kind.told(arm, seconds, workers)
         self._settled.clear()
         self.at_rest = None
 
