@@ -58,8 +58,10 @@ class PacedSizes:
         return True
 
     def whole_may_be_fast(self) -> bool:
-        """Whether the whole batch may be faster than parts of it. It is a part of one worker, the largest there
-        is: where its larger parts were slower, so is that."""
+        """Whether the whole batch may be faster than parts of it.
+
+        It is the largest part that one worker may have: where its larger parts were slower, so is that.
+        """
         return not self._rising.get(1, True)
 
     def as_json(self) -> list[list[int]]:

@@ -61,7 +61,7 @@ class SpeedKind:
         return arm, None
 
     def _whole_may_win(self, units: int) -> bool:
-        """Whether the whole batch may be faster than parts whose sizes follow their times, or costs nothing."""
+        """Whether the whole batch may be faster than parts that follow their times, or costs nothing."""
         arms = self.search.arms
         if WHOLE in arms or (arms and min(map(self.search.value, arms)) * units < SHORT):
             return True
