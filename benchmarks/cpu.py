@@ -23,13 +23,14 @@ SETTLE = 24
 
 def table() -> list[Row]:
     """All rows of the CPU table."""
-    from benchmarks import costs, knn, machine
+    from benchmarks import costs, first_calls, knn, machine
 
     rows = [
         *machine.rows(),
         torch_chain(),
         black_scholes(),
         normalise(),
+        *first_calls.rows(),
         *knn.rows(),
         numpy_mlp(),
         torch_mlp(),

@@ -31,10 +31,9 @@ class PlannedParts(Sequence[UBatchSlice]):
     def take(self) -> int | None:
         """The number of the next part that nobody has taken; None where all rows are."""
         number = next(self._numbers)
-        while number >= len(self._parts):
-            if not self._plan_one(self._next_size):
-                return None
-        return number
+        while number >= len(self._parts) and self._plan_one(self._next_size):
+            pass
+        return number if number < len(self._parts) else None  # others may have planned the rest meanwhile
 
     @property
     def complete(self) -> bool:

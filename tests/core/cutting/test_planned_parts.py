@@ -72,6 +72,23 @@ def test_threads_that_plan_at_the_same_time_agree(data: st.DataObject) -> None:
     assert sorted(numbers) == list(range(len(parts))) and covered(parts, rows)
 
 
+def test_a_thread_that_is_late_has_its_part_all_the_same() -> None:
+    """Others plan and take all that is left between its number and its look at what is planned. Seen once in
+    several thousand steps: its part was nobody's."""
+    others: list[int] = []
+
+    class Late(PlannedParts):
+        def _plan_one(self, next_size: Callable[[int], int]) -> bool:
+            if not others:
+                others.append(-1)
+                others.extend(iter(self.take, None))
+            return super()._plan_one(next_size)
+
+    parts = Late(20, lambda left: min(left, 3))
+    assert parts.take() == 0
+    assert others[1:] == list(range(1, len(parts))) and covered(parts, 20)
+
+
 def test_real_threads_take_each_part_once() -> None:
     parts, taken = PlannedParts(20_000, lambda left: min(left, 3)), list[int]()
 
