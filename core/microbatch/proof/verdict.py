@@ -129,6 +129,11 @@ class Evidence:
         return self.shown.sample.witness.shape.num_tokens
 
     @property
+    def first_row(self) -> int:
+        """The first row of the batch that was tried."""
+        return int(np.min(self.shown.sample.tokens))
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """Rows of each call."""
         parts = self.shown.sample.cut.slices

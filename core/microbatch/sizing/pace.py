@@ -1,29 +1,32 @@
 """How large the next part of a step shall be, as the times of the parts before it say.
 
 A step has dozens of parts, and each is a measurement: so the first call of a new kind finds its size while it
-runs. From a size that is rather small it goes up and down by doublings until the least of two times a unit is
-worse there, and then stays at the smallest size that is within 3 % of the best. Every 32nd part is one of a
-size beside that, since load comes and goes. The last parts are smaller, so that all workers end together.
+runs. From a size that is rather small it goes down and up by doublings until the median of three times a unit
+is worse there, and then stays at the smallest size that is within 3 % of the best. Every 32nd part is one of
+a size beside that, since load comes and goes. The last parts are smaller, so that all workers end together.
 
 Invariant: sizes are within the bounds, and the same times give the same sizes. All is worked out from the
 times when the next size is asked for: threads share one dictionary, and a time that two of them write at once
-is a time less, so nothing is locked. What disturbs a measurement only adds to it, so the least time counts.
-Rejected: a search over calls alone, whose first calls are slow (18 times for a function with 1 MiB of
-intermediates a row).
+is a time less, so nothing is locked. Rejected: a search over calls alone, whose first calls are slow (18
+times for a function with 1 MiB of intermediates a row); the least time of a size, since a part that has both
+cores and Python's lock for itself by chance takes a third of the others' time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-TIMES = 2
+TIMES = 3
 """Times of a size before it is compared."""
+KEPT = 5
+"""Times of a size that are kept, the latest."""
 NEAR = 1.03
 """Factor of the best up to which a smaller size is taken; growing must gain as much."""
 BESIDE = 32
 """Every so many parts one has a size beside the best; at twice the time a row that costs 3 %."""
-FAR = 1.5
-"""Factor of the best from which a size beside it is not looked at again."""
+FAR, SELDOM = 1.5, 8
+"""Factor of the best from which a size beside it is looked at so many times less: it may have been timed while
+others used the machine."""
 PARTS = 32
 """No part has more than this part of the batch."""
 LAST = 4
@@ -45,15 +48,16 @@ class PaceBounds:
 class Pace:
     """The pace of one step; parts may end in several threads at the same time."""
 
-    __slots__ = ("_asked", "_bounds", "_times", "_workers")
+    __slots__ = ("_asked", "_bounds", "_ended", "_times", "_workers")
 
     def __init__(self, bounds: PaceBounds, workers: int) -> None:
         """`workers` run parts at the same time."""
         self._bounds = bounds
         self._workers = workers
-        self._times: dict[int, tuple[int, float]] = {}
-        """Size -> how many of its parts have ended, and the least seconds per unit."""
+        self._times: dict[int, tuple[float, ...]] = {}
+        """Size -> seconds per unit of its last parts."""
         self._asked = 0
+        self._ended = 0
 
     def size(self, left: int) -> int:
         """Units of the next part where `left` units are not planned yet."""
@@ -64,14 +68,12 @@ class Pace:
 
     def ran(self, units: int, seconds: float) -> None:
         """A part of so many units has ended after `seconds`."""
-        count, least = self._times.get(units, (0, float("inf")))
-        self._times[units] = (
-            count + 1,
-            min(least, seconds / units),
-        )  # a time that gets lost is but a time less
+        self._ended += 1
+        if self._ended > self._workers:  # the first part on each worker is cold
+            self._times[units] = (*self._times.get(units, ()), seconds / units)[-KEPT:]
 
     def found(self) -> tuple[tuple[int, float], ...]:
-        """(units, least seconds per unit of one part) for each size that was timed often enough."""
+        """(units, median seconds per unit of one part) for each size that was timed often enough."""
         return tuple(sorted(self._timed().items()))
 
     def _next(self) -> int:
@@ -82,28 +84,26 @@ class Pace:
         best = min(timed.values())
         good = [each for each, seconds in timed.items() if seconds <= best * NEAR]
         size = min(good)
-        for edge in (2 * max(good), size // 2):
+        for edge in (size // 2, 2 * max(good)):
             if edge not in timed and self._within(edge):
                 return edge
         beside = [each for each in (2 * size, size // 2) if each in timed]
         if self._asked % BESIDE or not beside:
             return size
-        other = beside[self._asked // BESIDE % len(beside)]
-        return other if timed[other] <= FAR * best else size
+        turn = self._asked // BESIDE
+        other = beside[turn % len(beside)]
+        return other if timed[other] <= FAR * best or turn % SELDOM < len(beside) else size
 
     def _within(self, size: int) -> bool:
         return self._bounds.least <= size <= self._bounds.most
 
     def _timed(self) -> dict[int, float]:
-        """Size -> least seconds per unit, of the powers of two that were timed often enough.
+        """Size -> median seconds per unit, of the powers of two that were timed often enough.
 
-        The last parts of a step have other sizes. The first parts of all are cold, one on each worker.
+        The last parts of a step have other sizes.
         """
-        bounds, cold = self._bounds, self._workers
         return {
-            size: least
-            for size, (count, least) in self._times.copy().items()  # one operation
-            if count >= (TIMES + cold if size == bounds.start else TIMES)
-            and least > 0
-            and not size & size - 1
+            size: sorted(times)[len(times) // 2]
+            for size, times in self._times.copy().items()  # one operation
+            if len(times) >= TIMES and not size & (size - 1)
         }

@@ -220,7 +220,7 @@ class Engine:
             make_room=layers.recovery.make_room,
         )
         plan, backend = planned.plan, planned.device.backend
-        pacing = None if plan.pace is None else pacing_of(planned.rows, plan.pace, plan.workers)
+        pacing = None if plan.pace is None else pacing_of(planned, plan.pace)
         cut = (plan.cut or planned.whole_cut()) if pacing is None else pacing.cut
         dummies = plan.dummies
         if dummies:

@@ -15,10 +15,16 @@ from microbatch.cutting.slices import Cut, UBatchSlice
 from microbatch.gathering.row_places import RowPlaces
 from microbatch.schedules.step import Queue
 from microbatch.sizing.pace import Pace, PaceBounds
+from microbatch.step.planned import Planned
 from microbatch.step.ubatches import Running, Ubatches
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchState
+
+
+FEWEST = 32
+"""That a function may be cut was shown on 12 rows; where it does something else with more of them, as one that
+has another way for small batches, a part of so many shows it."""
 
 
 class PacedContext(UBatchContext):
@@ -55,10 +61,20 @@ class Pacing:
     """Says how large they are."""
 
 
-def pacing_of(rows: int, bounds: PaceBounds, workers: int) -> Pacing:
-    """A step of so many rows, of which nothing is planned yet."""
-    pace = Pace(bounds, workers)
-    parts = PlannedParts(rows, pace.size)
+def pacing_of(planned: Planned, bounds: PaceBounds) -> Pacing:
+    """The step, of which nothing is planned yet.
+
+    The part with the first of the rows that have shown whether it may be cut has `FEWEST` rows at least.
+    """
+    rows, pace = planned.rows, Pace(bounds, planned.plan.workers)
+    evidence = planned.cuttable.evidence
+    tried = -1 if evidence is None else evidence.first_row
+
+    def next_size(left: int) -> int:
+        start, size = rows - left, pace.size(left)
+        return max(size, min(FEWEST, bounds.most, left)) if start <= tried < start + size else size
+
+    parts = PlannedParts(rows, next_size)
     made = Cut(slices=parts)
     for unit in ("tokens", "requests"):
         made.known[unit] = RowPlaces(

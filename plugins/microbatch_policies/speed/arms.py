@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from microbatch.extend.records import Proposal, SizingRequest, unit_label
 from microbatch_policies.buckets import round_down
-from microbatch_policies.speed.constants import PACED_PARTS
+from microbatch_policies.speed.constants import PACED_ROWS
 
 PACED = 63
 """The arm of parts whose sizes follow their times; larger than any exponent."""
@@ -43,7 +43,7 @@ class Allowed:
 
 def is_paced(request: SizingRequest) -> bool:
     """Whether sizes follow the times of the parts: where these may, and there are rows for many parts."""
-    return request.paced and request.num_tokens >= PACED_PARTS
+    return request.paced and request.num_tokens >= PACED_ROWS
 
 
 def allowed_arms(request: SizingRequest) -> Allowed:

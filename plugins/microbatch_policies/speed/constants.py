@@ -12,8 +12,8 @@ TARGET_BYTES = 1 << 20
 FIRST_PARTS = 256
 """Parts of a first step. Nearest neighbours of 8192 x 64 floats among 16384 points need 25 MiB then, 97 MiB
 in 64 parts, 1031 MiB in one."""
-PACED_PARTS = 512
-"""Parts of a first step whose sizes follow their times, and rows from which a step is such a one."""
+PACED_ROWS = 512
+"""Rows from which the sizes of a step may follow the times of its parts: fewer do not give enough of them."""
 MOST_PACED = 16
 """Its largest part is at most this part of the batch."""
 GROWTH = 4

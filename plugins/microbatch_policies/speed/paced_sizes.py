@@ -33,7 +33,7 @@ class PacedSizes:
         side, units = workers or request.workers, request.num_tokens
         known = self._best.get(side) or next(iter(self._best.values()), None)
         if known is None:
-            start, most = first_size(request), units // tuned.MOST_PACED
+            start, most = first_sizes(request)
         else:
             start, most = known, min(tuned.GROWTH * known, -(-units // max(2, side)))
         start = min(start, -(-units // max(2, side)))
@@ -77,8 +77,9 @@ class PacedSizes:
         return sizes
 
 
-def first_size(request: SizingRequest) -> int:
-    """Units of the very first parts: rather few, as a size grows as soon as it was timed."""
+def first_sizes(request: SizingRequest) -> tuple[int, int]:
+    """Units of the first parts of the first step, rather few, and the most that a part of it may have."""
     largest = request.largest_bytes_per_unit or request.bytes_per_unit or 1
     by_cache = max(1, tuned.TARGET_BYTES // largest)
-    return min(by_cache, max(1, request.num_tokens // tuned.PACED_PARTS, tuned.LEAST_BYTES // largest))
+    few = max(1, request.num_tokens // tuned.PACED_ROWS, tuned.LEAST_BYTES // largest)
+    return min(by_cache, few), request.num_tokens // tuned.MOST_PACED

@@ -168,6 +168,18 @@ def test_progress_tells_all_rows() -> None:
     assert told[-1] == (3000, 3000) and [done for done, _ in told] == sorted(done for done, _ in told)
 
 
+def test_a_row_that_was_tried_is_in_a_part_of_more_rows_than_were_tried() -> None:
+    """Else a function that has another way for small batches would be taken for what it does with few rows."""
+
+    def function(x: Any) -> Any:
+        return x * 2 if len(x) < 30 else x - x.mean(0)
+
+    x = np.random.default_rng(0).normal(size=(3000, 4))
+    for _ in range(5):
+        with paced(function, 1, 64, verify="first") as step, pytest.raises(microbatch.UnprovenError):
+            step(x)
+
+
 def test_what_a_step_has_shown_is_in_its_report() -> None:
     """The sizes that were timed; none where the parts were planned before."""
     with paced(lambda x: np.sort(x), 8, schedule="sequential") as step:

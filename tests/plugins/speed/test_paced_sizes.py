@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
-from microbatch_policies.speed.constants import GROWTH, MOST_PACED, PACED_PARTS
+from microbatch_policies.speed.constants import GROWTH, MOST_PACED, PACED_ROWS
 from microbatch_policies.speed.paced_sizes import PacedSizes
 from microbatch_policies.speed.throughput import Throughput
 
@@ -42,7 +42,7 @@ def report(asked: SizingRequest, answer: Proposal, seconds: float, **fields: obj
     )
 
 
-@given(st.integers(PACED_PARTS, 1 << 24), st.integers(1, 64), st.integers(1, 1 << 20))
+@given(st.integers(PACED_ROWS, 1 << 24), st.integers(1, 64), st.integers(1, 1 << 20))
 def test_a_first_step_begins_small(rows: int, workers: int, row_bytes: int) -> None:
     answer = PacedSizes().proposal(request(rows, workers, row_bytes), "")
     assert answer.start is not None and answer.limit is not None
