@@ -247,7 +247,7 @@ class StepReport:
     workers: int = 1
     """Threads that ran ubatches."""
     pace: tuple[tuple[int, float], ...] = ()
-    """(units, least seconds per unit of one part) for each size of a step that was planned as it went; empty
+    """(units, seconds per unit of one part) for each size of a step that was planned as it went; empty
     for any other."""
     peak_bytes: int | None = None
     """Highest memory in use above the start of the step, where the backend measures it."""

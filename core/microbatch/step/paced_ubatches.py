@@ -21,7 +21,6 @@ from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchState
 
-
 FEWEST = 32
 """That a function may be cut was shown on 12 rows; where it does something else with more of them, as one that
 has another way for small batches, a part of so many shows it."""

@@ -14,7 +14,7 @@ from microbatch_policies.kept import MOST_UNITS, whole
 from microbatch_policies.speed import constants as tuned
 
 Pace = Sequence[tuple[int, float]]
-"""(units, least seconds per unit of one part) of each size, as in a report."""
+"""(units, seconds per unit of one part) of each size, as in a report."""
 
 
 class PacedSizes:

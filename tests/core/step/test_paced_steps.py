@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import microbatch
 from microbatch import Layout, collect, current_ubatch, dbo, reduce, replicate, tokens
+from microbatch.errors import UnprovenError
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch.testing.given_plugins import GivenPolicy
 
@@ -176,7 +177,7 @@ def test_a_row_that_was_tried_is_in_a_part_of_more_rows_than_were_tried() -> Non
 
     x = np.random.default_rng(0).normal(size=(3000, 4))
     for _ in range(5):
-        with paced(function, 1, 64, verify="first") as step, pytest.raises(microbatch.UnprovenError):
+        with paced(function, 1, 64, verify="first") as step, pytest.raises(UnprovenError):
             step(x)
 
 
