@@ -21,11 +21,6 @@ from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchState
 
-FEWEST = 32
-"""That a function may be cut was shown on 12 rows; where it does something else with more of them, as one that
-has another way for small batches, a part of so many shows it."""
-
-
 class PacedContext(UBatchContext):
     """The context of a ubatch that was just planned."""
 
@@ -63,7 +58,9 @@ class Pacing:
 def pacing_of(planned: Planned, bounds: PaceBounds) -> Pacing:
     """The step, of which nothing is planned yet.
 
-    The part with the first of the rows that have shown whether it may be cut has `FEWEST` rows at least.
+    The part with the first of the rows that have shown whether it may be cut is as large as parts may be. What
+    was shown with 12 rows is then compared with many at once: a function that has another way for small
+    batches is found so.
     """
     rows, pace = planned.rows, Pace(bounds, planned.plan.workers)
     evidence = planned.cuttable.evidence
@@ -71,7 +68,7 @@ def pacing_of(planned: Planned, bounds: PaceBounds) -> Pacing:
 
     def next_size(left: int) -> int:
         start, size = rows - left, pace.size(left)
-        return max(size, min(FEWEST, bounds.most, left)) if start <= tried < start + size else size
+        return min(bounds.most, left) if start <= tried < start + size else size
 
     parts = PlannedParts(rows, next_size)
     made = Cut(slices=parts)

@@ -170,7 +170,7 @@ def test_progress_tells_all_rows() -> None:
 
 
 def test_a_row_that_was_tried_is_in_a_part_of_more_rows_than_were_tried() -> None:
-    """Else a function that has another way for small batches would be taken for what it does with few rows."""
+    """Else a function with another way for small batches would be taken for what it does with few rows."""
 
     def function(x: Any) -> Any:
         return x * 2 if len(x) < 30 else x - x.mean(0)
