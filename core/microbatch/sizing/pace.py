@@ -19,15 +19,15 @@ from dataclasses import dataclass
 TIMES = 3
 """Times of a size before it is compared."""
 KEPT = 15
-"""Times of a size that are kept, the latest. With 5, three slow ones moved the size now and then, where one part in
-ten is slow, and it took hundreds of parts to come back."""
+"""Times of a size that are kept, the latest. With 5, three slow ones moved the size now and then, where one
+part in ten is slow, and it took hundreds of parts to come back."""
 NEAR = 1.03
 """Factor of the best up to which a smaller size is taken; growing must gain as much."""
 BESIDE = 32
 """Every so many parts one has a size beside the best; at twice the time a row that costs 3 %."""
 FAR, SELDOM = 1.5, 8
-"""Factor of the best from which a size beside it is looked at so many times less often; not never, as it may have
-been timed while others used the machine."""
+"""Factor of the best from which a size beside it is looked at so many times less often; not never, as it may
+have been timed while others used the machine."""
 PARTS = 32
 """No part has more than this part of the batch."""
 LAST = 4

@@ -21,6 +21,7 @@ from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchState
 
+
 class PacedContext(UBatchContext):
     """The context of a ubatch that was just planned."""
 
@@ -58,9 +59,9 @@ class Pacing:
 def pacing_of(planned: Planned, bounds: PaceBounds) -> Pacing:
     """The step, of which nothing is planned yet.
 
-    The part with the first of the rows that have shown whether it may be cut is as large as parts may be. What
-    was shown with 12 rows is then compared with many at once: a function that has another way for small
-    batches is found so.
+    The part with the first of the rows that have shown whether it may be cut is as large as parts may be.
+    What was shown with 12 rows is then compared with many at once: a function that has another way for
+    small batches is found so.
     """
     rows, pace = planned.rows, Pace(bounds, planned.plan.workers)
     evidence = planned.cuttable.evidence
