@@ -2,8 +2,9 @@
 
 A step has dozens of parts, and each is a measurement: so the first call of a new kind finds its size while it
 runs. From a size that is rather small it goes down and up by doublings until the median of three times a unit
-is worse there, and then stays at the smallest size that is within 3 % of the best. Every 32nd part is one of
-a size beside that, since load comes and goes. The last parts are smaller, so that all workers end together.
+is worse there, and then stays at the smallest size that is within 3 % of the best. Now and then a part is one
+of a size beside that, since load comes and goes. The last parts are smaller, so that all workers end
+together.
 
 Invariant: sizes are within the bounds, and the same times give the same sizes. All is worked out from the
 times when the next size is asked for: threads share one dictionary, and a time that two of them write at once
@@ -23,8 +24,11 @@ KEPT = 15
 part in ten is slow, and it took hundreds of parts to come back."""
 NEAR = 1.03
 """Factor of the best up to which a smaller size is taken; growing must gain as much."""
-BESIDE = 32
-"""Every so many parts one has a size beside the best; at twice the time a row that costs 3 %."""
+YOUNG, BESIDE = 4, 32
+"""Every so many parts one has a size beside the best: each fourth until these have `KEPT` times, so that a
+size that was timed while others used the machine is not lost. Of 200 simulated steps with noise, one in
+twenty then ended more than 11 % above the best size, else 28 %. At twice the time a row, one in 32 costs 3 %.
+"""
 FAR, SELDOM = 1.5, 8
 """Factor of the best from which a size beside it is looked at so many times less often; not never, as it may
 have been timed while others used the machine."""
@@ -89,11 +93,16 @@ class Pace:
             if edge not in timed and self._within(edge):
                 return edge
         beside = [each for each in (2 * size, size // 2) if each in timed]
-        if self._asked % BESIDE or not beside:
-            return size
-        turn = self._asked // BESIDE
-        other = beside[turn % len(beside)]
-        return other if timed[other] <= FAR * best or turn % SELDOM < len(beside) else size
+        return self._beside(beside, timed, best) or size
+
+    def _beside(self, sizes: list[int], timed: dict[int, float], best: float) -> int | None:
+        """One of the sizes beside the best, where it is the turn of one; of a new one it is more often."""
+        young = any(len(self._times[each]) < KEPT for each in sizes)
+        turn, rest = divmod(self._asked, YOUNG if young else BESIDE)
+        if rest or not sizes:
+            return None
+        other = sizes[turn % len(sizes)]
+        return other if timed[other] <= FAR * best or turn % SELDOM < len(sizes) else None
 
     def _within(self, size: int) -> bool:
         return self._bounds.least <= size <= self._bounds.most
