@@ -144,7 +144,7 @@ def test_a_size_beside_the_best_is_looked_at_now_and_then(other: float, times: i
         pace.ran(16, 16.0)
     for _ in range(3):
         pace.ran(32, 32 * other)
-    assert [pace.size(10**6) for _ in range(1024)].count(32) == 32 * times
+    assert [pace.size(10**6) for _ in range(1024)].count(32) == 16 * times
     for _ in range(KEPT):
         pace.ran(32, 32 * other)
     assert [pace.size(10**6) for _ in range(1024)].count(32) == 4 * times
