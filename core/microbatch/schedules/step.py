@@ -29,9 +29,11 @@ class Queue(Protocol):
 
     def popleft(self) -> UBatchContext:
         """The next one; raises IndexError where none is left."""
+        ...
 
     def clear(self) -> None:
         """Give none from now on."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -325,7 +325,9 @@ def pace_bounds(request: SizingRequest, proposal: Proposal, most_parts: int) -> 
     least = _power_of_two(-(-request.num_tokens // most_parts), up=True)
     start = max(least, _power_of_two(min(proposal.start, bound)))
     most = max(start, _power_of_two(bound))
-    return PaceBounds(start=start, least=least, most=most) if start <= bound else None
+    if start > bound:
+        return None
+    return PaceBounds(start=start, least=least, most=most, known=proposal.pace)
 
 
 def _power_of_two(units: int, *, up: bool = False) -> int:

@@ -37,7 +37,7 @@ class PacedContext(UBatchContext):
         return self._planned.plan_all()
 
     @num_ubatches.setter
-    def num_ubatches(self, count: int) -> None:
+    def num_ubatches(self, count: int) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """It is not for the constructor to say."""
 
     def __repr__(self) -> str:
@@ -96,7 +96,7 @@ class PacedUbatches(Ubatches):
         self._closed = False
         self._open: dict[int, UBatchContext] = {}
         """Those that were taken and are not stored."""
-        self._started: dict[int, float] = {}
+        self._started = {}
         self._ended: dict[int, float] = {}
         """Seconds of each that was stored."""
 

@@ -6,14 +6,13 @@ Invariant: a step has no part above four times the size that was best so far, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from microbatch.extend.records import Proposal, SizingRequest
 from microbatch_policies.kept import MOST_UNITS, whole
 from microbatch_policies.speed import constants as tuned
 
-Pace = Sequence[tuple[int, float]]
+Pace = tuple[tuple[int, float], ...]
 """(units, seconds per unit of one part) of each size, as in a report."""
 
 
@@ -23,6 +22,8 @@ class PacedSizes:
     def __init__(self) -> None:
         self._best: dict[int, int] = {}
         """Workers -> the best size with so many."""
+        self._paces: dict[int, Pace] = {}
+        """Workers -> what the last step with so many has shown."""
         self._told: dict[int, float] = {}
         """Size -> least seconds per unit of those measured elsewhere."""
         self._rising: dict[int, bool] = {}
@@ -37,7 +38,8 @@ class PacedSizes:
         else:
             start, most = known, min(tuned.GROWTH * known, -(-units // max(2, side)))
         start = min(start, -(-units // max(2, side)))
-        return Proposal(start=start, limit=max(start, most), reason=reason, workers=workers)
+        pace = self._paces.get(side, ())
+        return Proposal(start=start, limit=max(start, most), reason=reason, workers=workers, pace=pace)
 
     def told(self, size: int, seconds_per_unit: float, workers: int) -> None:
         """Take a time that was measured elsewhere; the best of these is where the next step begins."""
@@ -49,7 +51,7 @@ class PacedSizes:
 
         The size stays where the best one is not clearly faster.
         """
-        known = dict(pace)
+        known, self._paces[workers] = dict(pace), pace
         least, before = min(known.values()), self._best.get(workers)
         self._rising[workers] = known[max(known)] > tuned.GAIN * least
         if before is not None and known.get(before, float("inf")) <= tuned.GAIN * least:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.sizing.pace import KEPT, LAST, NEAR, Pace, PaceBounds
+from microbatch.sizing.pace import BESIDE, KEPT, LAST, NEAR, Pace, PaceBounds
 
 
 def bounds(start: int, least: int = 1, most: int = 1 << 12) -> PaceBounds:
@@ -144,10 +144,21 @@ def test_a_size_beside_the_best_is_looked_at_now_and_then(other: float, times: i
         pace.ran(16, 16.0)
     for _ in range(3):
         pace.ran(32, 32 * other)
-    assert [pace.size(10**6) for _ in range(1024)].count(32) == 16 * times
+    assert [pace.size(10**6) for _ in range(1024)].count(32) == 32 * times
     for _ in range(KEPT):
         pace.ran(32, 32 * other)
     assert [pace.size(10**6) for _ in range(1024)].count(32) == 4 * times
+
+
+def test_sizes_that_earlier_steps_have_timed_are_not_tried_anew() -> None:
+    """Those beyond the bounds say nothing; and one that takes longer now is left."""
+    known = tuple((1 << each, 1 + abs(each - 6) / 5) for each in range(2, 11))
+    pace = Pace(PaceBounds(start=64, least=16, most=128, known=known), 1)
+    assert [pace.size(10**6) for _ in range(BESIDE // 2)] == [64] * (BESIDE // 2)
+    assert {size for size, _ in pace.found()} == {16, 32, 64, 128}
+    for _ in range(KEPT + 1):
+        pace.ran(64, 64 * 1.5)
+    assert pace.size(10**6) == 32
 
 
 @pytest.mark.parametrize("workers", [2, 3, 8])

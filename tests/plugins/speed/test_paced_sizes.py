@@ -52,7 +52,7 @@ def test_a_first_step_begins_small(rows: int, workers: int, row_bytes: int) -> N
 @given(st.integers(0, 20), st.integers(1, 8))
 def test_a_later_step_begins_at_the_best_size_and_has_no_part_far_beyond(exponent: int, workers: int) -> None:
     sizes, asked = PacedSizes(), request(1 << 20, workers)
-    sizes.learn([(1 << exponent, 1e-6)], workers)
+    sizes.learn(((1 << exponent, 1e-6),), workers)
     answer = sizes.proposal(asked, "")
     assert answer.start == min(1 << exponent, -(-asked.num_tokens // max(2, workers)))
     assert answer.limit is not None and answer.limit <= max(answer.start, GROWTH << exponent)
