@@ -50,7 +50,7 @@ def chosen(wrapped: microbatch.UBatchWrapper) -> dict[str, Any]:
     """What our side settled on."""
     report = wrapped.last_report
     assert report is not None
-    return {"parts": len(report.sizes), "schedule": report.schedule, "workers": report.workers}
+    return {"parts": report.num_ubatches, "schedule": report.schedule, "workers": report.workers}
 
 
 def loops(

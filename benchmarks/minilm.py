@@ -64,7 +64,7 @@ def rows(
         "rows": len(texts),
         "rows_per_second": round(len(texts) / ours),
         "max_difference": f"{differs:.0e}",
-        "parts": len(report.sizes),
+        "parts": report.num_ubatches,
         "workers": report.workers,
         "ours_min_max_ms": spread,
     }

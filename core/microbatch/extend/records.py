@@ -225,11 +225,14 @@ class StepReport:
     num_requests: int
     """Requests in the batch."""
     sizes: tuple[int, ...]
-    """Units of each ubatch in row order; one entry when the batch was not cut."""
+    """Units of each ubatch in row order; one entry when the batch was not cut. Of more than 1,024 ubatches,
+    these are so many, spread evenly over the step, and the largest one."""
     seconds: float
     """Wall time of the whole step, cutting and gathering included."""
     ubatch_seconds: tuple[float, ...] = ()
-    """Wall time of each ubatch, in row order; empty when the batch was not cut."""
+    """Wall time of each of these ubatches, in row order; empty when the batch was not cut."""
+    left_out: int = 0
+    """How many ubatches more the step had."""
     unit: str = "rows"
     """What one unit is."""
     signature: str = ""
@@ -270,6 +273,11 @@ class StepReport:
     """Graphs captured in this step."""
     calibration: bool = False
     """Whether times include set-up (first call, capture) and should not be learned from."""
+
+    @property
+    def num_ubatches(self) -> int:
+        """How many ubatches the step had."""
+        return len(self.sizes) + self.left_out
 
     @property
     def split(self) -> bool:

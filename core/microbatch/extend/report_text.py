@@ -61,7 +61,7 @@ def _lines(report: StepReport) -> list[tuple[str, str]]:
         ("step", f"{report.step}: {report.num_requests:,} rows in {report.seconds:.4g} s, {_rate(report)}"),
         (
             "cut",
-            f"{len(report.sizes):,} parts of {unit}: {sizes_told(report.sizes)}" if report.split else "no",
+            f"{report.num_ubatches:,} parts of {unit}: {sizes_told(report.sizes)}" if report.split else "no",
         ),
         ("why", _why(report)),
         ("ran", f"{report.schedule} on {threads}, backend {report.backend}" if report.schedule else ""),

@@ -104,6 +104,7 @@ def summarise(reports: Sequence[StepReport], output: WholeFile, sink: Sink, **mo
     last = reports[-1] if reports else NOTHING
     sizes = [size for report in reports for size in report.sizes]
     avoided = sum(report.padding_avoided for report in reports)
+    units = sum(sum(report.sizes) * report.num_ubatches / max(1, len(report.sizes)) for report in reports)
     seconds = sum(report.seconds for report in reports)
     rows = sum(report.num_requests for report in reports)
     given = {name: getattr(last, name) for name in OF_REPORT} | {
@@ -112,11 +113,11 @@ def summarise(reports: Sequence[StepReport], output: WholeFile, sink: Sink, **mo
     }
     return Summary(
         **{"rows": rows, **more},
-        ubatches=len(sizes),
+        ubatches=sum(report.num_ubatches for report in reports),
         size_min=min(sizes, default=0),
         size_median=statistics.median(sizes) if sizes else 0,
         size_max=max(sizes, default=0),
-        padding_avoided=avoided / (avoided + sum(sizes)) if avoided else 0.0,
+        padding_avoided=avoided / (avoided + units) if avoided else 0.0,
         out_of_memory=sum(len(report.oom_sizes) for report in reports),
         output=os.fsencode(output.path).decode("utf-8", "replace"),
         output_shape=sink.shape or (),

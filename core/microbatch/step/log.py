@@ -49,7 +49,7 @@ def remarkable(report: StepReport) -> Iterator[str]:
         share = lost / (report.workers * report.seconds)
         yield (
             f"{lost:.3g} s lost: for {share:.0%} of the time of {report.workers} threads no part ran "
-            f"({len(report.sizes)} parts, {report.schedule}; {report.reason or 'no reason given'})"
+            f"({report.num_ubatches} parts, {report.schedule}; {report.reason or 'no reason given'})"
         )
 
 
@@ -57,4 +57,5 @@ def lost_seconds(report: StepReport) -> float:
     """Seconds, over all threads, in which no part ran; 0 where the times of parts are not known."""
     if not report.ubatch_seconds or report.failure is not None or report.schedule == "pingpong":
         return 0.0  # ubatches that take turns overlap on purpose
-    return max(0.0, report.workers * report.seconds - sum(report.ubatch_seconds))
+    share = report.num_ubatches / len(report.ubatch_seconds)  # of many parts only some are told
+    return max(0.0, report.workers * report.seconds - share * sum(report.ubatch_seconds))

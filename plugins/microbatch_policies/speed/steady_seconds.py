@@ -30,5 +30,6 @@ def steady_seconds(report: StepReport) -> float:
     from statistics import median  # 6 ms, which `import microbatch` need not take
 
     pace = median(seconds / max(1, size) for seconds, size in zip(times, sizes, strict=True))
-    excess = (sum(times) - pace * sum(sizes)) / max(1, report.workers)
+    share = report.num_ubatches / len(times)  # of many parts only some are told
+    excess = share * (sum(times) - pace * sum(sizes)) / max(1, report.workers)
     return min(report.seconds, max(report.seconds - excess, 0.0))
