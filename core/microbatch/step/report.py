@@ -1,7 +1,7 @@
 """Put what a step was given and what it did into one record: numbers and names, no array.
 
 Invariant: made once a step, in one pass; never raises and never reads the device; it costs a few
-microseconds. However many ubatches a step has, the numbers of about 1,024 are kept: of 100,000 they took 4 MB.
+microseconds. However many ubatches a step has, the numbers of about 1,024 are kept: 100,000 took 4 MB.
 """
 
 from __future__ import annotations
