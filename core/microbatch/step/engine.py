@@ -38,9 +38,10 @@ from microbatch.step.paced_ubatches import PacedUbatches, pacing_of
 from microbatch.step.planned import Planned
 from microbatch.step.prepare import CallOfStep, Preparation
 from microbatch.step.progress import StepCount, Telling
+from microbatch.step.queued_ubatches import ubatches_of
 from microbatch.step.recovery import Recovery
 from microbatch.step.report import make_report, sizes_that_ran
-from microbatch.step.ubatches import Running, Ubatches
+from microbatch.step.ubatches import Running
 from microbatch.step.watched import Watched
 from microbatch.step.wrapping import Wrapping
 
@@ -228,7 +229,7 @@ class Engine:
         else:
             parts = Parts(planned.batch, cut, backend, outputs)
         running = Running(parts, layers.call, outcome, self._runner.runtime, count)
-        ubatches = Ubatches(running) if pacing is None else PacedUbatches(running, pacing)
+        ubatches = ubatches_of(planned, running) if pacing is None else PacedUbatches(running, pacing)
         order = InParts(planned, ubatches, layers, self._runner)
         if layers.graphs is None or not planned.overlaps:
             try:

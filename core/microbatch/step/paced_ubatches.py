@@ -1,25 +1,23 @@
-"""The ubatches of a step whose sizes follow the times of those before: each is made when somebody takes it.
+"""The ubatches of a step whose sizes follow the times of those before: each is planned when it is taken.
 
-Invariant: as in `ubatches.py`; only those that are taken and not stored are kept, however many there are.
-Asking a ubatch how many there are settles the sizes of the rest, so that all of them are told the same.
+Invariant: as in `queued_ubatches.py`. Asking a ubatch how many there are settles the sizes of the rest, so
+that all of them are told the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from microbatch.cutting.planned_parts import EachOf, PlannedParts
 from microbatch.cutting.slices import Cut, UBatchSlice
 from microbatch.gathering.row_places import RowPlaces
-from microbatch.schedules.step import Queue
 from microbatch.sizing.pace import Pace, PaceBounds
 from microbatch.step.planned import Planned
-from microbatch.step.ubatches import Running, Ubatches
+from microbatch.step.queued_ubatches import QueuedUbatches
+from microbatch.step.ubatches import Running
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
-from microbatch.turns.state import UBatchState
 
 
 class PacedContext(UBatchContext):
@@ -84,75 +82,40 @@ def pacing_of(planned: Planned, bounds: PaceBounds) -> Pacing:
     return Pacing(made, parts, pace)
 
 
-class PacedUbatches(Ubatches):
+class PacedUbatches(QueuedUbatches):
     """What a schedule takes, loads, computes and stores."""
 
-    __slots__ = ("_closed", "_ended", "_open", "_pace", "_planned")
+    __slots__ = ("_pace", "_planned")
 
     def __init__(self, running: Running, pacing: Pacing) -> None:
         super().__init__(running)
         self._planned = pacing.parts
         self._pace = pacing.pace
-        self._closed = False
-        self._open: dict[int, UBatchContext] = {}
-        """Those that were taken and are not stored."""
-        self._started = {}
-        self._ended: dict[int, float] = {}
-        """Seconds of each that was stored."""
-
-    @property
-    def queue(self) -> Queue:
-        """Where a schedule takes them from."""
-        return self
-
-    def popleft(self) -> UBatchContext:
-        """The next one; raises IndexError where none is left."""
-        number = None if self._closed else self._planned.take()
-        if number is None:
-            raise IndexError
-        return self._made(number)
-
-    def clear(self) -> None:
-        """Give none from now on."""
-        self._closed = True
 
     def store(self, context: UBatchContext, outputs: Any) -> None:
         """Write the outputs to their rows of the result, and let the pace know how long it took."""
-        number, rows = context.ubatch_id, context.slice_info.num_tokens
-        self._parts.store(number, outputs)
-        context.advance(UBatchState.COMPLETED)
-        seconds = self._ended[number] = self._clock() - self._started.pop(number)
-        self._pace.ran(rows, seconds)
-        self._open.pop(number, None)
-        if self._count is not None:
-            self._count.add(rows)
+        super().store(context, outputs)
+        self._pace.ran(context.slice_info.num_tokens, self._ended[context.ubatch_id])
 
     def all_stored(self) -> bool:
         """Whether every row is in the result."""
-        return self._planned.complete and len(self._ended) == len(self._planned)
-
-    def unfinished(self) -> Iterator[UBatchContext]:
-        """New contexts for those that were begun and not stored, then those that nobody has taken."""
-        self._closed = False
-        for number in sorted(self._open):
-            yield self._made(number)
-        while True:
-            try:
-                context = self.popleft()
-            except IndexError:
-                return
-            yield context
+        return self._planned.complete and super().all_stored()
 
     def tell(self) -> None:
         """Put sizes and times into the record of the step, those too that it has not come to."""
-        count, outcome = self._planned.plan_all(), self._outcome
-        outcome.sizes = tuple(map(_rows, self._planned))
-        outcome.seconds = [self._ended.get(number, 0.0) for number in range(count)]
-        outcome.pace = self._pace.found()
+        self._planned.plan_all()
+        self._outcome.sizes = tuple(map(_rows, self._planned))
+        self._outcome.pace = self._pace.found()
+        super().tell()
 
-    def _made(self, number: int) -> UBatchContext:
-        context = self._open[number] = PacedContext(self._planned, number, self._runtime)
-        return context
+    def _take(self) -> int | None:
+        return self._planned.take()
+
+    def _requests_ended(self, index: int) -> int:
+        return self._planned[index].num_tokens
+
+    def _context(self, number: int) -> UBatchContext:
+        return PacedContext(self._planned, number, self._runtime)
 
 
 def _rows(piece: UBatchSlice) -> int:

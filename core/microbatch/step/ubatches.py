@@ -54,12 +54,13 @@ class Ubatches:
         "make_room",
     )
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: Running, *, made: bool = True) -> None:
+        """`made` is for contexts that are all made beforehand."""
         parts, runtime, outcome = running.parts, running.runtime, running.outcome
         real = None if parts.cut.unpadded is None else parts.cut.real_tokens
         if real is not None:
             real = (*real, *[0] * (len(parts.calls) - len(real)))  # dummies have none
-        self.contexts = contexts_for(parts.calls, runtime, real)
+        self.contexts = contexts_for(parts.calls, runtime, real) if made else []
         self.make_room = parts.make_room
         """What a schedule may do where memory runs out outside of the function."""
         self._parts = parts
@@ -67,9 +68,9 @@ class Ubatches:
         self._runtime = runtime
         self._clock = runtime.monotonic
         self._count = running.count
-        self._started: dict[int, float] | list[float] = [0.0] * len(parts.calls)
+        self._started: dict[int, float] | list[float] = [0.0] * len(parts.calls) if made else {}
         self._outcome = outcome
-        self._seconds = outcome.seconds = [0.0] * len(parts.cut.slices)
+        self._seconds = outcome.seconds = [0.0] * len(parts.cut.slices) if made else []
 
     @property
     def queue(self) -> Queue | None:
