@@ -28,6 +28,7 @@ COMMANDS = MappingProxyType(
         "backends": "microbatch.cli.listings:backends",
         "policies": "microbatch.cli.listings:policies",
         "plugins": "microbatch.cli.listings:plugins",
+        "new": "microbatch.cli.new:new",
         "config": "microbatch.cli.settings:config",
         "history": "microbatch.cli.history:history",
     }
