@@ -119,3 +119,7 @@ def test_the_table_of_types_is_what_is_announced() -> None:
     page = (ROOT / "docs/data.md").read_text()
     written = re.findall(r"^\| table \| `([\w.:]+)` \| (.+) \|$", page, re.MULTILINE)
     assert written == [(info.type, info.summary) for info in ROWS]
+
+
+def test_who_cites_it_cites_this_version() -> None:
+    assert f"\nversion: {microbatch.__version__}\n" in (ROOT / "CITATION.cff").read_text()
