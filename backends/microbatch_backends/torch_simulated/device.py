@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 import torch
+from torch.utils._device import _device_constructors
 
 from microbatch.errors import ArgumentValueError
 from microbatch.loading.plugins import default_plugins
@@ -78,6 +79,7 @@ def simulated(
         raise ArgumentValueError("a simulated torch device is there already; leave its block before")
     # torch loads its compiler when a `meta` kernel first needs it (1 s), and that notes torch's own functions
     import_module("torch._dynamo")
+    _device_constructors()  # torch keeps this set of its functions for good; here they are still its own
     trace = Trace(hidden=hidden) if recorded else None
     queues = LazyExecutor(order, lambda number: streams.purposes[number])
     streams = TorchStreams(queues, TorchMemory(model), trace)
@@ -106,4 +108,4 @@ def _compatible(one: torch.Tensor, other: torch.Tensor) -> bool:
     return isinstance(one, DeviceTensor) == isinstance(other, DeviceTensor) and bool(_SHALLOW(one, other))
 
 
-_OWN = ("_streams", "_fraction", "_capacity", "_pools")
+_OWN = ("_streams", "_fraction", "_capacity", "_pools", "_new_stream")
