@@ -67,8 +67,13 @@ def _smoke(backend: str, schedule: str, given: Any, values: np.ndarray, source: 
         found = _read(step(given))
         parts = len(step.last_report.sizes)
     same = bool(np.array_equal(found, values * 2 + 1))
-    return Row(work=f"{backend}, {schedule}, from the {source}", against="the plain call", aim="equal, in 3 parts",
-               measured=f"{'equal' if same else 'OTHER NUMBERS'}, in {parts}", reached=same and parts == 3)  # fmt: skip
+    return Row(
+        work=f"{backend}, {schedule}, from the {source}",
+        against="the plain call",
+        aim="equal, in 3 parts",
+        measured=f"{'equal' if same else 'OTHER NUMBERS'}, in {parts}",
+        reached=same and parts == 3,
+    )
 
 
 def _given(backend: str, values: np.ndarray) -> tuple[Any, Any]:
@@ -142,8 +147,11 @@ def _runs_in_parts(scale: Scale, torch: Any) -> Row:
     del result, step
     torch.cuda.synchronize()
     kept = torch.cuda.memory_allocated() - before
-    return Row(work=f"{rows} rows that need 17 times their bytes, {CAP:.0%} of the device", against="the plain sum",
-               aim="runs out, then is right, and keeps nothing",
-               measured=f"{len(report.oom_sizes)} times out of memory, {'right' if right else 'WRONG'}",
-               reached=bool(report.oom_sizes) and right and kept <= 0,
-               details={"attempts": list(report.oom_sizes), "parts": len(report.sizes), "kept_bytes": kept})  # fmt: skip
+    return Row(
+        work=f"{rows} rows that need 17 times their bytes, {CAP:.0%} of the device",
+        against="the plain sum",
+        aim="runs out, then is right, and keeps nothing",
+        measured=f"{len(report.oom_sizes)} times out of memory, {'right' if right else 'WRONG'}",
+        reached=bool(report.oom_sizes) and right and kept <= 0,
+        details={"attempts": list(report.oom_sizes), "parts": len(report.sizes), "kept_bytes": kept},
+    )

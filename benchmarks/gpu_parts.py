@@ -1,4 +1,4 @@
-"""What `python -m benchmarks gpu --all` runs, in this order: first whether anything works, then how fast it is.
+"""What `python -m benchmarks gpu --all` runs, in this order: first whether anything works, then how fast.
 
 Invariant: each part has a share of the time of its own, and the shares make 100 %. So the whole run ends in
 time whatever its parts do, and a part that hangs takes nothing from the others.

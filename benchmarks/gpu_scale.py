@@ -1,4 +1,4 @@
-"""How large the work of the GPU table is. Imports no framework, so that it can be said that one is missing."""
+"""How large the work of the GPU table is. Imports no framework, which may be missing."""
 
 from __future__ import annotations
 

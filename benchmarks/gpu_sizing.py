@@ -1,8 +1,8 @@
 """Static size search with real failures: limits drawn, a real allocator, and steps of wrapped functions.
 
-Invariant: what counts as a failure is an attempt that the allocator refused. What fits is found by trying: the
-most rows that run alone under the same limit, by halving an interval. As in `sizing_runs`, sizes are compared
-by the calls that a batch takes, against the fewest that would fit.
+Invariant: what counts as a failure is an attempt that the allocator refused. What fits is found by trying:
+the most rows that run alone under the same limit, by halving an interval. As in `sizing_runs`, sizes are
+compared by the calls that a batch takes, against the fewest that would fit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m benchmarks gpu --all`: the order, the shares, the file after each part, and parts that end badly."""
+"""`python -m benchmarks gpu --all`: its order and shares, the file after each part, parts that end badly."""
 
 from __future__ import annotations
 
@@ -68,8 +68,9 @@ def test_the_order_is_that_of_the_promise_and_the_shares_are_the_whole() -> None
     names = [part.name for part in PARTS]
     assert names == [
         "devices", "smoke: torch-cuda", "smoke: cupy", "conformance: torch-cuda", "conformance: cupy",
-        "pitfalls: torch-cuda", "pitfalls: cupy", "graphs", "out of memory", "copies beside compute", "hand-off",
-        "dual batch", "captured against eager", "first step out of memory", "size search", "MiniLM", "CuPy chain",
+        "pitfalls: torch-cuda", "pitfalls: cupy", "graphs", "out of memory", "copies beside compute",
+        "hand-off", "dual batch", "captured against eager", "first step out of memory", "size search", "MiniLM",
+        "CuPy chain",
     ]  # fmt: skip
     assert sum(part.share for part in PARTS) == 100
 

@@ -71,7 +71,7 @@ def default_device() -> Any:
     """
     if not torch._C._len_torch_function_stack() or peek_interpreter_stack() is not None:
         return None
-    modes = reversed(_get_current_function_mode_stack())
+    modes = reversed(_get_current_function_mode_stack())  # type: ignore[no-untyped-call]
     return next((mode.device for mode in modes if isinstance(mode, DeviceContext)), None)
 
 

@@ -317,7 +317,7 @@ def test_one_block_at_a_time() -> None:
 
 @pytest.mark.parametrize("name", ["Stream", "Event", "CUDAGraph", "graph"])
 def test_what_was_a_class_is_one(name: str) -> None:
-    """So that `isinstance` and annotations of libraries that are imported inside work; and objects are of it."""
+    """So that `isinstance` works, and annotations of libraries that are imported inside."""
     with torch_device():
         kind = getattr(torch.cuda, name)
         assert kind | None
