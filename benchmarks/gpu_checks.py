@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 import microbatch
-from benchmarks.gpu_devices import Missing, card, needed
+from benchmarks.gpu_devices import Missing, can_be_simulated, card, needed
 from benchmarks.gpu_parts import Framework
 from benchmarks.gpu_scale import Scale
 from benchmarks.table import Row
@@ -42,8 +42,8 @@ def devices(scale: Scale) -> tuple[list[Row], dict[str, Any]]:
             facts.setdefault("card", found)
         except Missing as missing:
             found = str(missing)
-            if missing.state == "no device" and scale.simulated:
-                found = f"simulated, as there is {found}"
+            if scale.simulated and can_be_simulated(framework, missing):
+                found = f"simulated: {found}"
             else:
                 absent[framework] = found
         else:

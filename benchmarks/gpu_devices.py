@@ -15,7 +15,7 @@ from benchmarks.gpu_answers import State
 from benchmarks.gpu_parts import Framework, Part
 from benchmarks.gpu_scale import DRY, Scale
 
-__all__ = ["CAPACITY", "Missing", "card", "device_for", "needed"]
+__all__ = ["CAPACITY", "Missing", "can_be_simulated", "card", "device_for", "needed"]
 
 CAPACITY = 192 << 20
 """Bytes of a simulated device: room for a small model, and little, so that memory runs out soon."""
@@ -57,7 +57,7 @@ def device_for(part: Part, simulated: bool) -> Iterator[Scale]:
     try:
         card(part.needs)
     except Missing as missing:
-        if not simulated or missing.state != "no device":
+        if not simulated or not can_be_simulated(part.needs, missing):
             raise
     else:
         yield Scale()
@@ -66,9 +66,13 @@ def device_for(part: Part, simulated: bool) -> Iterator[Scale]:
         yield replace(DRY, device="cuda", simulated=True)
 
 
-def _simulated(framework: Framework) -> AbstractContextManager[Any]:
-    if framework == "cupy":
-        raise Missing("no device: CuPy has no stand-in yet", "no device")
-    from microbatch.testing import torch_device
+def can_be_simulated(framework: Framework, missing: Missing) -> bool:
+    """CuPy's stand-in does without CuPy; that of torch runs torch's own code."""
+    return framework == "cupy" or missing.state == "no device"
 
-    return torch_device(1, capacity=CAPACITY, recorded=False)
+
+def _simulated(framework: Framework) -> AbstractContextManager[Any]:
+    from microbatch.testing import cupy_device, torch_device
+
+    made = cupy_device if framework == "cupy" else torch_device
+    return made(1, capacity=CAPACITY, recorded=False)

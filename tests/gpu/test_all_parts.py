@@ -189,7 +189,10 @@ def test_what_a_part_needs_and_raises_is_its_answer(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", ["devices", "smoke: torch-cuda", "out of memory", "hand-off", "size search"])
+@pytest.mark.parametrize(
+    "name",
+    ["devices", "smoke: torch-cuda", "smoke: cupy", "out of memory", "hand-off", "size search", "CuPy chain"],
+)
 def test_parts_run_on_the_simulated_device(name: str) -> None:
     """The very functions that run on a real one; what is no time is shown."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")

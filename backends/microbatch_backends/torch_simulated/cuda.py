@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from microbatch.testing.simulated.capture import Launch
+from microbatch.testing.simulated.class_stand_in import class_of
 from microbatch_backends.torch_simulated.cuda_graphs import CUDAGraph, graph
 from microbatch_backends.torch_simulated.cuda_streams import Event, StreamBlock, as_cuda
 from microbatch_backends.torch_simulated.cuda_streams import Stream as _Stream
-from microbatch_backends.torch_simulated.replaced import class_of
 from microbatch_backends.torch_simulated.simulated import TorchStreams
 
 NAME = "simulated device of microbatch"
