@@ -1,4 +1,4 @@
-"""The `cupy` backend on two devices, and in details; its suite is in `tests/gpu`, with or without a device."""
+"""The `cupy` backend on two devices, and in details; `tests/gpu` has its suite, with or without a device."""
 
 from __future__ import annotations
 
