@@ -15,6 +15,7 @@ from microbatch.testing.simulated.arguments import host_arrays
 from microbatch.testing.simulated.array import DeviceArray
 from microbatch.testing.simulated.block_view import launch
 from microbatch.testing.simulated.memory import POISON
+from microbatch_backends.cupy_simulated.host_bytes import HostBytes
 from microbatch_backends.cupy_simulated.refusals import as_cupy
 
 BLAS = frozenset({np.dot, np.vdot, np.inner, np.tensordot, np.einsum})
@@ -63,9 +64,9 @@ class ndarray(DeviceArray):
             target.fill(np.frombuffer(bytes([POISON] * self.itemsize), self.dtype)[0])
         else:
             target = self._target(out)
-        pinned, view = self.owner.pinned.bytes_of(target), self.view  # type: ignore[attr-defined]
-        place = target if pinned is None else pinned
-        self._copy(stream, lambda: np.copyto(place, view), "get", write=False)
+        place = HostBytes(target, self.owner.pinned)  # type: ignore[attr-defined]
+        view = self.view
+        self._copy(stream, lambda: place.write(view), "get", write=False)
         if blocking:
             self._wait(stream)
         return target
@@ -80,9 +81,9 @@ class ndarray(DeviceArray):
             raise ValueError("Shape mismatch.")
         if not self.flags.c_contiguous:
             raise RuntimeError("Cannot set to non-contiguous array")
-        pinned, view = self.owner.pinned.bytes_of(arr), self.view  # type: ignore[attr-defined]
-        source = arr if pinned is None else pinned
-        self._copy(stream, lambda: np.copyto(view, source), "set", write=True)
+        source = HostBytes(np.ascontiguousarray(arr), self.owner.pinned)  # type: ignore[attr-defined]
+        view = self.view
+        self._copy(stream, lambda: source.read_into(view), "set", write=True)
         if stream is None:
             self._wait(stream)
 
