@@ -122,6 +122,8 @@ IN_CORE = (
           "            end.record(stream)\n", "", TURNS),
     _core("the caller does not wait for a step", "turns/step_lanes.py",
           "            self._caller.wait(end)\n", "", TURNS),
+    _core("a lent stream does not wait for its pair", "turns/step_lanes.py",
+          "                    stream.wait(other)\n", "                    pass\n", TURNS),
     _core("a switch without a hand-over does not wait", "turns/seat.py",
           "        self.streams.switch(lane)\n        self.streams.wait(event)\n\n    def hand_over_to",
           "        self.streams.switch(lane)\n\n    def hand_over_to", TURNS),
