@@ -33,7 +33,7 @@ class ndarray(DeviceArray):
         return 0
 
     @property
-    def data_ptr(self) -> Any:
+    def data_ptr(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """No such thing, as of CuPy's arrays."""
         raise AttributeError("'cupy.ndarray' object has no attribute 'data_ptr'")
 
