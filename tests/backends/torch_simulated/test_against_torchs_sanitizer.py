@@ -4,7 +4,7 @@ Invariant: the programs touch whole tensors from one host thread, where both app
 `races()` finds. What `races()` finds and torch does not is of one kind, behind a conflict that both have
 found before: torch compares a write with the reads since the last write, and no longer with that write
 itself. Where such a read was not ordered after the write, a later write may come after the read and still not
-after the write; so there torch is wrong. Of 1,500 drawn programs 1,469 gave the same set, 31 such differences.
+after the write; so there torch is wrong. Of 1,500 drawn programs 1,469 gave the same set, 31 such ones.
 """
 
 from __future__ import annotations
