@@ -56,5 +56,7 @@ def simulated(
     queues = LazyExecutor(order, lambda number: streams.purposes[number])
     streams = CupyStreams(queues, CupyMemory(model, lambda: streams.in_capture), trace)
     cupy = Cupy(streams)
-    with replaced_modules({"cupy": cupy}), default_plugins().lent(CupyBackend(cupy)):
+    # what real modules of CuPy load late would find parts of the stand-in
+    hidden_modules = {"cupyx": None, "cupy_backends": None}
+    with replaced_modules({"cupy": cupy, **hidden_modules}), default_plugins().lent(CupyBackend(cupy)):
         yield CupyDevice(cupy=cupy, device=streams, queues=queues)

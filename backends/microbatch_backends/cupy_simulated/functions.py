@@ -42,6 +42,8 @@ class Cupy(ModuleType):
         self.get_default_memory_pool = lambda: streams.pool
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # `__path__` would make NumPy's own modules parts of this one
+            raise AttributeError(f"module 'cupy' has no attribute {name!r}")
         found = getattr(np, name)
         return _function(self, found) if callable(found) and not isinstance(found, type) else found
 

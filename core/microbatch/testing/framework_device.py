@@ -77,11 +77,12 @@ def block_of(
 
 
 @contextmanager
-def replaced_modules(modules: Mapping[str, ModuleType]) -> Iterator[None]:
-    """The block in which `modules` are what is imported under their names, and nothing below these."""
+def replaced_modules(modules: Mapping[str, ModuleType | None]) -> Iterator[None]:
+    """The block in which `modules` are what is imported under their names, and nothing below these; None is
+    an ImportError."""
     taken = {name for name in sys.modules if any(f"{name}.".startswith(f"{ours}.") for ours in modules)}
     before = {name: sys.modules.pop(name) for name in sorted(taken)}
-    sys.modules.update(modules)
+    sys.modules.update(modules)  # type: ignore[arg-type]  # None is how Python is told
     try:
         yield
     finally:

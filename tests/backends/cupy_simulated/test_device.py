@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -227,11 +228,15 @@ def test_every_thread_has_a_stream_and_an_allocator_of_its_own() -> None:
 def test_cupy_is_as_before_after_the_block(installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Installed or not, and what was imported below it too; one block at a time."""
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
-    before = {"cupy": object(), "cupy.cuda": object()} if installed else {}
+    names = ("cupy", "cupy.cuda", "cupyx", "cupy_backends.cuda") if installed else ()
+    before = {name: object() for name in names}
     for name, module in before.items():
         monkeypatch.setitem(sys.modules, name, module)
     with cupy_device():
         assert "cupy.cuda" not in sys.modules
+        for name in ("cupy.linalg", "cupy._core", "cupyx.scipy", "cupy_backends.cuda"):
+            with pytest.raises(ImportError):
+                import_module(name)
         with pytest.raises(ArgumentValueError, match="leave its block"), cupy_device():
             pass
         assert sys.modules["cupy"].__version__.endswith("(simulated)")
