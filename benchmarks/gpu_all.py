@@ -114,12 +114,15 @@ def run_part(command: Sequence[str], folder: Path, limit: float) -> dict[str, An
 
 
 def _end(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """End the process and all that it started; first it is told to abort, which prints where it stands."""
-    for number, patience in ((signal.SIGABRT, seconds), (signal.SIGKILL, None)):
+    """End the process and all that it started; first it is told to abort, which prints where it stands.
+
+    It is not waited for any longer where a driver does not let it go.
+    """
+    for number in (signal.SIGABRT, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
+            process.wait(seconds / 2)
 
 
 def _environment() -> dict[str, str]:
