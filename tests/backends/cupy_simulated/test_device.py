@@ -224,14 +224,19 @@ def test_every_thread_has_a_stream_and_an_allocator_of_its_own() -> None:
         assert seen == [(cupy.cuda.Stream.null, cupy.get_default_memory_pool().malloc)]
 
 
+def of_cupy() -> dict[str, Any]:
+    """Modules of CuPy that are loaded."""
+    return {name: module for name, module in sys.modules.items() if name.startswith("cupy")}
+
+
 @pytest.mark.parametrize("installed", [False, True])
 def test_cupy_is_as_before_after_the_block(installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Installed or not, and what was imported below it too; one block at a time."""
-    monkeypatch.delitem(sys.modules, "cupy", raising=False)
-    names = ("cupy", "cupy.cuda", "cupyx", "cupy_backends.cuda") if installed else ()
-    before = {name: object() for name in names}
-    for name, module in before.items():
-        monkeypatch.setitem(sys.modules, name, module)
+    for name in of_cupy():
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("cupy", "cupy.cuda", "cupyx", "cupy_backends.cuda") if installed else ():
+        monkeypatch.setitem(sys.modules, name, object())
+    before = of_cupy()
     with cupy_device():
         assert "cupy.cuda" not in sys.modules
         for name in ("cupy.linalg", "cupy._core", "cupyx.scipy", "cupy_backends.cuda"):
@@ -240,4 +245,4 @@ def test_cupy_is_as_before_after_the_block(installed: bool, monkeypatch: pytest.
         with pytest.raises(ArgumentValueError, match="leave its block"), cupy_device():
             pass
         assert sys.modules["cupy"].__version__.endswith("(simulated)")
-    assert {name: module for name, module in sys.modules.items() if name.startswith("cupy")} == before
+    assert of_cupy() == before
