@@ -80,9 +80,9 @@ class Run:
         write(self.file, self.answers, {"seconds": self.seconds, **self.facts})
 
     def _answer(self, part: Part, waiting: Answer) -> Answer:
-        absent: Mapping[str, str] = self.facts.get("absent", {})
+        absent: Mapping[str, Any] = self.facts.get("absent", {})
         if part.needs in absent:
-            return replace(waiting, state="no device", text=absent[part.needs])
+            return replace(waiting, **absent[part.needs])
         with tempfile.TemporaryDirectory() as folder:
             started = time.monotonic()
             fields = run_part(self.command(part, Path(folder) / "answer"), Path(folder), waiting.limit)

@@ -33,7 +33,7 @@ TOLD = 10
 def devices(scale: Scale) -> tuple[list[Row], dict[str, Any]]:
     """The card and the versions; which framework has no device, and why."""
     facts: dict[str, Any] = {"python": platform.python_version(), "microbatch": microbatch.__version__}
-    absent: dict[str, str] = {}
+    absent: dict[str, dict[str, str]] = {}
     frameworks: tuple[Framework, ...] = ("torch", "cupy")
     rows = []
     for framework in frameworks:
@@ -45,7 +45,7 @@ def devices(scale: Scale) -> tuple[list[Row], dict[str, Any]]:
             if scale.simulated and can_be_simulated(framework, missing):
                 found = f"simulated: {found}"
             else:
-                absent[framework] = found
+                absent[framework] = {"state": missing.state, "text": found}
         else:
             facts[framework] = needed(framework).__version__
         rows.append(Row(work=framework, against="", aim="", measured=found, reached=True))

@@ -127,7 +127,8 @@ def _is_gone(process: int) -> bool:
 def test_without_a_device_no_part_is_started(tmp_path: Path) -> None:
     """What the first part says of the devices decides for all others."""
     started: list[str] = []
-    facts = {"absent": {"torch": "no device: none", "cupy": "no device: none either"}, "card": "none"}
+    none = {"state": "no device", "text": "no device: none"}
+    facts = {"absent": {"torch": none, "cupy": {"state": "skipped", "text": "not installed"}}, "card": "none"}
 
     def told(part: Part, file: Path) -> list[str]:
         started.append(part.name)
@@ -136,7 +137,8 @@ def test_without_a_device_no_part_is_started(tmp_path: Path) -> None:
     run = Run(command=told, file=tmp_path / "gpu.json", seconds=600)
     run.go(lambda answer: None)
     assert started == ["devices"]
-    assert states(run.file) == ["reached"] + ["no device"] * (len(PARTS) - 1)
+    expected = ["skipped" if part.needs == "cupy" else "no device" for part in PARTS[1:]]
+    assert states(run.file) == ["reached", *expected]
     assert not any(answer.state in BAD for answer in run.answers)
 
 
