@@ -23,7 +23,7 @@ from benchmarks.gpu_answers import BAD, Answer, answer_of, write
 from benchmarks.gpu_parts import PARTS, Part
 from benchmarks.gpu_report import line_of, show_all
 
-__all__ = ["SECONDS", "Run", "command_of", "run_all"]
+__all__ = ["SECONDS", "Run", "command_of", "leave_on_signals", "run_all"]
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 600.0
@@ -125,6 +125,16 @@ def _end(process: subprocess.Popen[bytes], seconds: float) -> None:
             process.wait(seconds / 2)
 
 
+def leave_on_signals() -> None:
+    """SIGTERM and SIGHUP end this process as an error would, so that the part that runs is ended too."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+
+
 def _environment() -> dict[str, str]:
     """Ours, with the root of the repository in front, where tests and benchmarks are."""
     found = os.environ.get("PYTHONPATH", "")
@@ -134,6 +144,7 @@ def _environment() -> dict[str, str]:
 def run_all(file: Path, *, simulated: bool, seconds: float) -> int:
     """Run and print all; 1 where a part failed, hung, was killed, or missed a figure."""
     run = Run(command=command_of(simulated), file=file, seconds=seconds)
+    leave_on_signals()
     try:
         run.go(lambda answer: print(line_of(answer), file=sys.stderr, flush=True))
     finally:

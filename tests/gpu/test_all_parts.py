@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from benchmarks.gpu_part import outcome
 from benchmarks.gpu_parts import PARTS, Part
 from benchmarks.gpu_report import show_all
 
+ROOT = Path(__file__).parents[2]
 GOOD = {
     "state": "reached",
     "rows": [{"work": "w", "against": "a", "aim": "1", "measured": "1", "reached": True}],
@@ -109,6 +111,28 @@ def test_what_a_part_started_ends_with_it(tmp_path: Path) -> None:
 
     Run(command=leaving, file=tmp_path / "gpu.json", seconds=20, parts=made(["one"])).go(lambda answer: None)
     assert _is_gone(int(children[0].read_text()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_by_a_signal_ends_its_part(tmp_path: Path, number: signal.Signals) -> None:
+    """The file is whole, and says what has not run."""
+    program = (
+        "import sys; from pathlib import Path; from benchmarks.gpu_all import *\n"
+        "leave_on_signals(); folder = Path(sys.argv[1])\n"
+        "code = 'import os, sys, threading; print(os.getpid(), file=open(sys.argv[1], chr(119)), flush=True);"
+        " threading.Event().wait()'\n"
+        "Run(command=lambda part, file: [sys.executable, '-S', '-c', code, str(folder / 'child')],"
+        " file=folder / 'gpu.json', seconds=600).go(print)"
+    )
+    run = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT)
+    child = tmp_path / "child"
+    deadline = time.monotonic() + 30
+    while not (child.exists() and child.read_text().endswith("\n")):
+        assert time.monotonic() < deadline and run.poll() is None
+    run.send_signal(number)
+    assert run.wait(30) == 128 + number
+    assert _is_gone(int(child.read_text()))
+    assert set(states(tmp_path / "gpu.json")) == {"waiting"}
 
 
 def _is_gone(process: int) -> bool:
