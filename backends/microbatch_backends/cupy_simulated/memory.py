@@ -42,7 +42,8 @@ class CupyMemory(DeviceMemory):
         super().__init__(model, "block")
         self._capturing = capturing
         self._owners: dict[str, Any] = {}
-        self._dropped: set[int] = set()
+        self.dropped: set[int] = set()
+        """Pools that are gone: what they keep, and what is freed of them later, is the driver's."""
         self._drivers: list[Range] = []
         self._limits: dict[int, int] = {}
 
@@ -91,10 +92,6 @@ class CupyMemory(DeviceMemory):
                 self._held -= sum(block.size for block in blocks)
                 self._drivers += blocks
 
-    def drop(self, pool: int) -> None:
-        """`pool` is gone: what it keeps, and what is freed later, is the driver's."""
-        self._dropped.add(pool)
-
     def _within(self, size: int, owner: Any) -> Block:
         limit = self._limits.get(owner[0], 0)
         if limit and sum(self.counted(owner[0])) + size > limit and not self._is_cached(size, owner):
@@ -107,7 +104,7 @@ class CupyMemory(DeviceMemory):
 
     def _take_back(self) -> None:
         super()._take_back()
-        for pool in list(self._dropped):
+        for pool in list(self.dropped):
             for owner in [owner for owner in self._cached if owner[0] == pool]:  # type: ignore[index]
                 blocks = self._cached.pop(owner)
                 self._held -= sum(block.size for block in blocks)
@@ -137,7 +134,8 @@ class MemoryPool:
         self._memory = device.memory
         self.number = next(self._numbers)
         """Its number among all pools."""
-        weakref.finalize(self, device.memory.drop, self.number).atexit = False
+        # the set and not the memory, which leads to this pool and would keep it for good
+        weakref.finalize(self, device.memory.dropped.add, self.number).atexit = False
 
     def malloc(self, size: int) -> Any:
         """Never called: an array asks for the pool behind its thread's allocator."""

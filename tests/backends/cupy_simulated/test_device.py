@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
+import weakref
 from importlib import import_module
 from typing import Any
 
@@ -222,6 +224,20 @@ def test_every_thread_has_a_stream_and_an_allocator_of_its_own() -> None:
             thread.start()
             thread.join()
         assert seen == [(cupy.cuda.Stream.null, cupy.get_default_memory_pool().malloc)]
+
+
+def test_nothing_is_left_of_a_block() -> None:
+    """Nor of its pools, streams and graphs, so that thousands may follow each other."""
+    with cupy_device() as device:
+        cupy = device.cupy
+        pool, pinned = cupy.cuda.MemoryPool(), cupy.cuda.alloc_pinned_memory(8)
+        with cupy.cuda.using_allocator(pool.malloc), cupy.cuda.Stream():
+            x = cupy.ones(4) + 1
+        left = [weakref.ref(one) for one in (device.device, device.device.memory, pool, cupy)]
+        del x, pool, pinned, cupy
+    del device
+    gc.collect()
+    assert [one() for one in left] == [None] * 4
 
 
 def of_cupy() -> dict[str, Any]:
