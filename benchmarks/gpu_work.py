@@ -10,61 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from benchmarks.gpu_scale import DRY, Scale
 from microbatch import dbo
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
-    """How large the work is, and where it runs."""
-
-    device: str = "cuda"
-    """cuda, or cpu for a dry run."""
-    host_bytes: int = 4 << 30
-    """The host batch that is copied in, computed on and copied out."""
-    width: int = 4096
-    """Columns of the host batch, and of the matrices."""
-    products: int = 4
-    """Matrix products a row goes through."""
-    layers: int = 58
-    """Layers of the launch-bound model and of the overlapping one."""
-    small: int = 512
-    """Width of the launch-bound model."""
-    sizes: tuple[int, ...] = (8, 16, 32, 64)
-    """Batches of the launch-bound model."""
-    tokens: int = 8192
-    """Rows of the overlapping model."""
-    texts: int = 10_000
-    """Paragraphs that are embedded."""
-    elements: int = 1 << 28
-    """Elements of the CuPy pipeline."""
-    rounds: int = 5
-    """Rounds of each comparison."""
-
-    @property
-    def backend(self) -> str:
-        """The backend of `device`."""
-        return f"torch-{self.device}"
-
-
-DRY = Scale(
-    device="cpu",
-    host_bytes=1 << 16,
-    width=32,
-    products=2,
-    layers=3,
-    small=8,
-    sizes=(2, 4),
-    tokens=16,
-    texts=4,
-    elements=1 << 8,
-    rounds=1,
-)
-"""Milliseconds of work on the CPU: shows that the programs run, and nothing about speed."""
+__all__ = ["DRY", "Scale"]
 
 
 def finish(device: str) -> None:
@@ -144,8 +97,8 @@ class LaunchBound(torch.nn.Module):
 class Overlapping:
     """Layers that compute, then communicate; a copy kernel stands for the exchange, as there is no peer."""
 
-    def __init__(self, scale: Scale) -> None:
-        self.scale = scale
+    def __init__(self, scale: Scale, *, moves: int = 4) -> None:
+        self.scale, self.moves = scale, moves
         self.weight = torch.nn.init.orthogonal_(torch.empty(scale.width, scale.width)).to(scale.device)
 
     def compute(self, x: torch.Tensor) -> torch.Tensor:
@@ -153,8 +106,8 @@ class Overlapping:
         return x @ self.weight
 
     def communicate(self, x: torch.Tensor) -> torch.Tensor:
-        """Bytes moved four times, as dispatch and combine of an expert layer do."""
-        for _ in range(4):
+        """Bytes moved `moves` times, as dispatch and combine of an expert layer do."""
+        for _ in range(self.moves):
             x = x.clone()
         return x
 

@@ -49,14 +49,12 @@ class TestTorchCuda(BackendSuite):
             torch.cuda.set_per_process_memory_fraction(1.0)
 
 
+@pytest.mark.usefixtures("cupy")
 class TestCupy(BackendSuite):
     registered_name = "cupy"
     frameworks = ("torch", "cupy")
 
     def make_backend(self) -> Any:
-        cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
-        if not cupy.cuda.is_available():
-            pytest.skip("CuPy finds no CUDA device here")
         from microbatch_backends.cupy_device.backend import CupyBackend
 
         return CupyBackend()

@@ -92,6 +92,23 @@ class Experts(nn.Module):
         return h + mixed.reshape(h.shape)
 
 
+class Prefetching(nn.Module):
+    """Begins with communication, which waits for no compute; what that made is dropped once it is used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [rows, width], the same shape out."""
+        dbo.dbo_switch_to_comm()
+        fetched = x * 2
+        dbo.dbo_switch_to_compute_sync()
+        result = self.layer(fetched) + fetched
+        del fetched
+        return result
+
+
 def vectors(rows: int) -> Mapping[str, Tensor]:
     """Rows of numbers."""
     return {"x": torch.randn(rows, WIDTH)}
@@ -151,6 +168,7 @@ MODELS: Mapping[str, StreamModel] = MappingProxyType(
     {
         "layers": StreamModel(make=Layers, batch=vectors),
         "experts": StreamModel(make=Experts, batch=sequences),
+        "prefetching": StreamModel(make=Prefetching, batch=vectors),
         "bert": StreamModel(make=lambda: Hidden(bert), batch=texts),
         "gpt2": StreamModel(make=lambda: Hidden(gpt2), batch=texts),
     }

@@ -135,4 +135,4 @@ def models() -> list[str]:
     """Names of the models that can be made here."""
     import importlib.util
 
-    return list(MODELS) if importlib.util.find_spec("transformers") else ["layers", "experts"]
+    return list(MODELS) if importlib.util.find_spec("transformers") else ["layers", "experts", "prefetching"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 __all__ = ["FAULTS", "Fault"]
@@ -21,7 +21,7 @@ class Fault:
     instead: str
     """What stands there when it is gone."""
     steps: tuple[str, ...]
-    """Names of `tests.support.stream_steps.STEPS`."""
+    """Names of `tests.support.stream_steps.STEPS`, or of `cupy_steps`; never of both."""
 
     @property
     def module(self) -> str:
@@ -122,6 +122,8 @@ IN_CORE = (
           "            end.record(stream)\n", "", TURNS),
     _core("the caller does not wait for a step", "turns/step_lanes.py",
           "            self._caller.wait(end)\n", "", TURNS),
+    _core("a lent stream does not wait for its pair", "turns/step_lanes.py",
+          "                    stream.wait(other)\n", "                    pass\n", TURNS),
     _core("a switch without a hand-over does not wait", "turns/seat.py",
           "        self.streams.switch(lane)\n        self.streams.wait(event)\n\n    def hand_over_to",
           "        self.streams.switch(lane)\n\n    def hand_over_to", TURNS),
@@ -152,4 +154,77 @@ IN_CORE = (
 )  # fmt: skip
 """Of the schedules."""
 
-FAULTS = (*IN_BACKENDS, *IN_CORE)
+CUPY_TURNS = ("cupy: threads", "cupy: greenlets")
+CUPY_STREAMED = ("cupy: streamed", "cupy: from host")
+CUPY_GRAPHS = ("cupy: graph", "cupy: graph of a step")
+CUPY_TRANSFERS = ("cupy: transfers",)
+CUPY_OF = {
+    ORDERED: (*CUPY_TURNS, *CUPY_STREAMED), TURNS: CUPY_TURNS, STREAMED: CUPY_STREAMED,
+    HOST: ("cupy: from host",),
+}  # fmt: skip
+"""Steps of torch -> the same of CuPy."""
+
+IN_SHARED = tuple(
+    replace(fault, what=f"{fault.what} (CuPy)", steps=CUPY_OF[fault.steps])
+    for fault in IN_BACKENDS
+    if fault.path.startswith(f"{BACKENDS}/device/")
+)
+"""Of what both backends are made of, once more with CuPy."""
+
+_IN_CUPY = (
+    _backends("a stream does not become current", "cupy_device/namespace.py",
+              "        stream.use()\n        try:\n", "        try:\n", CUPY_OF[ORDERED]),
+    _backends("a stream stays current", "cupy_device/namespace.py",
+              "            before.use()\n", "", CUPY_OF[ORDERED]),
+    _backends("a worker does not launch on the caller's stream", "cupy_device/backend.py",
+              "self._namespace.activate(self._stream, self._index), pool:",
+              "nullcontext(), pool:", ("cupy: parallel", "cupy: threads")),
+    _backends("a worker takes memory from another pool", "cupy_device/backend.py",
+              "pool = nullcontext() if same else self._namespace.cuda.using_allocator(self._allocator)",
+              "pool = nullcontext()", ("cupy: own pool",)),
+    _backends("an upload goes to the default stream", "cupy_device/transfer.py",
+              "        there.set(whole, stream=stream)\n",
+              "        there.set(whole, stream=self._namespace.cuda.Stream.null)\n",
+              (*CUPY_TRANSFERS, "cupy: from host")),
+    _backends("the host does not wait for a copy from memory that is not pinned", "cupy_device/transfer.py",
+              "            stream.synchronize()\n", "            pass\n", CUPY_TRANSFERS),
+    _backends("the host does not wait for a copy to what is not contiguous", "cupy_device/transfer.py",
+              "blocking=True", "blocking=False", CUPY_TRANSFERS),
+    _backends("a copy to what is not contiguous comes from the default stream", "cupy_device/transfer.py",
+              "source.get(stream=stream, blocking=True)",
+              "source.get(stream=self._namespace.cuda.Stream.null, blocking=True)", CUPY_TRANSFERS),
+    _backends("the host does not wait for a copy to memory that is not pinned", "cupy_device/transfer.py",
+              "blocking=not is_pinned(self._namespace, destination)", "blocking=False", CUPY_TRANSFERS),
+    _backends("a copy to the host comes from the default stream", "cupy_device/transfer.py",
+              "whole.get(stream=stream, out=destination",
+              "whole.get(stream=self._namespace.cuda.Stream.null, out=destination",
+              (*CUPY_TRANSFERS, "cupy: from host")),
+    _backends("the caller's work is not marked for a capture", "cupy_device/graphs.py",
+              "        before.record(namespace.current_stream())\n", "", CUPY_GRAPHS),
+    _backends("a capture does not begin after the caller's work", "cupy_device/graphs.py",
+              "        lanes.first.wait_event(before)\n", "", CUPY_GRAPHS),
+    _backends("a capture takes eager work: it runs on the caller's stream", "cupy_device/graphs.py",
+              "with namespace.activate(lanes.first, index),",
+              "with namespace.activate(namespace.current_stream(), index),", CUPY_GRAPHS),
+    _backends("a graph has no memory of its own", "cupy_device/graphs.py",
+              "namespace.cuda.using_allocator(pool.malloc):",
+              "namespace.cuda.using_allocator(namespace.cuda.get_allocator()):", CUPY_GRAPHS),
+    _backends("nothing runs before a capture, which then has no memory", "cupy_device/graphs.py",
+              "            work()\n            lanes", "            lanes", CUPY_GRAPHS),
+    _backends("a capture does not wait for the run before it", "cupy_device/graphs.py",
+              "            lanes.first.synchronize()\n", "", CUPY_GRAPHS),
+    _backends("a graph does not keep its pool", "cupy_device/graphs.py",
+              "CupyGraph(namespace, graph, lanes, pool), result",
+              "CupyGraph(namespace, graph, lanes, namespace.cuda.MemoryPool()), result", CUPY_GRAPHS),
+    _backends("a graph is never captured", "cupy_device/graphs.py",
+              "        result = work()\n    except", "        result = None\n    except", CUPY_GRAPHS),
+    _backends("a replay does nothing", "cupy_device/graphs.py",
+              "self._graph.launch(self._namespace.current_stream())", "pass", CUPY_GRAPHS),
+    _backends("a replay runs on the stream of the capture", "cupy_device/graphs.py",
+              "self._graph.launch(self._namespace.current_stream())",
+              "self._graph.launch(self._lanes.first)", CUPY_GRAPHS),
+)  # fmt: skip
+IN_CUPY = tuple(replace(fault, what=f"{fault.what} (CuPy)") for fault in _IN_CUPY)
+"""Of the backend for CuPy."""
+
+FAULTS = (*IN_BACKENDS, *IN_CORE, *IN_SHARED, *IN_CUPY)

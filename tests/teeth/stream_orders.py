@@ -11,20 +11,39 @@ import json
 import sys
 from collections.abc import Sequence
 
-from tests.support.stream_steps import models, wrong
+from tests.support import cupy_steps
 
-__all__ = ["first_wrong", "main"]
+__all__ = ["first_wrong", "main", "models_of", "wrong"]
 
 
 def first_wrong(steps: Sequence[str], orders: range, *, recorded: bool = False) -> tuple[int | None, str]:
     """The first of `orders` under which one of `steps` is wrong, and how; models and steps take turns."""
-    names = models()
+    names = {step: models_of(step) for step in steps}
     for number in orders:
-        step, model = steps[number % len(steps)], names[number // len(steps) % len(names)]
+        step = steps[number % len(steps)]
+        model = names[step][number // len(steps) % len(names[step])]
         found = wrong(model, step, number, recorded=recorded)
         if found:
             return number, f"{model}, {step}: {found}"
     return None, ""
+
+
+def models_of(step: str) -> list[str]:
+    """Names of the models that go through `step`."""
+    if step in cupy_steps.STEPS:
+        return list(cupy_steps.MODELS)
+    from tests.support import stream_steps  # needs torch
+
+    return stream_steps.models()
+
+
+def wrong(model: str, step: str, seed: int, *, recorded: bool) -> str:
+    """What is wrong with `step` under the order `seed`, or an empty text."""
+    if step in cupy_steps.STEPS:
+        return cupy_steps.wrong(model, step, seed, recorded=recorded)
+    from tests.support import stream_steps
+
+    return stream_steps.wrong(model, step, seed, recorded=recorded)
 
 
 def main(given: Sequence[str]) -> int:

@@ -1,7 +1,7 @@
-"""Is each missing wait found on models of torch, without a device: `python -m tests.teeth.streams`.
+"""Is each missing wait found on models of torch and CuPy, without a device: `python -m tests.teeth.streams`.
 
 Takes each wait, record, synchronization and lifetime of `tests/teeth/stream_fault_table.py` out of a copy of
-the packages, and runs models on the simulated torch device under up to 100 drawn orders, until a value is
+the packages, and runs models on the simulated devices under up to 100 drawn orders, until a value is
 wrong. The exit status is the number of faults that no order showed. With `--sound COUNT` nothing is taken
 out, and the exit status is the number of false alarms in so many runs, by values and by races.
 """
@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tests.support import cupy_steps
 from tests.support.stream_steps import STEPS
 from tests.teeth.damaged_copies import Copies, Copy, arguments, spread
 from tests.teeth.stream_fault_table import FAULTS, Fault
@@ -55,7 +56,7 @@ def false_alarms(count: int) -> int:
     """Runs of sound code, models and steps and orders in turn, in which something seems wrong."""
     console, wrong, number = Console(width=200), 0, 0
     while number < count:
-        found, text = first_wrong(list(STEPS), range(number, count), recorded=True)
+        found, text = first_wrong([*STEPS, *cupy_steps.STEPS], range(number, count), recorded=True)
         if found is None:
             break
         wrong, number = wrong + 1, found + 1
@@ -67,12 +68,14 @@ def false_alarms(count: int) -> int:
 def main(given: Sequence[str] = ()) -> int:
     """Print the table; returns the number of faults that nothing showed, or of false alarms."""
     parser = arguments("streams")
+    parser.add_argument("--only", default="", help="faults whose file or text holds this")
     parser.add_argument("--sound", type=int, default=0, help="runs of sound code instead")
     parser.add_argument("--json", type=Path, default=None, help="where the answers go too")
     options = parser.parse_args(given)
     if options.sound:
         return false_alarms(options.sound)
-    faults = spread(list(FAULTS), options.at_most)
+    chosen = [fault for fault in FAULTS if options.only in f"{fault.module} {fault.what}"]
+    faults = spread(chosen, options.at_most)
     console = Console(width=220)
 
     def told(copy: Copy, fault: Fault) -> tuple[int | None, str]:

@@ -1,8 +1,9 @@
 """Copies between NumPy and CuPy arrays that overlap with compute.
 
 Invariant: a copy is asynchronous only when its host side is pinned, which the driver is asked. A copy to
-pageable memory makes the host wait, because a reader would see old bytes otherwise. The pinned pool takes a
-dropped buffer back at once, so the owner of a staging buffer keeps it until an event after its last copy.
+pageable memory makes the host wait, because a reader would see old bytes otherwise, and so does one from it:
+CUDA says no more than that such a copy may be staged before the call returns. The pinned pool takes a dropped
+buffer back at once, so the owner of a staging buffer keeps it until an event after its last copy.
 """
 
 from __future__ import annotations
@@ -42,17 +43,14 @@ class CupyTransfer:
         if destination.size == 0:
             return
         stream = self._namespace.current_stream()
-        if destination.flags.c_contiguous and source.flags.c_contiguous:
-            destination.set(source, stream=stream)
-            return
-        # `set` takes contiguous arrays only. The host waits where a contiguous copy was made here, since that
-        # copy is dropped on return.
+        # `set` takes contiguous arrays only.
         whole = np.ascontiguousarray(source)
-        there = self.empty_device(whole.shape, whole)
+        there = destination if destination.flags.c_contiguous else self.empty_device(whole.shape, whole)
         there.set(whole, stream=stream)
-        if whole is not source:
+        if not is_pinned(self._namespace, whole):
             stream.synchronize()
-        self._namespace.cupy.copyto(destination, there)
+        if there is not destination:
+            self._namespace.cupy.copyto(destination, there)
 
     def to_host(self, destination: np.ndarray, source: Any) -> None:
         """Copy device to host on the current stream; the host goes on when `destination` is pinned."""

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from microbatch.testing.simulated.capture import Launch
+from microbatch.testing.simulated.class_stand_in import class_of
 from microbatch_backends.torch_simulated.cuda_graphs import CUDAGraph, graph
 from microbatch_backends.torch_simulated.cuda_streams import Event, StreamBlock, as_cuda
 from microbatch_backends.torch_simulated.cuda_streams import Stream as _Stream
@@ -33,9 +34,10 @@ class Cuda:
         self._fraction = 1.0
         self._capacity = streams.memory.model.capacity or 1 << 40
         self._pools = itertools.count(1)
-        self.CUDAGraph = partial(CUDAGraph, streams, itertools.count())
-        self.graph = partial(graph, self)
-        self.Event = partial(Event, streams)
+        self.CUDAGraph = class_of(CUDAGraph, partial(CUDAGraph, streams, itertools.count()))
+        self.graph = class_of(graph, partial(graph, self))
+        self.Event = class_of(Event, partial(Event, streams))
+        self.Stream = class_of(_Stream, self._new_stream)
         self.nvtx = SimpleNamespace(range=lambda name: nullcontext(), range_push=len, range_pop=lambda: 0)
 
     # devices
@@ -80,7 +82,7 @@ class Cuda:
 
     # streams
 
-    def Stream(self, device: Any = None, priority: int = 0, **options: Any) -> _Stream:
+    def _new_stream(self, device: Any = None, priority: int = 0, **options: Any) -> _Stream:
         """The next of the 32 streams of `priority`."""
         return _Stream(self._streams, self._streams.next_stream(priority))
 

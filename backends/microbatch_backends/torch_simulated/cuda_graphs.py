@@ -11,25 +11,11 @@ import itertools
 import warnings
 from typing import Any
 
-from microbatch.testing.simulated.capture import Capture
-from microbatch.testing.simulated.graphs import SimulatedGraph
-from microbatch.testing.simulated.streams import SimulatedStream
+from microbatch.testing.simulated.capture import Capture, CaptureRefusedError
+from microbatch.testing.simulated.framework import ReplayedGraph
+from microbatch.testing.simulated.graphs import begin_capture, end_capture
 from microbatch_backends.torch_simulated.cuda_streams import Stream, StreamBlock, as_cuda
 from microbatch_backends.torch_simulated.simulated import TorchStreams
-
-
-class _Replayed(SimulatedGraph):
-    """Captured work whose side streams are replayed on streams that nobody else has."""
-
-    def __init__(self, device: TorchStreams, capture: Capture, number: int) -> None:
-        super().__init__(device, capture)
-        self._number = number
-
-    def _streams(self) -> dict[int, SimulatedStream]:
-        """Number of a stream of the capture -> the stream that its work is launched on now."""
-        named, capture = self._device.named, self._capture
-        made = {number: named(f"graph{self._number}-{number}") for number in capture.purposes}
-        return made | {capture.origin: self._device.current()}
 
 
 class CUDAGraph:
@@ -39,7 +25,7 @@ class CUDAGraph:
         self._device = device
         self._number = next(numbers)
         self._capture: Capture | None = None
-        self._replayed: _Replayed | None = None
+        self._replayed: ReplayedGraph | None = None
 
     def capture_begin(self, pool: object = None, capture_error_mode: str = "global") -> None:
         """What the current stream is given from now on is captured."""
@@ -48,25 +34,20 @@ class CUDAGraph:
             device.refuse_in_capture("begin another capture")
         if stream.purpose == "default":
             raise RuntimeError("CUDA graphs must be captured on a non-default stream.")
-        self._capture = Capture(pool=object() if pool is None else pool, origin=stream.number)
-        device.local.capturing = self._capture.open = True
-        stream.join(self._capture)
+        self._capture = begin_capture(device, stream, object() if pool is None else pool)
 
     def capture_end(self) -> None:
         """End the capture; RuntimeError where a stream was not joined to the first one."""
         capture, device = self._capture, self._device
         if capture is None or not capture.open:
             raise RuntimeError("capture_end was called, and nothing was being captured")
-        device.local.capturing = capture.open = False
-        for stream in list(device.streams.values()):
-            if stream.capture is capture:
-                stream.capture = None
-        unjoined = capture.unjoined()
-        if unjoined:
-            raise RuntimeError(f"CUDA error: capturing stream has unjoined work, on {', '.join(unjoined)}")
+        try:
+            end_capture(device, capture)
+        except CaptureRefusedError as error:
+            raise RuntimeError(f"CUDA error: capturing stream has unjoined work ({error})") from error
         if not any(call.launch is not None for call in capture.calls):
             warnings.warn("The CUDA Graph is empty. Nothing was launched on its streams.", stacklevel=2)
-        self._replayed = _Replayed(device, capture, self._number)
+        self._replayed = ReplayedGraph(device, capture, self._number)
 
     def replay(self) -> None:
         """Launch what was captured on the current stream."""

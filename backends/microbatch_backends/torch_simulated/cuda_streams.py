@@ -13,7 +13,8 @@ from typing import Any, Self
 import torch
 
 from microbatch.testing.simulated.capture import CaptureRefusedError
-from microbatch.testing.simulated.streams import SimulatedEvent, SimulatedStream
+from microbatch.testing.simulated.framework import FrameworkEvent, FrameworkStream
+from microbatch.testing.simulated.streams import SimulatedStream, StreamDevice
 from microbatch_backends.torch_simulated.simulated import TorchStreams
 
 
@@ -28,13 +29,13 @@ def as_cuda() -> Iterator[None]:
         ) from error
 
 
-class Stream:
+class Stream(FrameworkStream):
     """A stream of the simulated device."""
 
+    told = staticmethod(as_cuda)
+
     def __init__(self, device: TorchStreams, simulated: SimulatedStream) -> None:
-        self._device = device
-        self.simulated = simulated
-        """The stream itself."""
+        super().__init__(device, simulated)
         self._before: list[SimulatedStream] = []
 
     device = property(lambda self: torch.device("cuda", 0), doc="`cuda:0`.")
@@ -46,11 +47,6 @@ class Stream:
     def priority(self) -> int:
         """-1 for an urgent one, else 0."""
         return -1 if self.simulated.purpose.startswith("urgent") else 0
-
-    def wait_event(self, event: Event) -> None:
-        """Order later work after the event's latest record; the host does not wait."""
-        with as_cuda():
-            self.simulated.wait(event.simulated)
 
     def wait_stream(self, stream: Stream) -> None:
         """Order later work after all that `stream` has now."""
@@ -66,11 +62,6 @@ class Stream:
         """Whether all is done."""
         return self.record_event().query()
 
-    def synchronize(self) -> None:
-        """Let the host wait for what was launched here."""
-        with as_cuda():
-            self.simulated.synchronize()
-
     def __enter__(self) -> Self:
         self._before.append(self._device.make_current(self.simulated))
         return self
@@ -78,30 +69,17 @@ class Stream:
     def __exit__(self, *exc_info: object) -> None:
         self._device.make_current(self._before.pop())
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Stream) and other.simulated is self.simulated
-
-    def __hash__(self) -> int:
-        return hash(self.simulated.number)
-
     def __repr__(self) -> str:
         return f"<torch.cuda.Stream device=cuda:0 {self.simulated.purpose}>"
 
 
-class Event:
+class Event(FrameworkEvent):
     """An event of the simulated device; times are numbers of work that has run."""
 
-    def __init__(self, device: TorchStreams, enable_timing: bool = False, **options: Any) -> None:
-        self._device = device
-        self.simulated: SimulatedEvent = device.event()
-        """The event itself."""
-        self._asked = 0
+    told = staticmethod(as_cuda)
 
-    def record(self, stream: Stream | None = None) -> None:
-        """Mark the work launched on `stream`, or on the current one."""
-        self._asked = 0
-        with as_cuda():
-            self.simulated.record(self._device.current() if stream is None else stream.simulated)
+    def __init__(self, device: StreamDevice, enable_timing: bool = False, **options: Any) -> None:
+        super().__init__(device)
 
     def wait(self, stream: Stream | None = None) -> None:
         """Order later work of `stream`, or of the current one, after this."""
@@ -110,15 +88,7 @@ class Event:
 
     def query(self) -> bool:
         """Whether the marked work is done; each time more work runs, as who asks may sleep meanwhile."""
-        with as_cuda():
-            self._device.refuse_in_capture("ask for an event")
-            self._asked += 1
-            return any(self.simulated.done() for _ in range(self._asked * self._asked))
-
-    def synchronize(self) -> None:
-        """Let the host wait for the marked work."""
-        with as_cuda():
-            self.simulated.synchronize()
+        return self.reached()
 
     def elapsed_time(self, end: Event) -> float:
         """1 ms, always: nothing here takes the time that a device takes."""

@@ -13,12 +13,13 @@ from importlib import import_module
 from typing import Any
 
 import torch
+from torch.utils._device import _device_constructors
 
 from microbatch.errors import ArgumentValueError
 from microbatch.loading.plugins import default_plugins
 from microbatch.testing.adversarial.executor import LazyExecutor
 from microbatch.testing.adversarial.order import Order
-from microbatch.testing.recording.checker import Race, check
+from microbatch.testing.framework_device import FrameworkDevice
 from microbatch.testing.recording.trace import HIDDEN, Trace
 from microbatch.testing.simulated.memory import MemoryModel
 from microbatch_backends.torch_device.cuda import TorchCudaBackend
@@ -38,35 +39,17 @@ NOT_THE_PROGRAM = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TorchDevice:
+class TorchDevice(FrameworkDevice):
     """A simulated device for torch."""
 
     cuda: Cuda
     """What stands where `torch.cuda` stood."""
     operations: TorchOperations
     """What runs the operations."""
-    queues: LazyExecutor
-    """Work that was launched and has not run."""
-
-    @property
-    def pending(self) -> int:
-        """Pieces of work that were launched and have not run."""
-        return self.queues.pending
-
-    @property
-    def noted(self) -> int:
-        """How much was recorded so far: launches, events, waits."""
-        trace = self.operations.device.trace
-        return 0 if trace is None else len(trace.entries)
 
     def owns(self, tensor: object) -> bool:
         """Whether `tensor` is on this device."""
         return isinstance(tensor, DeviceTensor) and tensor.owner is self.operations
-
-    def races(self) -> tuple[Race, ...]:
-        """Conflicting accesses so far that nothing orders; empty where the device does not record."""
-        trace = self.operations.device.trace
-        return () if trace is None else check(tuple(trace.entries)).races
 
 
 @contextmanager
@@ -78,6 +61,7 @@ def simulated(
         raise ArgumentValueError("a simulated torch device is there already; leave its block before")
     # torch loads its compiler when a `meta` kernel first needs it (1 s), and that notes torch's own functions
     import_module("torch._dynamo")
+    _device_constructors()  # torch keeps this set of its functions for good; here they are still its own
     trace = Trace(hidden=hidden) if recorded else None
     queues = LazyExecutor(order, lambda number: streams.purposes[number])
     streams = TorchStreams(queues, TorchMemory(model), trace)
@@ -90,7 +74,7 @@ def simulated(
         stack.enter_context(replaced(torch.Tensor, methods.replacements(operations)))
         stack.enter_context(replaced(torch.distributed, collectives.replacements(operations)))
         stack.enter_context(default_plugins().lent(TorchCudaBackend()))
-        yield TorchDevice(cuda=cuda, operations=operations, queues=queues)
+        yield TorchDevice(cuda=cuda, operations=operations, device=streams, queues=queues)
 
 
 def _functions_of(cuda: Cuda) -> dict[str, Any]:
@@ -106,4 +90,4 @@ def _compatible(one: torch.Tensor, other: torch.Tensor) -> bool:
     return isinstance(one, DeviceTensor) == isinstance(other, DeviceTensor) and bool(_SHALLOW(one, other))
 
 
-_OWN = ("_streams", "_fraction", "_capacity", "_pools")
+_OWN = ("_streams", "_fraction", "_capacity", "_pools", "_new_stream")

@@ -13,6 +13,8 @@ from typing import Any, Self
 
 import torch
 from torch._C._functorch import peek_interpreter_stack
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 from microbatch_backends.torch_simulated.operations import TorchOperations
 from microbatch_backends.torch_simulated.pinned import PINNED
@@ -47,8 +49,8 @@ def replacement(operations: TorchOperations, name: str) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def make(*args: Any, **kwargs: Any) -> Any:
-        device = kwargs.get("device", default_device())
-        ours = is_device(device)
+        device = kwargs.get("device")
+        ours = is_device(default_device() if device is None else device)
         if like and kwargs.get("device") is None and args and isinstance(args[0], DeviceTensor):
             ours = False  # dispatched like any operation on it
         if kwargs.get("pin_memory") and not ours:
@@ -63,10 +65,14 @@ def replacement(operations: TorchOperations, name: str) -> Callable[..., Any]:
 
 
 def default_device() -> Any:
-    """The device that tensors are made on where nobody says; None where that is the host."""
+    """The device that tensors are made on where nobody says; None where that is the host.
+
+    torch's own function makes a tensor to find out the number of the device, and so would come here again.
+    """
     if not torch._C._len_torch_function_stack() or peek_interpreter_stack() is not None:
         return None
-    return torch.get_default_device()
+    modes = reversed(_get_current_function_mode_stack())  # type: ignore[no-untyped-call]
+    return next((mode.device for mode in modes if isinstance(mode, DeviceContext)), None)
 
 
 def _on_device(

@@ -38,7 +38,7 @@ from microbatch.proof.sample import Sample, WholeLeaves, sample_of
 from microbatch.proof.shown import SAME_MEMORY, Raised, Shown, Subject
 from microbatch.proof.surroundings import Surroundings
 from microbatch.proof.trial_call import Arguments, Called
-from microbatch.schedules.staging import Mover
+from microbatch.schedules.staging import Buffers, Mover
 from microbatch.turns.runtime import other_threads
 
 Answer = TypeVar("Answer")
@@ -59,6 +59,9 @@ class Experiment:
         awaits = self._device.awaits
         self._function = subject.function if awaits is None else awaits.awaiting(subject.function)
         self._mover = Mover(self._device) if subject.moved else None
+        # Copies from these may be still to come, until the results are read; CuPy's pool of pinned memory
+        # gives a dropped buffer to the next call at once, which would then write its own rows into it.
+        self._buffers: list[Buffers] = []
         self._constants = [leaf for leaf, _ in batch.leaf_kinds() if _may_be_left_in(leaf)]
         self._copies: list[WholeLeaves] = []
         self._after_first: Surroundings
@@ -186,10 +189,15 @@ class Experiment:
             sizes.append(shape.num_tokens)
         return [self._call(part, rows) for part, rows in zip(parts, sizes, strict=True)]
 
+    def _moved(self, mover: Mover, part: Any) -> Any:
+        """`part` on the device, from buffers that stay."""
+        self._buffers.append({})
+        return mover.fetch(part, self._buffers[-1])[0]
+
     def _call(self, part: tuple[tuple[Any, ...], dict[str, Any]], rows: int) -> Called:
         before = Arguments(part, self._device)
         try:
-            (args, kwargs) = part if self._mover is None else self._mover.fetch(part, {})[0]
+            (args, kwargs) = part if self._mover is None else self._moved(self._mover, part)
             returned = self._function(*args, **kwargs)
         except Exception as error:  # noqa: BLE001  # whatever it raises on a few rows refutes
             raise Raised(error, rows) from None

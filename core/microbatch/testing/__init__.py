@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from microbatch.testing.adversarial.device import AdversarialBackend
     from microbatch.testing.adversarial.order import SeededOrder, WorkOrder
     from microbatch.testing.backends import BackendSuite
+    from microbatch.testing.cupy import CupyDevice, cupy_device
     from microbatch.testing.policies import PolicySuite
     from microbatch.testing.properties import PropertySuite, prop
     from microbatch.testing.recording.checker import Race, check
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "AdversarialBackend": "adversarial.device",
     "BackendSuite": "backends",
+    "CupyDevice": "cupy",
     "DeviceOutOfMemoryError": "simulated.memory",
     "MemoryModel": "simulated.memory",
     "PolicySuite": "policies",
@@ -39,6 +41,7 @@ _WHERE = {
     "Trace": "recording.trace",
     "WorkOrder": "adversarial.order",
     "check": "recording.checker",
+    "cupy_device": "cupy",
     "prop": "properties",
     "torch_device": "torch",
 }
@@ -46,6 +49,7 @@ _WHERE = {
 __all__ = [
     "AdversarialBackend",
     "BackendSuite",
+    "CupyDevice",
     "DeviceOutOfMemoryError",
     "MemoryModel",
     "PolicySuite",
@@ -59,6 +63,7 @@ __all__ = [
     "Trace",
     "WorkOrder",
     "check",
+    "cupy_device",
     "prop",
     "torch_device",
 ]

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
-from microbatch.errors import BackendUnavailableError
-from microbatch.testing.adversarial.order import Order, SeededOrder
-from microbatch.testing.simulated.memory import MemoryModel
+from microbatch.testing.adversarial.order import Order
+from microbatch.testing.framework_device import CAPACITY, block_of
 
 if TYPE_CHECKING:
     from microbatch.testing.recording.checker import Race
 
 WHERE = "microbatch_backends.torch_simulated.device"
-CAPACITY = 8 << 30
-"""Bytes of the device where nobody says."""
+REMEDY = "torch_device() needs PyTorch: pip install microbatch[torch]"
 
 
 class TorchDevice(Protocol):
     """A simulated device for torch, inside its block."""
 
-    cuda: Any
-    """What stands where `torch.cuda` stood."""
+    @property
+    def cuda(self) -> Any:
+        """What stands where `torch.cuda` stood."""
+        ...
 
     @property
     def pending(self) -> int:
@@ -61,19 +60,4 @@ def torch_device(
     a seed); what was not written yet is NaN, or -1. `capacity` is in bytes. With `recorded`, `races()` names
     accesses that nothing orders, at places outside of the packages `hidden`.
     """
-    try:
-        module = import_module(WHERE)
-    except ImportError as error:
-        raise BackendUnavailableError(
-            f"torch_device() needs PyTorch: {error}; pip install microbatch[torch]"
-        ) from error
-    chosen = SeededOrder(order) if isinstance(order, int) else order
-    return cast(
-        "AbstractContextManager[TorchDevice]",
-        module.simulated(
-            chosen,
-            model=MemoryModel(capacity=capacity),
-            recorded=recorded,
-            hidden=module.NOT_THE_PROGRAM if hidden is None else hidden,
-        ),
-    )
+    return block_of(WHERE, REMEDY, order, capacity=capacity, recorded=recorded, hidden=hidden)

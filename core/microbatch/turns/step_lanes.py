@@ -72,7 +72,9 @@ class StepLanes:
         """Let the caller's stream wait for all that was done; of a lent pair, also each stream for the other.
 
         Memory that was freed on a stream goes to later work of that stream. So before the next step borrows
-        the pair, each stream waits until the other has read what it needs of it.
+        the pair, each stream waits until the other has read what it needs of it. The next caller's stream
+        need not come after this one's, and a ubatch may begin on its communication stream, which then waits
+        for nothing of its pair; one that failed may have left its compute stream behind the other.
         """
         ends: dict[int, Event] = {}
         for key, stream in self._used.items():

@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 
 from microbatch.errors import BackendUnavailableError
+from microbatch.testing import cupy_device
 from microbatch_backends.cupy_device.backend import CupyBackend
+from microbatch_backends.cupy_simulated import cuda, functions, memory, streams
+from microbatch_backends.cupy_simulated.array import ndarray
 
 cupy = pytest.importorskip("cupy", reason="CuPy is not installed; `tox -e cupy-contract` installs it")
+
+OURS = {"told", "data_ptr", "fetch"}
+"""Names that all our simulated devices share."""
 
 CALLS: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = (
     ("cuda.Stream.__init__", (None,), {"non_blocking": True, "priority": -1}),
@@ -70,6 +76,40 @@ def test_signature(path: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 @pytest.mark.parametrize("path", NAMES)
 def test_name(path: str) -> None:
     assert find(path) is not None
+
+
+def public(kind: object) -> set[str]:
+    return {name for name in vars(kind) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(
+    ("path", "stands_in"),
+    [
+        ("ndarray", ndarray),
+        ("cuda", cuda.Cuda),
+        ("cuda.runtime", cuda.Runtime),
+        ("cuda.Device", cuda.Device),
+        ("cuda.Stream", streams.Stream),
+        ("cuda.Event", streams.Event),
+        ("cuda.Graph", streams.Graph),
+        ("cuda.MemoryPool", memory.MemoryPool),
+        ("", functions.Cupy),
+    ],
+)
+def test_the_stand_in_has_no_name_that_cupy_lacks(path: str, stands_in: type) -> None:
+    """Else code would run on `cupy_device()` and not on a device."""
+    found = [find(path) if path else cupy]
+    if path == "cuda.Stream":
+        found.append(cupy.cuda.Stream.null)  # some are of each stream
+    names = public(stands_in) - OURS
+    assert not {name for name in names if not any(hasattr(one, name) for one in found)}
+
+
+def test_functions_of_the_stand_in_are_cupys() -> None:
+    """What NumPy has and CuPy does not is told by the contract of neither; these are used most."""
+    with cupy_device() as device:
+        for name in ("zeros", "full", "sin", "tanh", "concatenate", "take", "asnumpy", "float32", "nan"):
+            assert getattr(device.cupy, name) is not None and hasattr(cupy, name)
 
 
 def test_array_methods_take_what_is_passed() -> None:

@@ -1,4 +1,4 @@
-"""The `cupy` backend on CuPy's names over NumPy; what that cannot show is left to `tests/gpu`."""
+"""The `cupy` backend on two devices, and in details; `tests/gpu` has its suite, with or without a device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from microbatch.errors import ArgumentTypeError, BackendUnavailableError
 from microbatch.extend.abilities import SupportsProbe
 from microbatch.extend.records import FailureKind
-from microbatch.testing import BackendSuite
 from microbatch_backends.cupy_device import namespace as seam
 from microbatch_backends.cupy_device import transfer
 from microbatch_backends.cupy_device.backend import CupyBackend
@@ -206,26 +205,6 @@ class FakeCupy:
     def take(self, array: Any, indices: Any, axis: int) -> Any:
         assert isinstance(indices, self.ndarray)
         return np.take(array, indices, axis)
-
-
-class TestFakeCupy(BackendSuite):
-    registered_name = "cupy"
-    frameworks = ("torch", "cupy")
-
-    def make_backend(self) -> Any:
-        return CupyBackend(FakeCupy())
-
-    def make_array(self, backend: Any, values: np.ndarray) -> Any:
-        return backend._namespace.cupy.asarray(values)
-
-    def to_numpy(self, array: Any) -> np.ndarray:
-        return np.asarray(array)
-
-    def check_a_graph_replays_with_new_values(self) -> None:
-        pytest.skip("the stand-in records no work; tests/gpu runs this on a device")
-
-    def check_a_graph_holds_several_streams(self) -> None:
-        pytest.skip("the stand-in records no work; tests/gpu runs this on a device")
 
 
 @given(rows=st.integers(1, 20), parts=st.integers(1, 5))

@@ -315,6 +315,31 @@ def test_one_block_at_a_time() -> None:
         pass
 
 
+@pytest.mark.parametrize("name", ["Stream", "Event", "CUDAGraph", "graph"])
+def test_what_was_a_class_is_one(name: str) -> None:
+    """So that `isinstance` works, and annotations of libraries that are imported inside."""
+    with torch_device():
+        kind = getattr(torch.cuda, name)
+        assert kind | None
+        made = kind(torch.cuda.CUDAGraph()) if name == "graph" else kind()
+        assert isinstance(made, kind) and not isinstance(object(), kind)
+        assert isinstance(torch.cuda.current_stream(), torch.cuda.Stream)
+        assert isinstance(torch.cuda.current_stream().record_event(), torch.cuda.Event)
+
+
+@pytest.mark.parametrize("place", ["cpu", "cuda", "cuda:0", "meta"])
+def test_a_default_device_with_or_without_a_number_is_where_tensors_are_made(place: str) -> None:
+    """Of `with torch.device(...)`, as libraries have it around making a model; torch asks for its functions
+    when that is first used, and keeps them."""
+    torch.utils._device._device_constructors.cache_clear()
+    with torch_device():
+        with torch.device(place):
+            made = [torch.ones(2), torch.tensor([1.0]), torch.empty(3), torch.nn.Linear(2, 2).weight]
+        assert {tensor.device.type for tensor in made} == {torch.device(place).type}
+    with torch.device("meta"):
+        assert torch.ones(2).is_meta
+
+
 def test_modules_move_and_are_copied() -> None:
     """Parameters stay parameters."""
     with torch_device():

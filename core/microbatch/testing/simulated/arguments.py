@@ -65,6 +65,11 @@ def device_arrays(values: Any) -> list[DeviceView]:
     return [value for value in optree.tree_leaves(values) if isinstance(value, DeviceView)]
 
 
+def host_arrays(values: Any) -> list[np.ndarray]:
+    """The arrays of NumPy in `values`."""
+    return [value for value in optree.tree_leaves(values) if isinstance(value, np.ndarray)]
+
+
 def as_views(result: Any, args: Any) -> Any:
     """`result` as views of the arrays in `args` it shares memory with; None where one shares none."""
     sources = device_arrays(args)
@@ -87,7 +92,7 @@ def _viewed(value: Any) -> Any:
 
 
 def _fetched(value: Any) -> Any:
-    return np.asarray(value) if isinstance(value, DeviceView) else value
+    return value.fetch() if isinstance(value, DeviceView) else value
 
 
 def _operand(value: Any) -> Any:

@@ -87,16 +87,16 @@ class DeviceArray(NDArrayOperatorsMixin, DeviceView):
         return (self[index] for index in range(len(self)))
 
     def __float__(self) -> float:
-        return float(np.asarray(self))
+        return float(self.fetch())
 
     def __int__(self) -> int:
-        return int(np.asarray(self))
+        return int(self.fetch())
 
     def __index__(self) -> int:
-        return int(np.asarray(self).__index__())
+        return int(self.fetch().__index__())
 
     def __bool__(self) -> bool:
-        return bool(np.asarray(self))
+        return bool(self.fetch())
 
     def __repr__(self) -> str:
         return f"<array of {self.dtype} {self.shape} on {self.device!r}>"

@@ -64,14 +64,17 @@ class SimulatedDevice(StreamDevice):
     def allocate(self, size: int) -> Block:
         """A block of poison; a reused one is poisoned in the order of the current stream."""
         stream = self.current()
-        owner = stream.purpose if stream.capture is None else (stream.capture.pool, stream.purpose)
-        block = self.memory.allocate(size, owner)
+        block = self.memory.allocate(size, self.owner_of(stream))
         if block.reused:
             data = block.data  # not the block: pending work must not keep it from being freed
             access = Access(block.number, 0, block.size, write=True)
             label = "reuse of a freed block"
             self.launch(Launch(work=lambda: data.fill(POISON), accesses=(access,), label=label, kind="alloc"))
         return block
+
+    def owner_of(self, stream: SimulatedStream) -> object:
+        """Whose cache a block for `stream` comes from: the stream's, or that of the pool of its capture."""
+        return stream.purpose if stream.capture is None else (stream.capture.pool, stream.purpose)
 
     def launch(self, launch: Launch) -> None:
         """Launch on the current stream, or into its capture."""

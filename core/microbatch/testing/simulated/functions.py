@@ -67,9 +67,9 @@ METHODS: Mapping[str, Any] = MappingProxyType(
         "copy": lambda array, order="C": np.copy(array),
         "fill": lambda array, value: array.__setitem__(..., value),
         "flatten": lambda array: np.copy(array).reshape(-1),
-        "item": lambda array, *index: np.asarray(array).item(*index),
+        "item": lambda array, *index: array.fetch().item(*index),
         "reshape": _reshape,
-        "tolist": lambda array: np.asarray(array).tolist(),
+        "tolist": lambda array: array.fetch().tolist(),
         "transpose": _transpose,
     }
 )  # fmt: skip

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from microbatch.testing.simulated.capture import Capture, CapturedMark, CaptureRefusedError
 from microbatch.testing.simulated.device import LANES, SimulatedDevice
-from microbatch.testing.simulated.streams import SimulatedEvent, SimulatedStream
+from microbatch.testing.simulated.streams import SimulatedEvent, SimulatedStream, StreamDevice
+
+__all__ = ["SimulatedGraph", "begin_capture", "capture_graph", "end_capture"]
 
 
 class SimulatedGraph:
@@ -65,7 +68,6 @@ def capture_graph(
     device.refuse_in_capture("begin another capture")
     name = f"capture {next(device.captures)}"
     caller, origin, entry = device.current(), device.named(f"first of {name}"), device.event()
-    capture = Capture(pool=pool, origin=origin.number)
     entry.record(caller)
     origin.wait(entry)
     token = LANES.set((device, name))
@@ -74,29 +76,45 @@ def capture_graph(
             work()
             entry.record(origin)
             caller.wait(entry)
-            outputs = _captured(device, capture, origin, work)
+            capture, outputs = _captured(device, origin, pool, work)
     finally:
         LANES.reset(token)
     return SimulatedGraph(device, capture), outputs
 
 
 def _captured(
-    device: SimulatedDevice, capture: Capture, origin: SimulatedStream, work: Callable[[], Any]
-) -> Any:
-    """What `work` returns while what it launches is captured."""
-    device.local.capturing = capture.open = True
-    origin.join(capture)
+    device: SimulatedDevice, origin: SimulatedStream, pool: object, work: Callable[[], Any]
+) -> tuple[Capture, Any]:
+    """What was captured, and what `work` returned while it was."""
+    capture = begin_capture(device, origin, pool)
     try:
         outputs = work()
-    finally:
-        device.local.capturing = capture.open = False
-        for stream in list(device.streams.values()):
-            if stream.capture is capture:
-                stream.capture = None
+    except BaseException:
+        with suppress(CaptureRefusedError):  # says less than the error of the work
+            end_capture(device, capture)
+        raise
+    end_capture(device, capture)
+    return capture, outputs
+
+
+def begin_capture(device: StreamDevice, stream: SimulatedStream, pool: object) -> Capture:
+    """What `stream` is given from now on is captured; CaptureRefusedError where the thread captures now."""
+    device.refuse_in_capture("begin another capture")
+    capture = Capture(pool=pool, origin=stream.number)
+    device.local.capturing = capture.open = True
+    stream.join(capture)
+    return capture
+
+
+def end_capture(device: StreamDevice, capture: Capture) -> None:
+    """Nothing is captured any more; CaptureRefusedError where a stream was not joined to the first one."""
+    device.local.capturing = capture.open = False
+    for stream in list(device.streams.values()):
+        if stream.capture is capture:
+            stream.capture = None
     unjoined = capture.unjoined()
     if unjoined:
         raise CaptureRefusedError(
             f"the capture ended with unjoined work on {', '.join(unjoined)}; "
             "make the first stream wait for it"
         )
-    return outputs

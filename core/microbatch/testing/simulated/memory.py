@@ -40,7 +40,7 @@ class MemoryModel:
 
 
 @dataclass(slots=True, eq=False)
-class _Range:
+class Range:
     """Bytes that are allocated or cached."""
 
     number: str
@@ -49,6 +49,8 @@ class _Range:
     """Where they begin."""
     data: np.ndarray
     """The bytes themselves."""
+    reused: bool = False
+    """Whether another stream may still use them; poison else."""
 
     @property
     def size(self) -> int:
@@ -57,11 +59,8 @@ class _Range:
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
-class Block(_Range):
+class Block(Range):
     """Bytes of a device that one array and its views share; freed when the last of them goes."""
-
-    reused: bool
-    """Whether another stream may still use the bytes; poison else."""
 
 
 class DeviceMemory:
@@ -72,8 +71,8 @@ class DeviceMemory:
         self._name = name
         self._lock = threading.RLock()
         self._numbers = itertools.count()
-        self._live: dict[str, _Range] = {}
-        self._cached: dict[object, list[_Range]] = {}
+        self._live: dict[str, Range] = {}
+        self._cached: dict[object, list[Range]] = {}
         # finalizers must not touch what a caller iterates over
         self._freed: deque[tuple[str, object]] = deque()
         self._end = 0
@@ -86,7 +85,7 @@ class DeviceMemory:
 
         DeviceOutOfMemoryError when there is no room.
         """
-        rounded = max(1, -(-size // self.model.granularity)) * self.model.granularity
+        rounded = self.rounded(size)
         with self._lock:
             self._take_back()
             cached = self._from_cache(rounded, owner)
@@ -94,9 +93,13 @@ class DeviceMemory:
             self._live[found.number] = found
             self._in_use += found.size
             self._peak = max(self._peak, self._in_use)
-        block = Block(found.number, found.address, found.data, reused=cached is not None)
+        block = Block(found.number, found.address, found.data, found.reused or cached is not None)
         weakref.finalize(block, self._freed.append, (found.number, owner)).atexit = False
         return block
+
+    def rounded(self, size: int) -> int:
+        """Bytes that a block of `size` takes."""
+        return max(1, -(-size // self.model.granularity)) * self.model.granularity
 
     def reading(self) -> MemoryReading:
         """What is used and what a new array could get now."""
@@ -132,7 +135,7 @@ class DeviceMemory:
                 self._held += found.size
                 self._cached.setdefault(owner, []).append(found)
 
-    def _from_cache(self, size: int, owner: object) -> _Range | None:
+    def _from_cache(self, size: int, owner: object) -> Range | None:
         """The smallest cached block of that stream which is no more than twice too large."""
         pool = self._cached.get(owner, [])
         fitting = [block for block in pool if size <= block.size <= 2 * size]
@@ -143,12 +146,12 @@ class DeviceMemory:
         self._held -= best.size
         return best
 
-    def _fresh(self, size: int) -> _Range:
+    def _fresh(self, size: int) -> Range:
         address = self._place(size)
         if address is None:
             raise DeviceOutOfMemoryError(self._full(size))
         self._end = max(self._end, address + size)
-        return _Range(f"{self._name} {next(self._numbers)}", address, np.full(size, POISON, np.uint8))
+        return Range(f"{self._name} {next(self._numbers)}", address, np.full(size, POISON, np.uint8))
 
     def _place(self, size: int) -> int | None:
         """An address for `size` bytes, None if there is none."""
