@@ -11,6 +11,9 @@ from benchmarks.table import show
 
 TABLES = {
     "cpu": "CPU: against the plain call and the best hand-written loop",
+    "peers": "CPU: against what users would pick instead",
+    "models": "Whole models with random weights, against the plain call",
+    "growth": "What a step costs as it has more ubatches, yields and ranks",
     "minilm": "MiniLM on the real text",
     "handoff": "Hand-off: against a ring of events with threads per step",
     "collectives": "Models of several ranks, their communication hidden without edits",

@@ -38,10 +38,10 @@ def table() -> list[Row]:
     return rows + costs.rows()
 
 
-def settled(function: Callable[..., Any], *inputs: Any) -> microbatch.UBatchWrapper:
+def settled(function: Callable[..., Any], *inputs: Any, calls: int = SETTLE) -> microbatch.UBatchWrapper:
     """The wrapped function after its first calls."""
     wrapped = microbatch.wrap(function)
-    for _ in range(SETTLE):
+    for _ in range(calls):
         wrapped(*inputs)
     return wrapped
 

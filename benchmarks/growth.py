@@ -1,0 +1,157 @@
+"""What a step costs as it grows: a hundred thousand ubatches, and 58 yields whose turns carry an engine's
+global or whose ranks agree first. `python -m benchmarks growth`.
+
+Costs per ubatch are those of a sequential step of a trivial function on 16 rows, so that nothing but the step
+itself can grow. Yields stand between matrix products of 64 rows, as small as layers get.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import microbatch
+from benchmarks.installed import missing, unless
+from benchmarks.table import Row
+from benchmarks.timing import Timed, interleave
+from microbatch import dbo
+
+ROWS = 16
+"""Rows of a ubatch."""
+COUNTS = (1_000, 10_000, 100_000)
+WITHIN = 1.2
+"""How much more a ubatch may cost among 100,000 than among 1,000."""
+YIELDS = 58
+"""Those of a step: the mixture-of-experts layers of DeepSeek-V3."""
+MORE = 15.0
+"""Per cent that a step of them may take longer."""
+RANK_ROUNDS = 100
+
+
+def table() -> Sequence[Row]:
+    """All rows."""
+    ranks = partial(unless, missing("torch"), f"{YIELDS} yields, ranks agree", "the same without", by_ranks)
+    return [many_ubatches(), many_ubatches(told=True), ambient(), *ranks()]
+
+
+def many_ubatches(*, told: bool = False) -> Row:
+    """Microseconds of one of 100,000, against those of one of 1,000; `told`: with `progress=`."""
+    found = cost_by_count(COUNTS, told=told)
+    few, many = found[COUNTS[0]], found[COUNTS[-1]]
+    return Row(
+        work=f"one of {COUNTS[-1]:,} trivial ubatches{', progress told' if told else ''}",
+        against=f"one of {COUNTS[0]:,}",
+        aim=f"<= {WITHIN:g}x",
+        measured=f"{many / few:.2f}x",
+        reached=many <= WITHIN * few,
+        details={f"us of {count:,}": round(cost, 2) for count, cost in found.items()},
+    )
+
+
+def cost_by_count(counts: Sequence[int], *, told: bool = False, rounds: int = 5) -> dict[int, float]:
+    """Count -> microseconds of one ubatch, the function included."""
+    timed = interleave({str(count): _step(count, told) for count in counts}, rounds=rounds)
+    return {count: timed[str(count)].median / count * 1e6 for count in counts}
+
+
+def _step(count: int, told: bool) -> Callable[[], Any]:
+    x = np.ones((count * ROWS, 8), np.float32)
+    options: dict[str, Any] = {"progress": lambda done, total: None} if told else {}
+    wrapped = microbatch.wrap(
+        lambda rows: rows + 1,
+        schedule="sequential",
+        policy="fixed",
+        num_ubatches=count,
+        max_ubatches=count,
+        **options,
+    )
+    assert np.array_equal(wrapped(x), x + 1)
+    assert wrapped.last_report is not None and len(wrapped.last_report.sizes) == count
+    return lambda: wrapped(x)
+
+
+def ambient() -> Row:
+    """Each turn enters and leaves a context that swaps a global."""
+    x = np.random.default_rng(8).standard_normal((2 * 64, 64)).astype(np.float32)
+    current: list[int] = [0]
+
+    @contextmanager
+    def swapped(_: Any, ubatch: int) -> Iterator[None]:
+        former, current[0] = current[0], ubatch
+        try:
+            yield
+        finally:
+            current[0] = former
+
+    plain, carried = _yielding(), _yielding(ambient=swapped)
+    timed = interleave({"without": lambda: plain(x), "with": lambda: carried(x)}, rounds=101, same=_close)
+    return _more(f"a step of {YIELDS} yields under `ambient`", timed)
+
+
+def _more(work: str, timed: dict[str, Timed]) -> Row:
+    without, those = timed["without"].median, timed["with"].median
+    added = (those / without - 1) * 100
+    return Row(
+        work=work,
+        against="the same without",
+        aim=f"<= +{MORE:g} %",
+        measured=f"{added:+.1f} %",
+        reached=added <= MORE,
+        details={"without_us": round(without * 1e6), "with_us": round(those * 1e6)},
+    )
+
+
+def _yielding(**options: Any) -> microbatch.UBatchWrapper:
+    """Two ubatches that take turns at 58 layers."""
+    weights = np.eye(64, dtype=np.float32) * np.float32(0.99)
+
+    def layers(x: Any) -> Any:
+        for _ in range(YIELDS):
+            x = x @ weights
+            dbo.dbo_yield()
+        return x
+
+    return microbatch.wrap(layers, schedule="pingpong", num_ubatches=2, verify="never", **options)
+
+
+def _close(got: Any, plain: Any) -> bool:
+    return bool(np.allclose(got, plain, rtol=1e-5))
+
+
+def by_ranks() -> Sequence[Row]:
+    """The same step on two processes that agree before it, and on two that do not."""
+    from tests.support.gloo import GlooRanks
+
+    with GlooRanks(2) as two:
+        seconds = two.run(on_rank, limit=120.0)[0]
+    timed = {name: Timed(name=name, seconds=tuple(values)) for name, values in seconds.items()}
+    row = _more(f"a step of {YIELDS} yields, 2 ranks agree", timed)
+    return [replace(row, against="2 ranks that do not")]
+
+
+def on_rank(rank: int) -> dict[str, list[float]]:
+    """Seconds of both variants, in turns, each begun by both ranks together."""
+    from torch import distributed
+
+    x = np.random.default_rng(8).standard_normal((2 * 64, 64)).astype(np.float32)
+    variants = {"without": _yielding(ranks="independent"), "with": _yielding(ranks="agree")}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(RANK_ROUNDS):
+        for name, step in variants.items():
+            distributed.barrier()
+            started = time.perf_counter()
+            step(x)
+            seconds[name].append(time.perf_counter() - started)
+    return {name: values[10:] for name, values in seconds.items()}
+
+
+if __name__ == "__main__":
+    from benchmarks.table import show
+
+    show("What a step costs as it grows", table())
