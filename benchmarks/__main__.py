@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME [--json FILE]`: print one table, or `all`."""
+"""`python -m benchmarks NAME [--json FOLDER]`: print a table, or `all`; `where WORK`: where its time goes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks import where
 from benchmarks.table import show
 
 TABLES = {
@@ -28,7 +29,9 @@ APART = ("gpu", "jax")
 
 def main(arguments: list[str]) -> int:
     """Print the tables asked for; 1 if a figure was not reached."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    if arguments[:1] == ["where"]:
+        return where.main(arguments[1:])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", epilog="where WORK: where its time goes")
     parser.add_argument("names", nargs="+", choices=[*TABLES, "all"])
     parser.add_argument("--json", type=Path, help="folder for one JSON file a table")
     options = parser.parse_args(arguments)
