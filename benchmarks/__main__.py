@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks import where
+from benchmarks import machine
 from benchmarks.table import show
 
 TABLES = {
@@ -25,17 +26,25 @@ TABLES = {
 }
 APART = ("gpu", "jax")
 """Tables that `all` leaves out, as they need what most machines have not."""
+APART_FROM_TABLES = ("where", "plots")
+"""What is no table: where the time of a step goes, and the plots of `docs/benchmarks.md`."""
 
 
 def main(arguments: list[str]) -> int:
     """Print the tables asked for; 1 if a figure was not reached."""
-    if arguments[:1] == ["where"]:
-        return where.main(arguments[1:])
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", epilog="where WORK: where its time goes")
+    if arguments[:1] in ([name] for name in APART_FROM_TABLES):
+        answered: int = import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])
+        return answered
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", epilog="where WORK: where its time goes; plots"
+    )
     parser.add_argument("names", nargs="+", choices=[*TABLES, "all"])
     parser.add_argument("--json", type=Path, help="folder for one JSON file a table")
     options = parser.parse_args(arguments)
     names = [name for name in TABLES if name not in APART] if "all" in options.names else options.names
+    if options.json:
+        options.json.mkdir(parents=True, exist_ok=True)
+        (options.json / "machine.json").write_text(json.dumps(machine.facts(), indent=1))
     reached = True
     for name in names:
         rows = import_module(f"benchmarks.{name}").table()

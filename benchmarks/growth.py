@@ -56,11 +56,13 @@ def many_ubatches(*, told: bool = False) -> Row:
 
 def cost_by_count(counts: Sequence[int], *, told: bool = False, rounds: int = 5) -> dict[int, float]:
     """Count -> microseconds of one ubatch, the function included."""
-    timed = interleave({str(count): _step(count, told) for count in counts}, rounds=rounds)
-    return {count: timed[str(count)].median / count * 1e6 for count in counts}
+    steps = {count: max(1, 10_000 // count) for count in counts}
+    timed = interleave({str(count): _steps(count, steps[count], told) for count in counts}, rounds=rounds)
+    return {count: timed[str(count)].median / (count * steps[count]) * 1e6 for count in counts}
 
 
-def _step(count: int, told: bool) -> Callable[[], Any]:
+def _steps(count: int, steps: int, told: bool) -> Callable[[], Any]:
+    """So many steps one after another, as a single one of few ubatches is too short for a clock."""
     x = np.ones((count * ROWS, 8), np.float32)
     options: dict[str, Any] = {"progress": lambda done, total: None} if told else {}
     wrapped = microbatch.wrap(
@@ -73,7 +75,12 @@ def _step(count: int, told: bool) -> Callable[[], Any]:
     )
     assert np.array_equal(wrapped(x), x + 1)
     assert wrapped.last_report is not None and len(wrapped.last_report.sizes) == count
-    return lambda: wrapped(x)
+
+    def run() -> Any:
+        for _ in range(steps):
+            wrapped(x)
+
+    return run
 
 
 def ambient() -> Row:

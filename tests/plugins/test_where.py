@@ -95,7 +95,7 @@ def test_the_shares_add_up_and_none_is_negative(data: st.DataObject) -> None:
 def test_real_steps_are_seen_whole(whose: type) -> None:
     """The function and the gather are in the split, and the store is the plain one afterwards.
 
-    A settled wrapper may run a batch whole now and then, to see whether that is faster: then nothing is stored.
+    A settled wrapper may run a batch whole now and then, to see whether that is faster: nothing is stored.
     """
     plain, inputs = Gather.store, workloads.options(400_000)
     found, report = whose((workloads.black_scholes, inputs), 2)
