@@ -11,12 +11,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from benchmarks.timing import Variant
-
-WORKERS = ThreadPoolExecutor(2)
-"""Threads live on from call to call, as in a program that does this often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +42,15 @@ class Work:
 
 def variants(work: Work, sizes: Sequence[int], workers: Sequence[str] = ("one", "two")) -> dict[str, Variant]:
     """Name -> loop: `cat 8192`, `one fresh 8192`, `one kept 8192`, `two fresh 8192`, ..."""
-    kept = work.empty()
+    kept, pool = work.empty(), ThreadPoolExecutor(2)  # its threads live on from call to call
+    fills = {"one": partial(_take_all, work), "two": partial(_fill_by_two, work, pool)}
     loops: dict[str, Variant] = {}
     for size in sizes:
         loops[f"cat {size}"] = lambda size=size: _joined(work, size)
         for many in workers:
-            fill = {"one": _fill, "two": _fill_by_two}[many]
-            loops[f"{many} fresh {size}"] = lambda size=size, fill=fill: fill(work, size, work.empty())
-            loops[f"{many} kept {size}"] = lambda size=size, fill=fill: fill(work, size, kept)
+            fill = fills[many]
+            loops[f"{many} fresh {size}"] = lambda size=size, fill=fill: fill(size, work.empty())
+            loops[f"{many} kept {size}"] = lambda size=size, fill=fill: fill(size, kept)
     return loops
 
 
@@ -60,17 +59,16 @@ def _joined(work: Work, size: int) -> Any:
     return work.join([work.function(*part) for part in cut])
 
 
-def _fill(work: Work, size: int, results: tuple[Any, ...]) -> Any:
-    return _take_all(work, size, results, deque(work.starts(size)))
-
-
-def _fill_by_two(work: Work, size: int, results: tuple[Any, ...]) -> Any:
+def _fill_by_two(work: Work, pool: ThreadPoolExecutor, size: int, results: tuple[Any, ...]) -> Any:
     queue = deque(work.starts(size))
-    list(WORKERS.map(lambda _: _take_all(work, size, results, queue), range(2)))
-    return results if len(results) > 1 else results[0]
+    one, other = (pool.submit(_take_all, work, size, results, queue) for _ in range(2))
+    other.result()
+    return one.result()
 
 
-def _take_all(work: Work, size: int, results: tuple[Any, ...], queue: deque[int]) -> Any:
+def _take_all(work: Work, size: int, results: tuple[Any, ...], queue: deque[int] | None = None) -> Any:
+    """Fill the results with the parts of the queue; without one, with all parts."""
+    queue = deque(work.starts(size)) if queue is None else queue
     while True:
         try:
             start = queue.popleft()

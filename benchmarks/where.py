@@ -39,6 +39,12 @@ def _chain() -> Made:
     return workloads.torch_chain, (torch.randn(16384, 1024),)
 
 
+def _compiled() -> Made:
+    import torch
+
+    return torch.compile(workloads.torch_chain), _chain()[1]
+
+
 def _expansion() -> Made:
     from benchmarks.expansion import inputs
 
@@ -95,6 +101,7 @@ def _model(name: str) -> Callable[[], Made]:
 WORKS: Mapping[str, Callable[[], Made]] = {
     "black-scholes": _black_scholes,
     "chain": _chain,
+    "compiled": _compiled,
     "expansion": _expansion,
     "images": _images,
     "nearest": _nearest,
