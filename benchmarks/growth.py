@@ -37,7 +37,8 @@ RANK_ROUNDS = 100
 def table() -> Sequence[Row]:
     """All rows."""
     ranks = partial(unless, missing("torch"), f"{YIELDS} yields, ranks agree", "the same without", by_ranks)
-    return [many_ubatches(), many_ubatches(told=True), ambient(), *ranks()]
+    drivers = ("threads", *([] if missing("greenlet") else ["greenlets"]))
+    return [many_ubatches(), many_ubatches(told=True), *map(ambient, drivers), *ranks()]
 
 
 def many_ubatches(*, told: bool = False) -> Row:
@@ -83,13 +84,15 @@ def _steps(count: int, steps: int, told: bool) -> Callable[[], Any]:
     return run
 
 
-def ambient() -> Row:
+def ambient(driver: str) -> Row:
     """Each turn enters and leaves a context that swaps a global."""
     x = np.random.default_rng(8).standard_normal((2 * 64, 64)).astype(np.float32)
     current: list[int] = [0]
-    plain, carried = _yielding(), _yielding(ambient=lambda _, ubatch: Swapped(current, ubatch))
+    plain = _yielding(driver=driver)
+    carried = _yielding(driver=driver, ambient=lambda _, ubatch: Swapped(current, ubatch))
     timed = interleave({"without": lambda: plain(x), "with": lambda: carried(x)}, rounds=101, same=_close)
-    return _more(f"a step of {YIELDS} yields under `ambient`", timed["without"].median, timed["with"].median)
+    work = f"a step of {YIELDS} yields under `ambient`, {driver}"
+    return _more(work, timed["without"].median, timed["with"].median)
 
 
 class Swapped:
