@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import microbatch
+from benchmarks import expansion as expanding
 from benchmarks import workloads
 from benchmarks.table import Row, ratio_row
 from benchmarks.timing import best_of, interleave
@@ -25,7 +26,7 @@ SLOWER = 1.25
 
 def rows() -> list[Row]:
     """Memory-bound work, and one whose intermediates do not show in its input."""
-    return [black_scholes(), torch_chain(), *expansion()]
+    return [black_scholes(), torch_chain(), expansion()]
 
 
 def black_scholes() -> Row:
@@ -44,26 +45,10 @@ def torch_chain() -> Row:
     return _first("torch, 8 elementwise ops, 64 MiB", workloads.torch_chain, (x,), _sizes(5, 11), torch.equal)
 
 
-def expansion() -> list[Row]:
-    """512 rows of 1 KiB that become 1 MiB each inside of the function: first call, and settled."""
-    x = np.random.default_rng(4).standard_normal((512, 256)).astype(np.float32)
+def expansion() -> Row:
+    """512 rows of 1 KiB that become 1 MiB each inside of the function; later calls are in `expansion.py`."""
     work = "hidden expansion, 1 MiB a row, NumPy"
-    first = _first(work, workloads.expand, (x,), _sizes(0, 7), _close)
-    wrapped = microbatch.wrap(workloads.expand)
-    for _ in range(24):
-        wrapped(x)
-    loops = {f"loop {size}": partial(_loop, x, size) for size in _sizes(0, 7)}
-    timed = interleave({"ours": lambda: wrapped(x), **loops}, rounds=ROUNDS, same=_close)
-    best = best_of(timed, "loop")
-    settled = ratio_row(
-        work,
-        "best hand loop of 1 to 128 rows",
-        at_least=1 / 1.15,
-        base=best.median,
-        ours=timed["ours"].median,
-        details={"best_loop": best.name},
-    )
-    return [first, settled]
+    return _first(work, workloads.expand, (expanding.inputs(),), _sizes(0, 7), expanding.close)
 
 
 def _first(
@@ -93,17 +78,9 @@ def _of_size(function: Callable[..., Any], inputs: tuple[Any, ...], size: int) -
     return microbatch.wrap(function, policy="tokens", max_tokens_per_ubatch=size)(*inputs)
 
 
-def _loop(x: Any, size: int) -> Any:
-    return np.concatenate([workloads.expand(x[start : start + size]) for start in range(0, len(x), size)])
-
-
 def _sizes(least: int, most: int) -> tuple[int, ...]:
     return tuple([1 << exponent for exponent in range(least, most + 1)])
 
 
 def _equal(got: Any, expected: Any) -> bool:
     return all(map(np.array_equal, got, expected))
-
-
-def _close(got: Any, expected: Any) -> bool:
-    return bool(np.allclose(got, expected, rtol=1e-5))

@@ -163,7 +163,7 @@ def rows_of_ranks() -> list[Row]:
 
 def rows_of(placement: str, figures: dict[str, float]) -> list[Row]:
     """The comparisons of one placement."""
-    hand_off, rows = 4.0 if placement == "one core" else 2.0, []
+    hand_off, rows = 2.2 if placement == "one core" else 4.0, []
     aims = {"threads": (hand_off, 3.0, 4.0, 1.0), "greenlets": (30.0, 8.0, 4.0, 1.0)}
     for driver, factors in aims.items():
         if f"{driver} step" not in figures:

@@ -6,9 +6,13 @@ the work of one done, not 2, and no schedule of ours can do better.
 
 from __future__ import annotations
 
+import os
+import platform
 import statistics
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from benchmarks.table import Row
 
@@ -38,6 +42,35 @@ def rows() -> list[Row]:
             reached=True,
         )
     ]
+
+
+PACKAGES = ("numpy", "torch", "transformers", "jax", "numba", "numexpr", "greenlet")
+
+
+def facts() -> dict[str, str]:
+    """What figures depend on, and how busy the machine was just now."""
+    return {
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        **{name: found for name in PACKAGES if (found := _version(name))},
+        "load of the last minute": f"{os.getloadavg()[0]:.1f}",
+    }
+
+
+def _processor() -> str:
+    """Its name and its cache, as Linux tells them."""
+    lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
+    told = {name.strip(): value.strip() for name, _, value in lines}
+    return f"{told.get('model name', platform.machine())}, {told.get('cache size', 'unknown')} of cache"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
 
 
 def _seconds(processes: int) -> float:

@@ -74,7 +74,7 @@ def rows(
         ratio_row(
             work,
             "encode, default",
-            at_least=1.8,
+            at_least=1.6,
             base=timed["encode default"].median,
             ours=ours,
             details=facts,
@@ -82,7 +82,7 @@ def rows(
         ratio_row(
             work,
             "encode, best batch size",
-            at_least=1.4,
+            at_least=1.45,
             base=best.median,
             ours=ours,
             details={"best": best.name},
@@ -90,7 +90,7 @@ def rows(
         ratio_row(
             work,
             "hand loop, same function, sorted by length",
-            at_least=1.0,
+            at_least=1.12,
             base=hand.median,
             ours=ours,
             details={"best": hand.name},

@@ -52,6 +52,11 @@ def ratio_row(
     )
 
 
+def skipped_row(work: str, against: str, why: str) -> Row:
+    """A row that could not be measured here: one sentence says why, and no promise is broken."""
+    return Row(work=work, against=against, aim="", measured="skipped", reached=True, details={"why": why})
+
+
 def show(title: str, rows: Sequence[Row], path: Path | None = None) -> None:
     """Print the table, and write it as JSON where a path is given."""
     table = Table(title=title, title_justify="left")

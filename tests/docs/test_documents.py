@@ -92,6 +92,7 @@ def test_the_code_of_the_page_on_wrappers_runs() -> None:
         "CHANGELOG.md",
         "CONTRIBUTING.md",
         "docs/architecture.md",
+        "docs/benchmarks.md",
         "docs/clusters.md",
         "docs/data.md",
         "docs/engines.md",

@@ -13,16 +13,23 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any, overload
 
-from microbatch.cutting.slices import UBatchSlice
+from microbatch.cutting.slices import UBatchSlice, row_slice
 
 
 class PlannedParts(Sequence[UBatchSlice]):
     """Those that are planned so far, in row order; it grows at its end."""
 
-    __slots__ = ("_next_size", "_numbers", "_parts", "_rows")
+    __slots__ = ("_fewest", "_most", "_next_size", "_numbers", "_parts", "_rows")
 
-    def __init__(self, rows: int, next_size: Callable[[int], int]) -> None:
-        """`next_size(left)` says how many rows the next part has, where `left` are not planned yet."""
+    def __init__(
+        self, rows: int, next_size: Callable[[int], int], *, fewest: int = 1, most: int | None = None
+    ) -> None:
+        """`next_size(left)` says how many rows the next part has, where `left` are not planned yet.
+
+        None has fewer rows than `fewest`, or more than `most`; where both cannot be, `most` holds.
+        """
+        self._fewest = fewest
+        self._most = rows if most is None else most
         self._rows = rows
         self._next_size = next_size
         self._parts: dict[int, UBatchSlice] = {}
@@ -54,9 +61,15 @@ class PlannedParts(Sequence[UBatchSlice]):
         start = self._parts[number - 1].token_slice.stop if number else 0
         if start >= self._rows:
             return False
-        stop = start + next_size(self._rows - start)
-        self._parts.setdefault(number, UBatchSlice.from_range(start, stop, start, stop))
+        stop = start + self._whole_end(next_size(self._rows - start), self._rows - start)
+        self._parts.setdefault(number, row_slice(start, stop))
         return True
+
+    def _whole_end(self, size: int, left: int) -> int:
+        """`size`, or another one where too few of the rows that are `left` would be for the last part."""
+        if not 0 < left - size < self._fewest:
+            return size
+        return left if left <= self._most else max(left - self._fewest, -(-left // 2))
 
     def __len__(self) -> int:
         return len(self._parts)

@@ -188,6 +188,12 @@ def row_slices(bounds: Sequence[int]) -> tuple[UBatchSlice, ...]:
     return tuple(map(_trusted, rows, rows))
 
 
+def row_slice(start: int, stop: int) -> UBatchSlice:
+    """The slice of rows [start, stop) where each row is a request; the bounds are trusted."""
+    rows = slice(start, stop)
+    return _trusted(rows, rows)
+
+
 def token_slices(bounds: Sequence[int], requests: Iterable[tuple[int, int]]) -> tuple[UBatchSlice, ...]:
     """Slices between neighbouring token `bounds` with these request ranges; all numbers are trusted."""
     return tuple(map(_trusted, starmap(slice, pairwise(bounds)), starmap(slice, requests)))

@@ -33,6 +33,8 @@ class Asked:
     """Whether the step cuts requests in two."""
     largest: int | None = None
     """Rows of its largest planned part; None where none is planned."""
+    fewest: int | None = None
+    """Fewest rows that its parts shall have, where these follow their times; None for any other step."""
     together: bool = False
     """Whether other ranks run the step too, so that nothing may be tried."""
     compiled: tuple[int, ...] | None = None

@@ -119,10 +119,24 @@ class Prover:
         alike = _all_alike(shown.sample.batch, asked.binder.device)
         verdict = _accepted(shown, number, picky=picky, provisional=alike, always=self.always)
         evidence = Evidence(shown)
+        verdict = replace(verdict, fewest=self._fewest(asked, shown, number))
         if any(map(says_little, shown.seen)):
             verdict = replace(verdict, plain=False, blind=True)
         self._keep(asked, verdict)
         return Proof(verdict, evidence)
+
+    def _fewest(self, asked: Asked, shown: Shown, number: int) -> int:
+        """Fewest rows of a part. Only where it shall have fewer than were tried is one row tried alone."""
+        fewest = min(piece.num_tokens for piece in shown.sample.cut.slices)
+        if number or asked.fewest is None or asked.fewest >= fewest:
+            return fewest
+        positions = self._positions(asked, asked.first, len(shown.sample.requests))
+        try:
+            alone = self._experiment(asked, asked.first, positions, 1)
+        except (Refuted, LayoutError) as error:
+            without_frames(error)
+            return fewest
+        return 1 if alone.outputs == shown.outputs else fewest
 
     def look_again(self, asked: Asked, batch: Batch, evidence: Evidence, step: StepResult) -> str:
         """Try rows that the result of the step tells apart; why the function must not be cut, or nothing.

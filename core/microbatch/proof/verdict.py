@@ -43,6 +43,8 @@ class Verdict:
     """Whether calls that overlap would return the same memory, so that rows would be lost."""
     unmakeable: str = ""
     """Why no result can be made, so that parts need a place of the caller's; empty where it can."""
+    fewest: int = 1
+    """Fewest rows of a call that was tried; with fewer it may raise, as what fits a curve does."""
     picky: bool = False
     """Whether it raised for some numbers of rows, and may do so for those of a part."""
     writes_inputs: bool = False

@@ -6,16 +6,17 @@ is worse there, and then stays at the smallest size that is within 3 % of the be
 of a size beside that, since load comes and goes. Later steps begin with the times of the one before. The last
 parts are smaller, so that all workers end together.
 
-Invariant: sizes are within the bounds, and the same times give the same sizes. All is worked out from the
-times when the next size is asked for: threads share one dictionary, and a time that two of them write at once
-is a time less, so nothing is locked. Rejected: a search over calls alone, whose first calls are slow (18
+Invariant: sizes are within the bounds, and the same times give the same sizes. What the times say is worked
+out when a part has ended: threads share two dictionaries, and a time that two of them write at once is a time
+less, so nothing is locked. Rejected: a search over calls alone, whose first calls are slow (18
 times for a function with 1 MiB of intermediates a row); the least time of a size, since a part that has both
 cores and Python's lock for itself by chance takes a third of the others' time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 TIMES = 3
 """Times of a size before it is compared."""
@@ -48,14 +49,23 @@ class PaceBounds:
     """Fewest units of a part, at most `start`."""
     most: int
     """Most units of a part, at least `start`."""
+    fewest: int = 1
+    """No part has fewer units than this, also of the last ones, unless the batch has; any number."""
     known: tuple[tuple[int, float], ...] = ()
     """(units, seconds per unit) of sizes that earlier steps have timed, and that need not be tried anew."""
+
+    def above(self, units: int) -> PaceBounds:
+        """The same with no part below `units`; as they are where a part may not have so many."""
+        least = max(self.least, 1 << (units - 1).bit_length())
+        if least > self.most:
+            return self
+        return replace(self, fewest=units, least=least, start=max(self.start, least))
 
 
 class Pace:
     """The pace of one step; parts may end in several threads at the same time."""
 
-    __slots__ = ("_asked", "_bounds", "_ended", "_times", "_workers")
+    __slots__ = ("_asked", "_beside", "_bounds", "_ended", "_size", "_timed", "_times", "_workers")
 
     def __init__(self, bounds: PaceBounds, workers: int) -> None:
         """`workers` run parts at the same time."""
@@ -65,60 +75,68 @@ class Pace:
             size: (each,) * KEPT for size, each in bounds.known if self._within(size)
         }
         """Size -> seconds per unit of its last parts."""
+        self._timed = {size: middle(times) for size, times in self._times.items() if not size & (size - 1)}
+        """Size -> seconds per unit, of the powers of two that were timed often enough; the last parts of a
+        step have other sizes."""
         self._asked = 0
         self._ended = 0
+        self._size = bounds.start
+        """The size that is measured next, or the best one."""
+        self._beside: tuple[int, ...] = ()
+        """Sizes beside it, where it is the best one."""
+        if self._timed:
+            self._choose()
 
     def size(self, left: int) -> int:
         """Units of the next part where `left` units are not planned yet."""
         self._asked += 1
-        size = self._next()
-        share = max(-(-left // self._workers), size // LAST, 1)
+        size = self._turn() or self._size
+        share = max(-(-left // self._workers), size // LAST, self._bounds.fewest)
         return min(size, share, left)
 
     def ran(self, units: int, seconds: float) -> None:
         """A part of so many units has ended after `seconds`."""
         self._ended += 1
-        if self._ended > self._workers:  # the first part on each worker is cold
-            self._times[units] = (*self._times.get(units, ()), seconds / units)[-KEPT:]
+        if self._ended <= self._workers:  # the first part on each worker is cold
+            return
+        self._times[units] = times = (*self._times.get(units, ()), seconds / units)[-KEPT:]
+        if len(times) >= TIMES and not units & (units - 1):
+            before, self._timed[units] = self._timed.get(units), middle(times)
+            if self._timed[units] != before:
+                self._choose()
 
     def found(self) -> tuple[tuple[int, float], ...]:
         """(units, seconds per unit of one part) for each size that was timed often enough."""
-        return tuple(sorted(self._timed().items()))
+        return tuple(sorted(self._timed.items()))
 
-    def _next(self) -> int:
-        """The size that is measured next, or the best one."""
-        timed = self._timed()
-        if not timed:
-            return self._bounds.start
+    def _choose(self) -> None:
+        """Take the size that is measured next, or the best one."""
+        timed = self._timed.copy()  # one operation
         best = min(timed.values())
         good = [each for each, seconds in timed.items() if seconds <= best * NEAR]
-        size = min(good)
+        size, self._beside = min(good), ()
         for edge in (size // 2, 2 * max(good)):
             if edge not in timed and self._within(edge):
-                return edge
-        beside = [each for each in (2 * size, size // 2) if each in timed]
-        return self._beside(beside, timed, best) or size
+                self._size = edge
+                return
+        self._size, self._beside = size, tuple(each for each in (2 * size, size // 2) if each in timed)
 
-    def _beside(self, sizes: list[int], timed: dict[int, float], best: float) -> int | None:
-        """One of the sizes beside the best, where it is the turn of one; of a new one it is more often."""
+    def _turn(self) -> int | None:
+        """A size beside the best, where it is the turn of one; of a new one it is more often."""
+        sizes = self._beside
+        if self._asked % YOUNG or not sizes:
+            return None
         young = any(len(self._times[each]) < KEPT for each in sizes)
         turn, rest = divmod(self._asked, YOUNG if young else BESIDE)
-        if rest or not sizes:
+        if rest:
             return None
-        other = sizes[turn % len(sizes)]
-        return other if timed[other] <= FAR * best or turn % SELDOM < len(sizes) else None
+        other, best = sizes[turn % len(sizes)], min(self._timed.copy().values())
+        return other if self._timed[other] <= FAR * best or turn % SELDOM < len(sizes) else None
 
     def _within(self, size: int) -> bool:
         return self._bounds.least <= size <= self._bounds.most
 
-    def _timed(self) -> dict[int, float]:
-        """Size -> seconds per unit, of the powers of two that were timed often enough.
 
-        The second of three times, the sixth of fifteen: what disturbs a part mostly adds to its time. The
-        last parts of a step have other sizes.
-        """
-        return {
-            size: sorted(times)[len(times) // 3]
-            for size, times in self._times.copy().items()  # one operation
-            if len(times) >= TIMES and not size & (size - 1)
-        }
+def middle(times: Sequence[float]) -> float:
+    """The second of three times, the sixth of fifteen: what disturbs a part mostly adds to its time."""
+    return sorted(times)[len(times) // 3]

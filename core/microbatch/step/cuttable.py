@@ -47,6 +47,8 @@ class Cuttable:
     """Whether the step cuts requests in two."""
     largest: int | None = None
     """Requests in its largest planned part; None where none is planned."""
+    fewest: int | None = None
+    """Fewest rows that its parts shall have, where these follow their times; None for any other step."""
     compiled: bool = False
     """Whether the function is compiled anew for each number of rows."""
     tryable: tuple[int, ...] = ()
@@ -128,6 +130,7 @@ class Cuttable:
             streamed=self.streamed,
             inside_requests=self.inside_requests,
             largest=self.largest,
+            fewest=self.fewest,
             together=self.together,
             compiled=self.tryable if self.compiled else None,
         )

@@ -61,6 +61,8 @@ def pacing_of(planned: Planned, bounds: PaceBounds) -> Pacing:
     What was shown with 12 rows is then compared with many at once: a function that has another way for
     small batches is found so.
     """
+    verdict = planned.cuttable.verdict
+    bounds = bounds.above(1 if verdict is None else verdict.fewest)
     rows, pace = planned.rows, Pace(bounds, planned.plan.workers)
     evidence = planned.cuttable.evidence
     tried = -1 if evidence is None else evidence.first_row
@@ -69,7 +71,7 @@ def pacing_of(planned: Planned, bounds: PaceBounds) -> Pacing:
         start, size = rows - left, pace.size(left)
         return min(bounds.most, left) if start <= tried < start + size else size
 
-    parts = PlannedParts(rows, next_size)
+    parts = PlannedParts(rows, next_size, fewest=bounds.fewest, most=bounds.most)
     made = Cut(slices=parts)
     for unit in ("tokens", "requests"):
         made.known[unit] = RowPlaces(

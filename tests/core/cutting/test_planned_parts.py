@@ -50,6 +50,19 @@ def test_the_number_of_parts_is_settled_when_it_is_asked_for(
     assert len(parts) == count == parts.plan_all()
 
 
+@given(st.integers(1, 300), st.integers(1, 9), st.integers(0, 12), st.data())
+def test_no_part_has_fewer_rows_than_may_be(rows: int, fewest: int, more: int, data: st.DataObject) -> None:
+    """The last one neither; and none has more than it may, where that is at least twice as much."""
+    most = 2 * fewest + more
+    sizes = data.draw(st.lists(st.integers(fewest, most), min_size=1, max_size=9))
+    parts = PlannedParts(rows, next_of(sizes), fewest=fewest, most=most)
+    for _ in range(data.draw(st.integers(0, 40))):
+        parts.take()
+    parts.plan_all()
+    assert covered(parts, rows)
+    assert all(min(fewest, rows) <= piece.num_tokens <= most for piece in parts)
+
+
 @given(st.data())
 def test_threads_that_plan_at_the_same_time_agree(data: st.DataObject) -> None:
     """One is held while it works out a size, and others take parts meanwhile: whoever is first has it so."""

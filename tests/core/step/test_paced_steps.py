@@ -253,3 +253,48 @@ def test_only_a_request_that_may_be_paced_says_so() -> None:
     ) as step:
         step(np.arange(100.0))
         assert not policy.asked[-1].paced
+
+
+@pytest.mark.parametrize("start", [1, 8])
+@pytest.mark.parametrize("fewest", [2, 3, 5])
+@pytest.mark.parametrize("schedule", ["parallel", "sequential"])
+def test_a_function_that_raises_for_few_rows_is_given_no_fewer_than_it_was_tried_on(
+    start: int, fewest: int, schedule: str
+) -> None:
+    """Neither while sizes are tried, nor at the end of the batch; in later steps, too."""
+
+    def function(x: Any) -> Any:
+        if len(x) < fewest:
+            raise ValueError(f"at least {fewest} rows, please")
+        return x * 2
+
+    with paced(function, start, 64, schedule=schedule, verify="first") as step:
+        for rows in (601, 643, 604, 602):
+            x = np.arange(float(rows))
+            np.testing.assert_array_equal(step(x), x * 2)
+            assert min(report_of(step).sizes) >= 5 and len(report_of(step).sizes) > 9
+
+
+def test_a_function_that_takes_one_row_is_given_one_where_the_policy_wants_so() -> None:
+    """It is tried on one row alone then, and only then."""
+    seen: list[int] = []
+
+    def function(x: Any) -> Any:
+        seen.append(len(x))
+        return x * 2
+
+    x = np.arange(600.0)
+    for start, tried in ((1, 6), (8, 3)):
+        seen.clear()
+        with paced(function, start, 64, schedule="sequential", verify="first") as step:
+            np.testing.assert_array_equal(step(x), x * 2)
+            assert sum(seen[:tried]) == (24 + 23 if start == 1 else 24)
+            assert sum(seen[tried:]) == 600
+            assert (1 in report_of(step).sizes) is (start == 1)
+
+
+def test_a_function_that_drops_the_axis_of_one_row_is_not_given_one() -> None:
+    x = np.arange(1200.0).reshape(600, 2)
+    with paced(lambda rows: np.squeeze(rows * 2), 1, 64, schedule="sequential", verify="first") as step:
+        np.testing.assert_array_equal(step(x), x * 2)
+        assert min(report_of(step).sizes) >= 5
