@@ -43,6 +43,7 @@ from microbatch.step.report import make_report, sizes_that_ran
 from microbatch.step.ubatches import Running, Ubatches
 from microbatch.step.watched import Watched
 from microbatch.step.wrapping import Wrapping
+from microbatch.timeline.step_watch import WATCH, watching
 
 if TYPE_CHECKING:
     # imported with `graphs=True` only: it is 15 % of the time from `import microbatch` to the first wrapper
@@ -83,9 +84,11 @@ class Engine:
         if self._closed:
             raise ClosedError("this wrapper was shut down; wrap the function again")
         call = CallOfStep(args, kwargs, slices, out is not None)
+        watch = watching(self.function, self._runner.runtime)
+        step = self._step if watch is None else partial(watch.around, self._step)
         if self._telling is None:
-            return self._step(call, out, None)
-        return self._telling.around(partial(self._step, call, out))
+            return step(call, out, None)
+        return self._telling.around(partial(step, call, out))
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
         """Find the batch in the arguments; raises LayoutError where that is not possible."""
@@ -132,8 +135,9 @@ class Engine:
         layers = self._layers(planned, outcome, watched)
         try:
             if planned.plan.cut is None and out is None and planned.schedule != "streamed":
-                cuttable = planned.cuttable
-                result = layers.call(cuttable.args, cuttable.kwargs, planned.batch.shape.num_tokens, False)
+                cuttable, watch = planned.cuttable, WATCH.get()
+                whole = layers.call if watch is None else watch.whole(layers.call, planned.device)
+                result = whole(cuttable.args, cuttable.kwargs, planned.batch.shape.num_tokens, False)
                 if count is not None:
                     count.add(count.total)
             else:
@@ -256,6 +260,9 @@ class Engine:
             layers.guard.finish(sizes, planned.plan.workers)
         failure = None if error is None else meaning_of(planned.backend, error)
         self.last_report = report = make_report(planned, outcome, layers.graphs, failure, seconds)
+        watch = WATCH.get()
+        if watch is not None:
+            watch.reported(report)
         self.planner.observe(report)
         if self._remembers:
             self.remembering.after(report.step)
