@@ -6,9 +6,9 @@ Invariant: None where the system does not count by the thread, never a guess.
 from __future__ import annotations
 
 try:
-    from resource import RUSAGE_THREAD, getrusage
+    import resource
 except ImportError:  # not on this system
-    getrusage = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]
 
 Reading = tuple[float, float, int, int]
 """Seconds outside of the kernel, seconds in it, pages mapped at first touch, waits."""
@@ -16,7 +16,7 @@ Reading = tuple[float, float, int, int]
 
 def thread_usage() -> Reading | None:
     """The counts of the calling thread since its start, or None; takes a microsecond."""
-    if getrusage is None:
+    if resource is None or not hasattr(resource, "RUSAGE_THREAD"):
         return None
-    counted = getrusage(RUSAGE_THREAD)
+    counted = resource.getrusage(resource.RUSAGE_THREAD)
     return counted.ru_utime, counted.ru_stime, counted.ru_minflt, counted.ru_nvcsw

@@ -61,6 +61,8 @@ class Bar:
     """Which ubatch of the step; None for the step itself, and for what belongs to none."""
     label: str = ""
     """The label of a yield, the name of a collective or of what is waited for."""
+    note: str = ""
+    """What the doctor asks of it, in a word; see `on_the_way.py`."""
     nbytes: int = 0
     """Bytes of the arrays that were cut out, or stored."""
     usage: Usage | None = None

@@ -51,6 +51,8 @@ def _event(bar: Bar, process: int, thread: int, first: float) -> dict[str, Any]:
         args["ubatch"] = bar.ubatch
     if bar.label:
         args["label"] = bar.label
+    if bar.note:
+        args["note"] = bar.note
     if bar.nbytes:
         args["bytes"] = bar.nbytes
     if bar.usage is not None:

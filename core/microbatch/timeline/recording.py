@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from microbatch.extend.abilities import TimedEvent
 from microbatch.extend.protocols import Stream
@@ -36,6 +37,8 @@ class Recording:
         self._names: dict[str, Any] = {}
         self.steps: list[SeenStep] = []
         """The steps that have ended, in order of their ends."""
+        self.on_the_way: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+        """What was started and not waited for yet; see the module of that name."""
         self.left_out = 0
         """Bars that were not kept, as there were too many."""
 

@@ -62,13 +62,13 @@ class Track:
     """Its number; None for a step that is not cut."""
     yields: int = 0
     """Yield points that it has passed."""
-    _phases: list[tuple[Phase, str]] = field(default_factory=list)
+    _phases: list[tuple[Phase, str, str]] = field(default_factory=list)
     _opened: Opened | None = None
 
-    def enter(self, phase: Phase, label: str = "") -> None:
+    def enter(self, phase: Phase, label: str = "", note: str = "") -> None:
         """Begin `phase`; the one before goes on when this is left."""
         self._close(0)
-        self._phases.append((phase, label))
+        self._phases.append((phase, label, note))
         self._open()
 
     def leave(self, nbytes: int = 0) -> None:
@@ -78,9 +78,9 @@ class Track:
         self._open()
 
     @contextmanager
-    def phase(self, phase: Phase, label: str = "") -> Iterator[None]:
+    def phase(self, phase: Phase, label: str = "", note: str = "") -> Iterator[None]:
         """A block that is one phase."""
-        self.enter(phase, label)
+        self.enter(phase, label, note)
         try:
             yield
         finally:
@@ -90,19 +90,19 @@ class Track:
         """The outermost phase is `phase` from now on, and its device work begins here."""
         if len(self._phases) == 1 and self._phases[0][0] != phase:
             self._close(0)
-            self._phases[0] = phase, ""
+            self._phases[0] = phase, "", ""
             self._open()
         elif self._phases:
-            self._phases[0] = phase, self._phases[0][1]
+            self._phases[0] = phase, *self._phases[0][1:]
             if self._opened is not None and self._opened.mark is not None:
                 self._opened.mark = self._mark()
 
-    def add(self, phase: Phase, start: float, kind: Kind, label: str) -> None:
+    def add(self, phase: Phase, start: float, kind: Kind, label: str, note: str = "") -> None:
         """A bar beside the phases, from `start` to now: a collective on its way."""
         lane = f"{phase} of ubatch {self.ubatch}" if self.ubatch is not None else phase
         self.where.recording.add(
             Bar(phase=phase, start=start, end=self.where.runtime.monotonic(), lane=lane, kind=kind,
-                step=self.where.step, ubatch=self.ubatch, label=label)
+                step=self.where.step, ubatch=self.ubatch, label=label, note=note)
         )  # fmt: skip
 
     def _open(self) -> None:
@@ -118,13 +118,13 @@ class Track:
         opened, where = self._opened, self.where
         if opened is None:
             return
-        end, (phase, label) = where.runtime.monotonic(), self._phases[-1]
+        end, (phase, label, note) = where.runtime.monotonic(), self._phases[-1]
         usage = None if opened.usage is None else _spent(opened.usage)
         if opened.mark is not None:
             self._end_mark(opened.mark, phase, label)
         where.recording.add(
             Bar(phase=phase, start=opened.start, end=end, lane=self._lane(), step=where.step,
-                ubatch=self.ubatch, label=label, nbytes=nbytes, usage=usage)
+                ubatch=self.ubatch, label=label, note=note, nbytes=nbytes, usage=usage)
         )  # fmt: skip
 
     def _lane(self) -> str:
