@@ -17,6 +17,9 @@ import msgspec
 from microbatch.errors import ArgumentValueError
 from microbatch.timeline.bars import Bar, SeenStep
 from microbatch.timeline.chrome import chrome_trace
+from microbatch.timeline.doctor import diagnose, this_process
+from microbatch.timeline.finding import Diagnosis
+from microbatch.timeline.page import page_of
 from microbatch.timeline.recording import MOST_BARS, RECORDING, Recording
 from microbatch.timeline.summary import Summary, summary_of
 from microbatch.turns.runtime import Runtime, default_runtime
@@ -33,8 +36,10 @@ class Timeline:
         self._recording = Recording(most_bars)
         self._clock = (runtime or default_runtime()).monotonic
         self._tokens: list[Token[Recording | None]] = []
+        self._environment: dict[str, str] = {}
 
     def __enter__(self) -> Self:
+        self._environment = dict(os.environ)
         self._tokens.append(RECORDING.set(self._recording))
         return self
 
@@ -62,21 +67,36 @@ class Timeline:
         """How much communication lies under compute, who was idle, where the critical path lies."""
         return summary_of(self.bars, self.steps, self.left_out)
 
+    def doctor(self) -> Diagnosis:
+        """Why there was no overlap or no gain, with what was measured and what to do.
+
+        May copy 32 MiB a few times, to see how fast that is.
+        """
+        return diagnose(self.bars, self.steps, this_process(self._environment, self._clock))
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it for Perfetto and chrome://tracing (`.json`).
+        """Write it for Perfetto and chrome://tracing (`.json`), or as a page of its own (`.html`).
 
         Raises ArgumentValueError for another ending, OSError where the file cannot be written.
         """
         place = Path(path)
+        check_ending(place)
         if place.suffix.lower() == ".json":
             place.write_bytes(msgspec.json.encode(chrome_trace(self.bars, self.left_out)))
         else:
-            raise ArgumentValueError(
-                f"a timeline cannot be saved as {place.name!r}; name a file that ends in .json or .html"
-            )
+            page = page_of(self.bars, self.summary()._repr_html_(), self.doctor()._repr_html_())
+            place.write_text(page, "utf-8")
 
     def __repr__(self) -> str:
         return f"<timeline of {len(self._recording.steps):,} steps>"
+
+
+def check_ending(place: Path) -> None:
+    """Raise ArgumentValueError for a file that a timeline cannot be saved as."""
+    if place.suffix.lower() not in (".json", ".html"):
+        raise ArgumentValueError(
+            f"a timeline cannot be saved as {place.name!r}; name a file that ends in .json or .html"
+        )
 
 
 def record(most_bars: int = MOST_BARS) -> Timeline:
