@@ -43,7 +43,8 @@ from microbatch.step.report import make_report, sizes_that_ran
 from microbatch.step.ubatches import Running, Ubatches
 from microbatch.step.watched import Watched
 from microbatch.step.wrapping import Wrapping
-from microbatch.timeline.step_watch import WATCH, watching
+from microbatch.timeline.recording import RECORDING
+from microbatch.timeline.step_watch import WATCH, StepWatch
 
 if TYPE_CHECKING:
     # imported with `graphs=True` only: it is 15 % of the time from `import microbatch` to the first wrapper
@@ -84,8 +85,9 @@ class Engine:
         if self._closed:
             raise ClosedError("this wrapper was shut down; wrap the function again")
         call = CallOfStep(args, kwargs, slices, out is not None)
-        watch = watching(self.function, self._runner.runtime)
-        step = self._step if watch is None else partial(watch.around, self._step)
+        recording, step = RECORDING.get(), self._step
+        if recording is not None:
+            step = partial(StepWatch(recording, self._runner.runtime, self.function).around, self._step)
         if self._telling is None:
             return step(call, out, None)
         return self._telling.around(partial(step, call, out))
