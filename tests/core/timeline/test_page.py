@@ -48,6 +48,12 @@ def test_each_bar_is_drawn_and_told(schedule: tuple[list[Bar], list[SeenStep]]) 
     assert not re.search(r"https?://|url\(|@import", page)
 
 
+def test_names_of_lanes_are_text() -> None:
+    """A thread may have any name."""
+    page = page_of([Bar(phase="compute", start=0, end=1, lane='<b onclick="x">')], "", "")
+    assert "<b" not in page.replace("<body", "").replace("<!doctype", "")
+
+
 def test_labels_are_text(tmp_path: Path) -> None:
     """A yield's label cannot become a part of the page."""
     bad = "</script><script>alert(1)</script>@BARS@"

@@ -91,3 +91,23 @@ def test_figures_equal_a_calculation_by_hand(schedule: tuple[list[Bar], list[See
     by_hand = {phase: count / len(span) for phase, count in path_by_hand(told, span).items()}
     assert as_dict(got.path) == pytest.approx(by_hand)
     assert sum(as_dict(got.path).values()) == pytest.approx(1.0 if span else 0.0)
+
+
+def test_of_bars_that_end_together_the_path_takes_the_nearest() -> None:
+    """That of the same ubatch, else of the same lane, though others are longer."""
+
+    def bar(phase: Any, start: int, end: int, lane: str, ubatch: int) -> Bar:
+        return Bar(phase=phase, start=start, end=end, lane=lane, ubatch=ubatch)
+
+    last = bar("store", 6, 8, "a", 0)
+    same, beside, long = (
+        bar("cut", 4, 6, "c", 0),
+        bar("compute", 3, 6, "a", 1),
+        bar("communicate", 0, 6, "b", 2),
+    )
+    for order in ((same, beside, long), (long, beside, same)):
+        spans = [SeenStep(number=0, inside=None, name="f", start=4, end=8, report=None)]
+        assert dict(summary_of([last, *order], spans).path) == {"store": 0.5, "cut": 0.5}
+    for order in ((beside, long), (long, beside)):
+        spans = [SeenStep(number=0, inside=None, name="f", start=3, end=8, report=None)]
+        assert dict(summary_of([last, *order], spans).path) == {"store": 0.4, "compute": 0.6}
