@@ -20,8 +20,8 @@ from microbatch.timeline.bars import Bar, SeenStep
 MOST_BARS = 100_000
 """Bars that one recording keeps: 40 MB of memory, and 15 MB of a trace."""
 
-Mark = tuple[Stream, TimedEvent, TimedEvent, Callable[[float, float, str], Bar]]
-"""A stretch of device work between two events of a stream, and what makes a bar of its times."""
+Mark = tuple[str, Stream, TimedEvent, TimedEvent, Callable[[float, float, str], Bar]]
+"""What is done on the stream, the stream, two events around the work, and what makes a bar of its times."""
 
 
 class Recording:
@@ -33,7 +33,7 @@ class Recording:
         self._numbers = itertools.count()
         self._bars: list[Bar] = []
         self._marks: list[Mark] = []
-        self._lanes: dict[tuple[str, Hashable], str] = {}
+        self._lanes: dict[Hashable, str] = {}
         self._names: dict[str, Any] = {}
         self.steps: list[SeenStep] = []
         """The steps that have ended, in order of their ends."""
@@ -71,15 +71,15 @@ class Recording:
             self._marks.append(mark)
 
     def lane(self, name: str, owner: Hashable) -> str:
-        """The name of the lane of `owner`: `name`, with a number where another one has that already."""
-        known = self._lanes.get((name, owner))
+        """The name of the lane of `owner`: the first one given, with a number where another has it."""
+        known = self._lanes.get(owner)
         if known is not None:
             return known
         number, taken = 1, name
         while self._names.setdefault(taken, owner) != owner:
             number += 1
             taken = f"{name} #{number}"
-        return self._lanes.setdefault((name, owner), taken)
+        return self._lanes.setdefault(owner, taken)
 
     def bars(self, clock: Callable[[], float]) -> list[Bar]:
         """All bars that are kept, by their start; waits for the device work that was marked."""
@@ -100,12 +100,12 @@ def _timed(marks: list[Mark], lane: Callable[[str, Any], str], clock: Callable[[
     """
     ends: dict[Any, tuple[TimedEvent, float]] = {}
     made = []
-    for stream, first, last, make in marks:
+    for name, stream, first, last, make in marks:
         if stream not in ends:
             ends[stream] = _end_of(stream, first, clock)
         end, now = ends[stream]
         start, stop = now - first.seconds_until(end), now - last.seconds_until(end)
-        made.append(make(start, max(start, stop), lane(f"{stream.purpose} stream", stream)))
+        made.append(make(start, max(start, stop), lane(f"{name} stream", stream)))
     return made
 
 

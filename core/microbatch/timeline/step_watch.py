@@ -143,7 +143,8 @@ class StepWatch:
 
     def _end(self) -> None:
         inside = None if self._outside is None else self._outside.where.step
-        end, lane = self._runtime.monotonic(), self._recording.lane(thread_name(), self._runtime.current())
+        end, name = self._runtime.monotonic(), thread_name()
+        lane = self._recording.lane(name, (name, self._runtime.current()))
         self._recording.add_step(
             SeenStep(
                 number=self.number,

@@ -129,7 +129,8 @@ class Track:
 
     def _lane(self) -> str:
         where = self.where
-        lane = where.recording.lane(thread_name(), where.runtime.current())
+        name = thread_name()
+        lane = where.recording.lane(name, (name, where.runtime.current()))
         return f"{lane}, ubatch {self.ubatch}" if where.one_thread else lane
 
     def _mark(self) -> tuple[Stream, TimedEvent] | None:
@@ -151,7 +152,7 @@ class Track:
             return Bar(phase=phase, start=start, end=end, lane=lane, kind="stream", step=step,
                        ubatch=ubatch, label=label)  # fmt: skip
 
-        self.where.recording.add_mark((stream, first, last, make))
+        self.where.recording.add_mark((phase, stream, first, last, make))
 
 
 def _spent(before: Reading) -> Usage | None:

@@ -173,3 +173,12 @@ def test_another_ending_is_refused(tmp_path: Path) -> None:
         pass
     with pytest.raises(microbatch.errors.ArgumentValueError, match=r"\.json or \.html"):
         seen.save(tmp_path / "seen.png")
+
+
+def test_lanes_have_names_of_their_own() -> None:
+    """The first name of an owner stays; two owners never share one."""
+    recording = Recording()
+    assert recording.lane("compute stream", 1) == "compute stream"
+    assert recording.lane("compute stream", 2) == "compute stream #2"
+    assert recording.lane("copy in stream", 1) == "compute stream"
+    assert recording.lane("compute stream", 2) == "compute stream #2"
