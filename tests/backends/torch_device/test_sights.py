@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(
 
 import microbatch
 from microbatch import dbo
+from microbatch.testing import torch_device
 from tests.support.gloo import GlooRanks
 
 
@@ -25,20 +26,32 @@ def two() -> Iterator[GlooRanks]:
         yield ranks
 
 
-def test_each_way_of_waiting_is_told_apart(two: GlooRanks) -> None:
-    """At once; later without a yield; later with one; where yields are put at collectives."""
-    expected = {
-        ("at once", False): {("thread", "blocking"): 4},
-        ("later", False): {("thread", ""): 2, ("collective", "no yield"): 2},
-        ("yielding", False): {("thread", ""): 2, ("collective", ""): 2},
-        ("at once", True): {("thread", ""): 2, ("collective", ""): 2},
-    }
-    for (how, at_collectives), seen in expected.items():
-        assert two.run(communication, how, at_collectives) == [seen, seen], how
+Ways = tuple[str, bool, str]
+"""How a model waits, whether yields are put at its collectives, and the schedule."""
+
+SEEN: dict[Ways, tuple[dict[tuple[str, str], int], str]] = {
+    ("at once", False, "pingpong"): ({("thread", "blocking"): 4}, "blocking collectives"),
+    ("later", False, "pingpong"): ({("thread", ""): 2, ("collective", "no yield"): 2}, "missing yield"),
+    ("yielding", False, "pingpong"): ({("thread", ""): 2, ("collective", ""): 2}, ""),
+    ("at once", True, "pingpong"): ({("thread", ""): 2, ("collective", ""): 2}, ""),
+    ("at once", False, "sequential"): ({("thread", "blocking"): 4}, "no turns"),
+}
+"""What is seen of each, as (kind of lane, note), and the cause that the doctor names."""
+ABOUT_WAITING = {"blocking collectives", "missing yield", "no turns", "device-wide waits"}
 
 
-def communication(rank: int, how: str, at_collectives: bool) -> dict[tuple[str, str], int]:
-    """(kind of lane, note) of each bar of communication."""
+@pytest.mark.parametrize("ways", SEEN)
+def test_each_way_of_waiting_is_told_apart(two: GlooRanks, ways: Ways) -> None:
+    """At once; later without a yield; later with one; where yields are put at collectives; not in turns."""
+    bars, cause = SEEN[ways]
+    expected = bars, [cause] if cause else []
+    assert two.run(communication, *ways) == [expected, expected]
+
+
+def communication(
+    rank: int, how: str, at_collectives: bool, schedule: Any
+) -> tuple[dict[tuple[str, str], int], list[str]]:
+    """(kind of lane, note) of each bar of communication, and what the doctor says of waiting."""
 
     def model(x: Any) -> Any:
         y = x * 2
@@ -52,11 +65,36 @@ def communication(rank: int, how: str, at_collectives: bool) -> dict[tuple[str, 
         return y + 1
 
     wrapped = microbatch.wrap(
-        model, schedule="pingpong", num_ubatches=2, yield_at_collectives=at_collectives, verify="never"
+        model,
+        schedule=schedule,
+        policy="fixed",
+        num_ubatches=2,
+        yield_at_collectives=at_collectives,
+        verify="never",
     )
     with wrapped, microbatch.record() as seen:
         y = wrapped(torch.ones(4, 3))
     assert torch.equal(y, torch.full((4, 3), 5.0))
     bars = [bar for bar in seen.bars if bar.phase == "communicate"]
     assert {bar.label for bar in bars} == {"allreduce"}
-    return dict(Counter((bar.kind, bar.note) for bar in bars))
+    causes = [cause for cause in seen.doctor().causes if cause in ABOUT_WAITING]
+    return dict(Counter((bar.kind, bar.note) for bar in bars)), causes
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_wait_for_the_whole_device(waits: bool) -> None:
+    """`torch.cuda.synchronize` inside of a ubatch is seen, and named."""
+    with torch_device():
+
+        def model(x: Any) -> Any:
+            y = x * 2
+            if waits:
+                torch.cuda.synchronize()
+            return y
+
+        wrapped = microbatch.wrap(model, schedule="pingpong", policy="fixed", num_ubatches=2, verify="never")
+        with wrapped, microbatch.record() as seen:
+            wrapped(torch.ones(4, 3, device="cuda"))
+        found = seen.doctor()
+    assert ("device-wide waits" in found.causes) is waits
+    assert ("2 x torch.cuda.synchronize" in str(found)) is waits

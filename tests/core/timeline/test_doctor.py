@@ -12,6 +12,7 @@ from hypothesis import given
 
 import microbatch
 from microbatch import dbo
+from microbatch.host.thread_usage import thread_usage
 from microbatch.testing import RecordingBackend
 from microbatch.testing.given_plugins import GivenBackends
 from microbatch.timeline.bars import Bar, SeenStep, Usage
@@ -151,6 +152,27 @@ def test_what_the_system_counts_says_which(counts: dict[str, Any], cause: str | 
     if cause == "interpreter lock" and not process.locked:
         cause = None
     assert diagnose(bars, steps, process).causes == (() if cause is None else (cause,))
+
+
+def test_memory_that_is_touched_for_the_first_time() -> None:
+    """A buffer of 64 MiB made in each call, against one that is there."""
+    if thread_usage() is None:
+        pytest.skip("this system does not count by the thread")
+    there = np.ones(8 << 20)
+
+    def fresh(x: Any) -> Any:
+        return x + np.ones(8 << 20)[: len(x)]
+
+    def reused(x: Any) -> Any:
+        np.sqrt(there, out=there)
+        return x + there[: len(x)]
+
+    def found(function: Callable[..., Any]) -> bool:
+        told = doctor_of(function, np.ones(64), **TWO, schedule="sequential", backend="cpu")
+        return "fresh pages" in told.causes
+
+    assert any(found(fresh) for _ in range(TRIES))
+    assert not all(found(reused) for _ in range(TRIES))
 
 
 def test_bound_by_memory() -> None:
