@@ -9,7 +9,7 @@ nothing was recorded is `other`: planning, showing that the function may be cut,
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from microbatch.timeline.bars import AROUND, WAITING, Bar
 from microbatch.timeline.intervals import Interval
@@ -18,14 +18,18 @@ OTHER = "other"
 """The name of time in which no bar is."""
 
 
-def path_of(bars: Sequence[Bar], span: Interval) -> dict[str, float]:
-    """Seconds of each phase on the critical path through `span`; what ends after it is not on it."""
+def work_of(bars: Iterable[Bar]) -> list[Bar]:
+    """The bars that may be on a path, by their ends."""
+    work = [bar for bar in bars if bar.phase not in WAITING | AROUND and bar.end > bar.start]
+    return sorted(work, key=lambda bar: bar.end)
+
+
+def path_of(work: Sequence[Bar], ends: Sequence[float], span: Interval) -> dict[str, float]:
+    """Seconds of each phase on the critical path through `span`; what ends after it is not on it.
+
+    `work` is what `work_of` gives, `ends` are its ends.
+    """
     start, time = span
-    work = sorted(
-        (bar for bar in bars if bar.phase not in WAITING | AROUND and bar.end > bar.start),
-        key=lambda bar: bar.end,
-    )
-    ends = [bar.end for bar in work]
     seconds: dict[str, float] = {}
     current: Bar | None = None
     while time > start:

@@ -6,11 +6,13 @@ bars of a device, what its threads did is launching: then the device's bars say 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from microbatch.timeline.bars import AROUND, MOVING, WAITING, Bar, SeenStep
-from microbatch.timeline.critical_path import path_of
+from microbatch.timeline.critical_path import path_of, work_of
 from microbatch.timeline.intervals import Interval, common, joined, length
 
 Shares = tuple[tuple[str, float], ...]
@@ -75,7 +77,7 @@ def summary_of(bars: Sequence[Bar], steps: Sequence[SeenStep], left_out: int = 0
     moving = [bar for bar in told if bar.phase in MOVING]
     under = joined((bar.start, bar.end) for bar in told if bar.phase == "compute")
     total = sum(bar.seconds for bar in moving)
-    hidden = sum(length(common([(bar.start, bar.end)], under)) for bar in moving)
+    hidden = Covered(under).seconds_of(moving)
     return Summary(
         steps=len(outer),
         ubatches=len({(bar.step, bar.ubatch) for bar in seen if bar.ubatch is not None}),
@@ -89,19 +91,46 @@ def summary_of(bars: Sequence[Bar], steps: Sequence[SeenStep], left_out: int = 0
     )
 
 
+class Covered:
+    """Time that is covered by something, for many questions."""
+
+    def __init__(self, covered: Sequence[Interval]) -> None:
+        """`covered` is joined."""
+        self._covered = covered
+        self._starts = [start for start, _ in covered]
+        self._before = [0.0, *accumulate(end - start for start, end in covered)]
+
+    def seconds_of(self, bars: Iterable[Bar]) -> float:
+        """Seconds of all bars in which something else was there."""
+        return sum(self._until(bar.end) - self._until(bar.start) for bar in bars)
+
+    def _until(self, time: float) -> float:
+        """Covered seconds before `time`."""
+        place = bisect_right(self._starts, time)
+        if not place:
+            return 0.0
+        start, end = self._covered[place - 1]
+        return self._before[place - 1] + min(time, end) - start
+
+
 def _idle(bars: Sequence[Bar], spans: list[Interval]) -> Shares:
     """Of each lane, in order of their names."""
-    whole, made = length(spans), []
-    for lane in sorted({bar.lane for bar in bars}):
-        busy = joined((bar.start, bar.end) for bar in bars if bar.lane == lane and bar.phase not in WAITING)
-        made.append((lane, 1.0 - length(common(busy, spans)) / whole if whole else 0.0))
-    return tuple(made)
+    whole, busy = length(spans), dict[str, list[Interval]]()
+    for bar in bars:
+        ours = busy.setdefault(bar.lane, [])
+        if bar.phase not in WAITING:
+            ours.append((bar.start, bar.end))
+    return tuple(
+        (lane, 1.0 - length(common(joined(ours), spans)) / whole if whole else 0.0)
+        for lane, ours in sorted(busy.items())
+    )
 
 
 def _path(bars: Sequence[Bar], spans: list[Interval]) -> Shares:
-    whole, seconds = length(spans), dict[str, float]()
+    whole, seconds, work = length(spans), dict[str, float](), work_of(bars)
+    ends = [bar.end for bar in work]
     for span in spans:
-        for phase, part in path_of(bars, span).items():
+        for phase, part in path_of(work, ends, span).items():
             seconds[phase] = seconds.get(phase, 0.0) + part
     return _largest({phase: part / whole for phase, part in seconds.items()}) if whole else ()
 
