@@ -43,8 +43,7 @@ from microbatch.step.report import make_report, sizes_that_ran
 from microbatch.step.ubatches import Running, Ubatches
 from microbatch.step.watched import Watched
 from microbatch.step.wrapping import Wrapping
-from microbatch.timeline.recording import RECORDING
-from microbatch.timeline.step_watch import WATCH, StepWatch
+from microbatch.timeline.current import RECORDING, WATCH
 
 if TYPE_CHECKING:
     # imported with `graphs=True` only: it is 15 % of the time from `import microbatch` to the first wrapper
@@ -87,6 +86,8 @@ class Engine:
         call = CallOfStep(args, kwargs, slices, out is not None)
         recording, step = RECORDING.get(), self._step
         if recording is not None:
+            from microbatch.timeline.step_watch import StepWatch
+
             step = partial(StepWatch(recording, self._runner.runtime, self.function).around, self._step)
         if self._telling is None:
             return step(call, out, None)

@@ -25,7 +25,7 @@ from microbatch.step.planned import Planned
 from microbatch.step.thread_room import NO_ROOM, Running, alone, is_limited, within_room
 from microbatch.step.tracing import traced, tracing
 from microbatch.step.ubatches import Ubatches
-from microbatch.timeline.step_watch import WATCH
+from microbatch.timeline.current import WATCH
 from microbatch.turns.ambient import Ambient
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.kept_errors import without_frames

@@ -1,15 +1,13 @@
-"""Who collects bars, and how a step finds him.
+"""Who collects bars.
 
-Invariant: what is collected is bounded: beyond the cap bars are counted, not kept. A step asks one context
-variable, in the thread of its caller, so threads that did not come from the block are not recorded, and a
-process may have several recordings at the same time. Adding is one operation of a list; nothing is locked.
+Invariant: what is collected is bounded: beyond the cap bars are counted, not kept. A process may have several
+recordings at the same time. Adding is one operation of a list; nothing is locked.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Hashable
-from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -86,10 +84,6 @@ class Recording:
         marks, self._marks = self._marks, []
         self._bars.extend(_timed(marks, self.lane, clock))
         return sorted(self._bars, key=lambda bar: (bar.start, -bar.end))
-
-
-RECORDING: ContextVar[Recording | None] = ContextVar("microbatch_recording", default=None)
-"""Who records the steps that the calling code makes; None for nobody."""
 
 
 def _timed(marks: list[Mark], lane: Callable[[str, Any], str], clock: Callable[[], float]) -> list[Bar]:

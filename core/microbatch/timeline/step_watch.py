@@ -8,7 +8,6 @@ what it raises passes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -17,7 +16,8 @@ from microbatch.extend.device import Device
 from microbatch.extend.records import StepReport
 from microbatch.schedules.step import Step
 from microbatch.timeline.bars import Bar, Phase, SeenStep
-from microbatch.timeline.recording import RECORDING, Recording
+from microbatch.timeline.current import RECORDING, WATCH
+from microbatch.timeline.recording import Recording
 from microbatch.timeline.track import TRACK, Track, Where
 from microbatch.timeline.watched_seat import WatchedSeat, watched_seat
 from microbatch.turns.context import PLACE, UBatchContext
@@ -157,10 +157,6 @@ class StepWatch:
             ),
             Bar(phase="step", start=self._start, end=end, lane=lane, step=self.number, label=self._name),
         )
-
-
-WATCH: ContextVar[StepWatch | None] = ContextVar("microbatch_watch", default=None)
-"""The step that the calling code runs, where somebody records it."""
 
 
 def _track_of(where: Where, context: UBatchContext | None, *, alone: bool = False) -> Track:

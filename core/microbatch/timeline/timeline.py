@@ -17,10 +17,11 @@ import msgspec
 from microbatch.errors import ArgumentValueError
 from microbatch.timeline.bars import Bar, SeenStep
 from microbatch.timeline.chrome import chrome_trace
+from microbatch.timeline.current import RECORDING
 from microbatch.timeline.doctor import diagnose, this_process
 from microbatch.timeline.finding import Diagnosis
 from microbatch.timeline.page import page_of
-from microbatch.timeline.recording import MOST_BARS, RECORDING, Recording
+from microbatch.timeline.recording import MOST_BARS, Recording
 from microbatch.timeline.summary import Summary, summary_of
 from microbatch.turns.runtime import Runtime, default_runtime
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -182,3 +184,13 @@ def test_lanes_have_names_of_their_own() -> None:
     assert recording.lane("compute stream", 2) == "compute stream #2"
     assert recording.lane("copy in stream", 1) == "compute stream"
     assert recording.lane("compute stream", 2) == "compute stream #2"
+
+
+def test_who_records_nothing_loads_nothing_of_it() -> None:
+    """Of the room only the two variables that a step asks."""
+    code = (
+        "import sys, numpy, microbatch; microbatch.wrap(numpy.sin, num_ubatches=2, policy='fixed')"
+        "(numpy.ones((9, 2))); print(*[name for name in sys.modules if 'microbatch.timeline.' in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["microbatch.timeline.current"]
