@@ -39,15 +39,17 @@ def too_small(case: Case) -> Finding | None:
         text="the parts are so small that cutting and storing them costs much of what computing them takes",
         evidence=f"{count:,} parts; one computes {each * 1e6:.3g} us, and {around / count * 1e6:.3g} us go to"
         " cutting and storing it",
-        remedy="ask for larger parts: a smaller num_ubatches, a larger max_tokens_per_ubatch, or policy auto",
+        remedy="ask for larger parts (max_tokens_per_ubatch, a smaller num_ubatches), or do more in one call",
     )
 
 
 def interpreter_lock(case: Case) -> Finding | None:
-    """Threads wait for each other to run Python code."""
+    """Threads wait for each other to run Python code, and not ours, which is much where parts are small."""
     bars = [bar for bar in case.of("compute") if bar.usage is not None]
     threads = {bar.lane for bar in bars}
     if not case.process.locked or case.schedule != "parallel" or len(threads) < 2:
+        return None
+    if case.each_ubatch("compute") < SHORT:
         return None
     waits = sum(bar.usage.waits for bar in bars if bar.usage is not None)
     wall, spent = sum(bar.seconds for bar in bars), _spent(bars)

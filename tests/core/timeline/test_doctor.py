@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -173,6 +174,17 @@ def test_memory_that_is_touched_for_the_first_time() -> None:
 
     assert any(found(fresh) for _ in range(TRIES))
     assert not all(found(reused) for _ in range(TRIES))
+
+
+def test_small_parts_are_not_blamed_on_the_lock() -> None:
+    """Cutting and storing them is Python code of ours, and so is recording them."""
+    bars, steps = bars_of(usage(seconds=0.5, waits=900))
+    many = [
+        replace(bar, start=place * 1e-4, end=place * 1e-4 + 5e-5, ubatch=place)
+        for place in range(100)
+        for bar in bars
+    ]
+    assert "interpreter lock" not in diagnose(many, steps, this_process({}, float)).causes
 
 
 def test_bound_by_memory() -> None:
