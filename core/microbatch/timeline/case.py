@@ -67,10 +67,6 @@ class Case:
         """Bars with a note."""
         return [bar for bar in self.bars if bar.note == note]
 
-    def seconds(self, *phases: str) -> float:
-        """Time of phases over all threads."""
-        return sum(bar.seconds for bar in self.of(*phases))
-
     def covered(self, *phases: str) -> float:
         """Time in which at least one thread is in one of the phases."""
         return length(joined((bar.start, bar.end) for bar in self.of(*phases)))

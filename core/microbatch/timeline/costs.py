@@ -29,15 +29,15 @@ BOUND = 0.5
 
 def too_small(case: Case) -> Finding | None:
     """Cutting and storing costs much of what computing takes."""
-    each, around = case.each_ubatch("compute"), case.seconds("cut", "store")
-    computed = case.seconds("compute")
+    # medians: one part whose thread was stopped for a moment would outweigh a hundred small ones
+    each, around = case.each_ubatch("compute"), case.each_ubatch("cut") + case.each_ubatch("store")
     count = len({(bar.step, bar.ubatch) for bar in case.of("compute")})
-    if not case.cut or not count or each >= SHORT or around < SMALL * computed:
+    if not case.cut or not count or each >= SHORT or around < SMALL * each:
         return None
     return Finding(
         cause="parts too small",
         text="the parts are so small that cutting and storing them costs much of what computing them takes",
-        evidence=f"{count:,} parts; one computes {each * 1e6:.3g} us, and {around / count * 1e6:.3g} us go to"
+        evidence=f"{count:,} parts; one computes {each * 1e6:.3g} us, and {around * 1e6:.3g} us go to"
         " cutting and storing it",
         remedy="ask for larger parts (max_tokens_per_ubatch, a smaller num_ubatches), or do more in one call",
     )
