@@ -141,8 +141,8 @@ IN_CORE = (
           "        inputs = () if slot.moved else slot.inputs\n"
           "        slot.inputs = None if slot.moved else slot.inputs\n", HOST),
     _core("outputs are dropped once copying them out was launched", "schedules/streamed.py",
-          "            slot.host = self._mover.send(slot.outputs)\n",
-          "            slot.host = self._mover.send(slot.outputs)\n"
+          "            slot.host = self._take_back(slot.outputs)\n",
+          "            slot.host = self._take_back(slot.outputs)\n"
           "            slot.outputs = slot.returned = self._last = None\n", HOST),
     _core("the result of a replay is the graph's own memory", "graphs/padding.py",
           "        copied = backend.empty(tuple(source.shape), source)\n",

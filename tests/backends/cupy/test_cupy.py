@@ -99,13 +99,18 @@ class FakeCupy:
             done = True
 
             def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
-                assert disable_timing
+                self.timed = not disable_timing
 
             def record(self, stream: Any = None) -> None:
                 fake.log.append(("record", stream, self))
+                self.place = len(fake.log)
 
             def synchronize(self) -> None:
                 pass
+
+        def elapsed(first: Event, last: Event) -> float:
+            assert first.timed and last.timed
+            return float(last.place - first.place)
 
         class Device:
             def __init__(self, index: int) -> None:
@@ -136,6 +141,7 @@ class FakeCupy:
         self.cuda = SimpleNamespace(
             Stream=Stream,
             Event=Event,
+            get_elapsed_time=elapsed,
             Device=Device,
             MemoryPool=MemoryPool,
             get_current_stream=self.current_stream,
@@ -405,3 +411,16 @@ def test_the_device_is_named() -> None:
     assert backend.device_name() == "Fake 0"
     cupy.cuda.Device(1).use()
     assert backend.device_name() == "Fake 1"
+
+
+def test_events_have_times_only_where_they_are_asked_for() -> None:
+    """Those that order work have none, as waiting for them would be slower; CuPy tells milliseconds."""
+    fake = FakeCupy()
+    backend = CupyBackend(fake)
+    assert not backend.event().raw.timed
+    first, stream = backend.timed_event(), backend.stream("compute")
+    assert first is not None
+    first.record(stream)
+    last = first.another()
+    last.record(stream)
+    assert first.seconds_until(last) == 0.001

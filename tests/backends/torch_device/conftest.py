@@ -37,13 +37,18 @@ class FakeStream:
 class FakeEvent:
     """Remembers how much was launched when it was recorded."""
 
-    def __init__(self, cuda: FakeCuda) -> None:
+    def __init__(self, cuda: FakeCuda, enable_timing: bool = False) -> None:
         self.cuda = cuda
+        self.timed = enable_timing
         self.stream: FakeStream | None = None
         self.mark = 0
 
     def record(self, stream: FakeStream) -> None:
         self.stream, self.mark = stream, len(stream.launched)
+
+    def elapsed_time(self, later: FakeEvent) -> float:
+        assert self.timed and later.timed
+        return float(later.mark - self.mark)
 
     def query(self) -> bool:
         self.cuda.calls.append("event.query")
@@ -112,8 +117,8 @@ class FakeCuda:
     def Stream(self, priority: int = 0) -> FakeStream:
         return FakeStream(self, priority, self._here().index)
 
-    def Event(self) -> FakeEvent:
-        return FakeEvent(self)
+    def Event(self, enable_timing: bool = False) -> FakeEvent:
+        return FakeEvent(self, enable_timing)
 
     def current_stream(self, index: int | None = None) -> FakeStream:
         here = self._here()

@@ -372,3 +372,23 @@ def test_the_device_is_named(cuda: Any) -> None:
     with cuda.device(1):
         assert backend.device_name() == "Fake 1"
     assert isinstance(backend, SupportsDeviceName)
+
+
+def test_events_have_times_only_where_they_are_asked_for(backend: TorchCudaBackend, cuda: Any) -> None:
+    """Those that order work have none, as waiting for them would be slower; torch tells milliseconds."""
+    assert not backend.event().raw.timed
+    first, stream = backend.timed_event(), backend.stream("compute")
+    assert first is not None
+    first.record(stream)
+    stream.submit(lambda: cuda.launch("work"))
+    last = first.another()
+    last.record(stream)
+    assert first.seconds_until(last) == 0.001
+
+
+def test_inside_of_a_capture_there_are_no_times(backend: TorchCudaBackend) -> None:
+    """A recorded step that is captured shows its threads only."""
+    seen: list[Any] = []
+    backend.capture(lambda: seen.append(backend.timed_event()))
+    assert seen[-1] is None
+    assert backend.timed_event() is not None

@@ -48,6 +48,7 @@ WORDS = {
     "run --json": ["run", "steps.py:chatty", "--input", "x.npy", "--output", "y.npy", "--json"],
     "check": ["check", "steps.py:double", "--input", "x.npy"],
     "tune": ["tune", "steps.py:double", "--input", "x.npy", "--sizes", "10,20"],
+    "doctor": ["doctor", "steps.py:double", "--input", "x.npy"],
     "history": ["history", "show", "--path", "h.db"],
     "races": ["races", "steps.py:double", "--input", "x.npy"],
     "--help": ["--help"],
