@@ -50,11 +50,18 @@ def _referred(function: FunctionType) -> Iterator[Reached]:
 
 
 def names_used(function: Any) -> frozenset[str]:
-    """The names that the code of `function`, and of what it visibly refers to, uses."""
+    """The names that the code of `function`, and of what it visibly refers to, uses.
+
+    Not those in code of torch itself: what `torch.compile` returns refers to half of its compiler.
+    """
     found = [function, *(value for _, value, _ in reachable(function))]
     plain = [getattr(value, "__func__", value) for value in found]
-    codes = [value.__code__ for value in plain if isinstance(value, FunctionType)]
+    codes = [value.__code__ for value in plain if isinstance(value, FunctionType) and not _is_torchs(value)]
     return frozenset(name for code in codes for name in names_in(code))
+
+
+def _is_torchs(function: FunctionType) -> bool:
+    return str(function.__module__).partition(".")[0] == "torch"
 
 
 def names_in(code: CodeType) -> Iterator[str]:

@@ -58,3 +58,12 @@ def test_a_buffer_is_put_back() -> None:
     with microbatch.wrap(module, **PARTS) as wrapped:
         wrapped(torch.rand(64, 3))
     assert module.calls.item() == 4  # one a part; those of the trial were taken back
+
+
+def test_a_compiled_function_is_not_taken_for_one_that_swaps_parameters() -> None:
+    """What `torch.compile` returns refers to torch's own code, which names `functional_call`."""
+    x = torch.arange(64.0).reshape(16, 4)
+    compiled = torch.compile(lambda rows: rows.sin() * 2, backend="eager")
+    with microbatch.wrap(compiled, policy="fixed", num_ubatches=4, thread_pool_size=2) as wrapped:
+        torch.testing.assert_close(wrapped(x), x.sin() * 2)
+        assert wrapped.last_report is not None and wrapped.last_report.schedule == "parallel"
