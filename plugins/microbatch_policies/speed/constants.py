@@ -64,9 +64,6 @@ UNEVEN = 1.15
 COLD = 4.0
 """Factor of the best up to which a doubted first time is measured again. A chain of 8 torch operations took
 57 ms on two workers; on one it took 119 ms the first time and 31 ms from then on."""
-HOPELESS = 8.0
-"""Factor of the best above which a first time is no cold one, whatever its median part took. Beside other
-load one worker of torch, whose own threads then wait for cores, took 30 times as long as two, both times."""
 FEW = 4
 """Fewer parts than this do not tell which of them were slow."""
 COLDEST = 4.0

@@ -37,8 +37,7 @@ class SizeSearch:
 
     def hopeful(self, arm: int, best: float) -> bool:
         """Whether the only time of `arm` is slower than `best`, and would not be without its slow parts."""
-        once, value = len(self.arms[arm]) == 1, self.value(arm)
-        return once and self._hopes.get(arm, best) < best < value <= tuned.HOPELESS * best
+        return len(self.arms[arm]) == 1 and self._hopes.get(arm, best) < best < self.value(arm)
 
     def doubtful(self, arm: int, best: float) -> bool:
         """Whether the only time of `arm` is slower than `best` perhaps because it was the first one: then a
