@@ -75,7 +75,7 @@ def _steps(count: int, steps: int, told: bool) -> Callable[[], Any]:
         **options,
     )
     assert np.array_equal(wrapped(x), x + 1)
-    assert wrapped.last_report is not None and len(wrapped.last_report.sizes) == count
+    assert wrapped.last_report is not None and wrapped.last_report.num_ubatches == count
 
     def run() -> Any:
         for _ in range(steps):
