@@ -100,7 +100,7 @@ def transfers(scale: Scale) -> list[Row]:
         seconds(lambda: out.copy_(there, non_blocking=True), scale.device, scale.rounds),
     ]
     efficiency = (sum(stages) - mine) / max(1e-9, sum(stages) - max(stages))
-    facts = {"parts": len(report.sizes) if report else 0, "bytes": scale.host_bytes, "best": hand.name}
+    facts = {"parts": report.num_ubatches if report else 0, "bytes": scale.host_bytes, "best": hand.name}
     return [
         ratio_row("host batch, products", "two-stream double buffering", at_least=0.97, base=hand.median,
                   ours=mine, details=facts),

@@ -65,7 +65,7 @@ def _smoke(backend: str, schedule: str, given: Any, values: np.ndarray, source: 
         lambda x: x * 2 + 1, backend=backend, schedule=schedule, policy="fixed", num_ubatches=3
     ) as step:
         found = _read(step(given))
-        parts = len(step.last_report.sizes)
+        parts = step.last_report.num_ubatches
     same = bool(np.array_equal(found, values * 2 + 1))
     return Row(
         work=f"{backend}, {schedule}, from the {source}",
@@ -153,5 +153,5 @@ def _runs_in_parts(scale: Scale, torch: Any) -> Row:
         aim="runs out, then is right, and keeps nothing",
         measured=f"{len(report.oom_sizes)} times out of memory, {'right' if right else 'WRONG'}",
         reached=bool(report.oom_sizes) and right and kept <= 0,
-        details={"attempts": list(report.oom_sizes), "parts": len(report.sizes), "kept_bytes": kept},
+        details={"attempts": list(report.oom_sizes), "parts": report.num_ubatches, "kept_bytes": kept},
     )

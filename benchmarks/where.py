@@ -158,7 +158,7 @@ def timed(wrapped: Any, inputs: tuple[Any, ...]) -> Step:
 
 def shown(name: str, steps: int, found: Split, report: microbatch.StepReport) -> Table:
     """Milliseconds a step, and shares of what all threads had."""
-    title = f"{name}: {len(report.sizes)} parts, {report.schedule}, {report.workers} workers"
+    title = f"{name}: {report.num_ubatches} parts, {report.schedule}, {report.workers} workers"
     table = Table("where", "ms a step, all threads", "share", title=title, title_justify="left")
     shares = {
         "function": found.function,
