@@ -5,7 +5,9 @@ Each process holds half of the experts; tokens travel to their expert and back b
 while the tokens of one are on their way, the other computes. The model knows nothing of it beyond the yield
 points of `microbatch.dbo`, which do nothing when the block is called serially.
 
-    python examples/moe_dual_batch.py [--rows 64] [--layers 4] [--driver threads|greenlets]
+    python examples/moe_dual_batch.py [--rows 64] [--layers 4] [--driver threads|greenlets] [--timeline FILE]
+
+The clock of the example and `microbatch.record()` say how much of the communication lay under compute.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import argparse
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +44,13 @@ class Timeline:
     def add(self, what: str, start: float) -> None:
         """Close a span that began at `start`."""
         self.spans.append((dbo.dbo_current_ubatch_id(), what, start, time.perf_counter()))
+
+    @contextmanager
+    def span(self, what: str) -> Iterator[None]:
+        """A block that is one span."""
+        start = time.perf_counter()
+        yield
+        self.add(what, start)
 
     def hidden(self) -> float:
         """Share of the communication time that lies under the compute of another ubatch."""
@@ -73,7 +84,8 @@ class Travel:
     """Tokens on their way to other ranks."""
 
     def __init__(self, tokens: Tensor, sends: list[int], receives: list[int], timeline: Timeline) -> None:
-        self.received = tokens.new_empty(sum(receives), tokens.shape[1])
+        with timeline.span("compute"):
+            self.received = tokens.new_empty(sum(receives), tokens.shape[1])
         self._start, self._timeline = time.perf_counter(), timeline
         self._work = dist.all_to_all_single(self.received, tokens, receives, sends, async_op=True)
 
@@ -99,34 +111,40 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [rows, tokens, width], the same shape out."""
-        start = time.perf_counter()
-        h = x + self.attention(x, x, x, need_weights=False)[0]
-        flat = h.reshape(-1, WIDTH)
-        gate, chosen = self.router(flat).softmax(-1).max(-1)
-        order = chosen.argsort(stable=True)
-        sends = torch.bincount(chosen * WORLD // EXPERTS, minlength=WORLD).tolist()
-        self.timeline.add("compute", start)
-        labels, receives = self.announce(chosen[order], sends)
-        dispatch = Travel(flat[order], sends, receives, self.timeline)
+        span = self.timeline.span
+        with span("compute"):
+            h = x + self.attention(x, x, x, need_weights=False)[0]
+            flat = h.reshape(-1, WIDTH)
+            gate, chosen = self.router(flat).softmax(-1).max(-1)
+            order = chosen.argsort(stable=True)
+            sends = torch.bincount(chosen * WORLD // EXPERTS, minlength=WORLD).tolist()
+            mine, tokens = chosen[order], flat[order]
+        labels, receives = self.announce(mine, sends)
+        dispatch = Travel(tokens, sends, receives, self.timeline)
         dbo.dbo_yield("dispatch")
         arrived = dispatch.arrive()
-        start = time.perf_counter()
-        done = self.compute_experts(arrived, labels)
-        self.timeline.add("compute", start)
+        with span("compute"):
+            done = self.compute_experts(arrived, labels)
         combine = Travel(done, receives, sends, self.timeline)
         dbo.dbo_yield("combine")
         back = combine.arrive()
-        mixed = torch.empty_like(flat)
-        mixed[order] = back * gate[order, None]
-        return h + mixed.reshape(h.shape)
+        with span("compute"):
+            mixed = torch.empty_like(flat)
+            mixed[order] = back * gate[order, None]
+            return h + mixed.reshape(h.shape)
 
     def announce(self, chosen: Tensor, sends: list[int]) -> tuple[Tensor, list[int]]:
         """Tell each rank how many tokens come, and for which expert each is."""
-        counts = torch.empty(WORLD, dtype=torch.int64)
-        dist.all_to_all_single(counts, torch.tensor(sends))
-        receives = counts.tolist()
-        labels = torch.empty(sum(receives), dtype=chosen.dtype)
-        dist.all_to_all_single(labels, chosen.contiguous(), receives, sends)
+        span = self.timeline.span
+        with span("compute"):
+            counts, told = torch.empty(WORLD, dtype=torch.int64), torch.tensor(sends)
+        with span("all-to-all"):
+            dist.all_to_all_single(counts, told)
+        with span("compute"):
+            receives = counts.tolist()
+            labels = torch.empty(sum(receives), dtype=chosen.dtype)
+        with span("all-to-all"):
+            dist.all_to_all_single(labels, chosen, receives, sends)
         return labels, receives
 
     def compute_experts(self, tokens: Tensor, labels: Tensor) -> Tensor:
@@ -176,13 +194,18 @@ def run(rank: int, options: argparse.Namespace) -> None:
     for name, function in (("serial", model), ("dual batch", dual)):
         step(function, x)
         timeline.spans.clear()
-        y, seconds = step(function, x)
+        with microbatch.record() as seen:
+            y, seconds = step(function, x)
         results[name] = y
         if rank == 0:
             print(
                 f"{name}: {seconds * 1e3:.1f} ms, {timeline.hidden():.0%} of the communication under compute"
             )
             print(timeline.draw())
+            if seen.steps:
+                print(f"  recorded: {seen.summary().hidden:.0%} of the communication under compute")
+                if options.timeline:
+                    seen.save(options.timeline)
     difference = (results["serial"] - results["dual batch"]).abs().max().item()
     assert difference <= 1e-5, difference
     if rank == 0:
@@ -196,6 +219,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--driver", choices=["threads", "greenlets"], default="threads")
+    parser.add_argument("--timeline", help="where rank 0 writes the dual batch: .json or .html")
     options = parser.parse_args(arguments)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -18,7 +18,7 @@ __all__ = ["RanksOfProcess"]
 
 
 class RanksOfProcess:
-    """The abilities `SupportsRanks` and `SupportsCollectives`, for backends to inherit."""
+    """The abilities `SupportsRanks`, `SupportsCollectives` and `SupportsSights`, for backends to inherit."""
 
     grouping: str = "torch.distributed"
 
@@ -40,6 +40,17 @@ class RanksOfProcess:
             from microbatch_backends.torch_device.collectives import hook_collectives
 
             hook_collectives()
+
+    def watch_calls(self) -> None:
+        """Let recorded ubatches see collectives and device-wide waits; nothing without torch."""
+        distributed = sys.modules.get("torch.distributed")
+        if distributed is None:
+            return
+        from microbatch_backends.torch_device import sights
+
+        sights.watch_device()
+        if distributed.is_available():
+            sights.watch_collectives()
 
 
 class Inherited:

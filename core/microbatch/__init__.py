@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from microbatch.proof.check import check as check
     from microbatch.proof.report import CheckReport as CheckReport
     from microbatch.step.ubatches import make_ubatch_contexts as make_ubatch_contexts
+    from microbatch.timeline.timeline import Timeline as Timeline
+    from microbatch.timeline.timeline import record as record
     from microbatch.tuning.report import TuneReport as TuneReport
     from microbatch.tuning.tune import tune as tune
     from microbatch.turns.barrier import UBatchBarrier as UBatchBarrier
@@ -92,6 +94,7 @@ _WHERE = {
     "proof.check": "check",
     "proof.report": "CheckReport",
     "step.ubatches": "make_ubatch_contexts",
+    "timeline.timeline": "Timeline record",
     "tuning.report": "TuneReport",
     "tuning.tune": "tune",
     "turns.barrier": "UBatchBarrier",

@@ -152,7 +152,7 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=9,
         what="streamed: the step waits for its last stage",
         path=STREAMED,
-        text="        self._await(slot.sent, context)\n",
+        text="        self._wait_for(self, slot.sent, context)\n",
         instead="",
         test=f"{PITFALLS}::test_the_caller_goes_on_after_the_step",
     ),
@@ -194,7 +194,7 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=11,
         what="results on the host are read after their copy is done",
         path=STREAMED,
-        text="        self._await(slot.sent, context)\n",
+        text="        self._wait_for(self, slot.sent, context)\n",
         instead="",
         test=f"{PITFALLS}::test_a_result_on_the_host_is_read_after_its_copy_only",
     ),
@@ -202,10 +202,9 @@ GUARDS: tuple[Guard, ...] = (
         pitfall=12,
         what="each slot has staging buffers of its own",
         path=STREAMED,
-        text=("slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)\n            except"),
+        text=("slot.inputs, slot.moved = self._bring(slot.loaded, slot.buffers)\n            except"),
         instead=(
-            "slot.inputs, slot.moved = self._mover.fetch(slot.loaded, self._ring[0].buffers)\n"
-            "            except"
+            "slot.inputs, slot.moved = self._bring(slot.loaded, self._ring[0].buffers)\n            except"
         ),
         test=f"{PITFALLS}::test_a_staging_buffer_is_filled_again_after_its_copy_only",
     ),

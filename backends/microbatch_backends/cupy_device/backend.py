@@ -18,7 +18,8 @@ from microbatch_backends.cupy_device.memory import CupyMemory
 from microbatch_backends.cupy_device.namespace import CupyNamespace, load_cupy
 from microbatch_backends.cupy_device.transfer import CupyTransfer
 from microbatch_backends.device.backend import DeviceBackend
-from microbatch_backends.device.capture import capture_refused
+from microbatch_backends.device.capture import capture_of, capture_refused
+from microbatch_backends.device.streams import TimedDeviceEvent
 from microbatch_backends.host.state import HostState
 
 
@@ -47,6 +48,10 @@ class CupyBackend(CupyArrays, CupyTransfer, DeviceBackend):
             yield
         finally:
             nvtx.RangePop()
+
+    def timed_event(self) -> TimedDeviceEvent | None:
+        """A new event with a time; None inside a capture, which has no times."""
+        return None if capture_of(self._namespace) else TimedDeviceEvent(self._namespace)
 
     def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[Graph, Any]:
         """Run `work`, then capture it; the graph has a memory pool of its own, whatever `pool` is."""

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from microbatch.errors import BackendUnavailableError
-from microbatch_backends.device.driver import Driver
+from microbatch_backends.device.driver import TimingDriver
 
 
 def load_cupy() -> Any:
@@ -31,7 +31,7 @@ INTEGRATED = 18
 """cudaDevAttrIntegrated."""
 
 
-class CupyNamespace(Driver):
+class CupyNamespace(TimingDriver):
     """`cupy`, or what stands in for it."""
 
     def __init__(self, cupy: Any) -> None:
@@ -52,6 +52,12 @@ class CupyNamespace(Driver):
 
     def new_event(self) -> Any:
         return self.cuda.Event(disable_timing=True)
+
+    def new_timed_event(self) -> Any:
+        return self.cuda.Event()
+
+    def seconds_between(self, first: Any, last: Any) -> float:
+        return float(self.cuda.get_elapsed_time(first, last)) / 1e3
 
     def finished(self, event: Any) -> bool:
         return bool(event.done)

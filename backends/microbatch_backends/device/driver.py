@@ -14,7 +14,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-__all__ = ["Driver"]
+__all__ = ["Driver", "TimingDriver"]
 
 
 class Driver(Protocol):
@@ -57,3 +57,15 @@ class Driver(Protocol):
 
     def empty_cache(self) -> None:
         """Give memory that the framework keeps unused back to the driver."""
+
+
+class TimingDriver(Driver, Protocol):
+    """One whose events can tell when the device came to them."""
+
+    def new_timed_event(self) -> Any:
+        """A raw event with a time."""
+        ...
+
+    def seconds_between(self, first: Any, last: Any) -> float:
+        """Seconds of the device between two raw events with times that have both been reached."""
+        ...

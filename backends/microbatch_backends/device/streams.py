@@ -18,9 +18,9 @@ from typing import Any
 
 from microbatch.errors import ArgumentTypeError
 from microbatch.extend.protocols import Event, Stream
-from microbatch_backends.device.driver import Driver
+from microbatch_backends.device.driver import Driver, TimingDriver
 
-__all__ = ["DeviceEvent", "DeviceStream"]
+__all__ = ["DeviceEvent", "DeviceStream", "TimedDeviceEvent"]
 
 SHORTEST_NAP = 20e-6
 """Seconds between the first two polls; each later pause is twice as long."""
@@ -59,6 +59,25 @@ class DeviceEvent:
         # sanitizer takes a synchronize as a wait and a query as none.
         self.raw.synchronize()
         return True
+
+
+class TimedDeviceEvent(DeviceEvent):
+    """An event with a time, for a step that is recorded: waiting for one is slower."""
+
+    __slots__ = ("_timing",)
+
+    def __init__(self, driver: TimingDriver) -> None:
+        self.driver = self._timing = driver
+        self.raw: Any = driver.new_timed_event()
+        self.recorded = False
+
+    def seconds_until(self, later: TimedDeviceEvent) -> float:
+        """Seconds of the device from this event to `later`; both have been waited for."""
+        return self._timing.seconds_between(self.raw, later.raw)
+
+    def another(self) -> TimedDeviceEvent:
+        """A new one."""
+        return TimedDeviceEvent(self._timing)
 
 
 @dataclass(slots=True, unsafe_hash=True)

@@ -31,21 +31,27 @@ STARTING = (
     "allreduce_coalesced",
     "allgather",
     "_allgather_base",
+    "all_gather_single",
+    "all_gather_single_coalesced",
     "allgather_coalesced",
     "allgather_into_tensor_coalesced",
     "reduce_scatter",
     "_reduce_scatter_base",
+    "reduce_scatter_single",
+    "reduce_scatter_single_coalesced",
     "reduce_scatter_tensor_coalesced",
     "alltoall",
     "alltoall_base",
+    "all_to_all_single",
     "broadcast",
     "reduce",
     "gather",
     "scatter",
 )
-"""The methods of a process group that start a collective and take options as their last argument."""
+"""The methods of a process group that start a collective and take options as their last argument. Each
+version of torch has some of them."""
 MARK = "__microbatch_hooked__"
-"""On a function that is a hook of ours."""
+"""On a function that is a hook of this module."""
 
 
 def hook_collectives() -> None:
@@ -57,12 +63,19 @@ def hook_collectives() -> None:
 
 
 def _hook(owner: Any, name: str, made: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Put what `made` makes of the function in its place; nothing where this torch has no such."""
+    set_hook(owner, name, made, MARK)
+
+
+def set_hook(
+    owner: Any, name: str, made: Callable[[Callable[..., Any]], Callable[..., Any]], mark: str
+) -> None:
+    """Put what `made` makes of the function in its place, with `mark`; nothing where it has that already, or
+    this torch has no such function."""
     function = getattr(owner, name, None)
-    if function is None or hasattr(function, MARK):
+    if function is None or hasattr(function, mark):
         return
     hook = wraps(function)(made(function))
-    setattr(hook, MARK, True)
+    setattr(hook, mark, True)
     setattr(owner, name, hook)
 
 

@@ -21,8 +21,8 @@ from microbatch.errors import StreamsExhaustedError
 from microbatch.extend.abilities import Graph
 from microbatch.extend.protocols import StreamPurpose, ThreadState
 from microbatch_backends.device.backend import DeviceBackend
-from microbatch_backends.device.capture import capture_refused
-from microbatch_backends.device.streams import DeviceStream
+from microbatch_backends.device.capture import capture_of, capture_refused
+from microbatch_backends.device.streams import DeviceStream, TimedDeviceEvent
 from microbatch_backends.torch_device import arrays, graphs, host_arrays
 from microbatch_backends.torch_device.backend import TorchArrays
 from microbatch_backends.torch_device.device_module import DeviceModule
@@ -95,6 +95,10 @@ class TorchCudaBackend(TorchArrays, DeviceBackend):
     def range(self, name: str) -> AbstractContextManager[None]:
         """A named range for NVIDIA's profilers; for torch's own where the device module has none."""
         return self._module.named_range(name)
+
+    def timed_event(self) -> TimedDeviceEvent | None:
+        """A new event with a time; None inside a capture, which has no times."""
+        return None if capture_of(self._module) else TimedDeviceEvent(self._module)
 
     def capture(self, work: Callable[[], Any], *, pool: object | None = None) -> tuple[Graph, Any]:
         """Run `work`, then capture it; returns the graph and its outputs, which each replay fills."""

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from microbatch_backends.device.driver import Driver
+from microbatch_backends.device.driver import TimingDriver
 
 
-class DeviceModule(Driver):
+class DeviceModule(TimingDriver):
     """One device module; `index` numbers are devices of its type."""
 
     def __init__(self, kind: str, module: Any = None) -> None:
@@ -31,6 +31,12 @@ class DeviceModule(Driver):
 
     def new_event(self) -> Any:
         return self._module.Event()
+
+    def new_timed_event(self) -> Any:
+        return self._module.Event(enable_timing=True)
+
+    def seconds_between(self, first: Any, last: Any) -> float:
+        return float(first.elapsed_time(last)) / 1e3
 
     def finished(self, event: Any) -> bool:
         return bool(event.query())

@@ -24,6 +24,7 @@ COMMANDS = MappingProxyType(
         "run": "microbatch.cli.run:run",
         "check": "microbatch.cli.check:check",
         "tune": "microbatch.cli.tune:tune",
+        "doctor": "microbatch.cli.doctor:doctor",
         "races": "microbatch.cli.races:races",
         "backends": "microbatch.cli.listings:backends",
         "policies": "microbatch.cli.listings:policies",
@@ -34,7 +35,7 @@ COMMANDS = MappingProxyType(
     }
 )
 """Subcommand to the function that is it; its annotations are its options, its docstring is its help."""
-WATCHED = ("run", "check", "tune", "races")
+WATCHED = ("run", "check", "tune", "doctor", "races")
 """Those that run a function of the user's."""
 
 

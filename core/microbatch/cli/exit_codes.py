@@ -22,7 +22,7 @@ Exit codes:
   1  the function failed (run), must not be cut (check), or has
      work that nothing orders (races)
   2  wrong options, a damaged input, an output that cannot be written, or
-     the function failed (check, tune, races)
+     the function failed (check, tune, doctor, races)
   3  done, but standard output could not take all of the text
   4  the input was cut short while it was read
   128 + n  ended by signal n: 130 Ctrl-C, 137 killed, 139 a crash, 143 TERM

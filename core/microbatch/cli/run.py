@@ -37,6 +37,7 @@ from microbatch.cli.run_state import RunState
 from microbatch.cli.signals import Interrupts
 from microbatch.cli.streams import say
 from microbatch.cli.target import load_source, tell_if_changed
+from microbatch.cli.timeline_file import TimelineFile, check_timeline, recorded
 from microbatch.errors import ArgumentTypeError, ArgumentValueError
 from microbatch.files.sources import Wanted
 from microbatch.files.whole_file import WholeFile
@@ -141,6 +142,7 @@ def run(
     max_tokens: Annotated[
         int | None, typer.Option(help="Most rows or tokens (text: characters) a part, with any policy.")
     ] = None,
+    timeline: TimelineFile = None,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -157,6 +159,7 @@ def run(
     }
     given = {name: value for name, value in options.items() if value is not None}
     _check_options(given)
+    check_timeline(timeline)
     task = Task(
         wanted=Wanted(places=tuple(input), columns=names_in(column), keep=names_in(keep)),
         output=output,
@@ -169,7 +172,8 @@ def run(
     state: RunState = context.obj
     with interruptible(state) as interrupts, only_json(json) as out:
         around = Around(target, output, state, interrupts, quiet=quiet)
-        summary = _work(target, task, around, state)
+        with recorded(timeline):
+            summary = _work(target, task, around, state)
         print_json(summary, out) if json else typer.echo(str(summary))
 
 

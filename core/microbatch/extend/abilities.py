@@ -33,12 +33,15 @@ __all__ = [
     "SupportsRanges",
     "SupportsRanks",
     "SupportsRows",
+    "SupportsSights",
     "SupportsState",
     "SupportsThreadedCapture",
+    "SupportsTimedEvents",
     "SupportsTransfer",
     "SupportsTrials",
     "SupportsValues",
     "SupportsYieldCheck",
+    "TimedEvent",
 ]
 
 
@@ -242,6 +245,44 @@ class SupportsRanges(Protocol):
     def range(self, name: str) -> AbstractContextManager[None]:
         """Name what the calling thread does inside."""
         ...
+
+
+@runtime_checkable
+class TimedEvent(Protocol):
+    """An event that knows when the device came to it."""
+
+    def record(self, stream: Stream) -> None:
+        """Mark the work submitted to `stream` so far."""
+
+    def synchronize(self, timeout: float | None = None) -> bool:
+        """Block the host until done; False if `timeout` seconds passed. Raises the error of failed work."""
+        ...
+
+    def seconds_until(self, later: Any) -> float:
+        """Seconds of the device from this event to `later`, both of one device, once it has come to both."""
+        ...
+
+    def another(self) -> TimedEvent:
+        """A new event of the same device."""
+        ...
+
+
+@runtime_checkable
+class SupportsTimedEvents(Protocol):
+    """Backends whose events may have a time, which a recorded step asks for."""
+
+    def timed_event(self) -> TimedEvent | None:
+        """A new event with a time; None where there can be none now, as inside a capture."""
+        ...
+
+
+@runtime_checkable
+class SupportsSights(Protocol):
+    """Backends that can see what a function calls of their framework: collectives, waits for the device."""
+
+    def watch_calls(self) -> None:
+        """From now on such calls tell the track of their ubatch (`microbatch.timeline.track.TRACK`), where it
+        has one; elsewhere nothing changes. Twice is once."""
 
 
 @runtime_checkable

@@ -27,7 +27,9 @@ from microbatch.extend.abilities import (
     SupportsRanges,
     SupportsRanks,
     SupportsRows,
+    SupportsSights,
     SupportsThreadedCapture,
+    SupportsTimedEvents,
     SupportsTransfer,
     SupportsTrials,
     SupportsValues,
@@ -116,6 +118,10 @@ class Device:
     """Tells whether a thread's modes are as at the start of its ubatch."""
     ranges: SupportsRanges | None
     """Names ranges for a profiler."""
+    sights: SupportsSights | None
+    """Sees collectives and waits that a function calls."""
+    timed: SupportsTimedEvents | None
+    """Tells when the device did what."""
     names: SupportsDeviceName | None
     """Says what it runs on."""
     needs: SupportsNeeds | None
@@ -164,6 +170,8 @@ def _asked(backend: Backend, able: object, find: FindBackend | None) -> Device:
         trials=able if isinstance(able, SupportsTrials) else None,
         yield_check=able if isinstance(able, SupportsYieldCheck) else None,
         ranges=able if isinstance(able, SupportsRanges) else None,
+        sights=able if isinstance(able, SupportsSights) else None,
+        timed=able if isinstance(able, SupportsTimedEvents) else None,
         names=able if isinstance(able, SupportsDeviceName) else None,
         needs=able if isinstance(able, SupportsNeeds) else None,
         awaits=able if isinstance(able, SupportsAwaiting) else None,

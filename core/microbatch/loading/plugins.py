@@ -26,7 +26,7 @@ from microbatch.options.raised import attempted, class_module, class_name, descr
 if TYPE_CHECKING:  # both cost time that the first wrap of a process need not pay
     from importlib.metadata import EntryPoint
 
-    from microbatch.loading.listing import Listing
+    from microbatch.loading.listings import Listings
 
 Value = TypeVar("Value")
 
@@ -148,23 +148,26 @@ class Plugins:
         for rows in self.registry.rows:
             announce_rows(rows.info, rows.source.entry.origin)
 
-    def backends(self) -> tuple[Listing, ...]:
+    def backends(self) -> Listings:
         """Every announced backend, highest priority first; nothing but the probes is run."""
         from microbatch.loading.listing import backend_lines
+        from microbatch.loading.listings import Listings
 
-        return tuple(backend_lines(self.registry, self._why_not))
+        return Listings(backend_lines(self.registry, self._why_not))
 
-    def policies(self) -> tuple[Listing, ...]:
+    def policies(self) -> Listings:
         """Every announced policy, by name."""
         from microbatch.loading.listing import policy_lines
+        from microbatch.loading.listings import Listings
 
-        return tuple(policy_lines(self.registry))
+        return Listings(policy_lines(self.registry))
 
-    def plugins(self) -> tuple[Listing, ...]:
+    def plugins(self) -> Listings:
         """Every plugin, the blocked and the broken ones with their reason."""
         from microbatch.loading.listing import plugin_lines
+        from microbatch.loading.listings import Listings
 
-        return tuple(plugin_lines(self.registry))
+        return Listings(plugin_lines(self.registry))
 
     def _discover(self) -> Registry:
         environment = os.environ if self._environment is None else self._environment
@@ -222,17 +225,17 @@ def default_plugins() -> Plugins:
     return _INSTALLED
 
 
-def backends() -> tuple[Listing, ...]:
+def backends() -> Listings:
     """Every announced backend: where it comes from, whether it can run here, why not, what to do."""
     return default_plugins().backends()
 
 
-def policies() -> tuple[Listing, ...]:
+def policies() -> Listings:
     """Every announced sizing policy."""
     return default_plugins().policies()
 
 
-def plugins() -> tuple[Listing, ...]:
+def plugins() -> Listings:
     """Every plugin of the entry-point group, the broken ones with their reason."""
     return default_plugins().plugins()
 

@@ -85,7 +85,7 @@ def _on_threads(step: Step, failures: Failures, lanes: StepLanes | None) -> Ring
     ring = ThreadRing(step.runtime, [context.cpu_wait_event for context in step.contexts], limit)
     ring.first = step.contexts[0].ubatch_id
     state = step.backend.thread_state()
-    seats = surround(make_seats(step.contexts, ring, step.backend, lanes), step)
+    seats = step.watched_seats(surround(make_seats(step.contexts, ring, step.backend, lanes), step))
 
     def interrupted(error: BaseException) -> None:
         failures.record(None, error)
@@ -121,6 +121,7 @@ def _on_greenlets(step: Step, failures: Failures, lanes: StepLanes | None) -> Ri
     parking = _parking(step.device, state)
     ring = GreenletRing(len(step.contexts), parking)
     seats = surround(make_seats(step.contexts, ring, step.backend, lanes, one_thread=True), step)
+    seats = step.watched_seats(seats)
     applied = nullcontext if parking is None else state.apply
     bodies = [partial(_run_ubatch, step, seat, failures, applied) for seat in seats]
     try:

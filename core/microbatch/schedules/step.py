@@ -17,11 +17,25 @@ from microbatch.options.fields import UBatchConfig
 from microbatch.turns.ambient import Ambient
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.runtime import Runtime
+from microbatch.turns.seat import Seat
 from microbatch.turns.workers import WorkerPool
+
+Work = Callable[..., Any]
+"""Something that a schedule does itself with a ubatch."""
 
 
 def nothing_to_give_back(again: bool) -> None:
     """For steps on a device that caches no memory."""
+
+
+def unwatched(phase: str, work: Work) -> Work:
+    """For steps that nobody records."""
+    return work
+
+
+def unwatched_seats(seats: Sequence[Seat]) -> Sequence[Seat]:
+    """For steps that nobody records."""
+    return seats
 
 
 class Queue(Protocol):
@@ -69,6 +83,10 @@ class Step:
     Only schedules whose ubatches do not wait for each other are given one."""
     on_fewer: Callable[[int, str], None] = lambda threads, reason: None
     """on_fewer(threads, reason): the schedule had no more than `threads`, fewer than planned."""
+    watched: Callable[[str, Work], Work] = unwatched
+    """watched(phase, work): what a schedule does itself, such as copying, seen by who records the step."""
+    watched_seats: Callable[[Sequence[Seat]], Sequence[Seat]] = unwatched_seats
+    """watched_seats(seats): the seats of ubatches that take turns, seen by who records the step."""
 
     @property
     def backend(self) -> Backend:

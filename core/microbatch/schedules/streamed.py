@@ -125,7 +125,10 @@ class Pipeline:
         self._step = step
         self._thread = step.runtime.current()
         self._failures = Failures()
-        self._mover = Mover(step.device)
+        mover = Mover(step.device)
+        self._bring = step.watched("copy in", mover.fetch)
+        self._take_back = step.watched("copy out", mover.send)
+        self._wait_for = step.watched("wait", Pipeline._await)
         self._pipe = self._copy_in, self._compute, self._copy_out = pipe
         self._last: Returned | None = None
         slots = min(max(SLOTS, step.parallelism + 1), max(1, len(step.contexts)))
@@ -199,7 +202,7 @@ class Pipeline:
         slot.loaded = self._step.load(context)
         for again in (False, True):
             try:
-                slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
+                slot.inputs, slot.moved = self._bring(slot.loaded, slot.buffers)
             except Exception as error:
                 # Only the caller's thread may free slots. It runs the stages itself where `submit` calls at
                 # once.
@@ -210,7 +213,7 @@ class Pipeline:
                 return
             # outside of `except`: the error holds what the failed attempt had allocated
             self._make_room(slot, again)
-        slot.inputs, slot.moved = self._mover.fetch(slot.loaded, slot.buffers)
+        slot.inputs, slot.moved = self._bring(slot.loaded, slot.buffers)
 
     def _make_room(self, slot: Slot, again: bool) -> None:
         """Finish the ubatches before that of `slot`, oldest first, and give memory back."""
@@ -232,7 +235,7 @@ class Pipeline:
     def _send(self, slot: Slot, context: UBatchContext) -> None:
         """Write the outputs to the result, or begin to bring them to the host."""
         if slot.moved:
-            slot.host = self._mover.send(slot.outputs)
+            slot.host = self._take_back(slot.outputs)
         else:
             self._step.store(context, slot.outputs)
 
@@ -241,7 +244,7 @@ class Pipeline:
         context = slot.context
         if context is None:
             return
-        self._await(slot.sent, context)
+        self._wait_for(self, slot.sent, context)
         if slot.moved:
             self._stage(slot, context, lambda slot, context: self._step.store(context, slot.host))()
         slot.clear()

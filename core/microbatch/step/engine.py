@@ -44,6 +44,8 @@ from microbatch.step.report import make_report, sizes_that_ran
 from microbatch.step.ubatches import Running
 from microbatch.step.watched import Watched
 from microbatch.step.wrapping import Wrapping
+from microbatch.timeline.recording import RECORDING
+from microbatch.timeline.step_watch import WATCH, StepWatch
 
 if TYPE_CHECKING:
     # imported with `graphs=True` only: it is 15 % of the time from `import microbatch` to the first wrapper
@@ -84,9 +86,12 @@ class Engine:
         if self._closed:
             raise ClosedError("this wrapper was shut down; wrap the function again")
         call = CallOfStep(args, kwargs, slices, out is not None)
+        recording, step = RECORDING.get(), self._step
+        if recording is not None:
+            step = partial(StepWatch(recording, self._runner.runtime, self.function).around, self._step)
         if self._telling is None:
-            return self._step(call, out, None)
-        return self._telling.around(partial(self._step, call, out))
+            return step(call, out, None)
+        return self._telling.around(partial(step, call, out))
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
         """Find the batch in the arguments; raises LayoutError where that is not possible."""
@@ -133,8 +138,9 @@ class Engine:
         layers = self._layers(planned, outcome, watched)
         try:
             if planned.plan.cut is None and out is None and planned.schedule != "streamed":
-                cuttable = planned.cuttable
-                result = layers.call(cuttable.args, cuttable.kwargs, planned.batch.shape.num_tokens, False)
+                cuttable, watch = planned.cuttable, WATCH.get()
+                whole = layers.call if watch is None else watch.whole(layers.call, planned.device)
+                result = whole(cuttable.args, cuttable.kwargs, planned.batch.shape.num_tokens, False)
                 if count is not None:
                     count.add(count.total)
             else:
@@ -257,6 +263,9 @@ class Engine:
             layers.guard.finish(sizes, planned.plan.workers)
         failure = None if error is None else meaning_of(planned.backend, error)
         self.last_report = report = make_report(planned, outcome, layers.graphs, failure, seconds)
+        watch = WATCH.get()
+        if watch is not None:
+            watch.reported(report)
         self.planner.observe(report)
         if self._remembers:
             self.remembering.after(report.step)

@@ -25,6 +25,7 @@ from microbatch.step.planned import Planned
 from microbatch.step.thread_room import NO_ROOM, Running, alone, is_limited, within_room
 from microbatch.step.tracing import traced, tracing
 from microbatch.step.ubatches import Ubatches
+from microbatch.timeline.step_watch import WATCH
 from microbatch.turns.ambient import Ambient
 from microbatch.turns.context import UBatchContext
 from microbatch.turns.kept_errors import without_frames
@@ -102,6 +103,9 @@ class ScheduleRunner:
         )
         if self._ambient is not None and name != "pingpong":
             step = surrounded(step)
+        watch = WATCH.get()
+        if watch is not None:
+            step = watch.watched(step)
         schedule(traced(step) if self._tracing else step)
 
     def limited(self, planned: Planned) -> bool:

@@ -157,6 +157,11 @@ def stack_that_was_set() -> int:
     return threading.stack_size()
 
 
+def thread_name() -> str:
+    """The name of the calling thread."""
+    return threading.current_thread().name
+
+
 def other_threads() -> bool:
     """Whether Python runs threads beside the caller's."""
     return threading.active_count() > 1

@@ -18,6 +18,29 @@ from microbatch.testing.simulated.array import DeviceArray
 from microbatch.testing.simulated.streams import SimulatedEvent, SimulatedStream
 
 
+class TimedEvent:
+    """Its times are numbers of events."""
+
+    def __init__(self, backend: Any, sign: int = 1) -> None:
+        self.backend, self.sign = backend, sign
+        self.event = backend.event()
+        self.time = 0
+
+    def record(self, stream: Any) -> None:
+        self.event.record(stream)
+        self.backend.times += 1
+        self.time = self.backend.times
+
+    def synchronize(self, timeout: float | None = None) -> bool:
+        return bool(self.event.synchronize(timeout))
+
+    def seconds_until(self, later: TimedEvent) -> float:
+        return float(self.sign * (later.time - self.time))
+
+    def another(self) -> TimedEvent:
+        return TimedEvent(self.backend, self.sign)
+
+
 class Sound(AdversarialBackend):
     """Breaks nothing, and has all optional abilities that a suite checks."""
 
@@ -34,6 +57,14 @@ class Sound(AdversarialBackend):
 
     def range(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()
+
+    times = 0
+
+    def timed_event(self) -> TimedEvent:
+        return TimedEvent(self)
+
+    def watch_calls(self) -> None:
+        pass
 
     def mode_depth(self) -> object:
         return (0, 0)
@@ -360,6 +391,20 @@ class RangesEatErrors(Sound):
             pass
 
 
+class TimesRunBackwards(Sound):
+    def timed_event(self) -> TimedEvent:
+        return TimedEvent(self, -1)
+
+
+class WatchesOnce(Sound):
+    watched = False
+
+    def watch_calls(self) -> None:
+        if self.watched:
+            raise RuntimeError("watched already")
+        self.watched = True
+
+
 class RestlessModes(Sound):
     def mode_depth(self) -> object:
         return object()
@@ -426,6 +471,8 @@ BROKEN = [
     (BringsNothingBack, "transfer_goes_there_and_back"),
     (FallingPeak, "a_peak_is_never_below_what_was_in_use"),
     (RangesEatErrors, "named_ranges_nest_and_end_with_an_error"),
+    (TimesRunBackwards, "timed_events_tell_how_long_work_took"),
+    (WatchesOnce, "watching_calls_changes_nothing"),
     (RestlessModes, "modes_that_did_not_change_compare_equal"),
     (TrialsEatErrors, "trials_leave_no_trace"),
     (JoinsInAnotherOrder, "parts_that_cannot_be_written_to_are_joined"),

@@ -1,4 +1,4 @@
-"""Optional abilities: transfer, streams lent to a step, peaks, named ranges, ranks and modes."""
+"""Optional abilities: transfer, streams lent to a step, peaks, named ranges, times, ranks and modes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from microbatch.extend.abilities import (
     SupportsRanges,
     SupportsRanks,
     SupportsRows,
+    SupportsSights,
+    SupportsTimedEvents,
     SupportsTransfer,
     SupportsTrials,
     SupportsValues,
@@ -217,6 +219,30 @@ class AbilityChecks(BackendChecks):
         np.testing.assert_array_equal(self.to_numpy(array), self.numbers(3) + 1)
         with pytest.raises(KeyError), trials.trial():
             raise KeyError("row")
+
+    def check_timed_events_tell_how_long_work_took(self) -> None:
+        """Seconds from one event to a later one of the same stream, never less than none; another is new."""
+        backend = self.make_backend()
+        timed: SupportsTimedEvents = self.require(backend, SupportsTimedEvents)
+        first = timed.timed_event()
+        assert first is not None  # outside of a capture there always is one
+        stream = backend.stream("compute")
+        first.record(stream)
+        array = self.make_buffer(backend, self.numbers(3))
+        stream.submit(lambda: backend.copy(array, array))
+        last = first.another()
+        last.record(stream)
+        assert last.synchronize(60.0)
+        assert last is not first and first.seconds_until(last) >= 0.0
+
+    def check_watching_calls_changes_nothing(self) -> None:
+        """Twice is once, and code that nobody records runs as before."""
+        backend = self.make_backend()
+        sights: SupportsSights = self.require(backend, SupportsSights)
+        sights.watch_calls()
+        sights.watch_calls()
+        values = self.numbers(3)
+        self.assert_values(backend, self.make_array(backend, values), values)
 
     def check_the_ranks_of_a_process_stay_the_same(self) -> None:
         """Asked twice, the answer is one object; a group has at least two ranks, of which this is one."""
