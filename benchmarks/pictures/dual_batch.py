@@ -118,7 +118,7 @@ def draw(seen: dict[str, list[Span]], folder: Path) -> Path:
         took = max(end for *_, end in spans)
         axes.set_title(f"{name}: {took:.0f} ms", loc="left", fontsize=11.5, color=INK)
         for kind, ubatch, start, end in spans:
-            text = str(ubatch) if end - start > last / 60 else ""
+            text = str(ubatch) if end - start > last / 25 else ""
             box(axes, (start, 0.0 if kind == "network" else 1.0), (end - start, 0.8), COLOURS[ubatch], text)
         axes.set_yticks([0.4, 1.4], ["network", "compute"])
         axes.set_xlim(0, last * 1.01)
