@@ -28,7 +28,7 @@ LAYERS, ROWS = 2, 64
 SCHEDULES = {"sequential": "serial", "pingpong": "dual batch"}
 LINK_SECONDS = 0.08
 """What one call of the model sends takes so long."""
-RUNS = 7
+RUNS = 15
 """The fastest of so many is drawn, as other programs take their share of the cores."""
 
 Span = tuple[str, int, float, float]
