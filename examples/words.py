@@ -1,4 +1,4 @@
-"""Functions on rows of text, for `microbatch run`: see "From one file to a cluster" in the README."""
+"""Functions on rows of text, for `microbatch run`: see `docs/files.md`."""
 
 from __future__ import annotations
 

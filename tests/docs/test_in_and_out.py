@@ -1,4 +1,4 @@
-"""The README's table of what may go in and out: each row is run in parts and compared with the plain call."""
+"""The table of `docs/data.md` of what may go in and out: each row is run in parts and compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import microbatch
 from microbatch.arrays.comparing import equal_values
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs/data.md"
 ROWS = 20
 X = np.arange(60.0).reshape(ROWS, 3)
 TEXTS = [f"text {number}" for number in range(ROWS)]
@@ -64,7 +64,7 @@ CASES: dict[str, Made] = {
 
 def table() -> list[tuple[str, str, str]]:
     """Kind, type in and type out of each row."""
-    text = README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     return re.findall(r"^\| ([\w ]+) \| `([\w.]+)` \| `([\w.]+)` \| [^|]*\|$", text, re.MULTILINE)
 
 

@@ -1,0 +1,1 @@
+"""The pictures of the documents; `python -m benchmarks.pictures` makes them anew."""
