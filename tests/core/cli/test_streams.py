@@ -50,6 +50,7 @@ WORDS = {
     "tune": ["tune", "steps.py:double", "--input", "x.npy", "--sizes", "10,20"],
     "doctor": ["doctor", "steps.py:double", "--input", "x.npy"],
     "history": ["history", "show", "--path", "h.db"],
+    "new": ["new", "policy", "half-life"],
     "races": ["races", "steps.py:double", "--input", "x.npy"],
     "--help": ["--help"],
     "--version": ["--version"],

@@ -97,7 +97,7 @@ def test_few_contexts_are_alive_at_the_same_time() -> None:
 
     def function(rows: Any) -> Any:
         if rows[0] == 2 * MANY:
-            alive.append(sum(isinstance(each, UBatchContext) for each in gc.get_objects()))
+            alive.append(sum(type(each) is UBatchContext for each in gc.get_objects()))
         return rows
 
     with wrapped(function, "sequential") as step:
