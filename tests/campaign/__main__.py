@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--minutes", type=float, default=2.0, help="for all parts together (2)")
-    amount.add_argument("--full", action="store_true", help="as much as the README states")
+    amount.add_argument("--full", action="store_true", help="as much as the documents state")
     amount.add_argument("--case", type=int, help="one case of one part")
     parser.add_argument("--only", type=_names, default=list(PARTS), help=f"some of {','.join(PARTS)}")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))

@@ -1,6 +1,6 @@
 """The parts of the campaign, in the order in which they run, and how much of each makes the full campaign.
 
-Invariant: the figures of the README's reliability table are the numbers in the column `full`.
+Invariant: the figures of the table in `docs/design/checked.md` are the numbers in the column `full`.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def test_a_little_of_each_part(name: str) -> None:
 @pytest.mark.parametrize("name", PARTS)
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_all_of_each_part(name: str, chunk: int) -> None:
-    """Nothing fails in as much of it as the README states."""
+    """Nothing fails in as much of it as the documents state."""
     part = part_called(name)
     check(run_part(part, SEED, Amount(units=part.full // CHUNKS, first=(chunk + 1) * 1_000_000)))
 
