@@ -24,7 +24,15 @@ NEAR = 0.02
 """How much slower than the fastest the size may be: memory is bounded already, so less than `throughput`."""
 
 _TOLD = attrgetter(
-    "memory_before", "num_tokens", "limit", "signature", "failure", "peak_bytes", "oom_sizes", "calibration"
+    "memory_before",
+    "num_tokens",
+    "limit",
+    "signature",
+    "failure",
+    "peak_bytes",
+    "oom_sizes",
+    "calibration",
+    "left_out",
 )
 """What a report says besides times and the sizes of parts."""
 
@@ -61,7 +69,7 @@ class Auto:
         """Show the step to those that learn."""
         known, kind, asked, self._asked = self._report, self._speed.at_rest, self._asked, False
         if known is not None and kind is not None:
-            if report.num_ubatches == known.num_ubatches and _TOLD(report) == _TOLD(known):
+            if len(report.sizes) == len(known.sizes) and _TOLD(report) == _TOLD(known):
                 # It ran as `known`, a clean one, did: its time may be news, and nothing else. The memory
                 # model knows the size, and learns a peak that the next reading shows from the earlier report.
                 if not kind.look(report.seconds / max(1, report.num_tokens)):

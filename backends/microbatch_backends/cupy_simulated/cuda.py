@@ -52,7 +52,7 @@ class Cuda:
         self.Stream = class_of(Stream, self._new_stream)
         self.Stream.null = Stream(streams, streams.named("default"))  # type: ignore[attr-defined]
         self.Event = class_of(Event, partial(Event, streams))
-        self.MemoryPool = class_of(MemoryPool, partial(MemoryPool, streams))
+        self.MemoryPool = class_of(MemoryPool, partial(MemoryPool, streams.memory))
         self.memory = SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
         self.runtime = Runtime(streams)
         self.nvtx = SimpleNamespace(RangePush=lambda name, color=-1: None, RangePop=lambda: None)

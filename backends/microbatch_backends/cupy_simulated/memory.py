@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from microbatch.testing.simulated.capture import CaptureRefusedError
 from microbatch.testing.simulated.memory import (
@@ -22,9 +22,6 @@ from microbatch.testing.simulated.memory import (
     Range,
 )
 from microbatch_backends.cupy_simulated.refusals import as_cupy
-
-if TYPE_CHECKING:
-    from microbatch_backends.cupy_simulated.simulated import CupyStreams
 
 
 class OutOfMemoryError(MemoryError):
@@ -130,12 +127,12 @@ class MemoryPool:
 
     _numbers = itertools.count()
 
-    def __init__(self, device: CupyStreams) -> None:
-        self._memory = device.memory
+    def __init__(self, memory: CupyMemory) -> None:
+        self._memory = memory
         self.number = next(self._numbers)
         """Its number among all pools."""
         # the set and not the memory, which leads to this pool and would keep it for good
-        weakref.finalize(self, device.memory.dropped.add, self.number).atexit = False
+        weakref.finalize(self, memory.dropped.add, self.number).atexit = False
 
     def malloc(self, size: int) -> Any:
         """Never called: an array asks for the pool behind its thread's allocator."""

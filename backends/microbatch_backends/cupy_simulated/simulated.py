@@ -29,7 +29,7 @@ class CupyStreams(SimulatedDevice):
         super().__init__("cuda:0", executor, memory, trace, lazy=True)
         self.pinned = PinnedPool()
         """Host memory that is copied from and to while the host goes on."""
-        self.pool = MemoryPool(self)
+        self.pool = MemoryPool(memory)
         """The pool that is used where nobody says."""
         self._drawn = itertools.count()
         self._place = threading.local()

@@ -5,8 +5,6 @@ Invariant: row order, no thread, no wait; the first error stops the step and lat
 
 from __future__ import annotations
 
-from collections import deque
-
 from microbatch.schedules.step import Queue, Step
 from microbatch.turns.context import PLACE, UBatchContext, enter
 from microbatch.turns.failure import Failures
@@ -23,10 +21,13 @@ def run(step: Step) -> None:
 
 def _run_each(step: Step, failures: Failures) -> None:
     """The loop has a function of its own: Python 3.12 and 3.13 do not guard a loop's jump back in a `try`."""
-    queue = deque(step.contexts) if step.queue is None else step.queue
-    while take(step, queue, failures):
+    for context in step.contexts:
+        if not run_one(step, context, failures):
+            failures.raise_first()
+    while step.queue is not None and take(step, step.queue, failures):
         pass
-    failures.raise_first()
+    if failures.records:
+        failures.raise_first()
 
 
 def take(step: Step, queue: Queue, failures: Failures) -> bool:

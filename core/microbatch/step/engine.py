@@ -38,10 +38,10 @@ from microbatch.step.paced_ubatches import PacedUbatches, pacing_of
 from microbatch.step.planned import Planned
 from microbatch.step.prepare import CallOfStep, Preparation
 from microbatch.step.progress import StepCount, Telling
-from microbatch.step.queued_ubatches import ubatches_of
+from microbatch.step.queued_ubatches import MANY, QueuedUbatches, may_be_queued
 from microbatch.step.recovery import Recovery
 from microbatch.step.report import make_report, sizes_that_ran
-from microbatch.step.ubatches import Running
+from microbatch.step.ubatches import Running, Ubatches
 from microbatch.step.watched import Watched
 from microbatch.step.wrapping import Wrapping
 from microbatch.timeline.current import RECORDING, WATCH
@@ -236,13 +236,19 @@ class Engine:
         else:
             parts = Parts(planned.batch, cut, backend, outputs)
         running = Running(parts, layers.call, outcome, self._runner.runtime, count)
-        ubatches = ubatches_of(planned, running) if pacing is None else PacedUbatches(running, pacing)
+        if pacing is not None:
+            ubatches: Ubatches = PacedUbatches(running, pacing)
+        elif len(parts.calls) > MANY and may_be_queued(planned, parts):
+            ubatches = QueuedUbatches(running)
+        else:
+            ubatches = Ubatches(running)
         order = InParts(planned, ubatches, layers, self._runner)
         if layers.graphs is None or not planned.overlaps:
             try:
                 return run_parts(parts, layers.call, order)
             finally:
-                ubatches.tell()
+                if ubatches.queue is not None:
+                    ubatches.tell()
         from microbatch.step.captured_step import CapturedStep
 
         step = CapturedStep(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
+from microbatch.gathering.run_parts import Parts
 from microbatch.schedules.step import Queue
 from microbatch.step.planned import Planned
 from microbatch.step.ubatches import Running, Ubatches
@@ -38,7 +39,7 @@ class QueuedUbatches(Ubatches):
         """Seconds of each that was stored."""
 
     @property
-    def queue(self) -> Queue:
+    def queue(self) -> Queue:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
         """Where a schedule takes them from."""
         return self
 
@@ -97,10 +98,7 @@ class QueuedUbatches(Ubatches):
         return UBatchContext(calls[number], number, len(calls), self._runtime)
 
 
-def ubatches_of(planned: Planned, running: Running) -> Ubatches:
-    """The ubatches of a step, made when they are taken where they are many and do not wait for each other."""
-    cut, calls = running.parts.cut, running.parts.calls
-    plain = cut.unpadded is None and len(calls) == len(cut.slices)
-    if plain and len(calls) > MANY and planned.schedule in ("sequential", "parallel"):
-        return QueuedUbatches(running)
-    return Ubatches(running)
+def may_be_queued(planned: Planned, parts: Parts) -> bool:
+    """Whether its ubatches do not wait for each other, and there are no others than those of its cut."""
+    apart = planned.schedule in ("sequential", "parallel")
+    return apart and parts.cut.unpadded is None and len(parts.calls) == len(parts.cut.slices)

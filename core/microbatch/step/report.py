@@ -35,7 +35,7 @@ def make_report(
     plain = not (planned.note or outcome.one_at_a_time or outcome.calibration or outcome.why_fewer or graphs)
     replayed = graphs is not None and not any(outcome.seconds)
     times = outcome.seconds if cut and as_planned and not replayed else ()
-    told = some_of(sizes)
+    told = None if len(sizes) <= MOST_TOLD else some_of(sizes)
     return StepReport(
         step=planned.number,
         num_tokens=plan.num_units,
@@ -74,13 +74,11 @@ def sizes_that_ran(planned: Planned, outcome: Outcome) -> tuple[int, ...]:
     return tuple([max(1, round(rows * scale)) for rows in outcome.ran])
 
 
-def some_of(sizes: Sequence[int]) -> list[int] | None:
-    """Numbers of those that are told of more than `MOST_TOLD` ubatches; None for all of fewer.
+def some_of(sizes: Sequence[int]) -> list[int]:
+    """Numbers of those that are told of more than `MOST_TOLD` ubatches.
 
     They are spread evenly, the first and the last among them; the largest is one, as memory is learned of it.
     """
-    if len(sizes) <= MOST_TOLD:
-        return None
     spread = (number * (len(sizes) - 1) // (MOST_TOLD - 1) for number in range(MOST_TOLD))
     return sorted({*spread, sizes.index(max(sizes))})
 

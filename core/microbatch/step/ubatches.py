@@ -41,6 +41,9 @@ class Running:
 class Ubatches:
     """What a schedule loads, computes and stores."""
 
+    queue: Queue | None = None
+    """Where a schedule takes them from, where they are not all made beforehand."""
+
     __slots__ = (
         "_call",
         "_clock",
@@ -71,11 +74,6 @@ class Ubatches:
         self._started: dict[int, float] | list[float] = [0.0] * len(parts.calls) if made else {}
         self._outcome = outcome
         self._seconds = outcome.seconds = [0.0] * len(parts.cut.slices) if made else []
-
-    @property
-    def queue(self) -> Queue | None:
-        """Where a schedule takes them from, where they are not all known beforehand."""
-        return None
 
     def tell(self) -> None:
         """The step is over; all that is to be recorded of it was when it came."""
