@@ -45,10 +45,10 @@ def html_of(report: StepReport) -> str:
     return f"<table>{rows}</table>"
 
 
-def sizes_told(sizes: Sequence[int]) -> str:
-    """Sizes of parts in row order: `12 x 40, 17`, or least, median and most."""
+def sizes_told(sizes: Sequence[int], *, whole: bool = True) -> str:
+    """Sizes of parts in row order: `12 x 40, 17`, or least, median and most where these are only some."""
     runs = [(size, len(list(same))) for size, same in itertools.groupby(sizes)]
-    if len(runs) <= RUNS:
+    if whole and len(runs) <= RUNS:
         return ", ".join(f"{count:,} x {size:,}" if count > 1 else f"{size:,}" for size, count in runs)
     ordered = sorted(sizes)
     return f"{ordered[0]:,} / {ordered[len(ordered) // 2]:,} / {ordered[-1]:,} (least / median / most)"
@@ -61,7 +61,9 @@ def _lines(report: StepReport) -> list[tuple[str, str]]:
         ("step", f"{report.step}: {report.num_requests:,} rows in {report.seconds:.4g} s, {_rate(report)}"),
         (
             "cut",
-            f"{report.num_ubatches:,} parts of {unit}: {sizes_told(report.sizes)}" if report.split else "no",
+            f"{report.num_ubatches:,} parts of {unit}: {sizes_told(report.sizes, whole=not report.left_out)}"
+            if report.split
+            else "no",
         ),
         ("why", _why(report)),
         ("ran", f"{report.schedule} on {threads}, backend {report.backend}" if report.schedule else ""),

@@ -27,7 +27,6 @@ CALLS: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = (
     ("cuda.Stream.begin_capture", (None,), {"mode": 1}),
     ("cuda.Stream.end_capture", (None,), {}),
     ("cuda.Event.__init__", (None,), {"disable_timing": True}),
-    ("cuda.get_elapsed_time", (None, None), {}),
     ("cuda.Event.record", (None, None), {}),
     ("cuda.Event.synchronize", (None,), {}),
     ("cuda.using_allocator", (None,), {}),
@@ -59,6 +58,7 @@ NAMES = (
     "cuda.runtime.streamCaptureModeThreadLocal",
     "cuda.nvtx.RangePush",
     "cuda.nvtx.RangePop",
+    "cuda.get_elapsed_time",
 )
 
 

@@ -57,7 +57,7 @@ def test_three_thousand_parts() -> None:
     lines = str(report).splitlines()
     assert len(lines) <= 24
     assert max(map(len, lines)) < 300
-    assert "3,000 parts of rows: 100 x 3, 2,900 x 2" in str(report)
+    assert "3,000 parts of rows: 2 / 2 / 3 (least / median / most)" in str(report)
     assert re.findall("<th>(.*?)</th>", report._repr_html_())[:2] == ["step", "cut"]
 
 
