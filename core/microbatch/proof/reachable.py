@@ -54,10 +54,15 @@ def names_used(function: Any) -> frozenset[str]:
 
     Not those in code of torch itself: what `torch.compile` returns refers to half of its compiler.
     """
-    found = [function, *(value for _, value, _ in reachable(function))]
+    found = [value for _, value, _ in reachable(function)]
+    while isinstance(function, functools.partial):
+        function = function.func
+    found.append(function)
     plain = [getattr(value, "__func__", value) for value in found]
-    codes = [value.__code__ for value in plain if isinstance(value, FunctionType) and not _is_torchs(value)]
-    return frozenset(name for code in codes for name in names_in(code))
+    functions = [value for value in plain if isinstance(value, FunctionType)]
+    codes = [value.__code__ for value in functions if not _is_torchs(value)]
+    own = {value.__name__ for value in functions}  # what it refers to may have another name there
+    return frozenset(own.union(*map(names_in, codes)))
 
 
 def _is_torchs(function: FunctionType) -> bool:

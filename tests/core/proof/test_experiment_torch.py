@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -67,3 +68,14 @@ def test_a_compiled_function_is_not_taken_for_one_that_swaps_parameters() -> Non
     with microbatch.wrap(compiled, policy="fixed", num_ubatches=4, thread_pool_size=2) as wrapped:
         torch.testing.assert_close(wrapped(x), x.sin() * 2)
         assert wrapped.last_report is not None and wrapped.last_report.schedule == "parallel"
+
+
+def test_a_function_that_swaps_parameters_is_known_by_any_name() -> None:
+    """Two such calls at the same time put each other's parameters into the module."""
+    module, swap = torch.nn.Linear(4, 4).eval(), torch.func.functional_call
+    parameters = {name: value.detach() * 3 for name, value in module.named_parameters()}
+    x = torch.arange(64.0).reshape(16, 4)
+    for function in (lambda rows: swap(module, parameters, (rows,)), partial(swap, module, parameters)):
+        with microbatch.wrap(function, policy="fixed", num_ubatches=4, thread_pool_size=2) as wrapped:
+            torch.testing.assert_close(wrapped(x), function(x))
+            assert wrapped.last_report is not None and wrapped.last_report.schedule == "sequential"
