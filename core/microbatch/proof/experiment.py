@@ -2,9 +2,9 @@
 
 Invariant: the caller's arrays are as before, random numbers are put back, nothing is recorded for gradients,
 and what the function returned is copied to the host before the next call, as it may use its memory again. A
-call that raises refutes. What the function does besides returning (prints, counts) it does three times more;
-the page on proof says so. A generator of random numbers that has moved does not say which thread drew from
-it: where other threads run, the calls are made again before it refutes.
+call that raises refutes. What the function does besides returning (prints, counts) it does with each of these
+calls, too; the page on proof says so. A generator of random numbers that has moved does not say which thread
+drew from it: where other threads run, the calls are made again before it refutes.
 """
 
 from __future__ import annotations
