@@ -57,9 +57,17 @@ def check_runnable(runnable: object) -> None:
 
 
 def parameter_names(runnable: Callable[..., Any]) -> tuple[str, ...]:
-    """Names of the positional parameters, for messages and layout patterns; empty where unknown."""
+    """Names of the positional parameters, for messages and layout patterns; empty where unknown.
+
+    A module of torch is called with anything and hands it on to `forward`, whose names are the user's.
+    """
+    called = _positional(runnable)
+    return called or _positional(getattr(runnable, "forward", None))
+
+
+def _positional(found: Any) -> tuple[str, ...]:
     try:
-        parameters = inspect.signature(runnable).parameters.values()
+        parameters = inspect.signature(found).parameters.values()
     except (TypeError, ValueError):
         return ()
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

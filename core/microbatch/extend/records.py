@@ -252,8 +252,8 @@ class StepReport:
     workers: int = 1
     """Threads that ran ubatches."""
     pace: tuple[tuple[int, float], ...] = ()
-    """(units, seconds per unit of one part) for each size of a step that was planned as it went; empty
-    for any other."""
+    """(units, seconds per unit of one part) as a step that was planned as it went has measured them, in order
+    of the units, several times for some; empty for any other."""
     peak_bytes: int | None = None
     """Highest memory in use above the start of the step, where the backend measures it."""
     memory_before: MemoryReading | None = None

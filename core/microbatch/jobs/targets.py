@@ -56,7 +56,7 @@ def target_of(found: Any, name: str = "") -> Target:
         runnable=found,
         config=config,
         layout=layout,
-        parameters=parameter_names(found.forward if is_module else found),
+        parameters=parameter_names(found),
         name=name or _name_of(found),
         backend=_backend_of(found) if is_module else None,
     )

@@ -24,7 +24,7 @@ from microbatch.arrays.memory import contents_of, start_of
 from microbatch.binding.call import Wrapped
 from microbatch.proof.putting_back import saved_contents
 from microbatch.proof.random_numbers import access_of
-from microbatch.proof.reachable import reachable
+from microbatch.proof.reachable import of_compiler, reachable
 
 LEVELS = 3
 """How deep values are looked into."""
@@ -105,6 +105,8 @@ class Surroundings:
 
     def _look_at(self, name: str, value: Any, *, saving: bool) -> list[tuple[str, Any]]:
         """Note a value, and return what is stored in it."""
+        if of_compiler(value):
+            return []
         try:
             self._note(name, value)
             self._saves(saved_contents(value) if saving else None, saving)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from microbatch.cutting.slices import Cut
 from microbatch.extend.records import SizingRequest
-from microbatch.sizing.pace import PaceBounds
+from microbatch.sizing.pace_bounds import PaceBounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

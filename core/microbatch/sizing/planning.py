@@ -24,7 +24,7 @@ from microbatch.options.byte_sizes import bytes_of
 from microbatch.options.fields import UBatchConfig
 from microbatch.sizing.conditions import ALONE, Conditions
 from microbatch.sizing.few_sizes import FewSizes, rounded
-from microbatch.sizing.pace import PARTS, PaceBounds
+from microbatch.sizing.pace_bounds import PARTS, PaceBounds
 from microbatch.sizing.plan import Plan, whole_plan
 from microbatch.sizing.taught import Taught, report_of
 from microbatch.sizing.together import Together

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from microbatch.cutting.cut import cut
 from microbatch.schedules.streamed import SLOTS
-from microbatch.sizing.pace import PARTS
+from microbatch.sizing.pace_bounds import PARTS
 from microbatch.sizing.plan import Plan
 from microbatch.sizing.units import part_units
 from microbatch.step.planned import Planned
@@ -20,6 +20,8 @@ from microbatch.step.planned import Planned
 AT_ONCE = 1024
 """Most parts that a part is cut into at once; each of them is cut again where it is still too large. A part
 takes 500 bytes of Python, and of a batch of millions of rows each row would be one."""
+PILOT_ROWS = 16
+"""Rows of the first part of a step that is planned as it goes, where it shows what a row needs."""
 LARGEST = "largest_part"
 """Under which name a cut knows the rows of its largest part."""
 
@@ -73,6 +75,18 @@ def in_finer_parts(planned: Planned, bound: int) -> Planned:
         planned,
         plan=replace(plan, cut=made, sizes=sizes, limit=max(sizes), together=_together(plan), pace=None),
     )
+
+
+def with_pilot(planned: Planned) -> Planned:
+    """The step with a first part of so many rows that a few of them show what one needs.
+
+    Of a first part of one row nothing is known but what the first call of all takes.
+    """
+    pace = planned.plan.pace
+    if pace is None or pace.start >= PILOT_ROWS:
+        return planned
+    pace = replace(pace, start=min(PILOT_ROWS, pace.most))
+    return replace(planned, plan=replace(planned.plan, pace=pace))
 
 
 def _together(plan: Plan) -> int:

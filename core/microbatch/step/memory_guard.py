@@ -16,7 +16,7 @@ from microbatch.extend.abilities import PeakMark
 from microbatch.options.byte_sizes import bytes_of
 from microbatch.proof.verdict import TRUSTED
 from microbatch.sizing.plan import Plan
-from microbatch.step.finer_parts import in_finer_parts, largest_part, side_by_side
+from microbatch.step.finer_parts import in_finer_parts, largest_part, side_by_side, with_pilot
 from microbatch.step.planned import Planned
 from microbatch.step.watched import Need, Watched, planned_bound
 
@@ -68,8 +68,9 @@ class MemoryGuard:
             if known is not None and not given_result:
                 self.quiet = plan
             return None
+        finer = planned if bound is None else in_finer_parts(planned, bound)
         return Watched(
-            planned=planned if bound is None else in_finer_parts(planned, bound),
+            planned=with_pilot(finer) if known is None else finer,
             need=known or self._new(plan.signature),
             peaks=peaks,
             mark=mark,

@@ -12,7 +12,8 @@ from typing import Any
 from microbatch.cutting.planned_parts import EachOf, PlannedParts
 from microbatch.cutting.slices import Cut, UBatchSlice
 from microbatch.gathering.row_places import RowPlaces
-from microbatch.sizing.pace import Pace, PaceBounds
+from microbatch.sizing.pace import Pace
+from microbatch.sizing.pace_bounds import PaceBounds
 from microbatch.step.planned import Planned
 from microbatch.step.queued_ubatches import QueuedUbatches
 from microbatch.step.ubatches import Running
@@ -69,7 +70,7 @@ def pacing_of(planned: Planned, bounds: PaceBounds) -> Pacing:
 
     def next_size(left: int) -> int:
         start, size = rows - left, pace.size(left)
-        return min(bounds.most, left) if start <= tried < start + size else size
+        return min(pace.checked(), left) if start <= tried < start + size else size
 
     parts = PlannedParts(rows, next_size, fewest=bounds.fewest, most=bounds.most)
     made = Cut(slices=parts)

@@ -223,7 +223,7 @@ class Preparation:
         if cuttable.compiled and not self._guard.may_cut(planned):
             cuttable.tryable = tuple(sorted(set(planned.plan.sizes), reverse=True))
         if planned.plan.pace is not None:
-            cuttable.fewest = planned.plan.pace.start
+            cuttable.fewest = planned.plan.pace.least
         mark = self._guard.mark(planned) if cuttable.verdict is None else None
         before, verdict = cuttable.batch, cuttable.prove()
         if verdict.why_whole:

@@ -1,11 +1,13 @@
 """Where a step begins whose sizes follow the times of its parts: with what the last such steps have shown.
 
 Invariant: a step has no part above four times the size that was best so far, and the first one none above a
-32nd of the batch, so memory that is not known is come to by and by.
+16th of the batch, so memory that is not known is come to by and by.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from microbatch.extend.records import Proposal, SizingRequest
@@ -13,7 +15,7 @@ from microbatch_policies.kept import MOST_UNITS, whole
 from microbatch_policies.speed import constants as tuned
 
 Pace = tuple[tuple[int, float], ...]
-"""(units, seconds per unit of one part) of each size, as in a report."""
+"""(units, seconds per unit of one part), as in a report."""
 
 
 class PacedSizes:
@@ -41,6 +43,11 @@ class PacedSizes:
         pace = self._paces.get(side, ())
         return Proposal(start=start, limit=max(start, most), reason=reason, workers=workers, pace=pace)
 
+    def refreshed(self, proposal: Proposal, workers: int) -> Proposal:
+        """A proposal from before, with what the steps since have shown."""
+        pace = self._paces.get(proposal.workers or workers, ())
+        return proposal if proposal.start is None or proposal.pace is pace else replace(proposal, pace=pace)
+
     def told(self, size: int, seconds_per_unit: float, workers: int) -> None:
         """Take a time that was measured elsewhere; the best of these is where the next step begins."""
         self._told[size] = min(seconds_per_unit, self._told.get(size, seconds_per_unit))
@@ -51,7 +58,8 @@ class PacedSizes:
 
         The size stays where the best one is not clearly faster.
         """
-        known, self._paces[workers] = dict(pace), pace
+        self._paces[workers] = pace
+        known = {size: _middle([each for other, each in pace if other == size]) for size, _ in pace}
         least, before = min(known.values()), self._best.get(workers)
         self._rising[workers] = known[max(known)] > tuned.GAIN * least
         if before is not None and known.get(before, float("inf")) <= tuned.GAIN * least:
@@ -79,9 +87,13 @@ class PacedSizes:
         return sizes
 
 
+def _middle(times: Sequence[float]) -> float:
+    return sorted(times)[(len(times) - 1) // 2]
+
+
 def first_sizes(request: SizingRequest) -> tuple[int, int]:
     """Units of the first parts of the first step, rather few, and the most that a part of it may have."""
     largest = request.largest_bytes_per_unit or request.bytes_per_unit or 1
     by_cache = max(1, tuned.TARGET_BYTES // largest)
-    few = max(1, request.num_tokens // tuned.PACED_ROWS, tuned.LEAST_BYTES // largest)
+    few = max(1, request.num_tokens // tuned.PACED_ROWS)
     return min(by_cache, few), request.num_tokens // tuned.MOST_PACED

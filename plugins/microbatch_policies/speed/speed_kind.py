@@ -11,7 +11,17 @@ from typing import Any
 
 from microbatch.extend.records import StepReport
 from microbatch_policies.speed.arms import PACED, WHOLE, Allowed
-from microbatch_policies.speed.constants import COLD, DRIFT, PATIENCE, RECENT, RECHECK, SHORT, TINY_STEP, WARM
+from microbatch_policies.speed.constants import (
+    COLD,
+    DRIFT,
+    PACED_STEPS,
+    PATIENCE,
+    RECENT,
+    RECHECK,
+    SHORT,
+    TINY_STEP,
+    WARM,
+)
 from microbatch_policies.speed.fewer_workers import fewer_win, ladder, next_fewer
 from microbatch_policies.speed.paced_sizes import PacedSizes
 from microbatch_policies.speed.size_search import SizeSearch
@@ -50,6 +60,8 @@ class SpeedKind:
                 return known, None
         if search.start == WHOLE and WHOLE in search.arms and search.value(WHOLE) * units < TINY_STEP:
             return None, None
+        if search.start == allowed.low == PACED and len(search.arms.get(PACED, ())) < PACED_STEPS:
+            return PACED, None
         arm = search.next_arm(allowed, units, repeat=False)
         # steps too short to tell are left to all workers
         if arm is None and search.arms and min(map(search.value, search.arms)) * units >= SHORT:

@@ -84,7 +84,7 @@ class Throughput:
         else:
             self.at_rest = answer.kind
         self._asked = answer
-        return answer.proposal
+        return answer.kind.sizes.refreshed(answer.proposal, request.workers)
 
     def observe(self, report: StepReport) -> None:
         """Learn the time of a clean step."""

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from microbatch.binding.call import Call
 from microbatch.binding.rules import (
     Layout,
     computed_tokens,
@@ -241,3 +242,28 @@ def test_what_a_layout_remembers_is_bounded_and_holds_no_array(backend: Any) -> 
     gone = weakref.ref(x)
     del x
     assert gone() is None
+
+
+class Module:
+    """Called with anything, as a module of torch is: the names of its arguments are those of `forward`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    def forward(self, states: Any, table: Any) -> Any:
+        return states + table.sum()
+
+
+@pytest.mark.parametrize("pattern", ["table", "1"])
+def test_arguments_of_a_module_have_the_names_of_its_forward(pattern: str, backend: Any) -> None:
+    states, table = np.arange(6.0), np.arange(6.0)
+    call = Call.of(Module(), (states, table), {}, Layout(inputs={pattern: replicate()}))
+    batch = call.batch(backend)
+    ((first, whole), _) = part(batch, 0, 2)
+    assert len(first) == 2 and len(whole) == 6
+
+
+def test_a_name_that_forward_lacks_is_told_with_those_that_it_has(backend: Any) -> None:
+    call = Call.of(Module(), (np.arange(6.0), np.arange(6.0)), {}, Layout(inputs={"tabel": replicate()}))
+    with pytest.warns(UserWarning, match="did you mean 'table'"):
+        call.batch(backend)

@@ -17,14 +17,18 @@ from microbatch.cli.app import main
 from microbatch.cli.new import named
 from microbatch.loading.plugins import Plugins
 
-KINDS = ("policy", "backend")
+MODULES = {
+    "policy": ("microbatch_half_life.py",),
+    "backend": ("microbatch_half_life.py", "microbatch_half_life_device.py"),
+}
+KINDS = tuple(MODULES)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_files_name_the_plugin_and_nothing_else(kind: str, tmp_path: Path) -> None:
     assert main(["new", kind, "half-life", "--to", str(tmp_path)]) == 0
     folder = tmp_path / "microbatch-half-life"
-    names = {"README.md", "microbatch_half_life.py", "pyproject.toml", "test_half_life.py"}
+    names = {"README.md", *MODULES[kind], "pyproject.toml", "test_half_life.py"}
     assert {file.name for file in folder.iterdir()} == names
     for file in folder.iterdir():
         assert "sample" not in file.read_text().lower()
@@ -32,9 +36,7 @@ def test_the_files_name_the_plugin_and_nothing_else(kind: str, tmp_path: Path) -
             ast.parse(file.read_text())
     project = tomllib.loads((folder / "pyproject.toml").read_text())
     assert project["project"]["entry-points"]["microbatch"] == {"half-life": "microbatch_half_life"}
-    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"] == [
-        "microbatch_half_life.py"
-    ]
+    assert tuple(project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]) == MODULES[kind]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.sizing.pace import BESIDE, KEPT, LAST, NEAR, Pace, PaceBounds
+from microbatch.sizing.pace import FIRST_SECONDS, HOPELESS, LAST, Pace
+from microbatch.sizing.pace_bounds import PaceBounds
+from microbatch.sizing.pace_compared import BESIDE, KEPT, NEAR
+from microbatch.sizing.pace_window import TIMES
 
 
 def bounds(start: int, least: int = 1, most: int = 1 << 12) -> PaceBounds:
@@ -105,12 +108,15 @@ def test_a_step_ends_at_the_best_size(machine: Machine) -> None:
 
 
 def test_under_noise_a_step_ends_near_the_best_size() -> None:
-    """Of 200 drawn machines; what a search costs is in the first half of a step, and is bounded too."""
+    """Of 200 drawn machines; what a search costs is in the first half of a step, and is bounded too.
+
+    First parts are a 512th of the rows or fewer, as those of `throughput` are.
+    """
     halves, steps = [], []
     drawn = random.Random(0)
     for _ in range(200):
         machine = Machine(
-            start=drawn.randint(4, 9),
+            start=drawn.randint(4, 7),
             peak=drawn.randint(3, 12),
             bend=drawn.uniform(0.02, 0.6),
             workers=drawn.randint(1, 4),
@@ -125,29 +131,90 @@ def test_under_noise_a_step_ends_near_the_best_size() -> None:
     assert sorted(steps)[int(0.95 * len(steps))] <= 1.25
 
 
-@pytest.mark.parametrize("odd", [9.0, 0.1])
+def time_parts(pace: Pace, seconds: float, count: int) -> None:
+    """As many parts of the size that is asked for, each of so many seconds a unit."""
+    for _ in range(count):
+        size = pace.size(10**6)
+        pace.ran(size, size * seconds)
+
+
+@pytest.mark.parametrize("odd", [9.0, 1e-9])
 def test_one_part_that_is_unlike_the_others_moves_nothing(odd: float) -> None:
-    """The median counts: of a slow part, and of one that had both cores for itself by chance."""
-    pace = Pace(bounds(16, 16, 32), 1)
-    for seconds in (9.0, 1.0, 1.0, 1.0):
-        pace.ran(16, 16 * seconds)
-    for seconds in (2.0, odd, 2.0):
-        pace.ran(32, 32 * seconds)
-    assert [pace.size(10_000) for _ in range(3)] == [16, 16, 16]
+    """A slow one in a window of the best size, and one of no time at all."""
+    pace = Pace(bounds(16, 8, 32), 1)
+    time_parts(pace, 1.0, 1 + TIMES)
+    assert pace.size(10**6) == 32
+    time_parts(pace, 1.2, 1 + TIMES)
+    assert pace.size(10**6) == 8
+    time_parts(pace, 1.2, 1 + TIMES)
+    for _ in range(20):
+        size = pace.size(10**6)
+        pace.ran(size, size * (1.0 if size == 16 else 1.2))
+    pace.ran(16, 16 * odd)
+    sizes = []
+    for _ in range(100):
+        sizes.append(pace.size(10**6))
+        pace.ran(sizes[-1], sizes[-1] * (1.0 if sizes[-1] == 16 else 1.2))
+    assert sizes.count(16) > 80 and sizes[-1] == 16
 
 
-@pytest.mark.parametrize(("other", "times"), [(1.2, 8), (1.9, 1)])
-def test_a_size_beside_the_best_is_looked_at_now_and_then(other: float, times: int) -> None:
-    """An eighth as often where it was far slower: that may have been the load of others."""
-    pace = Pace(bounds(16, 16, 32), 1)
+def test_the_first_parts_grow_to_a_millisecond_at_once() -> None:
+    pace = Pace(bounds(1, 1, 1 << 12), 2)
+    sizes = []
     for _ in range(4):
-        pace.ran(16, 16.0)
-    for _ in range(3):
-        pace.ran(32, 32 * other)
-    assert [pace.size(10**6) for _ in range(1024)].count(32) == 32 * times
-    for _ in range(KEPT):
-        pace.ran(32, 32 * other)
-    assert [pace.size(10**6) for _ in range(1024)].count(32) == 4 * times
+        sizes.append(pace.size(10**6))
+        pace.ran(sizes[-1], sizes[-1] * FIRST_SECONDS / 1000)
+    assert sizes == [1, 16, 256, 512][:4]
+
+
+def test_first_parts_that_are_long_do_not_grow_before_they_were_compared() -> None:
+    pace = Pace(bounds(4, 1, 1 << 12), 1)
+    time_parts(pace, FIRST_SECONDS, TIMES)
+    assert pace.size(10**6) == 4
+
+
+@given(st.integers(2, 8))
+def test_parts_beside_those_of_another_size_do_not_count(workers: int) -> None:
+    """As many as there are workers, whenever the size has changed."""
+    pace = Pace(bounds(16, 16, 32), workers)
+    time_parts(pace, 5.0, workers)
+    time_parts(pace, 1.0, max(TIMES, workers))
+    assert pace.found() == ((16, 1.0),) and pace.size(10**6) == 32
+    time_parts(pace, 5.0, workers)
+    time_parts(pace, 1.2, max(TIMES, workers))
+    assert pace.found() == ((16, 1.0), (32, 1.2))
+
+
+def test_a_size_that_is_hopeless_is_given_up_after_two_parts() -> None:
+    pace = Pace(bounds(16, 16, 32), 1)
+    time_parts(pace, 1.0, 1 + TIMES)
+    assert pace.size(10**6) == 32
+    time_parts(pace, HOPELESS + 0.1, 3)
+    assert pace.size(10**6) == 16
+
+
+def test_load_that_comes_and_goes_does_not_move_the_size() -> None:
+    """What is compared are neighbours in time."""
+    pace, sizes = Pace(bounds(64, 16, 256), 1), list[int]()
+    for part in range(600):
+        load = 3.0 if 200 < part < 400 else 1.0
+        sizes.append(pace.size(10**6))
+        pace.ran(sizes[-1], sizes[-1] * load * (1 + abs(math.log2(sizes[-1] / 64)) / 5))
+    for at in (150, 350, 550):
+        assert sizes[at : at + 50].count(64) > 25
+
+
+@pytest.mark.parametrize(("other", "least", "most"), [(1.2, 10, 40), (1.5, 1, 10), (3.0, 1, 4)])
+def test_a_size_beside_the_best_is_looked_at_now_and_then(other: float, least: int, most: int) -> None:
+    """Far less often where it was far slower, and not at once where it was much slower than that."""
+    pace = Pace(bounds(16, 16, 32), 1)
+    compared, before = 0, 16
+    for _ in range(256 * TIMES):
+        size = pace.size(10**6)
+        compared += size == 32 != before
+        before = size
+        pace.ran(size, size * (1.0 if size == 16 else other))
+    assert least <= compared <= most
 
 
 def test_sizes_that_earlier_steps_have_timed_are_not_tried_anew() -> None:
@@ -156,9 +223,10 @@ def test_sizes_that_earlier_steps_have_timed_are_not_tried_anew() -> None:
     pace = Pace(PaceBounds(start=64, least=16, most=128, known=known), 1)
     assert [pace.size(10**6) for _ in range(BESIDE // 2)] == [64] * (BESIDE // 2)
     assert {size for size, _ in pace.found()} == {16, 32, 64, 128}
-    for _ in range(KEPT + 1):
-        pace.ran(64, 64 * 1.5)
-    assert pace.size(10**6) == 32
+    for _ in range(3 * TIMES * BESIDE * KEPT):
+        size = pace.size(10**6)
+        pace.ran(size, size * {16: 1.4, 32: 1.2, 64: 1.5, 128: 1.2}[size])
+    assert pace.size(10**6) in (32, 128) or pace.found()[1][1] < pace.found()[2][1]
 
 
 @pytest.mark.parametrize("workers", [2, 3, 8])
@@ -173,13 +241,11 @@ def test_the_last_parts_are_shared_out(workers: int) -> None:
     assert len(sizes) <= 4 * workers + 8
 
 
-def test_what_was_timed_too_seldom_is_not_told() -> None:
-    """The first parts of all are cold, one on each worker; and sizes of the last parts are no sizes."""
+def test_sizes_of_the_last_parts_are_no_sizes() -> None:
     pace = Pace(bounds(16), 2)
-    for _ in range(4):
-        pace.ran(16, 1.0)
+    time_parts(pace, 1.0, 2)
     assert pace.found() == ()
-    pace.ran(16, 1.0)
+    time_parts(pace, 1.0, 1)
     for _ in range(4):
         pace.ran(13, 0.1)
-    assert pace.found() == ((16, 1.0 / 16),)
+    assert pace.found() == ((16, 1.0),)

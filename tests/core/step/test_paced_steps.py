@@ -185,10 +185,9 @@ def test_what_a_step_has_shown_is_in_its_report() -> None:
     """The sizes that were timed; none where the parts were planned before."""
     with paced(lambda x: np.sort(x), 8, schedule="sequential") as step:
         step(np.arange(20_000.0))
-        sizes = [size for size, _ in report_of(step).pace]
-        assert (
-            sizes == sorted(sizes) and 8 in sizes and all(seconds > 0 for _, seconds in report_of(step).pace)
-        )
+        sizes, seconds = zip(*report_of(step).pace, strict=True)
+        assert list(sizes) == sorted(sizes) and set(sizes) <= set(report_of(step).sizes)
+        assert min(seconds) > 0
     with microbatch.wrap(lambda x: x, num_ubatches=4) as step:
         step(np.arange(20_000.0))
         assert report_of(step).pace == ()
@@ -276,7 +275,7 @@ def test_a_function_that_raises_for_few_rows_is_given_no_fewer_than_it_was_tried
 
 
 def test_a_function_that_takes_one_row_is_given_one_where_the_policy_wants_so() -> None:
-    """It is tried on one row alone then, and only then."""
+    """It is tried on one row alone before, as a size that follows the times may come down to that."""
     seen: list[int] = []
 
     def function(x: Any) -> Any:
@@ -284,13 +283,12 @@ def test_a_function_that_takes_one_row_is_given_one_where_the_policy_wants_so() 
         return x * 2
 
     x = np.arange(600.0)
-    for start, tried in ((1, 6), (8, 3)):
+    for start in (1, 8):
         seen.clear()
         with paced(function, start, 64, schedule="sequential", verify="first") as step:
             np.testing.assert_array_equal(step(x), x * 2)
-            assert sum(seen[:tried]) == (24 + 23 if start == 1 else 24)
-            assert sum(seen[tried:]) == 600
-            assert (1 in report_of(step).sizes) is (start == 1)
+            assert sum(seen[:6]) == 24 + 23 and sum(seen[6:]) == 600
+            assert report_of(step).sizes[0] == start
 
 
 def test_a_function_that_drops_the_axis_of_one_row_is_not_given_one() -> None:

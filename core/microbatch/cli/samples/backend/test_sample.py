@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from microbatch_sample import SampleBackend
+from microbatch_sample_device import SampleBackend
 
 from microbatch.testing import BackendSuite
 

@@ -1,0 +1,36 @@
+"""Where the pace of a step begins, and what holds for all of its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+PARTS = 32
+"""No part has more than this part of the batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaceBounds:
+    """Where a pace begins, and what holds for all of its parts but the last ones. All are powers of two."""
+
+    start: int
+    """Units of the first parts."""
+    least: int
+    """Fewest units of a part, at most `start`."""
+    most: int
+    """Most units of a part, at least `start`."""
+    fewest: int = 1
+    """No part has fewer units than this, also of the last ones, unless the batch has; any number."""
+    known: tuple[tuple[int, float], ...] = ()
+    """(units, seconds per unit) of sizes that earlier steps have timed, one or several times, and that need
+    not be tried anew."""
+
+    def above(self, units: int) -> PaceBounds:
+        """The same with no part below `units`; as they are where a part may not have so many."""
+        least = max(self.least, 1 << (units - 1).bit_length())
+        if least > self.most:
+            return self
+        return replace(self, fewest=units, least=least, start=max(self.start, least))
+
+    def allow(self, size: int) -> bool:
+        """Whether parts may have so many units."""
+        return self.least <= size <= self.most
