@@ -116,7 +116,9 @@ class Paced:
     first: float
     """Seconds of the first step against those of the best fixed size."""
     later: float
-    """The same of ten steps after that, as their mean."""
+    """The same of ten steps after that, as their mean: they look at the sizes beside that one."""
+    settled: float
+    """The same of the last step."""
 
 
 def follow_the_pace(curve: Curve, *, noise: float = 0.0, seed: int = 0) -> Paced:
@@ -144,4 +146,6 @@ def follow_the_pace(curve: Curve, *, noise: float = 0.0, seed: int = 0) -> Paced
             seconds.append(clock.now - before)
     sizes = [1 << exponent for exponent in range(LARGEST.bit_length())]
     best = min(ROWS / curve(size) for size in sizes) * (1 + 0.9 * noise / 2 + (0.1 if noise else 0))
-    return Paced(first=seconds[0] / best, later=sum(seconds[1:]) / (STEPS - 1) / best)
+    return Paced(
+        first=seconds[0] / best, later=sum(seconds[1:]) / (STEPS - 1) / best, settled=seconds[-1] / best
+    )

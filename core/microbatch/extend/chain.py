@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from math import inf
 from typing import Any
 
 from microbatch.errors import PolicyError
@@ -105,10 +104,6 @@ class Checked:
             raise self._fault(f"answered {found} where bools are due")
         if not isinstance(proposal.reason, str):
             raise self._fault(f"answered reason={shown(proposal.reason)}, not a str")
-        if not _is_pace(proposal.pace):
-            raise self._fault(
-                f"answered pace={shown(proposal.pace)} where (units, seconds per unit) of sizes are due"
-            )
         count, workers, limit, start = [self._number(field, getattr(proposal, field)) for field in NUMBERS]
         limit, start = _within(limit, request.num_tokens), _within(start, request.num_tokens)
         as_it_is = count is proposal.count and workers is proposal.workers
@@ -176,19 +171,6 @@ class Chain:
             raise
 
 
-def _is_pace(value: object) -> bool:
-    """Whether it is a tuple of (units, seconds per unit); a clock may say that it took none."""
-    return isinstance(value, tuple) and all(
-        isinstance(each, tuple)
-        and len(each) == 2
-        and type(each[0]) is int
-        and isinstance(each[1], float)
-        and each[0] > 0
-        and 0 <= each[1] < inf
-        for each in value
-    )
-
-
 def _within(units: int | None, num_tokens: int) -> int | None:
     """No more than the batch has."""
     return None if units is None else min(units, max(1, num_tokens))
@@ -219,8 +201,7 @@ def combine(answers: Sequence[Proposal], num_tokens: int) -> Proposal:
     else:
         whole = False
     workers = min((answer.workers for answer in answers if answer.workers is not None), default=None)
-    starts = [] if whole or count else [answer for answer in answers if answer.start is not None]
-    first = min(starts, key=lambda answer: answer.start or 0, default=None)
+    starts = [] if whole or count else [answer.start for answer in answers if answer.start is not None]
     reason = "; ".join(dict.fromkeys(answer.reason for answer in answers if answer.reason))
     return Proposal(
         limit=limit,
@@ -228,8 +209,7 @@ def combine(answers: Sequence[Proposal], num_tokens: int) -> Proposal:
         split=not whole,
         reason=reason,
         workers=workers,
-        start=None if first is None else first.start,
-        pace=() if first is None else first.pace,
+        start=min(starts, default=None),
         hard=not soft,
     )
 

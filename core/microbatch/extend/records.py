@@ -207,8 +207,6 @@ class Proposal:
     start: int | None = None
     """Units of the first parts of a step whose later sizes follow the times of its parts, at least 1, where
     the request says that it may be `paced`; elsewhere it is a limit. None for parts that are all alike."""
-    pace: tuple[tuple[int, float], ...] = ()
-    """What earlier steps have shown, as in `StepReport.pace`: sizes that need not be tried anew."""
     hard: bool = False
     """True for a bound that holds even where another policy of the chain asks not to split: memory, or a
     budget that the user set."""

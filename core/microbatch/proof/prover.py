@@ -28,7 +28,7 @@ from microbatch.options.raised import note, text_of
 from microbatch.proof.asked import Asked, Proof, StepResult
 from microbatch.proof.host_values import HostValues
 from microbatch.proof.output_kinds import Refuted
-from microbatch.proof.sample import MOST_BYTES, OF_COMPILED, ROWS, positions_of
+from microbatch.proof.sample import HUGE_ROWS, MOST_BYTES, OF_COMPILED, ROWS, positions_of
 from microbatch.proof.second_look import chosen, says_little
 from microbatch.proof.shown import Raised, Shown, Subject
 from microbatch.proof.special_rows import with_special
@@ -130,7 +130,8 @@ class Prover:
         fewest = min(piece.num_tokens for piece in shown.sample.cut.slices)
         if number or asked.fewest is None or asked.fewest >= fewest:
             return fewest
-        positions = self._positions(asked, asked.first, len(shown.sample.requests))
+        few = min(HUGE_ROWS, len(shown.sample.requests))  # 12 take longer than a step of 512 rows may
+        positions = self._positions(asked, asked.first, few)
         try:
             alone = self._experiment(asked, asked.first, positions, 1)
         except (Refuted, LayoutError) as error:

@@ -6,8 +6,8 @@ parts of another size takes another time: they wait for Python's lock as often a
 
 It begins with a size that is rather small and goes at once to one that takes about a millisecond. From there
 it looks at the sizes beside the best until it has a window of each that is worse, and stays at the smallest
-that is within 3 % of the best. Now and then a window is one of a size beside that. Later steps begin with
-what the one before has shown. The last parts are smaller, so that all workers end together.
+that is within 3 % of the best. Now and then a window is one of a size beside that. The last parts are
+smaller, so that all workers end together.
 
 Invariant: sizes are within the bounds, and the same times give the same sizes. What the times say is worked
 out when a window closes, by one thread; nothing is locked. Rejected: a search over calls alone, whose first
@@ -21,7 +21,7 @@ from math import inf
 
 from microbatch.sizing.pace_bounds import PaceBounds
 from microbatch.sizing.pace_compared import Compared
-from microbatch.sizing.pace_window import Window
+from microbatch.sizing.pace_window import Window, parts_of_window
 
 FIRST_SECONDS = 1e-3
 """Seconds that a part takes to which the first ones grow. What a core does in a millisecond moves about 10 MB
@@ -41,12 +41,12 @@ class Pace:
 
     __slots__ = ("_bounds", "_compared", "_growing", "_latest", "_window", "_workers")
 
-    def __init__(self, bounds: PaceBounds, workers: int) -> None:
-        """`workers` run parts at the same time."""
+    def __init__(self, bounds: PaceBounds, workers: int, units: float = inf) -> None:
+        """`workers` run parts at the same time; the step has so many `units`."""
         self._bounds = bounds
         self._workers = workers
-        self._compared = Compared(bounds)
-        self._growing = not self._compared.base
+        self._compared = Compared(bounds, units / 10 / parts_of_window(workers))
+        self._growing = True
         self._window = Window(self._compared.best, workers)
         self._latest = 0.0
         """Seconds per unit of the last part."""

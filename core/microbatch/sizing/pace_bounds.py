@@ -20,9 +20,6 @@ class PaceBounds:
     """Most units of a part, at least `start`."""
     fewest: int = 1
     """No part has fewer units than this, also of the last ones, unless the batch has; any number."""
-    known: tuple[tuple[int, float], ...] = ()
-    """(units, seconds per unit) of sizes that earlier steps have timed, one or several times, and that need
-    not be tried anew."""
 
     def above(self, units: int) -> PaceBounds:
         """The same with no part below `units`; as they are where a part may not have so many."""

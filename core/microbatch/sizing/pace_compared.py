@@ -21,6 +21,9 @@ YOUNG, BESIDE = 3, 16
 FAR, TOO_FAR, SELDOM = 1.3, 2.2, 8
 """Factor of the best from which a size beside it is looked at so many times less often, not never; after one
 comparison already where it is too far."""
+RISING = 1.1
+"""Factor by which a size was faster than half of it, from which a window of the next one may take two fifths
+of the step, and not a tenth: one of 1,024 rows took two thirds of a step of 16,384 that is best with 256."""
 STEEP = 1.3
 """Factor by which a size was faster than half of it, from which four times as many units are tried next."""
 
@@ -28,10 +31,12 @@ STEEP = 1.3
 class Compared:
     """The sizes of one step."""
 
-    __slots__ = ("_bounds", "_last", "_ratios", "_windows", "base", "best")
+    __slots__ = ("_affordable", "_bounds", "_last", "_ratios", "_windows", "base", "best")
 
-    def __init__(self, bounds: PaceBounds) -> None:
+    def __init__(self, bounds: PaceBounds, affordable: float = inf) -> None:
+        """`affordable` is the size of which a window takes a tenth of the step."""
         self._bounds = bounds
+        self._affordable = affordable
         self.best = bounds.start
         """The best size so far."""
         self.base = 0.0
@@ -41,7 +46,6 @@ class Compared:
         self._ratios: dict[int, tuple[float, ...]] = {}
         """Size -> seconds per unit against the best size, in its last comparisons."""
         self._windows = 0
-        self._take_known()
 
     def next_size(self, size: int, seconds_per_unit: float) -> int:
         """The size of the window after one of `size`: one that is to be compared, or the best."""
@@ -59,19 +63,6 @@ class Compared:
             return ()
         ratios = self._ratios | {self.best: (1.0,)}
         return tuple([(size, self.base * ratio) for size in sorted(ratios) for ratio in ratios[size]])
-
-    def _take_known(self) -> None:
-        """Begin with the times of earlier steps, if there are any."""
-        known: dict[int, tuple[float, ...]] = {}
-        for size, each in self._bounds.known:
-            if self._bounds.allow(size) and 0 < each < inf:
-                known[size] = (*known.get(size, ()), each)
-        if not known:
-            return
-        self.best = min(known, key=lambda size: min(known[size]))
-        self.base = min(known.pop(self.best))
-        self._ratios = {size: tuple([each / self.base for each in times]) for size, times in known.items()}
-        self._move()
 
     def _against_best(self) -> dict[int, float]:
         return {size: min(each) for size, each in self._ratios.items()} | {self.best: 1.0}
@@ -100,7 +91,14 @@ class Compared:
         steep = ratios.get(good // 2, 1.0) >= STEEP and 2 * good not in ratios
         up = min(4 * good if steep else 2 * good, max(2 * good, self._bounds.most))
         edges = up, 2 * self.best, self.best // 2
-        return next((size for size in edges if self._bounds.allow(size) and size not in ratios), None)
+        most = self._affordable
+        if ratios.get(good // 2, 1.0) >= RISING:
+            most *= 4
+        return next((size for size in edges if self._may_try(size, most) and size not in ratios), None)
+
+    def _may_try(self, size: int, most: float) -> bool:
+        """Whether a size is allowed, and not so large that to look at it costs more than it may gain."""
+        return self._bounds.allow(size) and (size < self.best or size <= most)
 
     def _beside(self) -> int | None:
         """A size beside the best, where it is the turn of one; of a young one it is more often."""

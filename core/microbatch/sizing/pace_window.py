@@ -17,6 +17,11 @@ MOST = 32
 """Parts of a window, at most: of very short ones."""
 
 
+def parts_of_window(workers: int) -> int:
+    """How many are planned until it closes: those that do not count, those that do, and those in flight."""
+    return workers + max(TIMES, workers) + workers
+
+
 class Window:
     """Parts of one size, one after another."""
 

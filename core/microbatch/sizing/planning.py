@@ -327,7 +327,7 @@ def pace_bounds(request: SizingRequest, proposal: Proposal, most_parts: int) -> 
     most = max(start, _power_of_two(bound))
     if start > bound:
         return None
-    return PaceBounds(start=start, least=least, most=most, known=proposal.pace)
+    return PaceBounds(start=start, least=least, most=most)
 
 
 def _power_of_two(units: int, *, up: bool = False) -> int:

@@ -141,7 +141,8 @@ class GuardedCall:
             return 1
         self._largest = max(self._largest, size)
         used = self._later.peak() - self._later.in_use
-        watched.need.per_row = max(used / self._largest, float(watched.least))
+        least = max(1, watched.planned.batch.bytes_per_unit)
+        watched.need.per_row = max(watched.tried.per_row(used, self._largest), float(least))
         return self._most(1)
 
     def _most(self, side: int) -> int:

@@ -18,7 +18,7 @@ from microbatch.proof.verdict import TRUSTED
 from microbatch.sizing.plan import Plan
 from microbatch.step.finer_parts import in_finer_parts, largest_part, side_by_side, with_pilot
 from microbatch.step.planned import Planned
-from microbatch.step.watched import Need, Watched, planned_bound
+from microbatch.step.watched import NOTHING_TRIED, Need, Tried, Watched, planned_bound
 
 SHARE = 0.9
 """Part of the memory that is planned with; the kernel counts in batches of pages."""
@@ -45,7 +45,7 @@ class MemoryGuard:
         self._fitting: set[tuple[str, int, int]] = set()
         """Signature, rows and parts at a time of what the compiler said to fit."""
         self._needs: dict[str, Need] = {}
-        self._shown: dict[str, int] = {}
+        self._tried: dict[str, Tried] = {}
         self.quiet: Plan | None = None
         """The last plan that is known to need no watching: the same plan is of the same memory reading."""
 
@@ -79,7 +79,7 @@ class MemoryGuard:
             pilot=known is None,
             given_result=given_result,
             telling=telling,
-            least=max(1, planned.batch.bytes_per_unit, self._shown.get(plan.signature, 0)),
+            tried=self._tried.get(plan.signature, NOTHING_TRIED),
         )
 
     def may_cut(self, planned: Planned) -> bool:
@@ -105,9 +105,10 @@ class MemoryGuard:
 
     def shown(self, planned: Planned, mark: PeakMark, rows: int) -> None:
         """Take note that such calls of up to `rows` rows ended just now."""
-        if len(self._shown) >= KINDS:
-            self._shown.clear()
-        self._shown[planned.plan.signature] = (mark.peak() - mark.in_use) // max(1, rows)
+        if len(self._tried) >= KINDS:
+            self._tried.clear()
+        peak = mark.peak() - mark.in_use
+        self._tried[planned.plan.signature] = Tried(rows=max(1, rows), peak=peak)
 
     def fits_whole(self, planned: Planned) -> bool:
         """Whether the whole batch may be run without risk: it needs little, or running out only raises."""

@@ -64,7 +64,8 @@ def pacing_of(planned: Planned, bounds: PaceBounds) -> Pacing:
     """
     verdict = planned.cuttable.verdict
     bounds = bounds.above(1 if verdict is None else verdict.fewest)
-    rows, pace = planned.rows, Pace(bounds, planned.plan.workers)
+    rows = planned.rows
+    pace = Pace(bounds, planned.plan.workers, rows)
     evidence = planned.cuttable.evidence
     tried = -1 if evidence is None else evidence.first_row
 

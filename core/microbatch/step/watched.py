@@ -28,6 +28,26 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """Calls of a few rows before the first step. What they take is kept by the process, and a part that needs
+    less shows nothing."""
+
+    rows: int
+    """Rows of the largest."""
+    peak: int
+    """Bytes that they took at once, what was loaded meanwhile included."""
+
+    def per_row(self, used: int, rows: int) -> float:
+        """Bytes of a row, where a part of `rows` rows was seen to take `used` more."""
+        if rows > self.rows:  # what a part took for itself and what was there count for all of its rows
+            return (used + self.peak) / rows
+        return max(used / rows, self.peak / self.rows)
+
+
+NOTHING_TRIED = Tried(rows=1, peak=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
     """What one watched step is held to, and what it is measured with."""
 
@@ -50,8 +70,8 @@ class Watched:
     telling: bool
     """Whether the peak of the step tells what its parts need. A pipeline has pages of files in it too, which
     its threads read and write meanwhile: 120 times what the parts needed was seen."""
-    least: int
-    """Bytes that a row needs at least: its input, or what it was seen to need when it was tried."""
+    tried: Tried = NOTHING_TRIED
+    """What the calls took that showed whether the batch may be cut."""
 
     @property
     def rows(self) -> int:

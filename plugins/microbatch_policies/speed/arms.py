@@ -1,7 +1,7 @@
 """What can be measured, what of it a step allows, and the proposal for it.
 
 An *arm* is a size, named by its exponent of two, or the whole batch, or parts whose sizes follow their times
-within the step; where these are allowed, no single size is.
+within the step, which find where the search begins.
 
 Invariant: where there are several parts, their number is a multiple of the workers, so that no worker idles
 at the end, unless sizes are those of captured graphs, or few, which are powers of two. No part is smaller
@@ -46,10 +46,10 @@ def is_paced(request: SizingRequest) -> bool:
     return request.paced and request.num_tokens >= PACED_ROWS
 
 
-def allowed_arms(request: SizingRequest) -> Allowed:
-    """What may be tried for this batch, below the limit of the policies before."""
+def allowed_arms(request: SizingRequest, *, paced: bool = False) -> Allowed:
+    """What may be tried for this batch, below the limit of the policies before; `paced` parts, or sizes."""
     units = max(1, request.num_tokens)
-    if is_paced(request):
+    if paced:
         return Allowed(low=PACED, high=PACED, whole=request.limit is None or request.limit >= units)
     # least: room for the longest request, at most 2^14 parts; largest: one part for each worker, at least two
     low = max((request.longest_request - 1).bit_length(), (units >> 14).bit_length())

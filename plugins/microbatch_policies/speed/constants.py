@@ -13,15 +13,9 @@ FIRST_PARTS = 256
 """Parts of a first step. Nearest neighbours of 8192 x 64 floats among 16384 points need 25 MiB then, 97 MiB
 in 64 parts, 1031 MiB in one."""
 PACED_ROWS = 512
-"""Rows from which the sizes of a step may follow the times of its parts: fewer do not give enough of them."""
+"""Rows from which the sizes of a first step may follow the times of its parts: fewer do not give enough."""
 MOST_PACED = 16
 """Its largest part is at most this part of the batch."""
-PACED_STEPS = 4
-"""Such steps before fewer workers and the whole batch are measured against them: the first ones are still
-finding their size. Of 8 million options they took 250, 140 and 100 ms on two workers before they settled at
-75, and 105 ms on one."""
-GROWTH = 4
-"""Factor by which a later step may go beyond the best size so far."""
 FIRST_PARTS_FEW = 64
 """The same for functions that are compiled for each size. One call of JAX takes 0.1 to 0.3 ms beside its
 work; 20,000 rows of attention to 2,048 points took 280 ms in 313 parts, 232 ms in 79 and 173 ms in 20."""

@@ -26,6 +26,8 @@ class SizeSearch:
 
     def __init__(self, start: int) -> None:
         self.start = start
+        self.stride = tuned.STRIDE
+        """Doublings to the next size on a side where nothing is known."""
         self.arms: dict[int, list[float]] = {}
         self._bad: dict[int, int] = {}
         self._hopes: dict[int, float] = {}
@@ -118,10 +120,10 @@ class SizeSearch:
 
     def _explore(self, allowed: Allowed) -> int | None:
         """The next size of the search, None once the best has a worse one on both sides."""
-        low, high = allowed.low, allowed.high
         if allowed.sizes(self.arms):
-            return next_exponent({arm: self.value(arm) for arm in self.arms}, low, high, self.refused)
-        first = min(max(self.start, low), high)  # WHOLE is above `high`
+            seconds = {arm: self.value(arm) for arm in self.arms}
+            return next_exponent(seconds, allowed, self.refused, self.stride)
+        first = min(max(self.start, allowed.low), allowed.high)  # WHOLE is above `high`
         return None if self.refused(first) else first
 
     def second_chance(self, allowed: Allowed) -> int | None:

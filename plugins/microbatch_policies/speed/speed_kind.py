@@ -9,21 +9,24 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from microbatch.extend.records import StepReport
-from microbatch_policies.speed.arms import PACED, WHOLE, Allowed
+from microbatch.extend.records import SizingRequest, StepReport
+from microbatch_policies.speed.arms import PACED, WHOLE, Allowed, allowed_arms, is_paced
 from microbatch_policies.speed.constants import (
+    CLOSE,
     COLD,
     DRIFT,
-    PACED_STEPS,
+    GAIN,
     PATIENCE,
     RECENT,
     RECHECK,
     SHORT,
+    STRIDE,
     TINY_STEP,
     WARM,
 )
 from microbatch_policies.speed.fewer_workers import fewer_win, ladder, next_fewer
-from microbatch_policies.speed.paced_sizes import PacedSizes
+from microbatch_policies.speed.first_size import start_size
+from microbatch_policies.speed.paced_sizes import found_size
 from microbatch_policies.speed.size_search import SizeSearch
 from microbatch_policies.speed.steady_seconds import steady_seconds
 
@@ -33,17 +36,25 @@ class SpeedKind:
 
     def __init__(self, start: int, workers: int, *, few: bool = False) -> None:
         """`few` says that the first call of each size is slow, as the function is compiled for it."""
-        self.sizes = PacedSizes()
         self._compiled: set[int] | None = set() if few else None
         """Sizes that the function was compiled for; None where it is not compiled."""
         self.search = SizeSearch(start)
         self.fewer = {count: SizeSearch(start) for count in ladder(workers)}
+        self._found = False
+        """Whether the search began with a size that a step had found while it ran."""
         self._calls = 0
         self.expected = 0.0
         self._recent = 0.0
         self._age = 0
         self._recheck = RECHECK
         self._patience = PATIENCE
+
+    def allowed(self, request: SizingRequest) -> Allowed:
+        """What may be tried; at first only parts whose sizes follow their times, where these may."""
+        if self.search.start == PACED and not is_paced(request):
+            size = start_size(request)
+            self._begin_at(WHOLE if size is None else size.bit_length() - 1)
+        return allowed_arms(request, paced=self._paced() and is_paced(request))
 
     def next_arm(self, units: int, workers: int, allowed: Allowed) -> tuple[int | None, int | None]:
         """What to measure next, None once enough is known; and with how many workers, None for all.
@@ -53,15 +64,15 @@ class SpeedKind:
         """
         search = self.search
         if allowed.low == PACED:
-            allowed = replace(allowed, whole=allowed.whole and self._whole_may_win(units))
+            return PACED, None
+        if self._found:
+            allowed = replace(allowed, whole=allowed.whole and self._whole_may_win(allowed, workers))
         if not self._calls and search.arms:
             known = search.choice(allowed, near=0.0)
             if known is not None and not search.refused(known):
                 return known, None
         if search.start == WHOLE and WHOLE in search.arms and search.value(WHOLE) * units < TINY_STEP:
             return None, None
-        if search.start == allowed.low == PACED and len(search.arms.get(PACED, ())) < PACED_STEPS:
-            return PACED, None
         arm = search.next_arm(allowed, units, repeat=False)
         # steps too short to tell are left to all workers
         if arm is None and search.arms and min(map(search.value, search.arms)) * units >= SHORT:
@@ -72,15 +83,40 @@ class SpeedKind:
             arm = search.next_arm(allowed, units)
         return arm, None
 
-    def _whole_may_win(self, units: int) -> bool:
-        """Whether the whole batch may be faster than parts that follow their times, or costs nothing."""
-        arms = self.search.arms
-        if WHOLE in arms or (arms and min(map(self.search.value, arms)) * units < SHORT):
-            return True
-        return self.search.start == WHOLE or self.sizes.whole_may_be_fast()
+    def _whole_may_win(self, allowed: Allowed, workers: int) -> bool:
+        """Whether the whole batch may be faster than parts of a size that was found good.
+
+        It is the largest part that one worker may have, with all of the framework's threads: where one worker
+        is clearly slower than all of them, or slower with larger parts, so is that. It takes as long as many
+        steps then: 40 times at the curve of sockeye#940.
+        """
+        single = self.search if workers == 1 else self.fewer[1]
+        alone, parts = allowed.sizes(single.arms), allowed.sizes(self.search.arms)
+        if not alone or not parts:
+            return False
+        least = min(map(single.value, alone))
+        all_workers = min(map(self.search.value, parts))
+        larger = [single.value(arm) for arm in alone if arm > min(alone, key=single.value)]
+        return least <= CLOSE * all_workers and (not larger or min(larger) <= GAIN * least)
+
+    def _paced(self) -> bool:
+        """Whether the size at which the search begins is still to be found."""
+        return self.search.start == PACED and not self.search.arms
+
+    def _begin_at(self, arm: int, stride: int = STRIDE) -> None:
+        """Begin the search with this size, by such strides: short ones where it is a good one already."""
+        for search in (self.search, *self.fewer.values()):
+            search.start, search.stride = arm, stride
 
     def learn(self, arm: int, fewer: int | None, limit: int | None, report: StepReport) -> None:
         """Record the time of the arm, or that another size than `limit` or more workers than `fewer` ran."""
+        if arm == PACED:
+            found = found_size(report)
+            self._calls += 1
+            if found is not None:
+                self._found = True
+                self._begin_at(found, stride=1)
+            return
         search = self.search if fewer is None else self.fewer[fewer]
         too_many = fewer is not None and report.workers > fewer
         if too_many or _other_than_asked(arm, limit, report):
@@ -98,7 +134,6 @@ class SpeedKind:
     def told(self, arm: int, seconds_per_unit: float, workers: int) -> None:
         """Take the time of one part that was measured elsewhere."""
         self.search.record(arm, seconds_per_unit / workers)
-        self.sizes.told(1 << arm, seconds_per_unit, workers)
 
     def settle(self, seconds_per_unit: float) -> None:
         """The search has ended with a size that takes so long."""
@@ -123,6 +158,8 @@ class SpeedKind:
         """Forget the times: they hold no more."""
         self._age = 0
         self._patience *= 2
+        if self._found:
+            self._begin_at(PACED)
         for search in (self.search, *self.fewer.values()):
             search.forget()
 
@@ -145,7 +182,7 @@ class SpeedKind:
     def as_json(self) -> list[Any]:
         """The search, and a search for each smaller number of workers."""
         fewer = [[count, search.as_json()] for count, search in self.fewer.items()]
-        return [self.search.as_json(), fewer, self.sizes.as_json()]
+        return [self.search.as_json(), fewer]
 
     @classmethod
     def from_json(cls, data: list[Any], workers: int) -> SpeedKind:
@@ -157,12 +194,9 @@ class SpeedKind:
         made = cls(search["start"], workers)
         made.search = SizeSearch.from_json(search)
         made.fewer |= fewer
-        made.sizes = PacedSizes.from_json(rest[1] if len(rest) > 1 else [], workers)
         return made
 
 
 def _other_than_asked(arm: int, limit: int | None, report: StepReport) -> bool:
     """Whether the step ran with other parts than those that were to be measured."""
-    if arm == PACED:
-        return not report.split
     return (report.limit if report.split else None) != (None if arm == WHOLE else limit)

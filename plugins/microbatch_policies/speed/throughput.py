@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
@@ -22,7 +21,6 @@ from microbatch_policies.speed.arms import (
     PACED,
     WHOLE,
     Allowed,
-    allowed_arms,
     arm_name,
     is_paced,
     proposal_for,
@@ -30,6 +28,7 @@ from microbatch_policies.speed.arms import (
 from microbatch_policies.speed.constants import ANSWERS, GAIN, MOST_NEAR, NEAR
 from microbatch_policies.speed.fewer_workers import fewer_choice
 from microbatch_policies.speed.first_size import start_size
+from microbatch_policies.speed.paced_sizes import first_step
 from microbatch_policies.speed.speed_kind import SpeedKind
 
 Key = tuple[str, int, int]
@@ -79,18 +78,18 @@ class Throughput:
     def propose(self, request: SizingRequest) -> Proposal:
         """The settled size, or the next one to measure."""
         answer = self._settled.get((request.signature, request.num_tokens, request.workers))
-        if answer is None or (answer.limit != request.limit and answer.allowed != allowed_arms(request)):
+        if answer is None or (
+            answer.limit != request.limit and answer.allowed != answer.kind.allowed(request)
+        ):
             self.at_rest, answer = None, self._measure(request)
         else:
             self.at_rest = answer.kind
         self._asked = answer
-        return answer.kind.sizes.refreshed(answer.proposal, request.workers)
+        return answer.proposal
 
     def observe(self, report: StepReport) -> None:
         """Learn the time of a clean step."""
         asked, self._asked = self._asked, None
-        if asked is not None and report.pace and asked.kind.sizes.learn(report.pace, report.workers):
-            self.unsettle(asked.kind)  # the next step begins elsewhere; nothing has to be measured for that
         if report.failure is not None or report.oom_sizes or report.calibration or report.seconds <= 0:
             self.at_rest = None
         elif asked is None:
@@ -127,11 +126,12 @@ class Throughput:
 
     def _measure(self, request: SizingRequest) -> Answer:
         """The next answer to learn from; once enough is known the settled one, which is remembered."""
-        kind, allowed, limit = self._kind(request), allowed_arms(request), request.limit
+        kind, limit = self._kind(request), request.limit
+        allowed = kind.allowed(request)
         arm, fewer = kind.next_arm(request.num_tokens, request.workers, allowed)
         if arm is not None:
             reason = f"measuring {arm_name(arm, request.unit, fewer)}"
-            proposal = _proposal(kind, arm, request, reason, fewer)
+            proposal = _proposal(arm, request, reason, fewer)
         else:
             proposal = self._fastest(kind, request, allowed)
         answer = Answer(proposal=proposal, kind=kind, limit=limit, allowed=allowed, arm=arm, fewer=fewer)
@@ -147,16 +147,16 @@ class Throughput:
         arm = search.choice(allowed, self._near)
         if arm is None:
             arm = min(max(search.start, allowed.low), allowed.high) if allowed.whole else allowed.high
-            return _proposal(kind, arm, request, "no measured size may run")
+            return _proposal(arm, request, "no measured size may run")
         kind.settle(search.value(arm))
         count, better = fewer_choice(kind.fewer, allowed, self._near) or (None, arm)
         if count is not None and kind.fewer[count].value(better) * GAIN < kind.expected:
             kind.settle(kind.fewer[count].value(better))
             reason = f"{arm_name(better, unit, count)} is faster than on {request.workers}"
-            return _proposal(kind, better, request, reason, count)
+            return _proposal(better, request, reason, count)
         found = f"is the smallest size within {self._near:.0%} of the fastest of {len(search.arms)}"
         reason = "cutting gains less than 3 %" if arm == WHOLE else f"{arm_name(arm, unit)} {found}"
-        return _proposal(kind, arm, request, arm_name(arm, unit) if arm == PACED else reason)
+        return _proposal(arm, request, reason)
 
     def _kind(self, request: SizingRequest) -> SpeedKind:
         key = (request.signature, request.num_tokens.bit_length(), request.workers)
@@ -180,11 +180,11 @@ class Throughput:
         alike = (other for other in self._kinds if other[::2] == key[::2])
         near = min(alike, key=lambda other: abs(other[1] - key[1]), default=None)
         size, arm = start_size(request), None if near is None else self._kinds[near].search.choice(ANY)
-        if is_paced(request):
-            return WHOLE if size is None else PACED
         if arm is not None and arm != WHOLE:
             return arm
-        return WHOLE if size is None else size.bit_length() - 1
+        if size is None:
+            return WHOLE
+        return PACED if is_paced(request) else size.bit_length() - 1
 
     def _foreign(self, report: StepReport) -> None:
         """A time of one part measured elsewhere: it counts for every kind with that signature.
@@ -206,9 +206,6 @@ class Throughput:
         self.at_rest = None
 
 
-def _proposal(
-    kind: SpeedKind, arm: int, request: SizingRequest, reason: str, workers: int | None = None
-) -> Proposal:
+def _proposal(arm: int, request: SizingRequest, reason: str, workers: int | None = None) -> Proposal:
     """The proposal for an arm, on `workers` where these are fewer than allowed."""
-    make = kind.sizes.proposal if arm == PACED else partial(proposal_for, arm)
-    return make(request, reason, workers)
+    return first_step(request, reason) if arm == PACED else proposal_for(arm, request, reason, workers)

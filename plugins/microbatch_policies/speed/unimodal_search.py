@@ -18,28 +18,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from microbatch_policies.speed.arms import Allowed
 from microbatch_policies.speed.constants import MOST, STRIDE
 
 
 def next_exponent(
-    seconds: Mapping[int, float], low: int, high: int, refused: Callable[[int], bool]
+    seconds: Mapping[int, float], allowed: Allowed, refused: Callable[[int], bool], stride: int = STRIDE
 ) -> int | None:
     """The exponent to measure next, None once the best has worse neighbours or `MOST` were measured.
 
-    `seconds` has a value for at least one exponent; those outside `low` to `high` do not count.
+    Where nothing is known on a side of the best, the next one is `stride` doublings off.
+    `seconds` has a value for at least one exponent; those that are not allowed do not count.
     """
-    known = {arm: seconds[arm] for arm in sorted(seconds) if low <= arm <= high}
+    known = {arm: seconds[arm] for arm in allowed.sizes(sorted(seconds))}
     if not known:
         return None
     best, left = min(known, key=known.__getitem__), MOST - len(known) - 1
-    places = [low - 1, *known, high + 1]  # a size outside the range counts as one that is worse
+    places = [
+        allowed.low - 1,
+        *known,
+        allowed.high + 1,
+    ]  # a size outside the range counts as one that is worse
     at = places.index(best)
     up, down = places[at + 1] - best, best - places[at - 1]
     # First the side whose known neighbour is the better one, or where there is none.
     sides = [(up, down, 1), (down, up, -1)]
     sides.sort(key=lambda side: known.get(best + side[0] * side[2], -1.0))
     for gap, other, sign in sides:
-        wanted = gap // 2 if best + gap * sign in known else STRIDE
+        wanted = gap // 2 if best + gap * sign in known else stride
         for distance in sorted(range(1, gap), key=lambda distance: abs(distance - wanted)):
             # enough sizes are left whichever turns out better: the new one (gap beyond it) or the best so far
             enough = _enough(gap - distance, distance, left) and _enough(distance, other, left)
@@ -48,7 +54,7 @@ def next_exponent(
     # Else a stride towards a side where nothing was measured yet, even if more than `MOST` sizes are needed
     # then: times that were measured elsewhere use sizes up and cost no steps.
     open_sides = [side for side in sides if side[0] > 1 and best + side[0] * side[2] not in known]
-    strides = [best + min(STRIDE, gap - 1) * sign for gap, _, sign in open_sides]
+    strides = [best + min(stride, gap - 1) * sign for gap, _, sign in open_sides]
     return next((arm for arm in strides if not refused(arm)), None)
 
 

@@ -182,12 +182,6 @@ def test_an_empty_chain_is_refused() -> None:
         Proposal(workers=0),
         Proposal(workers=1.5),  # type: ignore[arg-type]
         Proposal(start=0),
-        Proposal(pace=[(1, 1.0)]),  # type: ignore[arg-type]
-        Proposal(pace=((1,),)),  # type: ignore[arg-type]
-        Proposal(pace=((0, 1.0),)),
-        Proposal(pace=((2, -1.0),)),
-        Proposal(pace=((2, float("nan")),)),
-        Proposal(pace=(("2", 1.0),)),  # type: ignore[arg-type]
         Proposal(split=None),  # type: ignore[arg-type]
         Proposal(hard=1),  # type: ignore[arg-type]
         Proposal(reason=None),  # type: ignore[arg-type]
@@ -201,14 +195,6 @@ def test_rubbish_is_an_error_that_names_policy_distribution_and_value(rubbish: A
     if isinstance(rubbish, Proposal):
         said = [v for v in (rubbish.limit, rubbish.count, rubbish.workers, rubbish.start) if v is not None]
     assert all(repr(value) in str(caught.value) for value in said)
-
-
-def test_what_earlier_steps_have_shown_goes_with_the_start_that_is_taken() -> None:
-    shown = ((4, 1.0), (8, 0.5))
-    made = chain(Proposal(start=16, pace=((16, 1.0),)), Proposal(limit=64), Proposal(start=8, pace=shown))
-    answer = made.propose(REQUEST)
-    assert (answer.start, answer.pace) == (8, shown)
-    assert chain(Proposal(start=8, pace=shown), Proposal(count=2)).propose(REQUEST).pace == ()
 
 
 @pytest.mark.parametrize("method", ["propose", "observe"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from microbatch.sizing.pace import FIRST_SECONDS, HOPELESS, LAST, Pace
 from microbatch.sizing.pace_bounds import PaceBounds
-from microbatch.sizing.pace_compared import BESIDE, KEPT, NEAR
+from microbatch.sizing.pace_compared import NEAR
 from microbatch.sizing.pace_window import TIMES
 
 
@@ -75,7 +75,7 @@ def sizes_of_a_step(machine: Machine, noise: random.Random | None = None) -> lis
     With `noise` parts take up to 20 % longer, one in ten twice as long, and for a tenth of the step the
     machine has other load, too.
     """
-    pace, left = Pace(bounds(1 << machine.start), machine.workers), 1 << 16
+    pace, left = Pace(bounds(1 << machine.start), machine.workers, 1 << 16), 1 << 16
     ends: list[tuple[float, int, float]] = []
     now, sizes = 0.0, list[int]()
     while left or ends:
@@ -215,18 +215,6 @@ def test_a_size_beside_the_best_is_looked_at_now_and_then(other: float, least: i
         before = size
         pace.ran(size, size * (1.0 if size == 16 else other))
     assert least <= compared <= most
-
-
-def test_sizes_that_earlier_steps_have_timed_are_not_tried_anew() -> None:
-    """Those beyond the bounds say nothing; and one that takes longer now is left."""
-    known = tuple((1 << each, 1 + abs(each - 6) / 5) for each in range(2, 11))
-    pace = Pace(PaceBounds(start=64, least=16, most=128, known=known), 1)
-    assert [pace.size(10**6) for _ in range(BESIDE // 2)] == [64] * (BESIDE // 2)
-    assert {size for size, _ in pace.found()} == {16, 32, 64, 128}
-    for _ in range(3 * TIMES * BESIDE * KEPT):
-        size = pace.size(10**6)
-        pace.ran(size, size * {16: 1.4, 32: 1.2, 64: 1.5, 128: 1.2}[size])
-    assert pace.size(10**6) in (32, 128) or pace.found()[1][1] < pace.found()[2][1]
 
 
 @pytest.mark.parametrize("workers", [2, 3, 8])

@@ -8,14 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from microbatch_policies.speed.arms import Allowed
 from microbatch_policies.speed.constants import MOST
 from microbatch_policies.speed.unimodal_search import next_exponent
+
+
+def up_to(high: int) -> Allowed:
+    return Allowed(low=0, high=high, whole=False)
 
 
 def measured(seconds: list[float], start: int, refused: frozenset[int] = frozenset()) -> dict[int, float]:
     """What is measured until enough is known, by exponent."""
     arms = {start: seconds[start]}
-    while (arm := next_exponent(arms, 0, len(seconds) - 1, refused.__contains__)) is not None:
+    while (arm := next_exponent(arms, up_to(len(seconds) - 1), refused.__contains__)) is not None:
         assert arm not in arms and 0 <= arm < len(seconds) and arm not in refused
         arms[arm] = seconds[arm]
     return arms
@@ -55,7 +60,7 @@ def test_the_farthest_that_is_promised(best: int) -> None:
 
 @pytest.mark.parametrize("start", range(13))
 def test_strides_are_short_where_that_suffices(start: int) -> None:
-    first = next_exponent({start: 1.0}, 0, 12, lambda arm: False)
+    first = next_exponent({start: 1.0}, up_to(12), lambda arm: False)
     assert first is not None and abs(first - start) <= 2
 
 
@@ -69,15 +74,15 @@ def test_what_is_refused_is_never_asked_for_and_it_ends(
 
 def test_a_corrected_value_leads_the_next_stride() -> None:
     arms = {4: 1.0, 6: 2.0, 2: 1.5}
-    assert next_exponent(arms, 0, 12, lambda arm: False) in (3, 5)
-    assert next_exponent({**arms, 6: 0.5}, 0, 12, lambda arm: False) == 8
+    assert next_exponent(arms, up_to(12), lambda arm: False) in (3, 5)
+    assert next_exponent({**arms, 6: 0.5}, up_to(12), lambda arm: False) == 8
 
 
 def test_times_measured_elsewhere_do_not_end_the_climb() -> None:
     arms = {at: 20.0 - at for at in range(9)}
-    assert next_exponent(arms, 0, 12, lambda arm: False) == 10
-    assert next_exponent({**arms, 10: 9.0, 12: 8.0}, 0, 12, lambda arm: False) is None
+    assert next_exponent(arms, up_to(12), lambda arm: False) == 10
+    assert next_exponent({**arms, 10: 9.0, 12: 8.0}, up_to(12), lambda arm: False) is None
 
 
 def test_without_a_size_in_range_there_is_nothing_to_go_by() -> None:
-    assert next_exponent({20: 1.0}, 0, 12, lambda arm: False) is None
+    assert next_exponent({20: 1.0}, up_to(12), lambda arm: False) is None
