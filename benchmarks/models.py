@@ -24,8 +24,8 @@ from benchmarks.timing import Timed, interleave
 
 FIRST = 1.1
 """How much slower than the plain call a first call may be."""
-SETTLE = 12
-"""Calls before times are taken: each lasts half a second."""
+SETTLE = 20
+"""Calls before times are taken: up to seven sizes are measured, on one worker too, the close ones twice."""
 CLOSE = 1e-4
 """Largest difference that counts as the same output."""
 

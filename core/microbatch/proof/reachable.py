@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
+from microbatch.arrays.hidden_rows import is_module
+
 COMPILERS = ("torch._dynamo", "torch._inductor", "torch._functorch")
 """Where the code of torch's compiler is. What it keeps for a function that it has compiled says nothing of
 the function, and looking at it took 60 ms of a first call."""
@@ -57,8 +59,8 @@ def _referred(function: FunctionType) -> Iterator[Reached]:
 
 
 def of_compiler(value: Any) -> bool:
-    """Whether it is something that a compiler keeps for itself."""
-    return type(value).__module__.startswith(COMPILERS)
+    """Whether it is something that a compiler keeps for itself, and not a module that it has compiled."""
+    return type(value).__module__.startswith(COMPILERS) and not is_module(value)
 
 
 def names_used(function: Any) -> frozenset[str]:

@@ -53,10 +53,10 @@ class SizeSearch:
         self.arms.clear()
         self._hopes.clear()
 
-    def refuse(self, arm: int) -> None:
+    def refuse(self, arm: int, *, for_good: bool = False) -> None:
         """Note that the arm was asked for and another size ran (a memory bound lowered it). After the second
-        time it is not asked for again."""
-        self._bad[arm] = self._bad.get(arm, 0) + 1
+        time it is not asked for again, and after the first one where that is `for_good`."""
+        self._bad[arm] = self._bad.get(arm, 0) + (2 if for_good else 1)
 
     def refused(self, arm: int) -> bool:
         """Whether it was asked for in vain too often."""

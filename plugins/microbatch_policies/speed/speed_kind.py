@@ -119,6 +119,9 @@ class SpeedKind:
             return
         search = self.search if fewer is None else self.fewer[fewer]
         too_many = fewer is not None and report.workers > fewer
+        if self._compiled is not None and report.split and max(report.sizes) >> arm != 1:
+            search.refuse(arm, for_good=True)  # it has few sizes, and this one was not made
+            return
         if too_many or _other_than_asked(arm, limit, report):
             search.refuse(arm)
             return
