@@ -25,8 +25,8 @@ def test_a_row_is_never_told_to_need_less_than_it_does(need: int, tried: int, lo
 def test_what_was_loaded_meanwhile_counts_for_little_once_parts_are_large(
     need: int, tried: int, loaded: int
 ) -> None:
-    """Seen where 12 rows had taken 2 MB, most of it for modules: 8 million rows of 65 bytes were held to parts
-    of 62,500, and are 20 % faster in parts of 258,000."""
+    """Seen where 12 rows had taken 2 MB, most of it for modules: 8 million rows of 65 bytes were held to
+    parts of 62,500, and are 20 % faster in parts of 258,000."""
     rows, peak = 1 << 20, need * tried + loaded
     used = max(0, need * rows - peak)
     assert Tried(rows=tried, peak=peak).per_row(used, rows) <= need + peak / rows + 1
