@@ -66,6 +66,7 @@ def test_a_size_beyond_the_cap_is_not_the_best() -> None:
 
 @pytest.mark.parametrize("policy", ["auto", "throughput"])
 def test_the_first_step_has_the_size_that_was_taught(policy: str) -> None:
+    """One that was taught nothing finds its size by the times, and has no part above a 16th of the batch."""
     x, sizes = np.ones((4096, 16), np.float32), []
     for taught in (False, True):
         with microbatch.DynamicUBatchWrapper(double, policy=policy, schedule="sequential") as wrapped:
@@ -74,7 +75,7 @@ def test_the_first_step_has_the_size_that_was_taught(policy: str) -> None:
             wrapped(x)
             assert wrapped.last_report is not None
             sizes.append(wrapped.last_report.sizes[1])  # the first is large, as it has a row that was tried
-    assert sizes == [128, 512]
+    assert sizes[0] <= 4096 // 16 < sizes[1] == 512
 
 
 def test_times_for_a_batch_that_is_known_reach_the_policy_at_once() -> None:
