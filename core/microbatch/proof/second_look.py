@@ -25,9 +25,9 @@ from microbatch.proof.verdict import StepOutput
 
 LOOKED_AT = 16_384
 """Rows of a result that are looked at, spread over it: about 10 ms, once a structure."""
-LOOKED_AT_BYTES = 1 << 20
+LOOKED_AT_BYTES = 2 << 20
 """The same for rows that are large."""
-ENTRIES = 1 << 14
+ENTRIES = 1 << 16
 """Entries that are compared, spread over the columns of wide rows. Of logits for 50,257 words at 32 places
 each of 12 rows has 1.6 million; to sort these took 30 s of the first call."""
 DISTINCT = 0.5

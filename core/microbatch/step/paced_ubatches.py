@@ -58,7 +58,7 @@ class Pacing:
 def pacing_of(planned: Planned, bounds: PaceBounds) -> Pacing:
     """The step, of which nothing is planned yet.
 
-    The part with the first of the rows that have shown whether it may be cut is as large as parts may be.
+    The part with the first of the rows that have shown whether it may be cut is a large one (`Pace.checked`).
     What was shown with 12 rows is then compared with many at once: a function that has another way for
     small batches is found so.
     """

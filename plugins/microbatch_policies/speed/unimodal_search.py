@@ -34,11 +34,8 @@ def next_exponent(
     if not known:
         return None
     best, left = min(known, key=known.__getitem__), MOST - len(known) - 1
-    places = [
-        allowed.low - 1,
-        *known,
-        allowed.high + 1,
-    ]  # a size outside the range counts as one that is worse
+    # a size outside the range counts as one that is worse
+    places = [allowed.low - 1, *known, allowed.high + 1]
     at = places.index(best)
     up, down = places[at + 1] - best, best - places[at - 1]
     # First the side whose known neighbour is the better one, or where there is none.

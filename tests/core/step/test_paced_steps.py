@@ -288,7 +288,7 @@ def test_a_function_that_takes_one_row_is_given_one_where_the_policy_wants_so() 
         with paced(function, start, 64, schedule="sequential", verify="first") as step:
             np.testing.assert_array_equal(step(x), x * 2)
             assert sum(seen[:6]) == 24 + 5 and sum(seen[6:]) == 600
-            assert report_of(step).sizes[0] == start
+            assert start in report_of(step).sizes[:2]  # the first one has a row that was tried
 
 
 def test_a_function_that_drops_the_axis_of_one_row_is_not_given_one() -> None:
