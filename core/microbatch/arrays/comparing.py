@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextvars import copy_context
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from microbatch.arrays.looks import dtype_name, is_array, kind_of
 from microbatch.arrays.memory import on_host
@@ -96,8 +96,7 @@ def _is_nan(value: Any) -> Any:
     return value != value  # noqa: PLR0124  # the one test for NaN that the arrays of every framework have
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(Struct, frozen=True, kw_only=True):
     """Where the output of the cut batch is not that of the whole batch."""
 
     path: str
@@ -255,7 +254,9 @@ def wide(array: Any) -> HostArray:
         and array.dtype.type is not np.void
     ):
         return values.astype(np.float64)  # bfloat16 and its like, which are no types of NumPy's own
-    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "biuf":
+    # np.ma is imported where it is first named: 8 ms, which plain arrays need not wait for
+    masked = type(values) is not np.ndarray and isinstance(values, np.ma.MaskedArray)
+    if masked and values.dtype.kind in "biuf":
         return np.where(np.ma.getmaskarray(values), np.nan, values.data)  # what is masked equals itself
     return values if least is None else values.astype(np.promote_types(values.dtype, least), copy=False)
 

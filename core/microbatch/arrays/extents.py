@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from msgspec import Struct
 
 Shadow: TypeAlias = np.ndarray[Any, Any]
 """An array of NumPy over the bytes of any array, for its place alone; never read: it may be on a device."""
@@ -25,8 +25,7 @@ _SHARES: Any = np.shares_memory
 """Its annotations know of two amounts of work only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """The bytes of one array."""
 
     spaces: tuple[tuple[Hashable, Shadow], ...]

@@ -10,9 +10,10 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict, UserDict, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+
+from msgspec import Struct
 
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.row_types import has_rows
@@ -22,8 +23,7 @@ Opened = tuple[tuple[Any, ...], Hashable, tuple[Any, ...]]
 """Children, what is needed to build it again, and how each child is called."""
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """How the objects of one class are opened and built."""
 
     flatten: Callable[[Any], Opened]
@@ -74,8 +74,7 @@ def mapping_way(kind: type) -> Way:
     return Way(_open_mapping, unflatten)
 
 
-@dataclass(frozen=True, slots=True)
-class _Mapping:
+class _Mapping(Struct, frozen=True):
     """What a mapping is beside the values in it."""
 
     keys: tuple[Hashable, ...]

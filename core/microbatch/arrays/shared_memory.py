@@ -17,10 +17,10 @@ nearly all functions only read them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from microbatch.arrays.looks import along
 from microbatch.arrays.memory import start_of, stride_along, version_of
@@ -56,8 +56,7 @@ def overwritten(name: str, index: int, first: int) -> OutputMismatchError:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class SharedRows:
+class SharedRows(Struct, frozen=True):
     """An input whose rows are one and the same memory, as it was before the step."""
 
     index: int

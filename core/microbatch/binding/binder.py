@@ -7,10 +7,11 @@ was, since a part may have as many rows as a weight beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from microbatch.arrays.looks import is_array
 from microbatch.binding.batch import SINGLE, Batch
@@ -25,8 +26,7 @@ from microbatch.cutting.slices import BatchShape, Cut
 from microbatch.extend.device import Device
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binder:
+class Binder(Struct, frozen=True, kw_only=True):
     """Finds the batch in any call of one function on one device."""
 
     layout: Layout | None

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from msgspec import Struct, structs
 
 from microbatch.binding.paths import CallLeaves
 from microbatch.cutting.slices import BatchShape
 from microbatch.errors import LayoutError
 
 
-@dataclass(frozen=True, slots=True)
-class LeafCount:
+class LeafCount(Struct, frozen=True):
     """What one leaf says about a count."""
 
     size: int
@@ -59,7 +59,7 @@ class BatchCounts:
 
     def take(self, unit: Literal["tokens", "requests"], count: LeafCount) -> None:
         """Take the number of tokens or requests; raises LayoutError where another leaf has said another."""
-        count = replace(count, size=self.real(unit, count.size))
+        count = structs.replace(count, size=self.real(unit, count.size))
         known = (self.tokens if unit == "tokens" else self.requests) or count
         if known.size != count.size:
             raise LayoutError(

@@ -8,8 +8,10 @@ names it, since a field that is dropped or replicated gives wrong answers silent
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
+
+from msgspec import Struct, structs
 
 from microbatch.arrays.looks import is_array, size_of
 from microbatch.arrays.row_lists import is_row_list
@@ -29,8 +31,7 @@ from microbatch.extend.protocols import Backend
 REQUESTS = requests()
 
 
-@dataclass(frozen=True, slots=True)
-class Inference:
+class Inference(Struct, frozen=True):
     """How far sizes are trusted where nothing is declared."""
 
     reading: int = 0
@@ -41,8 +42,7 @@ class Inference:
     """The counts, where the caller said where to cut; None where the leaves alone say them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measured(Struct, frozen=True, kw_only=True):
     """What was found in the arguments."""
 
     shape: BatchShape
@@ -64,7 +64,7 @@ def measure_batch(
     counts = _declared_counts(leaves, cuts, how.given)
     sized = [_sized(leaves.values[index], index) for index in undeclared]
     if how.given is not None and not counts.known():
-        sized = [replace(leaf, size=counts.real("tokens", leaf.size)) for leaf in sized]
+        sized = [structs.replace(leaf, size=counts.real("tokens", leaf.size)) for leaf in sized]
     if how.strict or counts.known():
         fitting = _by_counts(leaves, sized, counts, strict=how.strict)
         if how.reading:

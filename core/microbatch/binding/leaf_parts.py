@@ -6,10 +6,10 @@ part (query_start_loc, seq_lens, computed_tokens) is copied first, so no other u
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from msgspec import Struct
 
 from microbatch.arrays.looks import along
 from microbatch.arrays.row_types import rows_of
@@ -22,8 +22,7 @@ Rows: TypeAlias = Any
 """Row numbers on the host: a NumPy array of int64, which serves where the protocol asks for a sequence."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeafCut:
+class LeafCut(Struct, frozen=True):
     """A leaf that is cut, and how."""
 
     index: int

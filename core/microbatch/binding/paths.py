@@ -8,8 +8,9 @@ the arrays is read here; a name is made only when a message needs it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from microbatch.arrays.looks import is_array, size_of
 from microbatch.arrays.row_lists import holds_values, is_row_list
@@ -108,8 +109,7 @@ def input_name(path: LeafPath, names: Sequence[str]) -> str:
     return head + "".join(f"[{part!r}]" for part in rest)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallLeaves:
+class CallLeaves(Struct, frozen=True, kw_only=True):
     """The arguments of one call, flat."""
 
     args: tuple[Any, ...]

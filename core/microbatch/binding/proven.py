@@ -6,14 +6,13 @@ something else is an error. Made by `proof/`, followed by `gathering/`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from microbatch.arrays.trees import TreeSpec
 from microbatch.binding.rules import Rule
 
 
-@dataclass(frozen=True, slots=True)
-class ProvenOutputs:
+class ProvenOutputs(Struct, frozen=True):
     """Structure and rules of the outputs."""
 
     spec: TreeSpec

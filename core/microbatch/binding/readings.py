@@ -9,7 +9,8 @@ a table that is looked up in and a mean over rows cannot be told from rows by th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from microbatch.arrays.trees import TreeSpec
 
@@ -21,8 +22,7 @@ class NoReadingError(LookupError):
     """All readings of these sizes have been taken; never leaves the proof."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sized:
+class Sized(Struct, frozen=True):
     """An undeclared leaf that has rows, if anything has."""
 
     index: int
@@ -37,8 +37,7 @@ class Sized:
     """Whether it has one axis only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """One way to read the sizes."""
 
     rows: int

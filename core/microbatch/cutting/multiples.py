@@ -8,7 +8,8 @@ token, which leaves parts empty where there are few multiples.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from microbatch.cutting.slices import PartsWanted
 

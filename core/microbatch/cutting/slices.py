@@ -15,6 +15,7 @@ from itertools import pairwise, starmap
 from typing import Any, Self, overload
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from microbatch.errors import ArgumentTypeError, SliceError
@@ -136,8 +137,7 @@ class BatchShape:
         return counts // max(1, self.num_requests)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartsWanted:
+class PartsWanted(Struct, frozen=True, kw_only=True):
     """How many parts, or how large; with both, `count` parts, and more only where `limit` needs more."""
 
     count: int = 0

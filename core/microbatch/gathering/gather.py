@@ -8,9 +8,10 @@ any thread. What the threads must agree on (the output's structure) is published
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
+
+from msgspec import Struct
 
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.trees import TreeSpec, leaf_paths, output_name
@@ -30,8 +31,7 @@ from microbatch.turns.one_at_a_time import OneAtATime
 from microbatch.turns.runtime import Runtime, default_runtime
 
 
-@dataclass(frozen=True, slots=True)
-class Agreed:
+class Agreed(Struct, frozen=True):
     """What all ubatches of a step return."""
 
     first: int
@@ -42,8 +42,7 @@ class Agreed:
     """One per leaf."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outputs:
+class Outputs(Struct, frozen=True, kw_only=True):
     """What was said of the outputs before the first one came."""
 
     layout: Layout | None = None

@@ -6,10 +6,10 @@ file's dataset or of a table's column is a copy: whoever fills that has written 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec import Struct
 
 from microbatch.arrays.extents import host_view
 from microbatch.arrays.looks import along, describe, framework_of
@@ -23,9 +23,6 @@ from microbatch.gathering.out_memory import OutMemory
 from microbatch.options.raised import text_of
 from microbatch.turns.one_at_a_time import OneAtATime
 
-_MASKED: Any = np.ma
-"""Its functions carry no annotations."""
-
 
 class Put(Protocol):
     """Something that rows can be put into."""
@@ -34,8 +31,7 @@ class Put(Protocol):
         """Write `part` to `rows` along `axis`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharedByLeaves:
+class SharedByLeaves(Struct, frozen=True, kw_only=True):
     """What all leaves of one `out` share."""
 
     backend: Backend
@@ -131,5 +127,6 @@ class MemoryRows:
 
 def _make_mask(array: Any) -> None:
     """Give a masked array without a mask one: a slice would get a mask of its own."""
-    if array.mask is _MASKED.nomask:
-        array.mask = _MASKED.make_mask_none(array.shape, array.dtype)
+    masked: Any = np.ma  # its functions carry no annotations; to name it imports it, which takes 8 ms
+    if array.mask is masked.nomask:
+        array.mask = masked.make_mask_none(array.shape, array.dtype)

@@ -6,8 +6,9 @@ Invariant: as in `row_sink.py`. Every part is kept until the end, so these are f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from microbatch.arrays.comparing import equal_values
 from microbatch.arrays.looks import along, describe_constant, is_array, kind_of
@@ -40,8 +41,7 @@ class Keep:
         return list(values), list(versions)
 
 
-@dataclass(frozen=True, slots=True)
-class KeptParts:
+class KeptParts(Struct, frozen=True):
     """What a ubatch that ran in several parts returned, for the sink of the whole step."""
 
     values: tuple[Any, ...]

@@ -8,18 +8,17 @@ ubatch returns, and goes nowhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from msgspec import Struct
 
 from microbatch.binding.leaf_parts import Rows, token_permutation
 from microbatch.cutting.slices import BatchShape, Cut
 from microbatch.errors import OutputMismatchError
 
 
-@dataclass(frozen=True, slots=True)
-class RowPlaces:
+class RowPlaces(Struct, frozen=True):
     """The rows of one unit (tokens or requests)."""
 
     unit: Literal["tokens", "requests"]

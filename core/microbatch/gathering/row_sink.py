@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec import Struct
 
 from microbatch.arrays.looks import along, class_of, kind_of
 from microbatch.arrays.memory import version_of
@@ -30,8 +30,7 @@ MakeRoom = Callable[[bool], None]
 """make_room(again): called where memory ran out; `again` says that a second try failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputLeaf:
+class OutputLeaf(Struct, frozen=True):
     """One leaf of the outputs, before anything of it was seen."""
 
     name: str

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from microbatch.loading.entry_points import PluginEntry
 from microbatch.loading.objects import load_object
@@ -22,8 +23,7 @@ ALLOW = "MICROBATCH_PLUGINS"
 """When set, the only third parties that may run, joined by commas; empty allows none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class DiscoveredPlugin:
+class DiscoveredPlugin(Struct, frozen=True, kw_only=True, eq=False):
     """One installed plugin, after the attempt to import it; equal to itself only."""
 
     entry: PluginEntry
@@ -36,8 +36,7 @@ class DiscoveredPlugin:
     """What importing it raised."""
 
 
-@dataclass(frozen=True, slots=True)
-class Switches:
+class Switches(Struct, frozen=True):
     """The two environment variables that keep third parties off."""
 
     disabled: frozenset[str] = frozenset()

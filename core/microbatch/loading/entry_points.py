@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from microbatch.extend.hookspecs import PROJECT
 
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PluginEntry:
+class PluginEntry(Struct, frozen=True, kw_only=True):
     """One entry point of the group, as text."""
 
     name: str

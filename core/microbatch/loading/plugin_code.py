@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial, reduce
 from importlib.util import find_spec
 from typing import Any, cast
 
 import optree
+from msgspec import Struct
 
 from microbatch.arrays.announced import Announcement
 from microbatch.arrays.containers import CONTAINERS, WayOf
@@ -89,8 +89,7 @@ def tell_observers(registry: Registry, report: StepReport) -> None:
                 warn(f"plugin {source.entry.name!r} ({source.entry.origin}): {problem}", RuntimeWarning)
 
 
-@dataclass(frozen=True, slots=True)
-class _WayOf:
+class _WayOf(Struct, frozen=True):
     """Says how the objects of an announced container are opened; equal for an equal announcement."""
 
     info: ContainerInfo
@@ -105,8 +104,7 @@ class _WayOf:
         return Way(_no_exit(f"flatten of the container {info.type}", info.flatten), unflatten)
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
+class _Loaded(Struct, frozen=True):
     """Loads what takes and joins the rows of a type; equal for an equal announcement."""
 
     info: RowsInfo

@@ -6,8 +6,9 @@ Invariant: records only. One call that is to be cut, what came of trying it, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from microbatch.binding.batch import Batch
 from microbatch.binding.binder import Binder
@@ -15,8 +16,7 @@ from microbatch.extend.device import Device
 from microbatch.proof.verdict import Evidence, Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """One call that is to be cut."""
 
     binder: Binder
@@ -42,8 +42,7 @@ class Asked:
     any other function."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """What came of trying."""
 
     verdict: Verdict
@@ -54,8 +53,7 @@ class Proof:
     """What the function raised, where that is all that was seen."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepResult:
+class StepResult(Struct, frozen=True, kw_only=True):
     """The result of the step that an experiment was made for."""
 
     result: Any

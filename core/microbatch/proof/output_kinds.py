@@ -8,10 +8,10 @@ Anything else refutes the reading, with the fact that does. Values are compared 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from microbatch.arrays.comparing import (
     RELATIVE_ELSE,
@@ -44,8 +44,7 @@ class Refuted(Exception):
     leaf."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lengths:
+class Lengths(Struct, frozen=True):
     """Where the rows of the two parts are in the sample, for one unit."""
 
     places: RowPlaces
@@ -59,8 +58,7 @@ class Lengths:
         return (*self.places.counts, len(self.reverse))
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What is to be compared with the result of the step: the rows of one output leaf."""
 
     rule: Rule

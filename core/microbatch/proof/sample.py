@@ -11,10 +11,10 @@ often alike), and the whole batch (a step would take twice as long).
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.memory import contents_of, nbytes_of
@@ -39,8 +39,7 @@ COPIED = 4 << 20
 """Bytes up to which a leaf that goes whole is copied, which takes about a millisecond."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """Some rows of a batch, in two parts and once more as a witness."""
 
     batch: Batch

@@ -6,8 +6,9 @@ Invariant: records only; a function that may not be cut is told by raising `Refu
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from microbatch.binding.binder import Binder
 from microbatch.binding.proven import ProvenOutputs
@@ -32,8 +33,7 @@ class Raised(Refuted):
         self.where = f"{without_frames(original)}, when it was tried on {rows} rows whether it may be cut"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Shown(Struct, frozen=True, kw_only=True):
     """What an experiment has shown of a function that may be cut."""
 
     outputs: ProvenOutputs
@@ -59,8 +59,7 @@ class Shown:
         return any(rule.kind != "replicate" for rule in self.outputs.rules)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Subject(Struct, frozen=True, kw_only=True):
     """What is tried."""
 
     function: Callable[..., Any]

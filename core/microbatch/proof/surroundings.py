@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 
 from microbatch.arrays.hidden_rows import attributes_of, is_module
 from microbatch.arrays.looks import is_shaped
@@ -43,8 +43,7 @@ CACHE = type(functools.cache(len))
 """The type of functions that `functools` caches the answers of."""
 
 
-@dataclass(slots=True)
-class Surroundings:
+class Surroundings(Struct):
     """What was found, and what it looked like."""
 
     states: dict[str, Any] = field(default_factory=dict)

@@ -7,10 +7,10 @@ again. The arguments are copies already, so what is written into them harms nobo
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from microbatch.arrays.comparing import equal_values
 from microbatch.arrays.looks import class_of, is_array
@@ -22,8 +22,7 @@ from microbatch.extend.device import Device, Owners
 from microbatch.proof.host_values import HostValues
 
 
-@dataclass(frozen=True, slots=True)
-class Called:
+class Called(Struct, frozen=True):
     """One call that returned."""
 
     output: Any

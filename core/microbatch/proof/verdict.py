@@ -7,10 +7,10 @@ of the step's own result, so that what differs only at the real size is found to
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from microbatch.arrays.comparing import far_apart, same_rows
 from microbatch.arrays.looks import along, is_shaped
@@ -27,8 +27,7 @@ from microbatch.proof.output_kinds import Seen, alike
 from microbatch.proof.shown import Shown
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """Whether calls of one structure may be cut."""
 
     reading: int = 0
@@ -69,8 +68,7 @@ UNTRIED = Verdict(
 """What is not declared where ranks run steps together."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepOutput:
+class StepOutput(Struct, frozen=True):
     """One output leaf of a step, to take rows out of."""
 
     name: str
@@ -118,8 +116,7 @@ class StepOutput:
         return found.shape == expected.shape and not far_apart(expected, found, self.seen.rounding).any()
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """Rows that an experiment computed, to be found again in the result of the step."""
 
     shown: Shown

@@ -8,8 +8,9 @@ function. Threads share a global, so `auto` does not run ubatches with surroundi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from microbatch.schedules.step import Step
 from microbatch.turns.ambient import SurroundedSeat, Surroundings

@@ -8,8 +8,9 @@ of layouts, policies or arrays.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import Backend
@@ -50,8 +51,7 @@ class Queue(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """One planned step."""
 
     contexts: Sequence[UBatchContext]

@@ -20,8 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.memory import start_of
@@ -62,8 +63,7 @@ def _pipe_of(device: Device) -> AbstractContextManager[Pipe]:
     return nullcontext((stream("copy_in"), stream("compute"), stream("copy_out")))
 
 
-@dataclass(slots=True, eq=False)
-class Slot:
+class Slot(Struct, eq=False):
     """A place in the ring: one ubatch, its data, its events, and the staging buffers that stay."""
 
     fetched: Event

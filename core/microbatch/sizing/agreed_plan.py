@@ -12,7 +12,7 @@ zeros, on which a function may fail or search for ever.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from microbatch.cutting.cut import BALANCE, cut, most_ubatches
 from microbatch.cutting.slices import BatchShape, Cut, UBatchSlice

@@ -15,15 +15,15 @@ which gloo then closes. They also need an all-reduce after the step, where rows 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from microbatch.errors import RanksError, WaitTimeoutError
 from microbatch.extend.abilities import Ranks
 from microbatch.options.raised import Harmless, text_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(Struct, frozen=True, kw_only=True):
     """What one rank says."""
 
     count: int = 1
@@ -40,8 +40,7 @@ class Wish:
     """Whether its batch must not be cut."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Agreed:
+class Agreed(Struct, frozen=True, kw_only=True):
     """What holds for all ranks."""
 
     count: int

@@ -6,15 +6,14 @@ others wait in a collective). While nothing changes the same record comes back: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from microbatch.extend.abilities import Ranks
 from microbatch.extend.device import Device
 from microbatch.schedules.streamed import SLOTS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
+class Conditions(Struct, frozen=True, kw_only=True):
     """What holds for one step."""
 
     workers: int = 1

@@ -15,7 +15,9 @@ its own), and filling parts up with rows that are thrown away (the function woul
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 MAINS = 2
 """Sizes that a policy may ask for."""
@@ -25,8 +27,7 @@ KINDS = 256
 """Structures that are remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
+class Sizes(Struct, frozen=True):
     """The sizes of one structure."""
 
     mains: tuple[int, ...] = ()

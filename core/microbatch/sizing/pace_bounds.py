@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 PARTS = 32
 """No part has more than this part of the batch."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaceBounds:
+class PaceBounds(Struct, frozen=True, kw_only=True):
     """Where a pace begins, and what holds for all of its parts but the last ones. All are powers of two."""
 
     start: int

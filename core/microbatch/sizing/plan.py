@@ -5,15 +5,14 @@ Invariant: it holds no array and no function, so it may be kept from one step to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from microbatch.cutting.slices import Cut
 from microbatch.extend.records import SizingRequest
 from microbatch.sizing.pace_bounds import PaceBounds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """What one step shall do."""
 
     cut: Cut | None

@@ -14,6 +14,8 @@ from functools import partial
 from itertools import accumulate
 from typing import TypeVar
 
+from msgspec import structs
+
 from microbatch.binding.batch import Batch
 from microbatch.cutting.cut import cut, most_ubatches, validate_cut
 from microbatch.cutting.slices import Cut, UBatchSlice, row_slices
@@ -55,6 +57,8 @@ class Planner:
         self.policy = policy
         """The policy, or the chain of them."""
         self._cap = cap
+        self.capped = cap is not None
+        """Whether the user bounds the parts."""
         self._together = together
         self._few = FewSizes() if few else None
         self._config = config
@@ -83,7 +87,7 @@ class Planner:
 
     def whole(self, batch: Batch, reason: str) -> Plan:
         """The plan that runs the function once on the whole batch."""
-        return replace(whole_plan(self.request(batch, None, ALONE, 0), reason), fixed=True)
+        return structs.replace(whole_plan(self.request(batch, None, ALONE, 0), reason), fixed=True)
 
     def explicit(self, batch: Batch, slices: Sequence[UBatchSlice] | Cut, workers: int) -> Plan:
         """The plan for slices that the caller gave; raises SliceError if they do not cover the batch."""
@@ -266,7 +270,7 @@ class Planner:
             multiple_of=multiple,
         )
         sizes = part_units(made, request.unit)
-        return replace(
+        return structs.replace(
             whole_plan(request, _joined(proposal.reason, due.note(len(sizes)))),
             cut=made,
             limit=_limit(request, due, sizes, exact=bool(few) or len(sizes) == count)

@@ -13,13 +13,13 @@ there happen to be idle threads, since several ranks must run their collectives 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from microbatch.options.sources import Resolved
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Together:
+class Together(Struct, frozen=True, kw_only=True):
     """The bounds of one wrapper."""
 
     most: int

@@ -6,15 +6,14 @@ is learned carries the unit in its signature.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from microbatch.binding.batch import Batch
 from microbatch.cutting.slices import Cut
 from microbatch.options.fields import UBatchConfig
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Units:
+class Units(Struct, frozen=True, kw_only=True):
     """A batch counted in one unit."""
 
     count: int

@@ -10,15 +10,14 @@ Rejected: putting the policy `tokens` into every chain for the cap, since a plan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from microbatch.extend.chain import even_share
 from microbatch.extend.records import Proposal, SizingRequest
 from microbatch.sizing.together import Together
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """What the cut shall be like."""
 
     asked: int

@@ -16,8 +16,10 @@ what a framework keeps for each thread exists, and they end after the graphs do.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from microbatch.binding.batch import Batch
 from microbatch.binding.padded_batch import PaddedBatch
@@ -37,8 +39,7 @@ KEPT = ("reduce", "collect")
 """Rules of outputs that are made of all parts, so that padding cannot be taken out of them afterwards."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CapturedStep:
+class CapturedStep(Struct, frozen=True, kw_only=True):
     """One planned step of a wrapper."""
 
     function: Callable[..., Any]

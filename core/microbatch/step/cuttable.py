@@ -7,10 +7,10 @@ ran out of memory. What the answer is made of stays in `proof/`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from microbatch.binding.batch import Batch
 from microbatch.binding.binder import Binder, PartBinder
@@ -21,8 +21,7 @@ from microbatch.proof.prover import Prover
 from microbatch.proof.verdict import Evidence, Verdict
 
 
-@dataclass(slots=True)
-class Cuttable:
+class Cuttable(Struct):
     """The proof of one step."""
 
     prover: Prover

@@ -8,7 +8,7 @@ where this was not so: two halves of a batch held a second result between them. 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from microbatch.cutting.cut import cut
 from microbatch.schedules.streamed import SLOTS

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from microbatch.errors import ThreadStartError
 from microbatch.gathering.run_parts import Call, Parts
@@ -121,8 +122,7 @@ class ScheduleRunner:
         self.workers.shutdown()
 
 
-@dataclass(frozen=True, slots=True)
-class InParts:
+class InParts(Struct, frozen=True):
     """The order in which the parts of one step run; `gathering.run_parts` calls it."""
 
     planned: Planned

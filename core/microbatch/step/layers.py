@@ -7,8 +7,9 @@ since the overlap is what is worth replaying.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from microbatch.gathering.run_parts import Layer
 from microbatch.step.guarded_call import GuardedCall
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from microbatch.graphs.step_graphs import StepGraphs
 
 
-@dataclass(frozen=True, slots=True)
-class Layers:
+class Layers(Struct, frozen=True):
     """The chain of one step, and the members of it that the step asks for more than a call."""
 
     call: Layer

@@ -8,11 +8,10 @@ three passes, each correcting the one before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct):
     """The record of one step."""
 
     ran: list[int] = field(default_factory=list)

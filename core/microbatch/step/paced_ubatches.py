@@ -6,8 +6,9 @@ that all of them are told the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from microbatch.cutting.planned_parts import EachOf, PlannedParts
 from microbatch.cutting.slices import Cut, UBatchSlice
@@ -43,8 +44,7 @@ class PacedContext(UBatchContext):
         return f"<ubatch {self.ubatch_id}, {self.state.name}, {self.slice_info}>"  # to look plans nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Pacing:
+class Pacing(Struct, frozen=True):
     """One step that is planned as it goes."""
 
     cut: Cut

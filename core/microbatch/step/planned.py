@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from microbatch.binding.batch import Batch
 from microbatch.cutting.slices import Cut
@@ -15,8 +15,7 @@ from microbatch.sizing.plan import Plan
 from microbatch.step.cuttable import Cuttable
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True):
     """Made once per step, before anything runs."""
 
     number: int

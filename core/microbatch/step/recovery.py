@@ -18,8 +18,9 @@ are back in the pool already).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from microbatch.cutting.cut import cut
 from microbatch.errors import StepOutOfMemoryError, UnprovenError
@@ -38,8 +39,7 @@ SUSPECTS = 3
 """Errors that may be memory in disguise are retried this often in a step, then raised."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failed(Struct, frozen=True, kw_only=True):
     """What is kept of a failed attempt."""
 
     kind: FailureKind

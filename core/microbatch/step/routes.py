@@ -7,8 +7,10 @@ become one rank of several, or is none any more, gets a new route. Where ranks a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from microbatch.arrays.looks import is_array
 from microbatch.binding.binder import Binder
@@ -24,8 +26,7 @@ from microbatch.step.choose_schedule import choose_schedule
 from microbatch.step.wrapping import Wrapping
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """What the steps on one backend have in common."""
 
     binder: Binder

@@ -7,8 +7,9 @@ be called from several threads, each with contexts of its own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from microbatch.cutting.cut import cut
 from microbatch.cutting.slices import BatchShape, UBatchSlice
@@ -22,8 +23,7 @@ from microbatch.turns.runtime import Runtime
 from microbatch.turns.state import UBatchState
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(Struct, frozen=True):
     """What the ubatches of a step are run with."""
 
     parts: Parts

@@ -6,15 +6,14 @@ outputs of parts that are cut further.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from microbatch.extend.abilities import PeakMark, SupportsPeak
 from microbatch.step.finer_parts import largest_part, side_by_side, size_cut_further
 from microbatch.step.planned import Planned
 
 
-@dataclass(slots=True, kw_only=True)
-class Need:
+class Need(Struct, kw_only=True):
     """What the batches of one signature were measured to need."""
 
     per_row: float = 0.0
@@ -27,8 +26,7 @@ class Need:
     """Steps that were measured."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class Tried(Struct, frozen=True, kw_only=True):
     """Calls of a few rows before the first step. What they take is kept by the process, and a part that needs
     less shows nothing."""
 
@@ -47,8 +45,7 @@ class Tried:
 NOTHING_TRIED = Tried(rows=1, peak=0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class Watched(Struct, frozen=True, kw_only=True):
     """What one watched step is held to, and what it is measured with."""
 
     planned: Planned

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from microbatch.binding.rules import Layout
 from microbatch.loading.plugins import Plugins
@@ -14,8 +15,7 @@ from microbatch.turns.ambient import Ambient
 from microbatch.turns.runtime import Runtime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wrapping:
+class Wrapping(Struct, frozen=True, kw_only=True):
     """What a wrapper was made from."""
 
     function: Callable[..., Any]

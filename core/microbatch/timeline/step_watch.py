@@ -8,8 +8,9 @@ what it raises passes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from microbatch.arrays.looks import is_array
 from microbatch.extend.device import Device

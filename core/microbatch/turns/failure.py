@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from microbatch.errors import BarrierBrokenError
 from microbatch.options.raised import Harmless, chain_of, described, is_a, note
@@ -25,8 +26,7 @@ Record = tuple[UBatchContext | None, BaseException]
 """Which ubatch raised what; None where the error is not of a ubatch."""
 
 
-@dataclass(slots=True, eq=False)
-class Failures:
+class Failures(Struct, eq=False):
     """Collects what the ubatches of one step raise, from any thread; appending to a deque needs no lock."""
 
     records: deque[Record] | None = field(default_factory=deque)

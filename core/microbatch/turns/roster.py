@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 import weakref
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from microbatch.errors import ThreadStartError
 from microbatch.turns.gates import Gate
@@ -24,8 +25,7 @@ RECHECK = 0.1
 """Seconds after which a worker of a closed roster looks again whether whoever claimed it is gone."""
 
 
-@dataclass(slots=True, eq=False)
-class Worker:
+class Worker(Struct, eq=False):
     """One thread and the gate it sleeps in."""
 
     gate: Gate
@@ -60,8 +60,7 @@ END = End()
 """The one of this process."""
 
 
-@dataclass(slots=True, eq=False)
-class Roster:
+class Roster(Struct, eq=False):
     """The workers of one pool in one process, and who has claimed which."""
 
     runtime: Runtime

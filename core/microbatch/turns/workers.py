@@ -13,7 +13,8 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from microbatch.errors import ClosedError, ThreadStartError, WaitTimeoutError
 from microbatch.options.raised import described, is_a, note
@@ -26,8 +27,7 @@ class AbandonedError(WaitTimeoutError):
     """The threads of a failed step did not end; they are no longer waited for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fewer:
+class Fewer(Struct, frozen=True, kw_only=True):
     """What `run_some` did where it did not run all bodies."""
 
     bodies: int
@@ -36,8 +36,7 @@ class Fewer:
     """Why not more."""
 
 
-@dataclass(slots=True, weakref_slot=True, eq=False)
-class Run:
+class Run(Struct, eq=False, weakref=True):
     """One call of `WorkerPool.run` or `run_some`."""
 
     roster: Roster

@@ -13,7 +13,8 @@ refusal.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from microbatch.extend.records import Proposal, SizingRequest, unit_label
 from microbatch_policies.buckets import round_down
@@ -25,8 +26,7 @@ WHOLE = 1 << 20
 """The arm of the uncut batch; larger than any exponent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowed:
+class Allowed(Struct, frozen=True, kw_only=True):
     """Which arms a step may run."""
 
     low: int

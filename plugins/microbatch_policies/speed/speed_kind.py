@@ -6,8 +6,9 @@ have moved for good. The noise of one step moves nothing.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from microbatch.extend.records import SizingRequest, StepReport
 from microbatch_policies.speed.arms import PACED, WHOLE, Allowed, allowed_arms, is_paced

@@ -11,8 +11,9 @@ reports give the same sizes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from microbatch.extend.records import Proposal, SizingRequest, StepReport
 from microbatch_policies.kept import KINDS, OwnState, remember, state_of, whole
@@ -39,8 +40,7 @@ ANY = Allowed(low=0, high=62, whole=True)
 """All sizes, and the whole batch."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What was answered, and what for."""
 
     proposal: Proposal

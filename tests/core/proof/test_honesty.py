@@ -7,11 +7,11 @@ not be, others refused that may be.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import microbatch
 from microbatch import MicrobatchError
