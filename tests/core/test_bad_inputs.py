@@ -329,6 +329,12 @@ def test_counts_alone(counts: tuple[int, int], told: str) -> None:
         ),
         ({"layout": {"ids": 0}}, ArgumentTypeError, "layout is dict; pass microbatch.Layout("),
         ({"progress": 3}, ArgumentTypeError, "progress is int; pass a function"),
+        ({"plugins": ["mine"]}, ArgumentTypeError, "plugins is list; pass"),
+        (
+            {"policy": "latency", "policy_options": {"latency": {"name": 1}}},
+            ArgumentTypeError,
+            "does not take the options name",
+        ),
     ],
 )
 def test_options(options: dict[str, Any], kind: type[MicrobatchError], told: str) -> None:

@@ -2,7 +2,7 @@
 
 Invariant: where the calling code has no track the hooks only call what they stand before. They stay once they
 are set, since another thread may be in them. A collective that runs on a stream of its own (NCCL) is seen as
-the host sees it: from its start to the return of its wait.
+the host sees it: from its start to the return of its wait. One on the host (gloo) ends when its future does.
 """
 
 from __future__ import annotations
@@ -46,9 +46,30 @@ def _started(name: str, start: Callable[..., Any]) -> Callable[..., Any]:
             return start(group, *args, **kwargs)
         at_once = not getattr(args[-1] if args else None, "asyncOp", True)
         blocking = at_once and not (AT_COLLECTIVES.get() and dbo_enabled())
-        return on_the_way.started(track, name.strip("_"), blocking, partial(start, group, *args, **kwargs))
+        begin = partial(start, group, *args, **kwargs)
+        tell_end = _tell_end if _on_host(args) else _tell_nothing
+        return on_the_way.started(track, name.strip("_"), blocking, begin, tell_end)
 
     return hooked
+
+
+def _on_host(arguments: Any) -> bool:
+    """Whether the first tensor in nested arguments is on the host; so are all others then."""
+    while isinstance(arguments, (tuple, list)) and arguments:
+        arguments = arguments[0]
+    return getattr(getattr(arguments, "device", None), "type", "") == "cpu"
+
+
+def _tell_end(work: Any, call: Callable[[], None]) -> None:
+    """Have `call` called when a collective on the host has ended: a thread of the group does it."""
+    try:
+        work.get_future().add_done_callback(lambda _: call())
+    except (AttributeError, RuntimeError):  # none to wait for, or a group whose collectives have no future
+        pass
+
+
+def _tell_nothing(work: Any, call: Callable[[], None]) -> None:
+    """The future of a collective on a device ends when it is launched."""
 
 
 def _waited(wait: Callable[..., Any]) -> Callable[..., Any]:

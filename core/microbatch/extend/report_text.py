@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from microbatch.options.messages import shorten, unit_label
@@ -22,6 +23,16 @@ SHOWN = 8
 """Numbers of a field that a line for a debugger shows."""
 LONGEST = 240
 """Characters of a reason."""
+FAILED = MappingProxyType(
+    {
+        "oom": "memory ran out",
+        "size": "a part was too large for an index or a launch",
+        "suspect": "memory may have run out",
+        "dead": "the device is unusable",
+        "other": "an error that is not one of memory",
+    }
+)
+"""`FailureKind` in words."""
 
 
 def line_of(report: StepReport) -> str:
@@ -55,10 +66,10 @@ def sizes_told(sizes: Sequence[int], *, whole: bool = True) -> str:
 
 
 def _lines(report: StepReport) -> list[tuple[str, str]]:
-    unit, threads = unit_label(report.unit), f"{report.workers} thread{'s' * (report.workers > 1)}"
+    unit = unit_label(report.unit)
     graphs = f"{report.graph_hits} replayed, {report.graph_misses} not, {report.graph_captures} captured"
     lines = [
-        ("step", f"{report.step}: {report.num_requests:,} rows in {report.seconds:.4g} s, {_rate(report)}"),
+        ("step", f"{report.step}: {report.num_requests:,} rows {_ended(report)}"),
         (
             "cut",
             f"{report.num_ubatches:,} parts of {unit}: {sizes_told(report.sizes, whole=not report.left_out)}"
@@ -66,13 +77,12 @@ def _lines(report: StepReport) -> list[tuple[str, str]]:
             else "no",
         ),
         ("why", _why(report)),
-        ("ran", f"{report.schedule} on {threads}, backend {report.backend}" if report.schedule else ""),
-        ("parts", _seconds(report.ubatch_seconds)),
+        ("ran", f"{report.schedule} {_where(report)}, backend {report.backend}" if report.schedule else ""),
+        ("parts", _seconds(report.ubatch_seconds, turns=report.schedule == "pingpong")),
         ("padding", f"{report.padding_avoided:,} {unit} avoided" if report.padding_avoided else ""),
         ("retries", f"ran out of memory at {sizes_told(report.oom_sizes)}" if report.oom_sizes else ""),
         ("memory", f"{report.peak_bytes:,} bytes at peak above the start" if report.peak_bytes else ""),
         ("graphs", graphs if report.graph_hits or report.graph_misses or report.graph_captures else ""),
-        ("failed", report.failure.value if report.failure is not None else ""),
     ]
     return [(name, value) for name, value in lines if value]
 
@@ -83,16 +93,25 @@ def _why(report: StepReport) -> str:
     return f"{reason} ({policy})" if reason and policy else reason or policy
 
 
-def _rate(report: StepReport) -> str:
-    return f"{report.rows_per_second:,.0f} rows/s"
+def _ended(report: StepReport) -> str:
+    if report.failure is not None:
+        return f"failed after {report.seconds:.4g} s: {FAILED[report.failure.value]}"
+    return f"in {report.seconds:.4g} s, {report.rows_per_second:,.0f} rows/s"
 
 
-def _seconds(seconds: Sequence[float]) -> str:
-    if not seconds:
+def _where(report: StepReport) -> str:
+    if report.schedule == "pingpong" and report.split:
+        return "taking turns"
+    return f"on {report.workers} thread{'s' * (report.workers > 1)}"
+
+
+def _seconds(seconds: Sequence[float], *, turns: bool) -> str:
+    if not any(seconds):
         return ""
     ordered = sorted(seconds)
     least, median, most = ordered[0], ordered[len(ordered) // 2], ordered[-1]
-    return f"{least:.3g} / {median:.3g} / {most:.3g} s (least / median / most)"
+    others = ", the turns of the others included" * turns
+    return f"{least:.3g} / {median:.3g} / {most:.3g} s (least / median / most{others})"
 
 
 def _value(value: Any) -> str:

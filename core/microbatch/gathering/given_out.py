@@ -63,7 +63,7 @@ class Destination:
             elif leaf.leaf is not None and isinstance(sink, (ConstantSink, KeptSink, JoinedSink)):
                 raise ArgumentValueError(
                     f"{leaf.name} is {kind_of(leaf.leaf)} but {name} has no rows that go to an array;"
-                    f" {'leave out= away' if leaf.name == 'out' else 'pass None in its place'}"
+                    f" {'call without out=' if leaf.name == 'out' else 'pass None in its place'}"
                 )
 
     def holds(self, leaves: Sequence[Any]) -> bool:

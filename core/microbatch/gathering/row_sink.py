@@ -140,7 +140,8 @@ class RowsSink:
         """Keep what autograd records until the end, as it is."""
         if self._leaf.given is not None:
             raise ArgumentValueError(
-                f"autograd records {self._leaf.name}, so it cannot go to out=; leave out= away"
+                f"autograd records {self._leaf.name} and would not see it written to an array; let the"
+                " function return its .detach(), or call under no_grad, or without out="
             )
         self._versions[index] = version_of(part)
         self._kept[index] = part

@@ -66,6 +66,11 @@ class Recipe:
                 f"ambient is {type(self.ambient).__name__}; pass a function of (slice, ubatch_id) that"
                 " returns a context manager"
             )
+        if self.plugins is not None and not isinstance(self.plugins, Plugins):
+            raise ArgumentTypeError(
+                f"plugins is {type(self.plugins).__name__}; pass GivenBackends(...) or GivenPolicy(...) of"
+                " microbatch.testing.given_plugins, or nothing for those that are installed"
+            )
 
 
 class Controls:

@@ -125,7 +125,7 @@ class Plugins:
         for name in sorted(found):
             load_object(name)
 
-    def policy(self, name: str, **options: Any) -> SizingPolicy:
+    def policy(self, name: str, /, **options: Any) -> SizingPolicy:
         """A new policy called `name`; `options` go to its class. Errors as of `backend`."""
         offer = self.registry.only("policy", name, self.registry.policies)
         what = f"policy {name!r} ({offer.source.entry.origin})"

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from microbatch.arrays.comparing import HostArray, equal_values, wide
 from microbatch.arrays.looks import is_array
+from microbatch.errors import ArgumentTypeError
 from microbatch.extend.device import Device
 
 
@@ -23,15 +26,17 @@ class HostValues:
 
     def __call__(self, array: Any) -> HostArray:
         """The values, in a dtype of NumPy that holds all; raises TypeError where they cannot be had."""
-        try:
-            return wide(array)
-        except (TypeError, AttributeError, ValueError, RuntimeError):
+        if not isinstance(array, np.ndarray):
             reader = self._device.owners.values(array)
-            if reader is not None:
+            if reader is not None:  # NumPy would make an array of objects of whatever has a length
                 return reader.values(array)
+        try:
+            return _of_numbers(array)
+        except (TypeError, AttributeError, ValueError, RuntimeError):
             if self._device.transfer is None or not self._device.backend.owns(array):
-                raise TypeError(
-                    f"the values of a {type(array).__name__} cannot be read on the host"
+                raise ArgumentTypeError(
+                    f"the values of a {type(array).__name__} cannot be read on the host, to compare them:"
+                    " give it __array__, or its backend a method values (SupportsValues)"
                 ) from None
         return wide(self._brought(array))
 
@@ -49,3 +54,11 @@ class HostValues:
         done.record(backend.current_stream())
         done.synchronize()
         return buffer
+
+
+def _of_numbers(array: Any) -> HostArray:
+    """The values as NumPy reads them; raises TypeError where it reads objects of what has a dtype."""
+    values = wide(array)
+    if values.dtype == object and str(getattr(array, "dtype", "object")) != "object":
+        raise TypeError("read as objects")
+    return values

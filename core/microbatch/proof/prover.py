@@ -155,7 +155,7 @@ class Prover:
             sets = chosen(output, batch.shape, count)
             settled = settled and bool(sets)
             for positions in sets:
-                among = with_special(batch, positions, step.device)
+                among = with_special(batch, positions, step.device, exact=size is not None)
                 reason = self._contradicted(asked, batch, among, size, step)
                 if reason:
                     return reason
@@ -208,7 +208,7 @@ class Prover:
         sizes = _two_sizes(batch, asked)
         if sizes is not None:
             try:
-                positions = self._positions(asked, batch, sum(sizes))
+                positions = self._positions(asked, batch, sum(sizes), exact=True)
                 return self._experiment(asked, batch, positions, sizes[0]), False
             except Raised as error:
                 without_frames(error)  # other numbers of rows may do
@@ -239,10 +239,12 @@ class Prover:
             return True
         return False
 
-    def _positions(self, asked: Asked, batch: Batch, wanted: int) -> Rows:
+    def _positions(self, asked: Asked, batch: Batch, wanted: int, *, exact: bool = False) -> Rows:
         """The rows to try: some of them special, the others spread over the batch, or drawn."""
         some = positions_of(batch, wanted, self._draw if self.always else None)
-        return some if batch.shape.lengths is not None else with_special(batch, some, asked.binder.device)
+        if batch.shape.lengths is not None:
+            return some
+        return with_special(batch, some, asked.binder.device, exact=exact)
 
     def _experiment(self, asked: Asked, batch: Batch, positions: Rows, size: int | None = None) -> Shown:
         # imported when a function is first cut, as few programs cut in their first millisecond

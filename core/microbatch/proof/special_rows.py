@@ -1,16 +1,19 @@
 """Rows that a function may treat apart: missing, extreme, zero, or twice the same.
 
-Invariant: up to half of the rows that are tried are such. What fills gaps with a mean, cuts off what is far
-out or marks what came before does nothing to other rows: rows spread evenly over a batch, of which one in a
-hundred has a gap, showed nothing in half of the batches, and the gaps were then filled with the means of the
-parts. Only some rows of a batch are looked at, and only what NumPy reads: an entry that is rarer is found by
-chance. Rejected: looking at all rows (of 8 million it takes as long as a cheap function).
+Invariant: of each column in which a gap is seen a row with one is tried, and beside these up to half of the
+rows are special. What fills gaps with a mean, cuts off what is far out or marks what came before does nothing
+to other rows: rows spread evenly over a batch, of which one in a hundred has a gap, showed nothing in half of
+the batches, and the gaps were then filled with the means of the parts. Only some rows of a batch are looked
+at, and only what NumPy reads: an entry that is rarer is found by chance. Rejected: looking at all rows (of 8
+million it takes as long as a cheap function); rows with a gap in any column (where one column has many gaps,
+all of them were its own, and a mean that filled the rare gaps of another was not noticed).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,22 +31,40 @@ LOOKED_AT = 16_384
 """Rows that are looked at, spread over the batch."""
 LOOKED_AT_BYTES = 1 << 18
 """The same where rows are large: a millisecond for each argument."""
-OBJECTS = 2_048
-"""The same for texts and other objects, each of which Python looks at."""
+OBJECTS = 32_768
+"""Texts and other objects that are looked at, each of them by Python: 10 ms."""
+TWINS = 2_048
+"""Rows among which one is looked for that comes twice."""
+FEWEST = 12
+"""Rows that are tried, from which those with gaps may come in addition: fewer are huge."""
+MOST_GAPS = 24
+"""Rows with gaps that are tried at most."""
+NARROW = 8
+"""Columns up to which the least and the largest of each are special."""
 
 
-def with_special(batch: Batch, positions: Rows, device: Device) -> Rows:
-    """As many requests as `positions`, in order; up to half of them special where there are such."""
-    found, _ = attempted(lambda: list(dict.fromkeys(_special(batch, device))))
-    special = np.asarray(found or [], np.int64)[: len(positions) // 2]
-    others = np.setdiff1d(positions, special)
-    kept = others[np.linspace(0, len(others) - 1, len(positions) - len(special)).astype(np.int64)]
+def with_special(batch: Batch, positions: Rows, device: Device, *, exact: bool = False) -> Rows:
+    """As many requests as `positions`, in order; up to half of them special where there are such.
+
+    Rows with gaps come in addition, unless there must be `exact` as many or they are huge.
+    """
+    found, _ = attempted(lambda: _special(batch, device))
+    gaps, others = (list(dict.fromkeys(each)) for each in found or ((), ()))
+    half, few = len(positions) // 2, exact or len(positions) < FEWEST
+    kept_gaps = gaps[: half if few else MOST_GAPS]
+    wanted = [*kept_gaps, *(row for row in others if row not in kept_gaps)]
+    special = np.asarray(wanted[: max(half, len(kept_gaps))], np.int64)
+    spread = np.setdiff1d(positions, special)
+    room = max(len(positions) - len(special), len(positions) - half)
+    count = min(len(spread), len(positions) - len(special) if few else room)
+    kept = spread[np.linspace(0, len(spread) - 1, count).astype(np.int64)]
     return np.union1d(kept, special)
 
 
-def _special(batch: Batch, device: Device) -> Iterator[int]:
-    """Requests of special rows, most telling first, of one argument after another."""
+def _special(batch: Batch, device: Device) -> tuple[list[int], list[int]]:
+    """Requests with gaps, and those that are special otherwise, most telling first, of each argument."""
     starts = batch.shape.starts if batch.shape.query_start_loc is not None else None
+    found: tuple[list[int], list[int]] = [], []
     for leaf, axis in batch.token_axes():
         if axis is None:
             continue
@@ -51,16 +72,35 @@ def _special(batch: Batch, device: Device) -> Iterator[int]:
         entries = _entries(leaf, axis, places, device)
         if entries is None:
             continue
-        for row in _rows_of(entries):
-            token = places[row]
-            yield int(token if starts is None else np.searchsorted(starts, token, side="right") - 1)
+        missing = _missing(entries)
+        ways = islice(_covering(missing), MOST_GAPS), _otherwise(entries, missing)
+        for requests, rows in zip(found, ways, strict=True):
+            tokens = places[list(rows)]
+            named = tokens if starts is None else np.searchsorted(starts, tokens, side="right") - 1
+            requests += named.tolist()
+    return found
 
 
 def _spread(total: int, leaf: Any) -> Rows:
+    """Rows that are looked at."""
     nbytes = int(getattr(leaf, "nbytes", 0) or 0)
-    most = LOOKED_AT if is_array(leaf) else OBJECTS
-    count = min(total, most, max(1, LOOKED_AT_BYTES * total // nbytes) if nbytes else most)
+    count = min(total, LOOKED_AT, max(1, LOOKED_AT_BYTES * total // nbytes) if nbytes else LOOKED_AT)
+    if not is_array(leaf):
+        count = min(total, LOOKED_AT, _objects_of(leaf))
+    return _evenly(total, count)
+
+
+def _evenly(total: int, count: int) -> Rows:
     return (2 * np.arange(count, dtype=np.int64) + 1) * total // (2 * max(1, count))
+
+
+def _objects_of(leaf: Any) -> int:
+    """Rows of something that is no array which are not more than so many objects, or any if it is numbers."""
+    rows = rows_of(leaf)
+    if rows is None:
+        return 0
+    first = np.asarray(rows.take(leaf, np.zeros(1, np.int64)))
+    return LOOKED_AT if first.dtype.kind in "biufmM" else OBJECTS // max(1, first.size)
 
 
 def _entries(leaf: Any, axis: int, places: Rows, device: Device) -> NDArray[Any] | None:
@@ -75,18 +115,39 @@ def _entries(leaf: Any, axis: int, places: Rows, device: Device) -> NDArray[Any]
     return found.reshape(len(places), -1) if found.ndim and len(found) == len(places) else None
 
 
-def _rows_of(entries: NDArray[Any]) -> Iterator[int]:
-    """Numbers of special rows."""
-    missing = _missing(entries)
-    yield from _ends(missing.any(1))
-    if entries.dtype.kind in "biuf":
+def _covering(missing: NDArray[np.bool_]) -> Iterator[int]:
+    """Numbers of rows that together have a gap in each column that has any, the rarest first; then of the
+    rarest columns the first, the last and the middle row with a gap, so that parts of the step have some."""
+    counts = missing.sum(0)
+    rarest = [column for column in np.argsort(counts, kind="stable").tolist() if counts[column]]
+    left = set(rarest)
+    for column in rarest:
+        if column in left:
+            rows = np.flatnonzero(missing[:, column])
+            row = int(rows[missing[np.ix_(rows, sorted(left))].sum(1).argmax()])
+            left.difference_update(np.flatnonzero(missing[row]).tolist())
+            yield row
+    for share in (0.0, 1.0, 0.5):
+        for column in rarest[:NARROW]:
+            rows = np.flatnonzero(missing[:, column])
+            yield int(rows[round(share * (len(rows) - 1))])
+
+
+def _otherwise(entries: NDArray[Any], missing: NDArray[np.bool_]) -> Iterator[int]:
+    """Numbers of rows that are extreme, zero, or come twice."""
+    if entries.dtype.kind in "biuf" and entries.size:
         valid = np.where(missing, 0, entries)
         yield int(valid.max(1).argmax())
         yield int(valid.min(1).argmin())
         zero = (entries == 0).any(1)
         if 0 < zero.sum() < len(zero) / 2:
             yield from _ends(zero)
-    yield from _twice(entries)
+        yield from _twice(entries)
+        if 1 < entries.shape[1] <= NARROW:
+            yield from valid.argmax(0).tolist()
+            yield from valid.argmin(0).tolist()
+    else:
+        yield from _twice(entries)
 
 
 def _ends(such: Any) -> list[int]:
@@ -118,6 +179,6 @@ def _is_gap(entry: object) -> bool:
 def _twice(entries: NDArray[Any]) -> list[int]:
     """Two rows that begin alike, where most do not, and that lie far apart: each part is to have one."""
     first: dict[Any, int] = {}
-    pairs = [(first.setdefault(entry, row), row) for row, entry in enumerate(entries[:OBJECTS, 0].tolist())]
+    pairs = [(first.setdefault(entry, row), row) for row, entry in enumerate(entries[:TWINS, 0].tolist())]
     start, end = max(pairs, key=lambda pair: pair[1] - pair[0], default=(0, 0))
     return [start, end] if start < end else []

@@ -19,9 +19,10 @@ from __future__ import annotations
 from microbatch.testing.suites.abilities import AbilityChecks
 from microbatch.testing.suites.arrays import ArrayChecks
 from microbatch.testing.suites.graphs import GraphChecks
+from microbatch.testing.suites.steps import StepChecks
 from microbatch.testing.suites.streams import StreamChecks
 from microbatch.testing.suites.surroundings import SurroundingChecks
 
 
-class BackendSuite(ArrayChecks, StreamChecks, AbilityChecks, GraphChecks, SurroundingChecks):
+class BackendSuite(ArrayChecks, StreamChecks, AbilityChecks, GraphChecks, SurroundingChecks, StepChecks):
     """Conformance of one backend; see `microbatch.testing.suites.base` for the hooks."""

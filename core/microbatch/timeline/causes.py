@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from microbatch.timeline.bars import Bar
 from microbatch.timeline.case import Case
 from microbatch.timeline.finding import Finding
-from microbatch.timeline.on_the_way import BLOCKING, DEVICE_WIDE, NO_YIELD
+from microbatch.timeline.on_the_way import BLOCKING, DEVICE_WIDE, NO_YIELD, START
 
 NOT_CUT = "not cut: "
 """How the reason of a report begins where the function must not be cut."""
@@ -138,6 +138,6 @@ def one_connection(case: Case) -> Finding | None:
 
 def _told(bars: Sequence[Bar]) -> str:
     """`4 x all_reduce, 12.3 ms`."""
-    counts = Counter(bar.label or bar.phase for bar in bars)
+    counts = Counter(bar.label or bar.phase for bar in bars if bar.note != START)
     names = ", ".join(f"{count} x {name}" for name, count in counts.most_common(3))
     return f"{names}, {sum(bar.seconds for bar in bars) * 1e3:.3g} ms in all"

@@ -16,7 +16,7 @@ from microbatch.extend.abilities import TimedEvent
 from microbatch.extend.device import Device
 from microbatch.extend.protocols import Stream
 from microbatch.host.thread_usage import Reading, thread_usage
-from microbatch.timeline.bars import WAITING, Bar, Kind, Phase, Usage
+from microbatch.timeline.bars import WAITING, Bar, Phase, Usage
 from microbatch.timeline.recording import Recording
 from microbatch.turns.runtime import Runtime, thread_name
 
@@ -97,11 +97,11 @@ class Track:
             if self._opened is not None and self._opened.mark is not None:
                 self._opened.mark = self._mark()
 
-    def add(self, phase: Phase, start: float, kind: Kind, label: str, note: str = "") -> None:
-        """A bar beside the phases, from `start` to now: a collective on its way."""
-        lane = f"{phase} of ubatch {self.ubatch}" if self.ubatch is not None else phase
+    def add(self, span: tuple[float, float], label: str, note: str = "") -> None:
+        """A bar beside the phases: a collective that was on its way from the start to the end of `span`."""
+        lane = f"communicate of ubatch {self.ubatch}" if self.ubatch is not None else "communicate"
         self.where.recording.add(
-            Bar(phase=phase, start=start, end=self.where.runtime.monotonic(), lane=lane, kind=kind,
+            Bar(phase="communicate", start=span[0], end=span[1], lane=lane, kind="collective",
                 step=self.where.step, ubatch=self.ubatch, label=label, note=note)
         )  # fmt: skip
 

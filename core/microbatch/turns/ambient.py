@@ -34,12 +34,14 @@ _leave = methodcaller("__exit__", None, None, None)
 class Surroundings:
     """Those of one ubatch."""
 
-    __slots__ = ("_ambient", "_entered", "_left", "_manager", "_part", "_ubatch")
+    __slots__ = ("_ambient", "_entered", "_kind", "_left", "_manager", "_part", "_ubatch")
 
     def __init__(self, ambient: Ambient, part: UBatchSlice, ubatch: int) -> None:
         self._ambient = ambient
         self._part = part
         self._ubatch = ubatch
+        self._kind: type | None = None
+        """Class of the last manager: the same one is looked at once, as that takes a fifth of entering."""
         self._manager: AbstractContextManager[Any] | None = None
         self._entered: list[Any] = []
         self._left: list[Any] = []
@@ -48,11 +50,16 @@ class Surroundings:
         """Enter a new context manager; raises ArgumentTypeError if `ambient` gives none."""
         self._entered, self._left = [], []
         self._manager = manager = self._ambient(self._part, self._ubatch)
+        if type(manager) is not self._kind:
+            self._check(manager)
+        self._entered.extend(map(_enter, (manager,)))
+
+    def _check(self, manager: AbstractContextManager[Any]) -> None:
         if not isinstance(manager, AbstractContextManager):
             raise ArgumentTypeError(
                 f"ambient returned {given(manager)} for ubatch {self._ubatch}; return a context manager"
             )
-        self._entered.extend(map(_enter, (manager,)))
+        self._kind = type(manager)
 
     def leave(self) -> None:
         """Leave what was entered; twice is once."""

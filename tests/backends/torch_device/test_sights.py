@@ -30,11 +30,14 @@ Ways = tuple[str, bool, str]
 """How a model waits, whether yields are put at its collectives, and the schedule."""
 
 SEEN: dict[Ways, tuple[dict[tuple[str, str], int], str]] = {
-    ("at once", False, "pingpong"): ({("thread", "blocking"): 4}, "blocking collectives"),
-    ("later", False, "pingpong"): ({("thread", ""): 2, ("collective", "no yield"): 2}, "missing yield"),
-    ("yielding", False, "pingpong"): ({("thread", ""): 2, ("collective", ""): 2}, ""),
-    ("at once", True, "pingpong"): ({("thread", ""): 2, ("collective", ""): 2}, ""),
-    ("at once", False, "sequential"): ({("thread", "blocking"): 4}, "no turns"),
+    ("at once", False, "pingpong"): (
+        {("thread", "start"): 2, ("thread", "blocking"): 2},
+        "blocking collectives",
+    ),
+    ("later", False, "pingpong"): ({("thread", "start"): 2, ("collective", "no yield"): 2}, "missing yield"),
+    ("yielding", False, "pingpong"): ({("thread", "start"): 2, ("collective", ""): 2}, ""),
+    ("at once", True, "pingpong"): ({("thread", "start"): 2, ("collective", ""): 2}, ""),
+    ("at once", False, "sequential"): ({("thread", "start"): 2, ("thread", "blocking"): 2}, "no turns"),
 }
 """What is seen of each, as (kind of lane, note), and the cause that the doctor names."""
 ABOUT_WAITING = {"blocking collectives", "missing yield", "no turns", "device-wide waits"}

@@ -32,6 +32,24 @@ def gaps(draw: np.random.Generator) -> Any:
     return rows
 
 
+def rare_gaps(draw: np.random.Generator) -> Any:
+    """Columns with ever more gaps; the first one has some dozen of them."""
+    rows = draw.standard_normal((ROWS, 4)) * (1, 100, 1, 1)
+    rows[draw.random(rows.shape) < (0.005, 0.3, 0.05, 0)] = np.nan
+    return rows
+
+
+def rare_gaps_in_a_table(draw: np.random.Generator) -> Any:
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    table = pandas.DataFrame(rare_gaps(draw), columns=list("abcd"))
+    return table.assign(text=np.where(draw.random(ROWS) < 0.06, None, "some words"))
+
+
+def first_by_mean(x: Any) -> Any:
+    first = np.where(np.isnan(x[:, :1]), np.nanmean(x[:, :1]), x[:, :1])
+    return np.concatenate([first, x[:, 1:]], 1)
+
+
 def zeros(draw: np.random.Generator) -> Any:
     rows = np.abs(draw.standard_normal((ROWS, 3)))
     rows[draw.random(rows.shape) < 0.01] = 0
@@ -70,6 +88,9 @@ MIXING: dict[str, Case] = {
     "gaps by means": (gaps, lambda x: np.where(np.isnan(x), np.nanmean(x, 0), x)),
     "gaps by medians": (gaps, lambda x: np.where(np.isnan(x), np.nanmedian(x), x)),
     "fillna": (frame, lambda table: table.fillna(table.mean())),
+    "gaps of one column": (rare_gaps, first_by_mean),
+    "fillna of one column": (rare_gaps_in_a_table, lambda t: t.assign(a=t["a"].fillna(t["a"].mean()))),
+    "ffill of one column": (rare_gaps_in_a_table, lambda t: t.assign(a=t["a"].ffill())),
     "ffill": (frame, lambda table: table.ffill()),
     "interpolate": (frame, lambda table: table.interpolate()),
     "the commonest class": (classes, lambda column: column.fillna(column.mode().iloc[0])),

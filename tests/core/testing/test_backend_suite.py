@@ -119,6 +119,11 @@ class ReadsOtherValues(Sound):
         return np.zeros(array.shape)
 
 
+class CannotBeRead(Sound):
+    def values(self, array: Any) -> Any:
+        raise TypeError("no values")
+
+
 class CallsToFindOut(Sound):
     def needs(self, function: Any, args: Any, kwargs: Any) -> Any:
         function(*args, **kwargs)
@@ -479,6 +484,7 @@ BROKEN = [
     (TakesOneRowMore, "rows_are_those_of_a_slice"),
     (ForgetsWhatWasReturned, "what_a_function_returns_is_waited_for"),
     (ReadsOtherValues, "values_are_those_of_the_array"),
+    (CannotBeRead, "a_plain_step_is_tried_and_cut"),
     (CallsToFindOut, "needs_are_told_or_not"),
     (GivesTheHosts, "host_arrays_become_arrays_of_the_backend"),
     (OtherRanks, "the_ranks_of_a_process_stay_the_same"),
