@@ -14,7 +14,9 @@ little.
 
 from __future__ import annotations
 
+import ctypes
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +51,7 @@ class PeakMeter:
         self._restart = root / "proc/self/clear_refs"
         self._open: dict[weakref.ref[HostPeak], None] = {}
         self._highest = (FORKS.count, 0)
+        self._give_back: Callable[[int], object] | None = _malloc_trim()
 
     @property
     def highest(self) -> int:
@@ -57,7 +60,13 @@ class PeakMeter:
         return highest if forks == FORKS.count else 0
 
     def mark(self) -> HostPeak | None:
-        """Start a stretch (0.3 ms); None where there is no `/proc`, or where it may not be written."""
+        """Start a stretch (0.3 ms); None where there is no `/proc`, or where it may not be written.
+
+        What the allocator keeps of earlier work is given back to the system before (glibc; 0.1 ms for 10 MB).
+        Parts that find their memory there seem to need none: with a limit of 64 MiB they then grew to 200.
+        """
+        if self._give_back is not None:
+            self._give_back(0)
         in_use = self.status().get("VmRSS", 0)
         try:
             self._restart.write_text(RESTART)
@@ -81,3 +90,12 @@ class PeakMeter:
 
     def _closed(self, known: weakref.ref[HostPeak]) -> None:
         self._open.pop(known, None)
+
+
+def _malloc_trim() -> Callable[[int], object] | None:
+    """The function of glibc; None with another allocator, and on another system."""
+    try:
+        found: Callable[[int], object] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+    return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -97,3 +99,26 @@ def test_marks_of_several_threads_are_all_told(tmp_path: Path) -> None:
     status(tmp_path, 100, 500)
     meter.status()
     assert [mark.highest for mark in marks if mark is not None] == [500 * 1024] * 100
+
+
+KEPT = """
+import numpy as np
+from microbatch_backends.host.peak import PeakMeter
+
+meter = PeakMeter()
+def blocks(): return [np.ones(8_000) for _ in range(1_000)]  # 64 KB each, of the heap and not by themselves
+kept = blocks()
+last = np.ones(8_000)  # what is free below it stays with the allocator
+del kept
+mark = meter.mark()
+again = blocks()
+print(None if mark is None else mark.peak() - mark.in_use)
+"""
+
+
+def test_what_the_allocator_has_kept_hides_nothing() -> None:
+    """Work that finds its memory there is seen to need it all the same."""
+    done = subprocess.run([sys.executable, "-c", KEPT], check=True, capture_output=True, text=True)
+    if done.stdout.strip() == "None" or not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("this system has no high-water mark, or another allocator")
+    assert int(done.stdout) > 1_000 * 60_000
