@@ -7,6 +7,7 @@ replaced by one of these: it reaches the caller as it is, with a note that names
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 import warnings
@@ -129,9 +130,7 @@ class OutputFileError(MicrobatchError, OSError):
 def near_match(name: str, known: Iterable[str]) -> str:
     """Return " did you mean 'x'?" for the closest of `known`, or the list of what there is."""
     names = sorted(known)
-    from difflib import get_close_matches  # 3 ms, which only a wrong name takes
-
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f" did you mean {close[0]!r}?"
     return f" known: {', '.join(names)}." if names else " there are none."

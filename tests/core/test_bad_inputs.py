@@ -332,8 +332,8 @@ def test_counts_alone(counts: tuple[int, int], told: str) -> None:
         ({"plugins": ["mine"]}, ArgumentTypeError, "plugins is list; pass"),
         (
             {"policy": "latency", "policy_options": {"latency": {"name": 1}}},
-            ArgumentTypeError,
-            "does not take the options name",
+            UnknownNameError,
+            "has no option 'name'",
         ),
     ],
 )

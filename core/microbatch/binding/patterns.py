@@ -7,6 +7,7 @@ that only some calls have (`token_type_ids`, a `loss`) has a rule in all of them
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
@@ -82,9 +83,7 @@ class Side(Struct, frozen=True):
         # what a pattern would call each leaf: its field, or the parameter itself
         fields = sorted({self.spelt(path)[-1].rpartition(".")[2] or "output" for path in ruleless})
         for pattern in told:
-            from difflib import get_close_matches  # 3 ms, which only a wrong name takes
-
-            close = get_close_matches(pattern.rpartition(".")[2], fields, n=1, cutoff=0.6)
+            close = difflib.get_close_matches(pattern.rpartition(".")[2], fields, n=1, cutoff=0.6)
             if close or self.name == "inputs":
                 warn(self._warning(pattern, close, fields), UserWarning)
 

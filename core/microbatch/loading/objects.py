@@ -11,7 +11,15 @@ import inspect
 from importlib import import_module
 from typing import Any
 
-from microbatch.errors import ArgumentTypeError, MicrobatchError, PluginError, PluginLoadError
+from microbatch.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    MicrobatchError,
+    PluginError,
+    PluginLoadError,
+    UnknownNameError,
+    near_match,
+)
 from microbatch.options.raised import described, text_of
 
 
@@ -31,19 +39,21 @@ def build(what: str, target: str, protocol: type, options: dict[str, Any], remed
     """Call the class at `target` with `options` and check the result against `protocol`.
 
     `what` opens every error text, such as `backend 'npu' (acme-backend 1.2)`. Raises PluginLoadError with the
-    cause chained, ArgumentTypeError for options it does not take, PluginError naming missing members.
+    cause chained, UnknownNameError, ArgumentTypeError and ArgumentValueError for options it does not take,
+    PluginError naming missing members.
     """
     try:
         made = load_object(target)(**options)
         missing = missing_members(made, protocol)
     except (MicrobatchError, KeyboardInterrupt):
         raise
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         if not options:
             raise _failed(what, target, error, remedy) from error
-        given = ", ".join(sorted(options))
-        text = f"{what} does not take the options {given} as given: {text_of(error)}"
-        raise ArgumentTypeError(text) from error
+        _refuse_unknown(what, target, options)
+        text = f"{what} does not take the options {', '.join(sorted(options))} as given: {text_of(error)}"
+        kind = ArgumentTypeError if isinstance(error, TypeError) else ArgumentValueError
+        raise kind(text) from error
     except BaseException as error:
         raise _failed(what, target, error, remedy) from error
     if missing:
@@ -52,6 +62,16 @@ def build(what: str, target: str, protocol: type, options: dict[str, Any], remed
             f"add them to {target} (see microbatch.extend.protocols)"
         )
     return made
+
+
+def _refuse_unknown(what: str, target: str, options: dict[str, Any]) -> None:
+    """Raise UnknownNameError, with the near match, for an option that the constructor has no name for."""
+    parameters = inspect.signature(load_object(target)).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return
+    for name in options:
+        if name not in parameters:
+            raise UnknownNameError(f"{what} has no option {name!r};{near_match(name, parameters)}") from None
 
 
 def missing_members(made: object, protocol: type) -> tuple[str, ...]:

@@ -40,10 +40,10 @@ def options_of(pairs: Pairs, policy: str, chain: Sequence[str]) -> dict[str, Any
                 f"policy_options has options for {name!r}, and the policy is not that;{hint}"
             )
         if not isinstance(value, tuple) and len(chain) > 1:
-            meant = f"policy_options={{{chain[0]!r}: {{{name!r}: {value!r}}}}}"
+            meant = " or ".join(f"{{{each!r}: {{{name!r}: {value!r}}}}}" for each in chain)
             raise ArgumentValueError(
                 f"policy_options has {name!r}, and the policy is a chain of {', '.join(chain)}; "
-                f"say whose it is, as in {meant}"
+                f"say whose it is: policy_options={meant}"
             )
     own = {name: value for name, value in pairs if not isinstance(value, tuple)}
     return own | {key: kept for name, value in pairs if name == policy for key, kept in value}

@@ -6,6 +6,7 @@ otherwise just not count. It is never an error: other programs may use the prefi
 
 from __future__ import annotations
 
+import difflib
 import functools
 from collections.abc import Iterable
 
@@ -39,9 +40,7 @@ def warn_of_unknown_variables(environment: Iterable[str]) -> None:
 def _sentence(name: str, known: list[str]) -> str:
     if told := unknown_option(name.removeprefix(PREFIX).lower(), ()).removesuffix(" there are none."):
         return f"environment variable {name} is none of microbatch's and is not read;{told}"
-    from difflib import get_close_matches  # 3 ms, which only a wrong name takes
-
-    meant = get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=0.6)
+    meant = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=0.6)
     hint = f"did you mean {PREFIX}{meant[0]}?" if meant else "`microbatch config` lists those that are"
     return f"environment variable {name} is none of microbatch's and is not read; {hint}"
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from microbatch.binding.batch import Batch
 from microbatch.cutting.slices import Cut, UBatchSlice
-from microbatch.errors import ClosedError, MicrobatchError, OutputMismatchError, warn
+from microbatch.errors import ClosedError, MicrobatchError, OutputMismatchError, PolicyError, warn
 from microbatch.extend.device import meaning_of
 from microbatch.extend.protocols import Backend
 from microbatch.extend.records import StepReport
@@ -73,6 +74,7 @@ class Engine:
         self._telling = None if progress is None else Telling(progress, wrapping.runtime)
         self._closed = False
         self._told_shared = False
+        self._told_policy = False
 
     def run(
         self,
@@ -273,13 +275,23 @@ class Engine:
         watch = WATCH.get()
         if watch is not None:
             watch.reported(report)
-        self.planner.observe(report)
+        try:
+            self.planner.observe(report)
+        except PolicyError as fault:  # the step is done and must reach its caller
+            self._tell_policy(fault)
         if self._remembers:
             self.remembering.after(report.step)
         if "logging" in sys.modules:  # where nobody has imported it, nobody listens
             log.tell(report)
         if self._listened:
             self._wrapping.plugins.step_finished(report)
+
+    def _tell_policy(self, fault: PolicyError) -> None:
+        """Warn, once, that the policy learns nothing."""
+        if not self._told_policy:
+            self._told_policy = True
+            with suppress(RuntimeWarning):  # where warnings are errors
+                warn(f"{fault}; the step is not affected", RuntimeWarning)
 
     def _tell_shared(self, planned: Planned, index: int) -> None:
         """Warn, once, that parts saw what earlier parts wrote."""

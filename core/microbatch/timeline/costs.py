@@ -17,6 +17,9 @@ LOCKED = 0.25
 """Share of the time of computing that threads wait for the interpreter."""
 AWAKE = 0.05
 """Share of that time below which threads were asleep, as for a network, and not at work."""
+BUSY = 0.85
+"""Share above which they hardly waited, however often: each operation of NumPy gives the lock away and takes
+it back, most of the time at once."""
 KERNEL = 0.2
 """Share of the processor time that is spent in the kernel for fresh pages."""
 FAULTS = 32
@@ -53,7 +56,9 @@ def interpreter_lock(case: Case) -> Finding | None:
         return None
     waits = sum(bar.usage.waits for bar in bars if bar.usage is not None)
     wall, spent = sum(bar.seconds for bar in bars), _spent(bars)
-    if waits < 4 or waits * case.process.switch_interval < LOCKED * wall or spent < AWAKE * wall:
+    if waits < 4 or waits * case.process.switch_interval < LOCKED * wall:
+        return None
+    if not AWAKE * wall <= spent <= BUSY * wall:
         return None
     return Finding(
         cause="interpreter lock",

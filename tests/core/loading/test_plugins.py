@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.errors import (
-    ArgumentTypeError,
     BackendUnavailableError,
     PluginError,
     PluginLoadError,
@@ -283,9 +282,8 @@ def test_each_lookup_of_a_policy_gives_a_new_one_with_its_options(site: Any) -> 
 
 def test_an_option_that_a_policy_does_not_take_is_told(site: Any) -> None:
     site.install("acme", POLICY, version="1.2")
-    with pytest.raises(
-        ArgumentTypeError, match=r"policy 'half' \(acme 1\.2\) does not take the options shar"
-    ):
+    told = r"policy 'half' \(acme 1\.2\) has no option 'shar'; did you mean 'share'\?"
+    with pytest.raises(UnknownNameError, match=told):
         site.plugins().policy("half", shar=3)
 
 

@@ -64,7 +64,9 @@ def test_those_of_a_chain_say_whose_they_are() -> None:
 
 
 def test_what_the_policy_does_not_take() -> None:
-    with pytest.raises(ArgumentTypeError, match="policy 'latency'.*does not take the options dedline"):
+    with pytest.raises(
+        UnknownNameError, match="policy 'latency'.*no option 'dedline'; did you mean 'deadline'"
+    ):
         microbatch.wrap(np.copy, policy="latency", policy_options={"dedline": 0.25})
     with pytest.raises(ArgumentValueError, match="deadline"):
         microbatch.wrap(np.copy, policy="latency", policy_options={"deadline": -1})

@@ -12,6 +12,7 @@ from microbatch import Layout, UBatchConfig
 from microbatch.binding.rules import tokens
 from microbatch.options.sources import resolve
 from microbatch.sizing.policies import cap_set, policy_names
+from microbatch.testing.given_plugins import GivenPolicy
 
 ROWS = Layout(inputs={"x": tokens()}, outputs={"output": tokens()})
 
@@ -87,3 +88,20 @@ def test_ubatches_that_take_turns_are_as_many_as_asked_for(driver: str, count: i
             assert wrapped.last_report is not None
             assert len(calls) == len(wrapped.last_report.sizes) == min(count, rows)
             assert wrapped.last_report.policy == "fixed"
+
+
+def test_what_a_policy_cannot_learn_from_is_not_lost() -> None:
+    """The step has ended: its result reaches the caller, with one warning a wrapper."""
+
+    class Forgetful:
+        def propose(self, request: microbatch.SizingRequest) -> microbatch.Proposal:
+            return microbatch.Proposal(limit=3)
+
+        def observe(self, report: microbatch.StepReport) -> None:
+            raise KeyError("table")
+
+    x = np.arange(10.0)
+    with microbatch.wrap(np.negative, plugins=GivenPolicy(Forgetful()), policy="given") as wrapped:
+        with pytest.warns(RuntimeWarning, match="raised KeyError.* in observe.*the step is not affected"):
+            assert np.array_equal(wrapped(x), -x)
+        assert np.array_equal(wrapped(x), -x)

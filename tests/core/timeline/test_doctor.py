@@ -139,6 +139,7 @@ def usage(**counts: Any) -> Usage:
     [
         ({"seconds": 0.5, "waits": 90}, "interpreter lock"),
         ({"seconds": 0.001, "waits": 900}, None),  # asleep, not computing
+        ({"seconds": 0.97, "waits": 900}, None),  # the lock is given away often, and had at once
         ({"seconds": 0.5, "waits": 3}, None),  # other processes have the cores
         ({}, None),
         ({"system_seconds": 0.4, "faults": 1000}, "fresh pages"),

@@ -6,6 +6,7 @@ Invariant: answers depend on what was observed and nothing else, so the same rep
 from __future__ import annotations
 
 from microbatch import PolicyInfo, Proposal, SizingRequest, StepReport, hookimpl
+from microbatch.errors import ArgumentValueError
 
 __all__ = ["Sample"]
 
@@ -14,8 +15,8 @@ class Sample:
     """Parts of `rows` rows; `policy_options={"rows": 32}` says how many."""
 
     def __init__(self, rows: int = 64) -> None:
-        if rows < 1:
-            raise ValueError(f"rows is {rows!r}; give a whole number of at least 1")
+        if type(rows) is not int or rows < 1:
+            raise ArgumentValueError(f"rows is {rows!r}; give a whole number of at least 1")
         self._rows = rows
 
     def propose(self, request: SizingRequest) -> Proposal:
