@@ -41,9 +41,9 @@ class Timeline:
     spans: list[tuple[int, str, float, float]] = field(default_factory=list)
     """(ubatch, what, start, end), seconds of the process's clock."""
 
-    def add(self, what: str, start: float) -> None:
-        """Close a span that began at `start`."""
-        self.spans.append((dbo.dbo_current_ubatch_id(), what, start, time.perf_counter()))
+    def add(self, what: str, start: float, end: float | None = None) -> None:
+        """Close a span that began at `start`, now where no end is given."""
+        self.spans.append((dbo.dbo_current_ubatch_id(), what, start, end or time.perf_counter()))
 
     @contextmanager
     def span(self, what: str) -> Iterator[None]:
@@ -86,13 +86,17 @@ class Travel:
     def __init__(self, tokens: Tensor, sends: list[int], receives: list[int], timeline: Timeline) -> None:
         with timeline.span("compute"):
             self.received = tokens.new_empty(sum(receives), tokens.shape[1])
-        self._start, self._timeline = time.perf_counter(), timeline
+        self._timeline = timeline
         self._work = dist.all_to_all_single(self.received, tokens, receives, sends, async_op=True)
+        self._start = time.perf_counter()
+        # they may have arrived long before the turn is back and somebody waits for them
+        self._ended: list[float] = []
+        self._work.get_future().add_done_callback(lambda _: self._ended.append(time.perf_counter()))
 
     def arrive(self) -> Tensor:
         """Wait for what the other ranks sent."""
         self._work.wait()
-        self._timeline.add("all-to-all", self._start)
+        self._timeline.add("all-to-all", self._start, min([*self._ended, time.perf_counter()]))
         return self.received
 
 
@@ -138,14 +142,19 @@ class Block(nn.Module):
         span = self.timeline.span
         with span("compute"):
             counts, told = torch.empty(WORLD, dtype=torch.int64), torch.tensor(sends)
-        with span("all-to-all"):
-            dist.all_to_all_single(counts, told)
+        self.exchange(counts, told)
         with span("compute"):
             receives = counts.tolist()
             labels = torch.empty(sum(receives), dtype=chosen.dtype)
-        with span("all-to-all"):
-            dist.all_to_all_single(labels, chosen, receives, sends)
+        self.exchange(labels, chosen, receives, sends)
         return labels, receives
+
+    def exchange(self, received: Tensor, sent: Tensor, *splits: list[int]) -> None:
+        """A few numbers, for which nobody else gets the turn. Starting it is the host's work, so the span
+        begins when it has been started."""
+        work = dist.all_to_all_single(received, sent, *splits, async_op=True)
+        with self.timeline.span("all-to-all"):
+            work.wait()
 
     def compute_experts(self, tokens: Tensor, labels: Tensor) -> Tensor:
         """Each token through its expert."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextvars import copy_context
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from msgspec import Struct
 
 from microbatch.arrays.looks import dtype_name, is_array, kind_of
 from microbatch.arrays.memory import on_host
@@ -96,7 +96,8 @@ def _is_nan(value: Any) -> Any:
     return value != value  # noqa: PLR0124  # the one test for NaN that the arrays of every framework have
 
 
-class Difference(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
     """Where the output of the cut batch is not that of the whole batch."""
 
     path: str

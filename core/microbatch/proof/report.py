@@ -48,6 +48,12 @@ class CheckReport:
             lines.append(f"  and {len(self.differences) - len(first)} more in other cuts")
         return "\n".join([*lines, f"cuts tried: {'; '.join(self.cuts) or 'none'}"])
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from html import escape
+
+        return f"<pre>{escape(str(self))}</pre>"
+
 
 def why_not(trials: Sequence[Trial], failed: Sequence[Trial], *, raised: bool = False) -> str:
     """The likeliest reason, from which cuts differ; `raised`: all differences are errors of parts."""

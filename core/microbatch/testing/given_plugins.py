@@ -43,7 +43,7 @@ class GivenPolicy(GivenBackends):
         super().__init__(*backends)
         self._policy = policy
 
-    def policy(self, name: str, **options: Any) -> SizingPolicy:
+    def policy(self, name: str, /, **options: Any) -> SizingPolicy:
         """The given policy."""
         return self._policy
 

@@ -62,7 +62,18 @@ class TuneReport:
             lines.append(f"{measured}; a step runs that many at the same time")
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """The table that a notebook shows."""
+        from html import escape
+
+        cells = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in self._rows()]
+        rows = "".join(f"<tr>{row}</tr>" for row in cells)
+        return f"<table>{rows}</table><p>{escape(self.reason)}<br>stopped: {escape(self.stopped)}</p>"
+
     def _table(self) -> list[str]:
+        return _aligned(self._rows())
+
+    def _rows(self) -> Sequence[tuple[str, ...]]:
         size, rate = f"size ({unit_label(self.unit)})", rate_label(self.unit)
         rows = [
             (
@@ -74,7 +85,7 @@ class TuneReport:
             )
             for point in self.points
         ]
-        return _aligned([(size, rate, "peak memory", "predicted bound", ""), *rows])
+        return [(size, rate, "peak memory", "predicted bound", ""), *rows]
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
