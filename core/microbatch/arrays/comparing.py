@@ -1,4 +1,4 @@
-"""Whether two values are equal, and where an output differs from the expected one; compared on the host.
+"""Whether two values are equal; compared on the host.
 
 Invariant: numbers are compared in a precision at least that of their dtype. NaN equals NaN, infinities must
 be the same, values of unequal dtype or shape are not equal, and a value whose comparison gives no single
@@ -8,9 +8,8 @@ that a sum that cancels to nearly 0 in one place is not called different for the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -19,8 +18,6 @@ import numpy as np
 from microbatch.arrays.looks import dtype_name, is_array, kind_of
 from microbatch.arrays.memory import on_host
 from microbatch.arrays.row_types import has_rows, rows_of
-from microbatch.arrays.trees import TreeSpec, leaf_paths, output_name
-from microbatch.options.messages import shorten
 
 HostArray = np.ndarray[Any, Any]
 
@@ -30,8 +27,6 @@ RELATIVE: Mapping[str, float] = MappingProxyType(
 """Rounding of a few hundred operations in another order; another row does orders of magnitude more."""
 RELATIVE_ELSE = 1e-8
 """The same for float64 and complex128."""
-LONGEST = 60
-"""Characters of a value that a difference shows."""
 
 
 def equal_values(first: Any, second: Any) -> bool:
@@ -76,7 +71,7 @@ def _same_column(first: Any, second: Any, same: Callable[[Any, Any], bool]) -> b
     return len(first) == len(second) and all(map(same, first, second))
 
 
-def _close_entries(first: Any, second: Any, rtol: float) -> bool:
+def close_entries(first: Any, second: Any, rtol: float) -> bool:
     """Whether two entries of a table are equal, floats to rounding."""
     if type(first) is type(second) is float:
         return bool(np.isclose(first, second, rtol=rtol, atol=rtol, equal_nan=True))
@@ -96,108 +91,13 @@ def _is_nan(value: Any) -> Any:
     return value != value  # noqa: PLR0124  # the one test for NaN that the arrays of every framework have
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """Where the output of the cut batch is not that of the whole batch."""
-
-    path: str
-    """The output leaf, such as `output['h']`; empty when the call itself failed."""
-    row: int | None
-    """First row that differs; None when it is not a matter of rows."""
-    whole: str
-    """The value there from the whole batch."""
-    parts: str
-    """The value there from the ubatches, or the error."""
-    cut: str
-    """How the batch was cut."""
-
-    def __str__(self) -> str:
-        place = f"{self.path}, row {self.row}" if self.row is not None else self.path
-        both = f"{self.whole} from the whole batch, {self.parts} from the parts"
-        return f"{place + ': ' if place else ''}{both if self.whole else self.parts} ({self.cut})"
-
-
-class Comparison:
-    """Compares any number of outputs with the leaves `expected` of the structure `spec`.
-
-    `rtol` is relative to the value, None takes the default of each dtype; `atol` is absolute, None takes
-    `rtol` times the mean magnitude of the leaf.
-    """
-
-    __slots__ = ("_atol", "_expected", "_names", "_rtol", "_spec", "absolute", "relative", "unknown")
-
-    def __init__(
-        self, spec: TreeSpec, expected: list[Any], rtol: float | None = None, atol: float | None = None
-    ) -> None:
-        self._spec = spec
-        self._expected = expected
-        self._names = [output_name(path) for path in leaf_paths(spec)]
-        self._rtol, self._atol = rtol, atol
-        self.unknown = {
-            name for name, leaf in zip(self._names, expected, strict=True) if not _comparable(leaf)
-        }
-        """Leaves of other types than arrays and plain values; two of them need not compare as equal."""
-        self.absolute = 0.0
-        """Largest absolute difference so far between numbers that counted as equal."""
-        self.relative = 0.0
-        """The same, divided by the largest magnitude of the leaf."""
-
-    def differences(self, output: Any, label: str, skip: Collection[int] = ()) -> list[Difference]:
-        """The first difference of each leaf of `output` that has one; `label` says how it was made.
-
-        `skip` are the numbers of leaves that are not compared.
-        """
-        try:
-            leaves = self._spec.flatten_up_to(output)
-        except ValueError:
-            return [Difference(path="output", row=None, whole="", parts="has another structure", cut=label)]
-        differences = []
-        for index, (name, leaf) in enumerate(zip(self._names, leaves, strict=True)):
-            unequal = None if index in skip else self._unequal(self._expected[index], leaf)
-            if unequal is not None:
-                row, whole, parts = unequal
-                differences.append(
-                    Difference(path=name, row=row, whole=_shown(whole), parts=_shown(parts), cut=label)
-                )
-        return differences
-
-    def _unequal(self, expected: Any, found: Any) -> tuple[int | None, Any, Any] | None:
-        """The row and the two values where two leaves differ first; None where they are equal."""
-        if has_rows(expected):
-            rtol = self._rtol or RELATIVE["float32"]
-            equal = same_rows(expected, found, lambda one, other: _close_entries(one, other, rtol))
-            return None if equal else (None, expected, found)
-        if not is_array(expected) or not is_array(found):
-            return None if equal_values(expected, found) else (None, expected, found)
-        if str(expected.dtype) != str(found.dtype):
-            return None, expected.dtype, found.dtype
-        if tuple(expected.shape) != tuple(found.shape):
-            return None, tuple(expected.shape), tuple(found.shape)
-        whole, parts = wide(expected), wide(found)
-        far = self._far(whole, parts, rounding_of(expected))
-        if not far.any():
-            return None
-        place = tuple(np.argwhere(far)[0].tolist())
-        return place[0] if place else None, whole[place], parts[place]
-
-    def _far(self, expected: HostArray, found: HostArray, default: float) -> HostArray:
-        """Which entries differ by more than rounding; `default` is the relative tolerance of the dtype."""
-        far = far_apart(expected, found, default if self._rtol is None else self._rtol, self._atol)
-        if expected.dtype.kind in "fc" and expected.size and not far.any():
-            gap = _quietly(lambda: np.abs(expected - found))
-            largest = float(np.where(np.isfinite(gap), gap, 0.0).max())  # else both are NaN, or one infinity
-            self.absolute = max(self.absolute, largest)
-            self.relative = max(self.relative, largest / float(_magnitudes(expected).max() or 1.0))
-        return far
-
-
 def far_apart(
     expected: HostArray, found: HostArray, rtol: float, atol: float | None = None
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which entries differ by more than rounding; `atol` None takes `rtol` times the mean magnitude."""
     if expected.dtype.kind not in "fc":
         return np.asarray(expected != found)
-    return _quietly(lambda: _apart(expected, found, rtol, atol))
+    return quietly(lambda: _apart(expected, found, rtol, atol))
 
 
 def _apart(
@@ -206,11 +106,11 @@ def _apart(
     if atol is None:
         # Terms as large as the leaf's other values may have cancelled in one that is nearly 0: their
         # rounding stays, so the mean magnitude sets the floor.
-        atol = rtol * float(_magnitudes(expected).mean()) if expected.size else 0.0
+        atol = rtol * float(magnitudes(expected).mean()) if expected.size else 0.0
     return np.asarray(~np.isclose(found, expected, rtol=rtol, atol=atol, equal_nan=True))
 
 
-def _quietly(work: Callable[[], HostArray]) -> HostArray:
+def quietly(work: Callable[[], HostArray]) -> HostArray:
     """What `work` returns, without NumPy's warnings of infinities and NaN.
 
     In a copy of the context variables, where NumPy keeps what it warns of: an interrupt on the way out would
@@ -229,17 +129,7 @@ def rounding_of(array: Any) -> float:
     return RELATIVE.get(dtype_name(array), RELATIVE_ELSE)
 
 
-def _comparable(leaf: Any) -> bool:
-    """Whether it is an array or a plain value, of which two calls may return equal ones."""
-    return (
-        is_array(leaf)
-        or has_rows(leaf)
-        or leaf is None
-        or isinstance(leaf, (int, float, complex, str, bytes))
-    )
-
-
-def _magnitudes(values: HostArray) -> HostArray:
+def magnitudes(values: HostArray) -> HostArray:
     return np.where(np.isfinite(values), np.abs(values), 0.0)
 
 
@@ -271,7 +161,3 @@ def _as_numpy(array: Any) -> HostArray:
         return on_host(array)
     except (TypeError, RuntimeError, ValueError, AttributeError, BufferError):
         return np.asarray(array.tolist())
-
-
-def _shown(value: Any) -> str:
-    return shorten(str(value.item() if isinstance(value, np.generic) else value), LONGEST)

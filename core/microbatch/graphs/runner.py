@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from microbatch.arrays.comparing import Comparison
+from microbatch.arrays.comparison import Comparison
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.memory import result_bytes
 from microbatch.arrays.trees import flatten

@@ -31,7 +31,7 @@ from microbatch.options.field_words import unknown_option
 from microbatch.options.fields import FIELDS, OPTIONAL, UBatchConfig, checked
 from microbatch.options.unknown_variables import variable, warn_of_unknown_variables
 
-KNOWN = (*FIELDS, "config", "layout", "progress")
+KNOWN = (*FIELDS, "ambient", "config", "layout", "progress")
 """What `wrap` takes, for near matches."""
 DEFAULTS: Mapping[str, Any] = MappingProxyType({field.name: field.default for field in fields(UBatchConfig)})
 

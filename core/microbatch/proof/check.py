@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from microbatch.arrays.comparing import Comparison, Difference, equal_values
+from microbatch.arrays.comparing import equal_values
+from microbatch.arrays.comparison import Comparison, Difference
 from microbatch.arrays.looks import is_array
 from microbatch.arrays.trees import leaves_of
 from microbatch.binding.batch import Batch

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from microbatch.arrays.comparing import Difference
+from microbatch.arrays.comparison import Difference
 from microbatch.proof.trial_cuts import Trial
 
 

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.arrays.comparing import RELATIVE, RELATIVE_ELSE, Comparison, equal_values
+import microbatch
+from microbatch.arrays.comparing import RELATIVE, RELATIVE_ELSE, equal_values
+from microbatch.arrays.comparison import Comparison
 from microbatch.arrays.trees import children_of, flatten, leaf_paths, leaves_of, map_leaves
 
 TREES = st.recursive(
@@ -95,3 +97,16 @@ def test_what_is_skipped_is_not_compared() -> None:
 def test_equal_values(first: Any, second: Any, equal: bool) -> None:
     assert equal_values(first, second) is equal
     assert equal_values(second, first) is equal
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_of_a_table_the_row_and_the_column_are_named(library: str) -> None:
+    tables = pytest.importorskip(library, reason=f"{library} is not installed")
+
+    def shares(table: Any) -> Any:
+        price = np.asarray(table["price"])
+        return tables.DataFrame({"name": table["name"], "share": price / price.sum()})
+
+    report = microbatch.check(shares, tables.DataFrame({"price": [1.0, 2.0, 5.0], "name": ["a", "b", "c"]}))
+    first = report.differences[0]
+    assert (first.row, first.whole, first.parts) == (0, "{'share': 0.125}", "{'share': 1.0}")
