@@ -88,7 +88,7 @@ def test_times_for_a_batch_that_is_known_reach_the_policy_at_once() -> None:
         def observe(self, report: microbatch.StepReport) -> None:
             seen.append(report)
 
-    with microbatch.DynamicUBatchWrapper(double, plugins=GivenPolicy(Spy())) as wrapped:
+    with microbatch.DynamicUBatchWrapper(double, plugins=GivenPolicy(Spy()), policy="given") as wrapped:
         wrapped.record_timing(3, 0.5)
         wrapped.record_timing(2, 0.25)
         assert seen == []

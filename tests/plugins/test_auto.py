@@ -117,7 +117,7 @@ def test_work_whose_parts_cost_more_than_they_gain_ends_uncut() -> None:
     policy = Auto()
     answers = [run(policy, SMALL, number)[0] for number in range(SETTLED)]
     assert not answers[-1].split
-    assert "cutting gains less than 3 %" in answers[-1].reason
+    assert "cutting gains less than 8 %" in answers[-1].reason
 
 
 @pytest.mark.pitfall(30)

@@ -277,8 +277,10 @@ class Engine:
             watch.reported(report)
         try:
             self.planner.observe(report)
-        except PolicyError as fault:  # the step is done and must reach its caller
-            self._tell_policy(fault)
+        except PolicyError as fault:
+            if error is not None:
+                raise  # a note on the step's own error
+            self._tell_policy(fault)  # the step is done and must reach its caller
         if self._remembers:
             self.remembering.after(report.step)
         if "logging" in sys.modules:  # where nobody has imported it, nobody listens

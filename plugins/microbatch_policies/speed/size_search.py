@@ -97,7 +97,7 @@ class SizeSearch:
         from statistics import median  # 6 ms, which `import microbatch` need not take
 
         rival = median(self.arms[min(parts, key=self.value)])
-        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= rival * tuned.GAIN:
+        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= rival * tuned.CUT_GAIN:
             return WHOLE
         return min(arm for arm in parts if self.value(arm) <= best * (1 + near))
 

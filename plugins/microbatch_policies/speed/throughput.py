@@ -155,7 +155,7 @@ class Throughput:
             reason = f"{arm_name(better, unit, count)} is faster than on {request.workers}"
             return _proposal(better, request, reason, count)
         found = f"is the smallest size within {self._near:.0%} of the fastest of {len(search.arms)}"
-        reason = "cutting gains less than 3 %" if arm == WHOLE else f"{arm_name(arm, unit)} {found}"
+        reason = "cutting gains less than 8 %" if arm == WHOLE else f"{arm_name(arm, unit)} {found}"
         return _proposal(arm, request, reason)
 
     def _kind(self, request: SizingRequest) -> SpeedKind:

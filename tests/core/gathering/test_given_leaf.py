@@ -127,7 +127,7 @@ def test_an_array_that_no_rows_go_to_is_refused(
 
 def test_an_array_without_axes_is_no_place_for_a_constant(run_cut: Run) -> None:
     with pytest.raises(
-        ArgumentValueError, match=r"out is float64 of shape \(\) but output has no rows .* leave out="
+        ArgumentValueError, match=r"out is float64 of shape \(\) but output has no rows .* call without out="
     ):
         run_cut(lambda x: np.array(3.0), X, out=np.zeros(()), **FOUR)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import force_setattr
 
 from microbatch import UBatchConfig, wrap
 from microbatch.errors import WaitTimeoutError
@@ -94,8 +95,8 @@ def test_a_stage_that_never_returns_ends_the_waiting_of_a_failed_step_and_holds_
         hangs.wait(LIMIT)
         raise KeyError("store")
 
-    object.__setattr__(rows.step, "compute", compute)
-    object.__setattr__(rows.step, "store", store)
+    force_setattr(rows.step, "compute", compute)
+    force_setattr(rows.step, "store", store)
     with no_thread_left():
         try:
             with pytest.raises(KeyError, match="store") as caught:
