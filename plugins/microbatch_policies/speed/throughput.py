@@ -26,7 +26,7 @@ from microbatch_policies.speed.arms import (
     is_paced,
     proposal_for,
 )
-from microbatch_policies.speed.constants import ANSWERS, GAIN, MOST_NEAR, NEAR
+from microbatch_policies.speed.constants import ANSWERS, CUT_GAIN, GAIN, MOST_NEAR, NEAR
 from microbatch_policies.speed.fewer_workers import fewer_choice
 from microbatch_policies.speed.first_size import start_size
 from microbatch_policies.speed.paced_sizes import first_step
@@ -150,7 +150,8 @@ class Throughput:
             return _proposal(arm, request, "no measured size may run")
         kind.settle(search.value(arm))
         count, better = fewer_choice(kind.fewer, allowed, self._near) or (None, arm)
-        if count is not None and kind.fewer[count].value(better) * GAIN < kind.expected:
+        gain = CUT_GAIN if arm == WHOLE else GAIN
+        if count is not None and kind.fewer[count].value(better) * gain < kind.expected:
             kind.settle(kind.fewer[count].value(better))
             reason = f"{arm_name(better, unit, count)} is faster than on {request.workers}"
             return _proposal(better, request, reason, count)
