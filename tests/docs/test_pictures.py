@@ -17,6 +17,9 @@ from benchmarks.pictures.__main__ import PICTURES, main
 MEASURED = ("dual-batch", "tune")
 """Pictures that take seconds, and show the machine that they were made on."""
 
+PLOTS = ("time-against-size", "cost-of-a-ubatch")
+"""What `python -m benchmarks plots` draws, in minutes."""
+
 
 def test_each_picture_is_there_and_shown() -> None:
     """By a page of the site; every picture that a page shows has a text for those who cannot see it."""
@@ -25,7 +28,8 @@ def test_each_picture_is_there_and_shown() -> None:
         for page in pages()
         for text, path in re.findall(r"!\[([^]]*)\]\(([^)]+)\)", (ROOT / page).read_text())
     ]
-    assert {name for _, name in shown} == set(PICTURES)
+    assert {name for _, name in shown} == {*PICTURES, *PLOTS}
+    assert all((ROOT / f"docs/{name}.png").exists() for name in PLOTS)
     assert {path.stem for path in (ROOT / "docs/pictures").glob("*.svg")} == set(PICTURES)
     assert all(len(text) > 20 for text, _ in shown)
 
