@@ -39,6 +39,13 @@ def rare_gaps(draw: np.random.Generator) -> Any:
     return rows
 
 
+def one_gap(draw: np.random.Generator) -> Any:
+    rows = draw.standard_normal((ROWS * 10, 2))
+    rows[draw.random(len(rows)) < 0.3, 1] = np.nan
+    rows[draw.integers(len(rows)), 0] = np.nan
+    return rows
+
+
 def rare_gaps_in_a_table(draw: np.random.Generator) -> Any:
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     table = pandas.DataFrame(rare_gaps(draw), columns=list("abcd"))
@@ -89,6 +96,7 @@ MIXING: dict[str, Case] = {
     "gaps by medians": (gaps, lambda x: np.where(np.isnan(x), np.nanmedian(x), x)),
     "fillna": (frame, lambda table: table.fillna(table.mean())),
     "gaps of one column": (rare_gaps, first_by_mean),
+    "one gap of thirty thousand rows": (one_gap, first_by_mean),
     "fillna of one column": (rare_gaps_in_a_table, lambda t: t.assign(a=t["a"].fillna(t["a"].mean()))),
     "ffill of one column": (rare_gaps_in_a_table, lambda t: t.assign(a=t["a"].ffill())),
     "ffill": (frame, lambda table: table.ffill()),

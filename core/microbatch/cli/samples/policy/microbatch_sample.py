@@ -6,7 +6,6 @@ Invariant: answers depend on what was observed and nothing else, so the same rep
 from __future__ import annotations
 
 from microbatch import PolicyInfo, Proposal, SizingRequest, StepReport, hookimpl
-from microbatch.errors import ArgumentValueError
 
 __all__ = ["Sample"]
 
@@ -16,7 +15,7 @@ class Sample:
 
     def __init__(self, rows: int = 64) -> None:
         if type(rows) is not int or rows < 1:
-            raise ArgumentValueError(f"rows is {rows!r}; give a whole number of at least 1")
+            raise ValueError(f"rows is {rows!r}; give a whole number of at least 1")
         self._rows = rows
 
     def propose(self, request: SizingRequest) -> Proposal:
