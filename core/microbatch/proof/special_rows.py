@@ -3,11 +3,11 @@
 Invariant: of each column in which a gap is seen a row with one is tried, and beside these up to half of the
 rows are special. What fills gaps with a mean, cuts off what is far out or marks what came before does nothing
 to other rows: rows spread evenly over a batch, of which one in a hundred has a gap, showed nothing in half of
-the batches, and the gaps were then filled with the means of the parts. Small batches of numbers are
-searched for gaps; else only some rows are looked at, and only what NumPy reads: an entry that is rarer is
-found by chance. Rejected: looking at all rows (of 8
-million it takes as long as a cheap function); rows with a gap in any column (where one column has many gaps,
-all of them were its own, and a mean that filled the rare gaps of another was not noticed).
+the batches, and the gaps were then filled with the means of the parts. Small batches of numbers are searched
+for gaps; else only some rows are looked at, and only what NumPy reads: an entry that is rarer is found by
+chance. Rejected: looking at all rows (of 8 million it takes as long as a cheap function); rows with a gap in
+any column (where one column has many gaps, all of them were its own, and a mean that filled the rare gaps of
+another was not noticed).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from microbatch.binding.leaf_parts import Rows
 from microbatch.extend.device import Device
 from microbatch.options.raised import attempted, class_name
 from microbatch.proof.host_values import HostValues
+from microbatch.proof.sample import ROWS
 
 LOOKED_AT = 16_384
 """Rows that are looked at, spread over the batch."""
@@ -38,8 +39,6 @@ OBJECTS = 32_768
 """Texts and other objects that are looked at, each of them by Python: 10 ms."""
 TWINS = 2_048
 """Rows among which one is looked for that comes twice."""
-FEWEST = 12
-"""Rows that are tried, from which those with gaps may come in addition: fewer are huge."""
 MOST_GAPS = 24
 """Rows with gaps that are tried at most."""
 NARROW = 8
@@ -53,13 +52,12 @@ def with_special(batch: Batch, positions: Rows, device: Device, *, exact: bool =
     """
     found, _ = attempted(lambda: _special(batch, device))
     gaps, others = (list(dict.fromkeys(each)) for each in found or ((), ()))
-    half, few = len(positions) // 2, exact or len(positions) < FEWEST
-    kept_gaps = gaps[: half if few else MOST_GAPS]
-    wanted = [*kept_gaps, *(row for row in others if row not in kept_gaps)]
-    special = np.asarray(wanted[: max(half, len(kept_gaps))], np.int64)
+    half = len(positions) // 2
+    gaps = gaps[: half if exact or len(positions) < ROWS else MOST_GAPS]
+    wanted = list(dict.fromkeys([*gaps, *others]))
+    special = np.asarray(wanted[: max(half, len(gaps))], np.int64)
     spread = np.setdiff1d(positions, special)
-    room = max(len(positions) - len(special), len(positions) - half)
-    count = min(len(spread), len(positions) - len(special) if few else room)
+    count = min(len(spread), len(positions) - min(len(special), half))
     kept = spread[np.linspace(0, len(spread) - 1, count).astype(np.int64)]
     return np.union1d(kept, special)
 
@@ -155,19 +153,19 @@ def _covering(missing: NDArray[np.bool_]) -> Iterator[int]:
 
 def _otherwise(entries: NDArray[Any], missing: NDArray[np.bool_]) -> Iterator[int]:
     """Numbers of rows that are extreme, zero, or come twice."""
-    if entries.dtype.kind in "biuf" and entries.size:
-        valid = np.where(missing, 0, entries)
-        yield int(valid.max(1).argmax())
-        yield int(valid.min(1).argmin())
-        zero = (entries == 0).any(1)
-        if 0 < zero.sum() < len(zero) / 2:
-            yield from _ends(zero)
+    if entries.dtype.kind not in "biuf" or not entries.size:
         yield from _twice(entries)
-        if 1 < entries.shape[1] <= NARROW:
-            yield from valid.argmax(0).tolist()
-            yield from valid.argmin(0).tolist()
-    else:
-        yield from _twice(entries)
+        return
+    valid = np.where(missing, 0, entries)
+    yield int(valid.max(1).argmax())
+    yield int(valid.min(1).argmin())
+    zero = (entries == 0).any(1)
+    if 0 < zero.sum() < len(zero) / 2:
+        yield from _ends(zero)
+    yield from _twice(entries)
+    if 1 < entries.shape[1] <= NARROW:
+        yield from valid.argmax(0).tolist()
+        yield from valid.argmin(0).tolist()
 
 
 def _ends(such: Any) -> list[int]:

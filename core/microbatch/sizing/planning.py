@@ -57,8 +57,6 @@ class Planner:
         self.policy = policy
         """The policy, or the chain of them."""
         self._cap = cap
-        self.capped = cap is not None
-        """Whether the user bounds the parts."""
         self._together = together
         self._few = FewSizes() if few else None
         self._config = config
@@ -71,6 +69,11 @@ class Planner:
         self._policy_calls = AtMostOne()
         self._take_back: Callable[[], None] | None = None
         """Takes back from the policy what it was given of earlier runs; None where it was given nothing."""
+
+    @property
+    def capped(self) -> bool:
+        """Whether the user bounds the parts."""
+        return self._cap is not None
 
     def plan(self, batch: Batch, memory: MemoryReading | None, conditions: Conditions, step: int) -> Plan:
         """Plan step number `step`; raises PolicyError when the policy breaks its contract."""

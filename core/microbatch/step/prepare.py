@@ -83,7 +83,9 @@ class Preparation:
         # packed and request-aligned cut between requests; where the plan does not, it is asked anew
         self._splits_requests = config.splitter in ("auto", "even", "floor")
         self._named = config.policy != "auto"
-        self._patient = wrapping.policy == "auto" and not (planner.capped or config.graphs or planner.few)
+        self._first_may_be_whole = wrapping.policy == "auto" and not (
+            planner.capped or config.graphs or planner.few
+        )
         """Whether a first batch of few rows may run whole. A function that is compiled for each size would be
         compiled once more for that."""
         self._told = False
@@ -256,7 +258,7 @@ class Preparation:
 
     def _may_come_once(self, planned: Planned) -> bool:
         """Whether this batch is better run whole than tried, as no other may follow."""
-        if planned.number or not self._patient or self._prover.always or planned.cuttable.together:
+        if planned.number or not self._first_may_be_whole or self._prover.always or planned.cuttable.together:
             return False
         return planned.batch.most_rows <= FEW_ROWS and self._guard.fits_whole(planned)
 
