@@ -366,10 +366,10 @@ GUARDS: tuple[Guard, ...] = (
     ),
     Guard(
         pitfall=30,
-        what="cutting must gain more than 3 % over the whole batch",
+        what="cutting must gain more than 8 % over the whole batch",
         path=SEARCH,
         text=(
-            "        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= rival * tuned.GAIN:\n"
+            "        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= rival * tuned.CUT_GAIN:\n"
             "            return WHOLE\n"
         ),
         instead="",
