@@ -19,20 +19,23 @@ from microbatch.cli.run_state import RunState
 from microbatch.cli.signals import Interrupts
 from microbatch.cli.streams import say
 from microbatch.errors import PACKAGE, MicrobatchError
-from microbatch.options.raised import Harmless, described, traceback_of
+from microbatch.options.raised import Harmless, described, of_an_interrupt, traceback_of
 
 
 @contextmanager
 def users_code(failed: str | Callable[[], str], code: int) -> Iterator[None]:
     """End the command with `failed` and `code` where the function called in the block raises.
 
-    `failed` may be a function, asked when that has happened. Errors of microbatch go through.
+    `failed` may be a function, asked when that has happened. Errors of microbatch go through, and what the
+    function made of Ctrl-C goes on as Ctrl-C.
     """
     try:
         yield
     except (MicrobatchError, typer.Exit):
         raise
     except Exception as error:  # noqa: BLE001 - the function's own, of any kind
+        if of_an_interrupt(error):
+            raise KeyboardInterrupt from None
         explain(error, failed if isinstance(failed, str) else failed())
         raise typer.Exit(code) from None
 

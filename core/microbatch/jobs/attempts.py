@@ -3,7 +3,8 @@
 Invariant: without `skip` the first error of the function goes to the caller as it is. With it, every row is
 in one piece of the block or among the failed ones, with the error that it raises alone. Rows are found by
 halving: k bad rows among n cost about 2 k log2(n / k) further calls. Errors of microbatch (a layout that does
-not fit, a device that is not there) are no row's fault and go through.
+not fit, a device that is not there) are no row's fault and go through, and so does Ctrl-C, whatever the
+function made of it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from microbatch.errors import MicrobatchError
 from microbatch.files.inputs import Inputs
 from microbatch.files.protocols import Allocate, Piece
+from microbatch.options.raised import of_an_interrupt
 
 Step = Callable[[Inputs, Allocate | None], Any]
 """Runs rows in one step."""
@@ -48,6 +50,8 @@ def without_bad_rows(step: Step, inputs: Inputs, out: Allocate | None) -> tuple[
         except MicrobatchError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a row makes the function raise
+            if of_an_interrupt(error):
+                raise KeyboardInterrupt from None
             if stop - start <= 1:
                 failed.append(Failed(row=start, error=error.with_traceback(None)))
             else:

@@ -167,3 +167,11 @@ def chain_of(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(member))
         yield member
         waiting += [cause_of(member), context_of(member), *members_of(member)]
+
+
+def of_an_interrupt(error: BaseException) -> bool:
+    """Whether it was raised while Ctrl-C was handled, and so tells of Ctrl-C and of nothing else.
+
+    Python's own `Event.wait` does that: struck before its lock is back, it raises "release unlocked lock".
+    """
+    return any(is_a(member, KeyboardInterrupt) for member in chain_of(error))

@@ -70,6 +70,14 @@ def again(x):
         os.kill(os.getpid(), signal.SIGINT)
 
 
+def translate(x):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        never.wait()
+    except KeyboardInterrupt:
+        raise RuntimeError("release unlocked lock")  # as Event.wait itself does now and then
+
+
 def leave(x):
     os._exit(0)
 
@@ -162,6 +170,15 @@ def test_a_second_signal_while_it_unwinds_changes_nothing(folder: Path) -> None:
     end = ended(folder, "again", "--quiet")
     assert end.code == 130
     assert end.err == "interrupted after 0 of 100 rows; nothing was written to y.npy\n"
+    assert as_it_was(folder)
+
+
+@pytest.mark.parametrize("more", [(), ("--on-error", "skip")])
+def test_what_a_function_makes_of_an_interrupt_is_one(folder: Path, more: tuple[str, ...]) -> None:
+    """No error of the function, and no rows that it failed for."""
+    end = ended(folder, "translate", *more)
+    said = "interrupted after 0 of 100 rows; nothing was written to y.npy\n"
+    assert (end.code, end.out, end.err) == (130, "", said)
     assert as_it_was(folder)
 
 

@@ -71,3 +71,15 @@ def test_what_is_raised_beside_an_error_is_told_in_its_notes() -> None:
     with raised.Beside(error):
         raise SystemExit("second")
     assert error.__notes__ == ["while it was taken note of, this was raised: SystemExit: second"]
+
+
+def test_an_error_that_an_interrupt_was_turned_into_tells_of_it() -> None:
+    """As a context or a cause, at any depth; an error without one does not."""
+    with pytest.raises(ValueError) as caught:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise ValueError from None
+    assert raised.of_an_interrupt(caught.value)
+    assert raised.of_an_interrupt(ExceptionGroup("several", [TypeError(), caught.value]))
+    assert not raised.of_an_interrupt(ExceptionGroup("several", [TypeError(), ValueError()]))
