@@ -7,13 +7,15 @@ run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 import microbatch
 from benchmarks import workloads
+from benchmarks.hand_loops import Work
+from benchmarks.possible import by_hand
 from benchmarks.table import Row, ratio_row
 from benchmarks.timing import best_of, interleave
 
@@ -32,8 +34,8 @@ def table() -> list[Row]:
         normalise(),
         *first_calls.rows(),
         *knn.rows(),
-        numpy_mlp(),
-        torch_mlp(),
+        *numpy_mlp(),
+        *torch_mlp(),
     ]
     return rows + costs.rows()
 
@@ -145,11 +147,13 @@ def normalise() -> Row:
     )
 
 
-def _never_slower(work: str, function: Callable[..., Any], x: Any, close: Callable[[Any, Any], bool]) -> Row:
+def _never_slower(work: str, loops: Work, close: Callable[[Any, Any], bool]) -> Sequence[Row]:
+    """Against the plain call, and against the best by hand."""
+    function, (x,) = loops.function, loops.inputs
     wrapped = settled(function, x)
     variants = {"plain": lambda: function(x), "ours": lambda: wrapped(x)}
     timed = interleave(variants, rounds=61, same=close)
-    return ratio_row(
+    settled_row = ratio_row(
         work,
         "the plain call",
         at_least=0.98,
@@ -157,24 +161,26 @@ def _never_slower(work: str, function: Callable[..., Any], x: Any, close: Callab
         ours=timed["ours"].median,
         details=chosen(wrapped),
     )
+    return [settled_row, by_hand(work, loops, (256, 512, 1024), lambda: wrapped(x), close)]
 
 
-def numpy_mlp() -> Row:
+def numpy_mlp() -> Sequence[Row]:
     """2048 rows through 512-2048-512, NumPy."""
     x = np.random.default_rng(3).standard_normal((2048, 512)).astype(np.float32)
+    loops = Work(
+        function=workloads.numpy_mlp(), inputs=(x,), join=np.concatenate, empty=lambda: (np.empty_like(x),)
+    )
     return _never_slower(
-        "ReLU MLP, NumPy",
-        workloads.numpy_mlp(),
-        x,
-        lambda got, plain: bool(np.allclose(got, plain, atol=1e-4)),
+        "ReLU MLP, NumPy", loops, lambda got, plain: bool(np.allclose(got, plain, atol=1e-4))
     )
 
 
-def torch_mlp() -> Row:
+def torch_mlp() -> Sequence[Row]:
     """2048 rows through 512-2048-512, torch."""
     import torch
 
     x = torch.randn(2048, 512)
-    return _never_slower(
-        "ReLU MLP, torch", workloads.torch_mlp(), x, lambda got, plain: torch.allclose(got, plain, atol=1e-4)
+    loops = Work(
+        function=workloads.torch_mlp(), inputs=(x,), join=torch.cat, empty=lambda: (torch.empty_like(x),)
     )
+    return _never_slower("ReLU MLP, torch", loops, lambda got, plain: torch.allclose(got, plain, atol=1e-4))

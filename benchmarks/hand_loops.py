@@ -7,6 +7,7 @@ who take the next part when they are done with one.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +43,7 @@ class Work:
 
 def variants(work: Work, sizes: Sequence[int], workers: Sequence[str] = ("one", "two")) -> dict[str, Variant]:
     """Name -> loop: `cat 8192`, `one fresh 8192`, `one kept 8192`, `two fresh 8192`, ..."""
-    kept, pool = work.empty(), ThreadPoolExecutor(2)  # its threads live on from call to call
+    kept, pool = work.empty(), ThreadPoolExecutor(2, initializer=with_one_core)  # its threads live on
     fills = {"one": partial(_take_all, work), "two": partial(_fill_by_two, work, pool)}
     loops: dict[str, Variant] = {}
     for size in sizes:
@@ -52,6 +53,12 @@ def variants(work: Work, sizes: Sequence[int], workers: Sequence[str] = ("one", 
             loops[f"{many} fresh {size}"] = lambda size=size, fill=fill: fill(size, work.empty())
             loops[f"{many} kept {size}"] = lambda size=size, fill=fill: fill(size, kept)
     return loops
+
+
+def with_one_core() -> None:
+    """Let each of two threads have one core in torch, where torch is there: it would use all in both."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 def _joined(work: Work, size: int) -> Any:

@@ -369,7 +369,8 @@ GUARDS: tuple[Guard, ...] = (
         what="cutting must gain more than 8 % over the whole batch",
         path=SEARCH,
         text=(
-            "        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= rival * tuned.CUT_GAIN:\n"
+            "        if allowed.whole and WHOLE in self.arms and "
+            "self.value(WHOLE) <= rival * tuned.CUT_GAIN:\n"
             "            return WHOLE\n"
         ),
         instead="",
