@@ -72,7 +72,7 @@ class Auto:
             if len(report.sizes) == len(known.sizes) and _TOLD(report) == _TOLD(known):
                 # It ran as `known`, a clean one, did: its time may be news, and nothing else. The memory
                 # model knows the size, and learns a peak that the next reading shows from the earlier report.
-                if not kind.look(report.seconds / max(1, report.num_tokens)):
+                if not kind.look(report.seconds, report.num_tokens):
                     self._report = None
                     self._speed.unsettle(kind)
                 return

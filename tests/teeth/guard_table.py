@@ -370,7 +370,7 @@ GUARDS: tuple[Guard, ...] = (
         path=SEARCH,
         text=(
             "        if allowed.whole and WHOLE in self.arms and "
-            "self.value(WHOLE) <= rival * tuned.CUT_GAIN:\n"
+            "self.value(WHOLE) <= best * tuned.CUT_GAIN:\n"
             "            return WHOLE\n"
         ),
         instead="",

@@ -133,18 +133,21 @@ class PolicySuite(PolicyEvidence):
         full, sizes = device.capacity, []
         for share in sorted(shares):
             device.capacity = int(full * share)
-            sizes.append(device.run(deepcopy(policy), 25)[-1])
+            sizes.append(_at_rest(device.run(deepcopy(policy), 25)))
         assert sizes[0] <= sizes[1]
 
     @prop(fixed=FIXED, slope=SLOPES, fits=st.integers(8, 512), workers=WORKERS)
     def check_settles(self, fixed: int, slope: int, fits: int, workers: int) -> None:
-        """Under constant conditions the size comes to rest within 5 % of one value."""
+        """Under constant conditions the size comes to rest within 5 % of one value. One step in ten may look
+        elsewhere: a policy that never does so does not see when another size has become the better one."""
         sizes = _device(fixed, slope, fits, workers).run(self.make(), 100)[-20:]
-        assert max(sizes) <= 1.05 * min(sizes) + workers
+        away = [size for size in sizes if not _near(size, _at_rest(sizes), workers)]
+        assert len(away) <= len(sizes) // 10
 
     @prop(fixed=FIXED, slope=SLOPES, fits=st.integers(8, 512), workers=WORKERS)
     def check_never_runs_out_of_memory(self, fixed: int, slope: int, fits: int, workers: int) -> None:
         """Where peaks follow the model and one unit needs no more than 64 times its input, nothing fails."""
+        slope -= slope % 32  # a unit's input is a whole number of bytes, a 32nd of what it needs
         device = _device(min(fixed, slope * 2), slope, fits, workers)
         device.run(self.make(), 40)
         assert device.failures == 0
@@ -154,12 +157,12 @@ class PolicySuite(PolicyEvidence):
         """After a squeeze the size is at least 90 % of what it was before."""
         device = _device(slope, slope, fits, 1)
         policy = self.make()
-        before = device.run(policy, 40)[-1]
+        before = _at_rest(device.run(policy, 40))
         full = device.capacity
         device.capacity = int(full * squeeze)
         device.run(policy, 40)
         device.capacity = full
-        assert device.run(policy, 70)[-1] >= 0.9 * before
+        assert _at_rest(device.run(policy, 70)) >= 0.9 * before
 
     @prop(history=histories(), request=requests())
     def check_state_survives_json(self, history: list[SimulatedStep], request: SizingRequest) -> None:
@@ -197,6 +200,15 @@ class PolicySuite(PolicyEvidence):
 
 def _reading(usable: int, pressure: float = 0.0) -> MemoryReading:
     return MemoryReading(capacity=1 << 34, in_use=0, usable=usable, peak=0, pressure=pressure)
+
+
+def _at_rest(sizes: list[int]) -> int:
+    """The size of most of the last steps, of which one or two may look elsewhere."""
+    return sorted(sizes[-9:])[4]
+
+
+def _near(size: int, rest: int, workers: int) -> bool:
+    return max(size, rest) <= 1.05 * min(size, rest) + workers
 
 
 def _device(fixed: int, slope: int, fits: int, workers: int) -> MemoryDevice:

@@ -44,10 +44,6 @@ CUT_GAIN = 1.08
 """Factor by which cutting must be faster than the whole batch. Times of the whole batch move by more than 5 %
 as its memory is kept or given back: with 1.03 a ConvNeXt was cut and took 1.1 times as long, a product of
 matrices 1.05 times."""
-CLOSE = 1.15
-"""Sizes within this factor of the best are measured twice."""
-SECOND_CHANCE = 2.5
-"""The same for the whole batch, and for fewer workers: their first run starts the framework's own threads."""
 HOPE = 1.6
 """Factor by which the largest part may be slower than the best, and the whole batch is still measured. The
 whole batch has the framework's own threads, a part has one, so parts do not tell: for a matrix product the
@@ -71,24 +67,31 @@ FEW = 4
 COLDEST = 4.0
 """Factor by which a step with so few parts may be slower than the next one."""
 
-# Fewer workers (fewer_workers.py)
+# Fewer workers (fewer_workers.py, speed_kind.py)
 PROMISING = 1.1
-"""Factor of the best up to which a number of workers is still looked at, with another size or once more."""
+"""Factor of the best up to which a number of workers is still looked at, with another size."""
+SECOND_CHANCE = 2.5
+"""The same where it was measured once: its first run starts the framework's own threads."""
+CLOSE = 1.15
+"""Factor by which one worker may be slower than all of them, and the whole batch is tried in place of a size
+that a first step found."""
 MOST_SIZES = 4
 """Sizes measured with each number of workers."""
-CLEAR = 1.15
-"""Factor by which fewer workers are so much faster that all workers are not measured again."""
 
-# Settled steps (speed_kind.py, throughput.py)
-RECHECK = 64
-"""Settled steps after which close sizes are measured again; then after four times as many, and so on."""
-DRIFT = 2.0
-"""Factor by which the settled time may move before the search starts again."""
-PATIENCE = 8
-"""Settled steps before that is looked at; twice as many after each new start, since times move by themselves
-on a machine that is shared."""
-RECENT = 0.2
-"""Weight of a new time in the mean that follows the settled time."""
+# Settled steps (challenges.py, speed_kind.py, throughput.py)
+SPENT = 0.05
+"""Part of settled steps that may be spent on trying others."""
+SPENT_LESS = 1.0
+"""That part is no more than this divided by the settled steps so far."""
+FIRST_CREDIT = 1.0
+"""Settled steps that may be spent at once."""
+SURE, RATIOS = 3, 5
+"""Ratios from which a rival is known, and how many of the last ones count."""
+LEAST_COST = 0.2
+"""What each try of a rival costs at least, as a part of a settled step. Parts of two sizes in turns cost more
+than each of them alone (`paced_sizes.py`)."""
+NEIGHBOUR = 1.1
+"""Ratio that is thought of a size next to the settled one that was never measured."""
 TINY_STEP = 1e-3
 """A tiny batch that takes less than this whole is never cut."""
 WARM = 0.5

@@ -7,7 +7,7 @@ halves. Sizes next to the fastest are tried too, since a part that all cores sha
 a core has for itself.
 
 Invariant: a number of workers that is more than 10 % slower costs one step, or two where its first time is
-doubted (`steady_seconds`); one that is about as fast costs six at most. Rejected: every number of workers at
+doubted (`steady_seconds`); one that is about as fast costs four at most. Rejected: every number of workers at
 every size, a grid of 8 by 4 slow steps.
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from microbatch_policies.speed.arms import WHOLE, Allowed, beside
-from microbatch_policies.speed.constants import CLEAR, MOST_SIZES, PROMISING, SECOND_CHANCE
+from microbatch_policies.speed.constants import MOST_SIZES, PROMISING, SECOND_CHANCE
 from microbatch_policies.speed.size_search import SizeSearch
 
 Searches = Mapping[int, SizeSearch]
@@ -44,21 +44,14 @@ def next_fewer(search: SizeSearch, fewer: Searches, workers: int, allowed: Allow
 
 def fewer_choice(fewer: Searches, allowed: Allowed, near: float) -> tuple[int, int] | None:
     """(workers, exponent) of the fastest number: the smallest size within `near` of its fastest; None where
-    no number was measured twice."""
-    sure = [count for count, search in fewer.items() if _twice(search, allowed)]
-    if not sure:
+    no number was measured."""
+    known = [count for count, search in fewer.items() if allowed.sizes(search.arms)]
+    if not known:
         return None
-    count = min(sure, key=lambda count: _least(fewer[count], allowed))
+    count = min(known, key=lambda count: _least(fewer[count], allowed))
     search = fewer[count]
     least = _least(search, allowed) * (1 + near)
     return count, min(arm for arm in allowed.sizes(search.arms) if search.value(arm) <= least)
-
-
-def fewer_win(search: SizeSearch, fewer: Searches, allowed: Allowed) -> bool:
-    """Whether fewer workers are so much faster that no second time of the others would change it."""
-    known = [one.value(arm) for one in fewer.values() for arm in _twice(one, allowed)]
-    others = [search.value(arm) for arm in search.arms if arm == WHOLE or allowed.sizes((arm,))]
-    return bool(known and others) and min(known) * CLEAR < min(others)
 
 
 def _next_arm(search: SizeSearch, fewer: SizeSearch, allowed: Allowed) -> int | None:
@@ -78,20 +71,12 @@ def _next_arm(search: SizeSearch, fewer: SizeSearch, allowed: Allowed) -> int | 
         cold = WHOLE not in search.arms and len(known) == len(fewer.arms[best]) == 1
         again = fewer.doubtful(best, limit) or (cold and fewer.value(best) <= SECOND_CHANCE * limit)
         return best if again and not fewer.refused(best) else None
-    # 3. otherwise neighbours that may have been cold, then those not yet measured, then the best once more
+    # 3. otherwise neighbours that may have been cold, then those not yet measured
     cold_one = fewer.second_chance(allowed)
-    if cold_one is not None:
+    if cold_one is not None or len(known) >= MOST_SIZES:
         return cold_one
-    unknown = [arm for arm in allowed.sizes((best + 1, best - 1)) if arm not in fewer.arms]
-    wanted = unknown if len(known) < MOST_SIZES else []
-    if len(fewer.arms[best]) < 2:
-        wanted.append(best)
+    wanted = [arm for arm in allowed.sizes((best + 1, best - 1)) if arm not in fewer.arms]
     return next((arm for arm in wanted if not fewer.refused(arm)), None)
-
-
-def _twice(search: SizeSearch, allowed: Allowed) -> list[int]:
-    """The sizes that were measured more than once."""
-    return [arm for arm in allowed.sizes(search.arms) if len(search.arms[arm]) > 1]
 
 
 def _least(search: SizeSearch, allowed: Allowed) -> float:

@@ -31,10 +31,19 @@ class SizeSearch:
         self.arms: dict[int, list[float]] = {}
         self._bad: dict[int, int] = {}
         self._hopes: dict[int, float] = {}
+        self._told: set[int] = set()
+
+    def tell(self, arm: int, seconds_per_unit: float) -> None:
+        """Add a time that was measured elsewhere: a hint, until the arm is measured here."""
+        if arm not in self.arms or arm in self._told:
+            self.arms[arm] = [min([seconds_per_unit, *self.arms.get(arm, ())])]
+            self._told.add(arm)
 
     def record(self, arm: int, seconds_per_unit: float, steady: float | None = None) -> None:
         """Add a measurement; `steady` is what it would have been without its slow parts."""
-        self.arms[arm] = [*self.arms.get(arm, ()), seconds_per_unit][-tuned.KEPT :]
+        before = () if arm in self._told else self.arms.get(arm, ())
+        self._told.discard(arm)
+        self.arms[arm] = [*before, seconds_per_unit][-tuned.KEPT :]
         self._hopes[arm] = seconds_per_unit if steady is None else steady
 
     def hopeful(self, arm: int, best: float) -> bool:
@@ -47,11 +56,6 @@ class SizeSearch:
         value = self.value(arm)
         uneven = len(self.arms[arm]) == 1 and self._hopes.get(arm, value) * tuned.UNEVEN < value
         return self.hopeful(arm, best) or (uneven and value <= tuned.COLD * best)
-
-    def forget(self) -> None:
-        """Measure all of it anew."""
-        self.arms.clear()
-        self._hopes.clear()
 
     def refuse(self, arm: int, *, for_good: bool = False) -> None:
         """Note that the arm was asked for and another size ran (a memory bound lowered it). After the second
@@ -66,11 +70,8 @@ class SizeSearch:
         """Seconds per unit: the least of its times, since what disturbs a measurement only adds to it."""
         return min(self.arms[arm])
 
-    def next_arm(self, allowed: Allowed, units: int, *, repeat: bool = True) -> int | None:
-        """The arm to measure next for a batch of `units`, or None when enough is known.
-
-        `repeat` says whether contenders that were measured only once are measured again.
-        """
+    def next_arm(self, allowed: Allowed, units: int) -> int | None:
+        """The arm to measure next for a batch of `units`, or None when enough is known."""
         try_whole = allowed.whole and WHOLE not in self.arms and not self.refused(WHOLE)
         if self.start == WHOLE and try_whole:
             return WHOLE
@@ -81,33 +82,31 @@ class SizeSearch:
                 return arm
         if try_whole and self._whole_may_win(allowed):
             return WHOLE if short else self._on_the_way(allowed)
-        return self._again(allowed) if repeat else None
+        chosen = self.choice(allowed)
+        return chosen if chosen in self._told and not self.refused(chosen) else None
 
     def choice(self, allowed: Allowed, near: float = tuned.NEAR) -> int | None:
         """The arm to settle on among those measured, or None if none of them may run.
 
-        That is the smallest size whose time is at most `near` (a fraction) above the best. The whole batch is
-        compared with the median time of the best size, not its least: threads side by side are now and then
-        slow, and to cut for nothing is the worse mistake.
+        That is the smallest size whose time is at most `near` (a fraction) above the best; the whole batch,
+        unless cutting gains enough.
         """
         parts = allowed.sizes(self.arms)
         if not parts:
             return WHOLE if allowed.whole and WHOLE in self.arms else None
         best = min(map(self.value, parts))
-        from statistics import median  # 6 ms, which `import microbatch` need not take
-
-        rival = median(self.arms[min(parts, key=self.value)])
-        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= rival * tuned.CUT_GAIN:
+        if allowed.whole and WHOLE in self.arms and self.value(WHOLE) <= best * tuned.CUT_GAIN:
             return WHOLE
         return min(arm for arm in parts if self.value(arm) <= best * (1 + near))
 
-    def recheck(self) -> None:
-        """Have the close contenders measured once more."""
-        self.arms = {arm: samples[-1:] for arm, samples in self.arms.items()}
-        self._hopes.clear()
+    def correct(self, arm: int, seconds_per_unit: float) -> None:
+        """Put this in the place of all its times."""
+        self.arms[arm] = [seconds_per_unit]
+        self._told.discard(arm)
+        self._hopes.pop(arm, None)
 
     def as_json(self) -> dict[str, Any]:
-        """Start and least times; samples are not kept, so that a loaded arm is measured again."""
+        """Start and least times."""
         return {"start": self.start, "arms": {str(arm): self.value(arm) for arm in self.arms}}
 
     @classmethod
@@ -115,7 +114,7 @@ class SizeSearch:
         """Raises ValueError, KeyError or TypeError for anything that `as_json` did not make."""
         search = cls(_exponent(data["start"]))
         for arm, value in data["arms"].items():
-            search.record(_exponent(int(arm)), real(value, SHORTEST, LONGEST))
+            search.tell(_exponent(int(arm)), real(value, SHORTEST, LONGEST))
         return search
 
     def _explore(self, allowed: Allowed) -> int | None:
@@ -146,25 +145,6 @@ class SizeSearch:
         largest = max(allowed.sizes(self.arms), default=allowed.high)
         middle = (largest + allowed.high + 1) // 2
         return WHOLE if allowed.high - largest < tuned.FAR or self.refused(middle) else middle
-
-    def _again(self, allowed: Allowed) -> int | None:
-        """A contender that was measured only once, or twice where parts and the whole batch are close."""
-        parts, tried_whole = allowed.sizes(self.arms), allowed.whole and WHOLE in self.arms
-        contenders = sorted([*parts, WHOLE] if tried_whole else parts, key=self.value)
-        if len(contenders) < 2:
-            return None
-        rivals = self._rivals(min(parts, key=self.value)) if tried_whole else ()
-        for arm in contenders:
-            factor = tuned.SECOND_CHANCE if arm == WHOLE else tuned.CLOSE
-            close = self.value(arm) <= self.value(contenders[0]) * factor
-            if close and len(self.arms[arm]) < (3 if arm in rivals else 2) and not self.refused(arm):
-                return arm
-        return None
-
-    def _rivals(self, best: int) -> tuple[int, ...]:
-        """The best size and the whole batch, where they are close: they are measured three times."""
-        low, high = sorted((self.value(best), self.value(WHOLE)))
-        return (best, WHOLE) if high <= tuned.CLOSE * low else ()
 
 
 def _exponent(value: object) -> int:

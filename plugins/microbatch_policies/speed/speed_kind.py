@@ -1,7 +1,7 @@
-"""What the search for speed knows of one kind of batch, and whether its time changes once it has settled.
+"""What is known of one kind of batch: what its search has found, and how its rivals do once it has settled.
 
-Invariant: the times of a settled size are measured again after fixed numbers of steps, and at once when they
-have moved for good. The noise of one step moves nothing.
+Invariant: what the search found holds until rivals were set beside it (`challenges.py`). The noise of one
+step moves nothing.
 """
 
 from __future__ import annotations
@@ -12,20 +12,18 @@ from msgspec.structs import replace
 
 from microbatch.extend.records import SizingRequest, StepReport
 from microbatch_policies.speed.arms import PACED, WHOLE, Allowed, allowed_arms, is_paced
+from microbatch_policies.speed.challenges import Challenges, Rival
 from microbatch_policies.speed.constants import (
     CLOSE,
-    COLD,
-    DRIFT,
     GAIN,
-    PATIENCE,
-    RECENT,
-    RECHECK,
+    NEIGHBOUR,
+    PROMISING,
     SHORT,
     STRIDE,
     TINY_STEP,
     WARM,
 )
-from microbatch_policies.speed.fewer_workers import fewer_win, ladder, next_fewer
+from microbatch_policies.speed.fewer_workers import ladder, next_fewer
 from microbatch_policies.speed.first_size import start_size
 from microbatch_policies.speed.paced_sizes import found_size
 from microbatch_policies.speed.size_search import SizeSearch
@@ -45,10 +43,13 @@ class SpeedKind:
         """Whether the search began with a size that a step had found while it ran."""
         self._calls = 0
         self.expected = 0.0
-        self._recent = 0.0
-        self._age = 0
-        self._recheck = RECHECK
-        self._patience = PATIENCE
+        self.settled: Rival | None = None
+        """The settled arm, and its workers."""
+        self._challenges = Challenges()
+        self.challenged: Rival | None = None
+        """The rival that runs in this step."""
+        self._allowed = Allowed(low=0, high=0, whole=False)
+        """What the last step that was asked for may run."""
 
     def allowed(self, request: SizingRequest) -> Allowed:
         """What may be tried; at first only parts whose sizes follow their times, where these may."""
@@ -58,14 +59,23 @@ class SpeedKind:
         return allowed_arms(request, paced=self._paced() and is_paced(request))
 
     def next_arm(self, units: int, workers: int, allowed: Allowed) -> tuple[int | None, int | None]:
-        """What to measure next, None once enough is known; and with how many workers, None for all.
+        """What to measure next, None where nothing is; and with how many workers, None for all."""
+        self.challenged, self._allowed = None, allowed
+        if allowed.low == PACED:
+            return PACED, None
+        arm, fewer = self._searched(units, workers, allowed)
+        if arm is None:
+            self.challenged = self._challenges.next_rival(self._rivals())
+            fewer, arm = self.challenged or (None, None)
+        return arm, fewer
+
+    def _searched(self, units: int, workers: int, allowed: Allowed) -> tuple[int | None, int | None]:
+        """The same while the search lasts.
 
         The first call is cold and teaches nothing, so where times are known from elsewhere it has the fastest
         of those sizes.
         """
         search = self.search
-        if allowed.low == PACED:
-            return PACED, None
         if self._found:
             allowed = replace(allowed, whole=allowed.whole and self._whole_may_win(allowed, workers))
         if not self._calls and search.arms:
@@ -74,14 +84,11 @@ class SpeedKind:
                 return known, None
         if search.start == WHOLE and WHOLE in search.arms and search.value(WHOLE) * units < TINY_STEP:
             return None, None
-        arm = search.next_arm(allowed, units, repeat=False)
+        arm = search.next_arm(allowed, units)
         # steps too short to tell are left to all workers
         if arm is None and search.arms and min(map(search.value, search.arms)) * units >= SHORT:
             fewer = next_fewer(search, self.fewer, workers, allowed)
-            if fewer is not None:
-                return fewer[1], fewer[0]
-        if arm is None and not fewer_win(search, self.fewer, allowed):
-            arm = search.next_arm(allowed, units)
+            return (None, None) if fewer is None else (fewer[1], fewer[0])
         return arm, None
 
     def _whole_may_win(self, allowed: Allowed, workers: int) -> bool:
@@ -118,7 +125,7 @@ class SpeedKind:
                 self._found = True
                 self._begin_at(found, stride=1)
             return
-        search = self.search if fewer is None else self.fewer[fewer]
+        search = self._search(fewer)
         too_many = fewer is not None and report.workers > fewer
         if self._compiled is not None and report.split and max(report.sizes) >> arm != 1:
             search.refuse(arm, for_good=True)  # it has few sizes, and this one was not made
@@ -131,57 +138,61 @@ class SpeedKind:
             self._calls += 1
             return
         self._calls += 1
+        if self.challenged == (fewer, arm):
+            self._challenges.ran((fewer, arm), report.seconds / max(1, report.num_tokens))
+            return
         if self._calls > 1 or report.seconds >= WARM:
             units = max(1, report.num_tokens)
             search.record(arm, report.seconds / units, steady_seconds(report) / units)
 
     def told(self, arm: int, seconds_per_unit: float, workers: int) -> None:
         """Take the time of one part that was measured elsewhere."""
-        self.search.record(arm, seconds_per_unit / workers)
+        self.search.tell(arm, seconds_per_unit / workers)
 
-    def settle(self, seconds_per_unit: float) -> None:
-        """The search has ended with a size that takes so long."""
-        self.expected = self._recent = seconds_per_unit
-        self._age = 0
+    def settle(self, arm: int, fewer: int | None, seconds_per_unit: float) -> None:
+        """The search has ended with this arm on so many workers, None for all, which takes so long."""
+        if self.settled != (fewer, arm):
+            self.settled = fewer, arm
+            self._challenges.settled_anew(faster=seconds_per_unit * PROMISING < self.expected)
+        self.expected = seconds_per_unit
 
-    def look(self, seconds_per_unit: float) -> bool:
-        """Take note of a settled step: whether all is as it was. If not, its times are measured again."""
-        self._age += 1
-        self._recent += RECENT * (seconds_per_unit - self._recent)
-        # outside 1 / DRIFT to DRIFT times the settled time
-        moved = not self.expected <= self._recent * DRIFT <= self.expected * DRIFT * DRIFT
-        if moved and self._age >= self._patience:
-            self._start_again()
-        elif self._age >= self._recheck:
-            self._recheck_contenders()
-        else:
+    def look(self, seconds: float, units: int) -> bool:
+        """Take note of a settled step: whether the next one is as settled."""
+        if seconds < SHORT:
             return True
-        return False
+        known = self._challenges.settled_step(seconds / max(1, units))
+        if known is not None:
+            (fewer, arm), ratio = known
+            self._search(fewer).correct(arm, ratio * self.expected)
+            return False
+        return not self._challenges.affordable or self._challenges.next_rival(self._rivals()) is None
 
-    def _start_again(self) -> None:
-        """Forget the times: they hold no more."""
-        self._age = 0
-        self._patience *= 2
-        if self._found:
-            self._begin_at(PACED)
-        for search in (self.search, *self.fewer.values()):
-            search.forget()
+    def _rivals(self) -> dict[Rival, float]:
+        """What was measured and the sizes next to the fastest one, as far as they may run, with their time as
+        a part of the settled one's."""
+        if self.settled is None:
+            return {}
+        found: dict[Rival, float] = dict.fromkeys(self._neighbours(self.settled[0]), NEIGHBOUR)
+        for count, search in (None, self.search), *self.fewer.items():
+            found |= {(count, arm): search.value(arm) / self.expected for arm in search.arms}
+        return {rival: ratio for rival, ratio in found.items() if self._may_run(rival)}
 
-    def _recheck_contenders(self) -> None:
-        """Have the close sizes measured once more.
+    def _neighbours(self, fewer: int | None) -> list[Rival]:
+        """The sizes next to the fastest one on so many workers; none where each size is compiled for."""
+        search = self._search(fewer)
+        arms = self._allowed.sizes(search.arms)
+        if not arms or self._compiled is not None:
+            return []
+        best = min(arms, key=search.value)
+        return [(fewer, best - 1), (fewer, best + 1)]
 
-        From the second time on this holds also for each number of workers that was slower than all of them,
-        though by less than four times. Its only time may have been a bad one, and one such step in 256 costs
-        at most 1.6 %.
-        """
-        again, self._recheck, self._age = self._recheck > RECHECK, self._recheck * 4, 0
-        self.search.recheck()
-        for fewer in self.fewer.values():
-            slower = min(map(fewer.value, fewer.arms), default=0.0) / self.expected
-            if again and 1 < slower < COLD:
-                fewer.forget()
-            else:
-                fewer.recheck()
+    def _may_run(self, rival: Rival) -> bool:
+        fewer, arm = rival
+        allowed = self._allowed.whole if arm == WHOLE else self._allowed.low <= arm <= self._allowed.high
+        return allowed and rival != self.settled and not self._search(fewer).refused(arm)
+
+    def _search(self, fewer: int | None) -> SizeSearch:
+        return self.search if fewer is None else self.fewer[fewer]
 
     def as_json(self) -> list[Any]:
         """The search, and a search for each smaller number of workers."""

@@ -95,7 +95,7 @@ class Throughput:
         elif asked is None:
             self._foreign(report)
         elif asked.arm is None:
-            if not asked.kind.look(report.seconds / max(1, report.num_tokens)):
+            if not asked.kind.look(report.seconds, report.num_tokens):
                 self.unsettle(asked.kind)
         else:
             asked.kind.learn(asked.arm, asked.fewer, asked.proposal.limit, report)
@@ -130,7 +130,8 @@ class Throughput:
         allowed = kind.allowed(request)
         arm, fewer = kind.next_arm(request.num_tokens, request.workers, allowed)
         if arm is not None:
-            reason = f"measuring {arm_name(arm, request.unit, fewer)}"
+            verb = "measuring" if kind.challenged is None else "comparing with the settled size"
+            reason = f"{verb} {arm_name(arm, request.unit, fewer)}"
             proposal = _proposal(arm, request, reason, fewer)
         else:
             proposal = self._fastest(kind, request, allowed)
@@ -148,13 +149,14 @@ class Throughput:
         if arm is None:
             arm = min(max(search.start, allowed.low), allowed.high) if allowed.whole else allowed.high
             return _proposal(arm, request, "no measured size may run")
-        kind.settle(search.value(arm))
+        seconds = search.value(arm)
         count, better = fewer_choice(kind.fewer, allowed, self._near) or (None, arm)
         gain = CUT_GAIN if arm == WHOLE else GAIN
-        if count is not None and kind.fewer[count].value(better) * gain < kind.expected:
-            kind.settle(kind.fewer[count].value(better))
+        if count is not None and kind.fewer[count].value(better) * gain < seconds:
+            kind.settle(better, count, kind.fewer[count].value(better))
             reason = f"{arm_name(better, unit, count)} is faster than on {request.workers}"
             return _proposal(better, request, reason, count)
+        kind.settle(arm, None, seconds)
         found = f"is the smallest size within {self._near:.0%} of the fastest of {len(search.arms)}"
         reason = "cutting gains less than 8 %" if arm == WHOLE else f"{arm_name(arm, unit)} {found}"
         return _proposal(arm, request, reason)

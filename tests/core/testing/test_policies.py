@@ -189,7 +189,7 @@ def suite(policy: type[Any]) -> Any:
 def run(policy: type[Any], test: str) -> None:
     """Run one test of the suite; a failure is found, not shrunk, which is not what is tested here."""
     made = suite(policy)
-    quick = settings(phases=(Phase.generate,), database=None, max_examples=50, report_multiple_bugs=False)
+    quick = settings(phases=(Phase.generate,), database=None, max_examples=200, report_multiple_bugs=False)
     check = getattr(type(made), f"check_{test}")
     strategies, _ = check.property_of_suite
     quick(given(**strategies)(lambda **drawn: check(made, **drawn)))()

@@ -87,13 +87,6 @@ def test_the_whole_batch_is_tried_only_where_one_worker_is_not_slower(single: fl
     assert any(not answer.split for answer in answers) == may
 
 
-def test_a_size_whose_time_has_moved_for_good_is_found_anew() -> None:
-    policy, asked = Throughput(), request()
-    assert not any(answer.start for answer in steps(policy, asked, 30, parts=0.1, single=0.3, whole=9.0)[1:])
-    slower = steps(policy, asked, 30, parts=0.5, single=1.5, whole=9.0)
-    assert any(answer.start for answer in slower)
-
-
 def test_what_was_learned_is_kept() -> None:
     policy, asked = Throughput(), request()
     steps(policy, asked, 12, parts=0.1, single=0.3, whole=0.4)
