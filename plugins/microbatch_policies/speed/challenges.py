@@ -47,6 +47,8 @@ class Challenges:
         """The credit that the next rival takes."""
         self._before = 0.0
         """Seconds per unit of the last settled step."""
+        self.usual = 0.0
+        """The quicker one of the last two of them."""
         self._waiting: tuple[Rival, float] | None = None
         """The rival that ran last, and its seconds per unit: the next settled step is set beside it."""
 
@@ -56,10 +58,11 @@ class Challenges:
         self._credit += min(SPENT, SPENT_LESS / self._steps)
         waiting, before = self._waiting, self._before
         self._waiting, self._before = None, seconds_per_unit
+        self.usual = min(before or inf, seconds_per_unit)
         if waiting is None or not before:
             return None
         rival, seconds = waiting
-        ratio = seconds / min(before, seconds_per_unit)
+        ratio = seconds / self.usual
         self._credit, self._needed = self._credit - max(ratio - 1, LEAST_COST), 0.0
         ratios = self._ratios[rival] = [*self._ratios.get(rival, ()), ratio][-RATIOS:]
         return (rival, _median(ratios)) if len(ratios) >= SURE else None
@@ -79,8 +82,9 @@ class Challenges:
         if self._waiting is not None or not self._before:
             return None
         costs = {rival: self._cost(rival, told) for rival, told in known.items()}
-        rival = min(costs, key=costs.__getitem__, default=None)
-        self._needed = inf if rival is None else costs[rival]
+        rival = min(costs, key=lambda one: costs[one] * (self._tried.get(one, 0) + 1), default=None)
+        # a rival that was tried often must wait longer
+        self._needed = inf if rival is None else costs[rival] * max(1, self._tried.get(rival, 0) - SURE + 2)
         return rival if self.affordable else None
 
     def settled_anew(self, *, faster: bool) -> None:
@@ -90,15 +94,15 @@ class Challenges:
         self._waiting, self._before, self._needed = None, 0.0, 0.0
         if faster:
             self._steps, self._credit = 0, FIRST_CREDIT
+            self._tried.clear()
 
     def _cost(self, rival: Rival, told: float) -> float:
-        """The credit that a try takes, more with each; none where the rival seemed faster, and that is not
-        sure yet."""
+        """The credit that a try takes, none where the rival seemed faster and that is not sure yet."""
         ratios = self._ratios.get(rival, [])
         ratio = _median(ratios) if ratios else told
         if 0 < len(ratios) < SURE and ratio * GAIN < 1:
             return min(self._credit, 0.0)
-        return max(ratio - 1, LEAST_COST) * (self._tried.get(rival, 0) + 1)
+        return max(ratio - 1, LEAST_COST)
 
 
 def _median(ratios: list[float]) -> float:

@@ -81,7 +81,7 @@ MOST_SIZES = 4
 # Settled steps (challenges.py, speed_kind.py, throughput.py)
 SPENT = 0.05
 """Part of settled steps that may be spent on trying others."""
-SPENT_LESS = 1.0
+SPENT_LESS = 2.0
 """That part is no more than this divided by the settled steps so far."""
 FIRST_CREDIT = 1.0
 """Settled steps that may be spent at once."""

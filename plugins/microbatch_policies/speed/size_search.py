@@ -46,6 +46,11 @@ class SizeSearch:
         self.arms[arm] = [*before, seconds_per_unit][-tuned.KEPT :]
         self._hopes[arm] = seconds_per_unit if steady is None else steady
 
+    def at_best(self, arm: int) -> float:
+        """Seconds per unit that it may take in truth: without its slow parts, where it was measured once."""
+        value = self.value(arm)
+        return min(value, self._hopes.get(arm, value)) if len(self.arms[arm]) == 1 else value
+
     def hopeful(self, arm: int, best: float) -> bool:
         """Whether the only time of `arm` is slower than `best`, and would not be without its slow parts."""
         return len(self.arms[arm]) == 1 and self._hopes.get(arm, best) < best < self.value(arm)

@@ -46,6 +46,9 @@ class SpeedKind:
         self.settled: Rival | None = None
         """The settled arm, and its workers."""
         self._challenges = Challenges()
+        self._scale = 1.0
+        """What times are multiplied with, so that the settled size takes what was `expected`, whatever load
+        there is now."""
         self.challenged: Rival | None = None
         """The rival that runs in this step."""
         self._allowed = Allowed(low=0, high=0, whole=False)
@@ -142,7 +145,7 @@ class SpeedKind:
             self._challenges.ran((fewer, arm), report.seconds / max(1, report.num_tokens))
             return
         if self._calls > 1 or report.seconds >= WARM:
-            units = max(1, report.num_tokens)
+            units = max(1, report.num_tokens) / self._scale
             search.record(arm, report.seconds / units, steady_seconds(report) / units)
 
     def told(self, arm: int, seconds_per_unit: float, workers: int) -> None:
@@ -158,9 +161,10 @@ class SpeedKind:
 
     def look(self, seconds: float, units: int) -> bool:
         """Take note of a settled step: whether the next one is as settled."""
-        if seconds < SHORT:
+        if self.settled is None or seconds < SHORT:
             return True
         known = self._challenges.settled_step(seconds / max(1, units))
+        self._scale = self.expected / self._challenges.usual
         if known is not None:
             (fewer, arm), ratio = known
             self._search(fewer).correct(arm, ratio * self.expected)
@@ -174,7 +178,7 @@ class SpeedKind:
             return {}
         found: dict[Rival, float] = dict.fromkeys(self._neighbours(self.settled[0]), NEIGHBOUR)
         for count, search in (None, self.search), *self.fewer.items():
-            found |= {(count, arm): search.value(arm) / self.expected for arm in search.arms}
+            found |= {(count, arm): search.at_best(arm) / self.expected for arm in search.arms}
         return {rival: ratio for rival, ratio in found.items() if self._may_run(rival)}
 
     def _neighbours(self, fewer: int | None) -> list[Rival]:
