@@ -148,6 +148,7 @@ class Throughput:
         arm = search.choice(allowed, self._near)
         if arm is None:
             arm = min(max(search.start, allowed.low), allowed.high) if allowed.whole else allowed.high
+            kind.settled = None  # its steps are not those that rivals are set beside
             return _proposal(arm, request, "no measured size may run")
         seconds = search.value(arm)
         count, better = fewer_choice(kind.fewer, allowed, self._near) or (None, arm)
