@@ -149,5 +149,5 @@ def follow_the_pace(curve: Curve, *, noise: float = 0.0, seed: int = 0) -> Paced
     return Paced(
         first=seconds[0] / best,
         later=sum(seconds[1:]) / (STEPS - 1) / best,
-        settled=min(seconds[-2:]) / best,
+        settled=min(seconds[-2:]) / best,  # one of them may compare another size, never both
     )

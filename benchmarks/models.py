@@ -27,7 +27,7 @@ from benchmarks.timing import Timed, interleave
 FIRST = 1.1
 """How much slower than the plain call a first call may be."""
 SETTLE = 20
-"""Calls before times are taken: up to seven sizes are measured, on one worker too, the close ones twice."""
+"""Calls before times are taken: up to seven sizes are measured, on one worker too, and some compared."""
 SIZES = (2, 4, 8, 16)
 """Rows of a part of a loop by hand."""
 CLOSE = 1e-4

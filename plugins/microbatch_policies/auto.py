@@ -2,8 +2,9 @@
 
 Invariant: it answers what the chain `memory-model,throughput,pressure,buckets` would. While nothing bounds
 the step (the whole batch is known to fit, no pressure, no graphs) it asks only the one that learns speed.
-Once a settled step has come and gone, the same request has the same answer, and a report like the last one is
-shown to the look-out for changed times alone: a wrapped call that is not cut may cost 15 us in all.
+Once a settled step has come and gone, the same request has the same answer until another size is due, and a
+report like the last one is shown to the one that learns speed alone: a wrapped call that is not cut may cost
+15 us in all.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
 The first size is one that is mostly good (`first_size`), so a caller with a single large step has it at once.
 Then other sizes are measured (`size_search`), and the fastest of them with fewer workers (`fewer_workers`).
-What is learned holds for one signature, number of workers and size class (power of two of the batch).
+Once a size has settled, others are set beside it now and then (`challenges`). What is
+learned holds for one signature, number of workers and size class (power of two of the batch).
 
-Invariant: once settled, a step costs two dictionary look-ups. There is no clock but the reports, so the same
-reports give the same sizes.
+Invariant: a settled step costs two dictionary look-ups, unless another size is due. There is no clock but the
+reports, so the same reports give the same sizes.
 """
 
 from __future__ import annotations
